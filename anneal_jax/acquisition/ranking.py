@@ -1,0 +1,146 @@
+"""The total order of pairs, and a bounded buffer of the best ones in it.
+
+Pairs are ordered by their distance to the boundary, then by a seeded hash of (i, j). The hash is a
+bijection, so no two pairs tie. Since the order is total and the same for everybody, the best of several
+parts' best pairs are the best of the whole, in whatever order and on however many devices the parts
+were scored.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.pairs.canonical import PairKeys
+from anneal_jax.types import FloatArray
+
+_FEWEST_PENDING = 1 << 16  # trimming less often than this would cost more than it saves
+_LAST_HASH = np.uint64(2**64 - 1)
+
+
+def tie_hashes(keys: PairKeys, num_images: int, seed: int) -> npt.NDArray[np.uint64]:
+    """Return a seeded 64-bit hash of each pair (i, j), different for different pairs.
+
+    Ties broken by index would favour the first images of an archive; ties broken by this do not. It
+    depends on (seed, i, j) alone, not on the number of images.
+
+    Args:
+      keys: int64[P], keys of canonical pairs.
+      num_images: N, which the keys were made with.
+      seed: any integer.
+
+    Returns:
+      uint64[P].
+
+    Source: the finaliser of SplitMix64 (Steele, Lea & Flood 2014).
+    """
+    first, second = np.divmod(keys.astype(np.uint64), np.uint64(num_images))
+    salt = _mix(np.array([seed % 2**64], np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+    return _mix(((first << np.uint64(32)) | second) ^ salt)
+
+
+def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+class RankedPairs(NamedTuple):
+    """Pairs in the total order, best first.
+
+    Attributes:
+      distances: float[P], to the boundary, ascending.
+      keys: int64[P], of the pairs.
+    """
+
+    distances: npt.NDArray[np.floating]
+    keys: PairKeys
+
+
+class BestPairs:
+    """Collects pairs and keeps those that may still be among the best.
+
+    Kept are the `capacity` first in the total order, of them only those within `slack` of the
+    `num_pairs`-th best. Both limits only tighten as pairs come in, so what is kept in the end does not
+    depend on the order in which they came.
+
+    Args:
+      num_pairs: h, how many are wanted in the end.
+      capacity: how many may be kept; at least h.
+      slack: how much further from the boundary than the h-th best is still of interest; may be inf.
+      num_images: N, which the keys are made with.
+      seed: of the hash.
+    """
+
+    def __init__(self, num_pairs: int, capacity: int, slack: float, num_images: int, seed: int):
+        self._num_pairs, self._capacity, self._slack = num_pairs, capacity, slack
+        self._num_images, self._seed = num_images, seed
+        self._kept = RankedPairs(np.empty(0, np.float32), np.empty(0, np.int64))
+        self._pending: list[RankedPairs] = []
+        self._num_pending = 0
+        self._last_hash = _LAST_HASH
+        self.bound = np.float32(np.inf)
+        """float32, distance beyond which a pair is of no interest; it never grows."""
+
+    def offer(self, distances: FloatArray, keys: PairKeys) -> None:
+        """Take in pairs, each at most once in the buffer's life.
+
+        Args:
+          distances: float32[P], to the boundary, in any order.
+          keys: int64[P].
+        """
+        useful = self._beats_bound(distances, keys)
+        self._pending.append(RankedPairs(distances[useful], keys[useful]))
+        self._num_pending += np.count_nonzero(useful)
+        if self._num_pending > max(_FEWEST_PENDING, len(self._kept.keys) // 2):
+            self._trim()
+
+    def ranked(self) -> RankedPairs:
+        """Return what is kept, best first."""
+        self._trim()
+        return self.rank(*self._kept)
+
+    def rank(self, distances: npt.NDArray[np.floating], keys: PairKeys) -> RankedPairs:
+        """Sort pairs by distance, then hash."""
+        order = np.lexsort((self._hashes(keys), distances))
+        return RankedPairs(distances[order], keys[order])
+
+    def _beats_bound(self, distances: FloatArray, keys: PairKeys) -> npt.NDArray[np.bool_]:
+        useful = distances <= self.bound
+        if self._last_hash != _LAST_HASH:
+            tied = np.flatnonzero(distances == self.bound)
+            useful[tied] = self._hashes(keys[tied]) <= self._last_hash
+        return useful
+
+    def _trim(self) -> None:
+        distances, keys = (np.concatenate(column) for column in zip(self._kept, *self._pending, strict=True))
+        self._pending, self._num_pending = [], 0
+        self._kept = RankedPairs(distances, keys)
+        if len(keys) > self._num_pairs:
+            nearest = np.partition(distances, self._num_pairs - 1)[self._num_pairs - 1]
+            # Rounded up: a pair on the very edge of the band must stay.
+            edge = np.nextafter(np.float32(float(nearest) + self._slack), np.float32(np.inf))
+            self._keep(distances <= edge)
+            if edge < self.bound:
+                self.bound, self._last_hash = edge, _LAST_HASH
+        if len(self._kept.keys) > self._capacity:
+            self._drop_overflow()
+
+    def _drop_overflow(self) -> None:
+        distances, keys = self._kept
+        last = np.partition(distances, self._capacity - 1)[self._capacity - 1]
+        room = self._capacity - np.count_nonzero(distances < last)
+        tied = np.flatnonzero(distances == last)
+        hashes = self._hashes(keys[tied])
+        self._last_hash = np.partition(hashes, room - 1)[room - 1]
+        self.bound = last
+        is_kept = distances < last
+        is_kept[tied] = hashes <= self._last_hash
+        self._keep(is_kept)
+
+    def _keep(self, chosen: npt.NDArray[np.bool_]) -> None:
+        self._kept = RankedPairs(*(column[chosen] for column in self._kept))
+
+    def _hashes(self, keys: PairKeys) -> npt.NDArray[np.uint64]:
+        return tie_hashes(keys, self._num_images, self._seed)
+

@@ -1,0 +1,163 @@
+"""The ways to choose the next questions, by name, behind one contract.
+
+An acquisition proposes candidate pairs, most uncertain first; `select_pairs` then takes the first k, or
+lets k-means spread k questions over 4 k candidates.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anneal_jax.acquisition.diversity import pair_representation, select_diverse
+from anneal_jax.acquisition.scan import scan_pairs
+from anneal_jax.acquisition.scorers import classifier_scorer, threshold_scorer
+from anneal_jax.errors import ConfigError
+from anneal_jax.pairs.canonical import PairKeys
+from anneal_jax.pairs.drawing import draw_random_pairs
+from anneal_jax.types import FloatArray, PairIndices
+
+
+class ScoredClassifier(NamedTuple):
+    """A pair classifier as the scan needs it: first layer done per image, the rest a function.
+
+    Attributes:
+      as_first: float32[N, H], what each image adds to the first layer as first of a pair.
+      as_second: float32[N, H], as second.
+      rest: maps (params, relu(as_first[i] + as_second[j])) to the logit of (i, j).
+      params: parameters of `rest`.
+    """
+
+    as_first: Any
+    as_second: Any
+    rest: Callable[[Any, Any], Any]
+    params: Any
+
+
+class PoolView(NamedTuple):
+    """What an acquisition may look at.
+
+    Attributes:
+      embeddings: float32[N, D], unit norm, of the training images.
+      known: int64[M], sorted keys of the pairs that must not be asked.
+      seed: fixes ties and draws of this round.
+      threshold: MGUE's tau, a cosine similarity.
+      classifier: the pair classifier, where the acquisition needs one.
+    """
+
+    embeddings: FloatArray
+    known: PairKeys
+    seed: int
+    threshold: float
+    classifier: ScoredClassifier | None = None
+
+
+class Candidates(NamedTuple):
+    """Pairs of the pool, the most uncertain first.
+
+    Attributes:
+      pair_indices: int32[P, 2], canonical, unique, none of them known.
+      utilities: float32[P], larger is more worth asking; not increasing.
+    """
+
+    pair_indices: PairIndices
+    utilities: FloatArray
+
+
+class Acquisition(NamedTuple):
+    """A way to choose questions.
+
+    Attributes:
+      propose: returns the `num_pairs` best pairs of the pool, fewer where the pool is smaller.
+      needs_classifier: whether the pair classifier must be trained.
+      needs_threshold: whether MGUE's threshold must be estimated.
+    """
+
+    propose: Callable[[PoolView, int], Candidates]
+    needs_classifier: bool = False
+    needs_threshold: bool = False
+
+
+def propose_random(view: PoolView, num_pairs: int) -> Candidates:
+    """Draw pairs uniformly from the pool; every utility is 0."""
+    rng = np.random.default_rng(view.seed)
+    pairs = draw_random_pairs(rng, len(view.embeddings), num_pairs, known=view.known)
+    return Candidates(pairs, np.zeros(len(pairs), np.float32))
+
+
+def propose_mgue(view: PoolView, num_pairs: int) -> Candidates:
+    """Metric-guided uncertainty: u = -|s - tau|, s the cosine similarity of the pair.
+
+    Source: hoxha2024annotation (MGUE); the estimators of tau are this project's.
+    """
+    return _scan(threshold_scorer(view.embeddings, view.threshold), view, num_pairs)
+
+
+def propose_bcgue(view: PoolView, num_pairs: int) -> Candidates:
+    """Classifier-guided uncertainty: u = -|logit|, the closeness of p to 0.5.
+
+    |logit| ranks as |p - 0.5| does, and does not saturate in float32. Pairs are scored in canonical
+    order, which makes p(i, j) = p(j, i) by definition.
+
+    Source: henkel2023annotation, hoxha2024annotation (BCGUE).
+
+    Raises:
+      ValueError: the view holds no classifier.
+    """
+    if view.classifier is None:
+        raise ValueError("bcgue scores pairs by the classifier, and the view holds none.")
+    as_first, as_second, rest, params = view.classifier
+    return _scan(classifier_scorer(as_first, as_second, rest, params), view, num_pairs)
+
+
+ACQUISITIONS: Mapping[str, Acquisition] = {
+    "bcgue": Acquisition(propose_bcgue, needs_classifier=True),
+    "mgue": Acquisition(propose_mgue, needs_threshold=True),
+    "random": Acquisition(propose_random),
+}
+
+
+def get_acquisition(name: str) -> Acquisition:
+    """Return an acquisition by name.
+
+    Raises:
+      ConfigError: there is none of that name.
+    """
+    if name not in ACQUISITIONS:
+        raise ConfigError(f"acquisition={name!r} is not known; choose one of {sorted(ACQUISITIONS)}.")
+    return ACQUISITIONS[name]
+
+
+def select_pairs(
+    acquisition: Acquisition,
+    view: PoolView,
+    num_pairs: int,
+    *,
+    diversity: bool,
+    candidate_factor: int = 4,
+) -> Candidates:
+    """Choose the next questions: the most uncertain pairs, or the most uncertain and diverse.
+
+    Args:
+      acquisition: proposes candidates.
+      view: what it may look at.
+      num_pairs: k, how many to choose.
+      diversity: whether k-means spreads them over h = k * candidate_factor candidates.
+      candidate_factor: h / k.
+
+    Returns:
+      Exactly min(k, size of the pool) pairs, the most uncertain first.
+
+    Source: henkel2023annotation, section 2.2. The paper prints "k = 4 h" where h > k: it means h = 4 k.
+    """
+    if not diversity:
+        return acquisition.propose(view, num_pairs)
+    candidates = acquisition.propose(view, num_pairs * candidate_factor)
+    representation = pair_representation(view.embeddings, candidates.pair_indices)
+    chosen = select_diverse(representation, num_pairs, seed=view.seed)
+    return Candidates(candidates.pair_indices[chosen], candidates.utilities[chosen])
+
+
+def _scan(scorer: Any, view: PoolView, num_pairs: int) -> Candidates:
+    found = scan_pairs(scorer, len(view.embeddings), num_pairs, known=view.known, seed=view.seed)
+    return Candidates(found.pair_indices, found.utilities.astype(np.float32))

@@ -1,0 +1,170 @@
+"""The h best of all N(N-1)/2 pairs, exactly, without ever holding the pairs.
+
+One pass over tiles of the upper triangle. A tile's scores stay on its device; the host looks at the
+smallest distances of its strips and takes only the strips that beat the running bound. What is left
+at the end is settled in float64. Memory is O(N D + tile^2 + h).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.acquisition.collecting import collect_best
+from anneal_jax.acquisition.hosts import merge_processes, share_of_process
+from anneal_jax.acquisition.ranking import BestPairs
+from anneal_jax.acquisition.scorers import PairScorer, precision_named
+from anneal_jax.acquisition.settling import Settled, settle
+from anneal_jax.acquisition.tiles import choose_tiles, make_grid
+from anneal_jax.pairs.canonical import PairKeys, count_pairs, pairs_of_keys
+from anneal_jax.types import PairIndices
+
+_SPARE_FACTOR = 11  # candidates kept per pair wanted, so that a band of 10 h always fits
+
+
+class ScanResult(NamedTuple):
+    """The best pairs of a pool, and how far they can be trusted.
+
+    Attributes:
+      pair_indices: int32[h', 2], canonical, best first; h' = min(h, size of the pool).
+      utilities: float64[h'], -|score - boundary| by the float64 routine, not increasing.
+      is_certified: whether margin > error_bound: pairs and order are then those of scoring every pair in
+        float64. False only where more pairs crowd the boundary than the scan keeps.
+      margin: a pair can be missing only if its tile's error was at least this; inf if none was left out.
+      error_bound: eps, the largest error of a distance; proved or estimated, as the scorer says.
+      measured_error: largest error of a distance among the pairs that were re-scored.
+      band_size: how many pairs of the pool have a tile distance within 2 eps of the h-th best; counted
+        where all of them were kept, otherwise extrapolated from the density of those kept.
+      num_scored: pairs that the tiles covered, known ones included.
+      pool_share: num_scored over all N(N-1)/2.
+    """
+
+    pair_indices: PairIndices
+    utilities: npt.NDArray[np.float64]
+    is_certified: bool
+    margin: float
+    error_bound: float
+    measured_error: float
+    band_size: int
+    num_scored: int
+    pool_share: float
+
+
+def scan_pairs(
+    scorer: PairScorer,
+    num_images: int,
+    num_pairs: int,
+    *,
+    known: PairKeys | None = None,
+    seed: int = 0,
+    share: float = 1.0,
+    tile_size: int | None = None,
+    precision: str = "float32",
+    devices: Sequence[jax.Device] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> ScanResult:
+    """Return the pairs nearest to the boundary among all pairs that are not known.
+
+    What exact means. Let eps bound the error of a tile's distances. No pair returned is worse than the
+    float64 h-th best by more than 2 eps, and none left out is better by more than 2 eps. Candidates
+    within 2 eps of the h-th best, 11 h of them at least, are kept and re-scored in float64 by one
+    fixed routine. Where they fit, `is_certified` says that the result equals that of scoring every pair
+    in float64. Ties are broken by a seeded hash of (i, j). A certified result depends on neither
+    tiles, devices nor precision.
+
+    A scan keeps no state outside itself: one that was killed is simply called again. With
+    `jax.distributed` set up every process must make the same call; each scans its share of the tiles
+    and all return the whole result.
+
+    Args:
+      scorer: from `threshold_scorer` or `classifier_scorer`.
+      num_images: N, below 2^31; the pool is its pairs i < j without the known ones.
+      num_pairs: h, how many to return.
+      known: int64[M], sorted keys (`pair_keys`) of pairs that must not be returned, each once.
+      seed: breaks ties, and draws the tiles if `share` is below 1.
+      share: part of all pairs to score, in (0, 1], for archives past what one pass can afford. Whole
+        tiles are drawn, so that all images are met about equally often, at least one wrapped
+        diagonal of them. The result is exact for the pairs seen, and finds about this share of what
+        the whole pass would. A smaller tile makes a finer draw.
+      tile_size: images along a tile's side, at most; by default the scorer's choice for the kind of
+        device. Memory grows with its square.
+      precision: of matrix products: `float32`, `bfloat16_3x` or `bfloat16`. The last is approximate: its
+        band is so wide that it hardly ever fits.
+      devices: of this process; all of them by default. Each holds a copy of the images.
+      progress: called with the number of pairs just scored, such as the `update` of a tqdm bar.
+
+    Raises:
+      ConfigError: the precision is not known.
+      ValueError: the scorer was made for another N, `known` is not a sorted set of keys, or a number is
+        out of range.
+
+    >>> from anneal_jax.acquisition.scorers import threshold_scorer
+    >>> scorer = threshold_scorer([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], threshold=0.5)
+    >>> scan_pairs(scorer, 3, 2).pair_indices.tolist()
+    [[0, 1], [1, 2]]
+    """
+    known = np.empty(0, np.int64) if known is None else known
+    _check_request(scorer, num_images, num_pairs, known, share)
+    chosen_precision = precision_named(precision)
+    if num_pairs == 0 or num_images < 2:
+        return _NOTHING
+    devices = list(devices or jax.local_devices())
+    on_cpu = devices[0].platform == "cpu"
+    largest_tile = tile_size or (scorer.tile_size if on_cpu else scorer.tile_size_accelerator)
+    grid = make_grid(num_images, largest_tile)
+    tiles = choose_tiles(grid, share, seed)
+    # Off the host, fetching a wide band would take longer than the pass itself.
+    capacity = max(_SPARE_FACTOR * num_pairs, scorer.band_pairs if on_cpu else 0)
+    proved_error = scorer.error_bound(chosen_precision)
+    best = BestPairs(num_pairs, capacity, 2.0 * proved_error, num_images, seed)
+    collect_best(
+        best,
+        scorer,
+        grid,
+        share_of_process(tiles),
+        known=known,
+        precision=chosen_precision,
+        devices=devices,
+        progress=progress,
+    )
+    merge_processes(best, num_images)
+    settled = settle(best, scorer, num_pairs, proved_error)
+    return _result(settled, num_images, sum(map(grid.count, tiles)))
+
+
+_NOTHING = ScanResult(
+    np.empty((0, 2), np.int32), np.empty(0), True, math.inf, 0.0, 0.0, 0, 0, 1.0
+)
+
+
+def _result(settled: Settled, num_images: int, num_scored: int) -> ScanResult:
+    return ScanResult(
+        pair_indices=pairs_of_keys(settled.pairs.keys, num_images),
+        utilities=-settled.pairs.distances,
+        is_certified=settled.margin > settled.error_bound,
+        margin=settled.margin,
+        error_bound=settled.error_bound,
+        measured_error=settled.measured_error,
+        band_size=settled.band_size,
+        num_scored=num_scored,
+        pool_share=num_scored / count_pairs(num_images),
+    )
+
+
+def _check_request(
+    scorer: PairScorer, num_images: int, num_pairs: int, known: PairKeys, share: float
+) -> None:
+    if num_images != scorer.num_images or num_images >= 2**31:
+        raise ValueError(
+            f"num_images={num_images}, but the scorer holds {scorer.num_images} images; they must be "
+            "equal and below 2^31."
+        )
+    if num_pairs < 0:
+        raise ValueError(f"num_pairs={num_pairs} is negative; ask for 0 pairs or more.")
+    if not 0.0 < share <= 1.0:
+        raise ValueError(f"share={share} must be above 0 and at most 1.")
+    if known.dtype != np.int64 or np.any(known[1:] <= known[:-1]):
+        raise ValueError("known must be a sorted int64 array of pair keys, each once: np.unique makes one.")

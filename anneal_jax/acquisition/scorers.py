@@ -1,0 +1,244 @@
+"""What the all-pairs scan can score: a pair's distance to the similar/dissimilar boundary.
+
+A scorer is data and plain functions. Its arrays are arguments of the compiled tile function, never
+constants in it: another threshold or a retrained classifier of the same shapes compiles nothing.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.acquisition.rescoring import Layer, rescore_dot_products, rescore_logits
+from anneal_jax.errors import ConfigError
+from anneal_jax.types import FloatArray, PairIndices
+
+_FLOAT32_UNIT = 2.0**-24
+_TENSOR_CORE_UNIT = 2.0**-22  # tensor cores truncate their float32 sums
+_BFLOAT16_UNIT = 2.0**-7  # truncation, the worse of the two ways in which operands are cut
+
+
+class Precision(NamedTuple):
+    """How matrix products are computed, and what that costs in accuracy.
+
+    Attributes:
+      algorithm: as `jax.lax.dot_general` takes it.
+      operand_error: bound of the relative error of one product x * y from shortened operands.
+      unit: bound of the relative error of one addition.
+    """
+
+    algorithm: jax.lax.Precision | jax.lax.DotAlgorithmPreset
+    operand_error: float
+    unit: float
+
+
+PRECISIONS: Mapping[str, Precision] = {
+    "float32": Precision(jax.lax.Precision.HIGHEST, 0.0, _FLOAT32_UNIT),
+    "bfloat16_3x": Precision(
+        jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X3, 3.0 * _BFLOAT16_UNIT**2, _TENSOR_CORE_UNIT
+    ),
+    "bfloat16": Precision(
+        jax.lax.DotAlgorithmPreset.BF16_BF16_F32,
+        2.0 * _BFLOAT16_UNIT + _BFLOAT16_UNIT**2,
+        _TENSOR_CORE_UNIT,
+    ),
+}
+"""`float32`; `bfloat16_3x`, three passes, nearly as accurate; `bfloat16`, approximate. A backend without
+such units (CPU) computes all three in float32."""
+
+
+class PairScorer(NamedTuple):
+    """Scores pairs by tiles; a pair is the more useful the nearer its score is to `boundary`.
+
+    Attributes:
+      images: pytree of float32[N, ...], what is known of each image.
+      params: pytree of arrays that all tiles share.
+      boundary: score at which similar turns into dissimilar; a float32 number.
+      score_tile: maps (rows of images, columns of images, params, algorithm) to float32[rows, columns].
+        A module-level function, since compiled tiles are kept by it.
+      rescore: maps int32[P, 2] to float64[P], the same scores by a fixed routine.
+      error_bound: maps a precision to eps >= |distance by a tile - distance re-scored|, proved; inf where
+        no useful bound is known, and the scan estimates one.
+      tile_size: images along a tile's side on CPU.
+      tile_size_accelerator: the same on GPU and TPU.
+      band_pairs: how many candidates near the boundary are worth re-scoring, a second's work or so.
+    """
+
+    images: Any
+    params: Any
+    boundary: float
+    score_tile: Callable[[Any, Any, Any, Any], jax.Array]
+    rescore: Callable[[PairIndices], npt.NDArray[np.float64]]
+    error_bound: Callable[[Precision], float]
+    tile_size: int
+    tile_size_accelerator: int
+    band_pairs: int
+
+    @property
+    def num_images(self) -> int:
+        """N."""
+        return jax.tree.leaves(self.images)[0].shape[0]
+
+
+def threshold_scorer(embeddings: npt.ArrayLike, threshold: float) -> PairScorer:
+    """MGUE: score a pair by s = g_i . g_j; the boundary is the threshold tau.
+
+    |s - tau| computed by a tile differs from its float64 value by at most eps, a proof for any order of
+    summation: with d components, unit u and M the largest norm, eps = d u / (1 - d u) M^2 + u (M^2 + |tau|),
+    plus M^2 times the error of shortened operands. For d = 256, unit vectors and float32 that is
+    1.5e-5. (On TPU, float32 products are emulated; there the figure is not proved.)
+
+    Args:
+      embeddings: float32[N, D], unit norm for cosine similarity.
+      threshold: tau, rounded to float32.
+
+    Raises:
+      ValueError: an embedding holds NaN or infinity, or the array is not [N, D].
+
+    Source: hoxha2024annotation (MGUE); the bound is Higham, Accuracy and Stability, section 3.1.
+    """
+    vectors = _checked(embeddings, "embeddings")
+    boundary = float(np.float32(threshold))
+    squared_norms = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    largest = float(np.max(squared_norms, initial=0.0))
+    return PairScorer(
+        images=vectors,
+        params=(),
+        boundary=boundary,
+        score_tile=_dot_product_tile,
+        rescore=functools.partial(rescore_dot_products, vectors),
+        error_bound=functools.partial(_dot_product_error, vectors.shape[1], largest, abs(boundary)),
+        tile_size=2048,
+        tile_size_accelerator=8192,
+        band_pairs=1 << 19,
+    )
+
+
+def classifier_scorer(
+    as_first: npt.ArrayLike,
+    as_second: npt.ArrayLike,
+    layers: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
+    *,
+    two_order: bool = False,
+) -> PairScorer:
+    """BCGUE: score a pair by the pair classifier's logit; the boundary is 0.
+
+    logit(i, j) = rest(relu(as_first[i] + as_second[j])), one pass in canonical order i < j. A proved
+    error bound exists but is thousands of times above the errors that occur, so none is given:
+    the scan estimates one from the pairs that it re-scores.
+
+    Args:
+      as_first: float32[N, H], what an image adds to the first layer as first of a pair, bias included.
+      as_second: float32[N, H], as second.
+      layers: (kernel [in, out], bias [out]) of each layer after the first, ReLU between them; one output.
+      two_order: score by the mean logit of (i, j) and (j, i), at half the speed.
+
+    Raises:
+      ValueError: an array holds NaN or infinity, or the shapes do not follow each other.
+
+    Source: henkel2023annotation, hoxha2024annotation (BCGUE).
+    """
+    images = _checked(as_first, "as_first"), _checked(as_second, "as_second")
+    rest = tuple((_checked(kernel, "a kernel"), np.asarray(bias, np.float32)) for kernel, bias in layers)
+    _check_chain(images, rest)
+    return PairScorer(
+        images=images,
+        params=rest,
+        boundary=0.0,
+        score_tile=_logit_tile_both_orders if two_order else _logit_tile,
+        rescore=functools.partial(_rescore_both_orders if two_order else rescore_logits, *images, rest),
+        error_bound=_no_proved_error,
+        tile_size=64,
+        tile_size_accelerator=512,
+        band_pairs=4096,
+    )
+
+
+def precision_named(name: str) -> Precision:
+    """Return a precision by name.
+
+    Raises:
+      ConfigError: there is none of that name.
+    """
+    if name not in PRECISIONS:
+        raise ConfigError(f"precision={name!r} is not known; choose one of {sorted(PRECISIONS)}.")
+    return PRECISIONS[name]
+
+
+def _dot_product_tile(rows: jax.Array, columns: jax.Array, params: Any, algorithm: Any) -> jax.Array:
+    del params
+    return _product(rows, columns, 1, algorithm)
+
+
+def _logit_tile(rows: Any, columns: Any, layers: Any, algorithm: Any) -> jax.Array:
+    return _logits(rows[0], columns[1], layers, algorithm)
+
+
+def _logit_tile_both_orders(rows: Any, columns: Any, layers: Any, algorithm: Any) -> jax.Array:
+    forward = _logits(rows[0], columns[1], layers, algorithm)
+    backward = _logits(columns[0], rows[1], layers, algorithm)
+    return 0.5 * (forward + backward.T)
+
+
+def _logits(as_first: jax.Array, as_second: jax.Array, layers: Any, algorithm: Any) -> jax.Array:
+    values = (as_first[:, None, :] + as_second[None, :, :]).reshape(-1, as_first.shape[1])
+    for kernel, bias in layers:
+        values = _product(jax.nn.relu(values), kernel, 0, algorithm) + bias[None, :]
+    return values.reshape(len(as_first), len(as_second))
+
+
+def _product(left: jax.Array, right: jax.Array, right_axis: int, algorithm: Any) -> jax.Array:
+    dimensions = (((1,), (right_axis,)), ((), ()))
+    return jax.lax.dot_general(
+        left, right, dimensions, precision=algorithm, preferred_element_type=jnp.float32
+    )
+
+
+def _rescore_both_orders(
+    as_first: FloatArray, as_second: FloatArray, layers: Sequence[Layer], pair_indices: PairIndices
+) -> npt.NDArray[np.float64]:
+    forward = rescore_logits(as_first, as_second, layers, pair_indices)
+    return 0.5 * (forward + rescore_logits(as_first, as_second, layers, pair_indices[:, ::-1]))
+
+
+def _no_proved_error(precision: Precision) -> float:
+    del precision
+    return math.inf
+
+
+def _dot_product_error(dim: int, largest: float, boundary: float, precision: Precision) -> float:
+    _, operand_error, unit = precision
+    summation = dim * unit / (1.0 - dim * unit) * (1.0 + operand_error)
+    rescoring = dim * 2.0**-52  # of the float64 routine, generously
+    return largest * (summation + operand_error + rescoring) + _FLOAT32_UNIT * (largest + boundary)
+
+
+def _checked(array: npt.ArrayLike, name: str) -> FloatArray:
+    values = np.ascontiguousarray(array, np.float32)
+    if values.ndim != 2:
+        raise ValueError(f"{name} must have two axes, [N, D]; this array has shape {values.shape}.")
+    # A sum is finite unless a term is not; float64 cannot overflow on float32 terms.
+    broken = np.flatnonzero(~np.isfinite(np.sum(values, axis=1, dtype=np.float64)))
+    if broken.size:
+        raise ValueError(f"{name} holds NaN or infinity in row {broken[0]}; leave that image out.")
+    return values
+
+
+def _check_chain(images: tuple[FloatArray, FloatArray], layers: Sequence[Layer]) -> None:
+    if images[0].shape != images[1].shape:
+        raise ValueError(f"as_first {images[0].shape} and as_second {images[1].shape} differ in shape.")
+    width = images[0].shape[1]
+    for place, (kernel, bias) in enumerate(layers):
+        if kernel.shape[0] != width or bias.shape != kernel.shape[1:]:
+            raise ValueError(
+                f"layer {place} of the classifier takes {width} values, but its kernel is {kernel.shape} "
+                f"and its bias {bias.shape}."
+            )
+        width = kernel.shape[1]
+    if width != 1 or not layers:
+        raise ValueError(f"the classifier must end in one logit; its last layer has {width} outputs.")

@@ -1,0 +1,72 @@
+"""The end of a scan: order the candidates by their float64 scores, and tell how sure the result is."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.acquisition.ranking import BestPairs, RankedPairs
+from anneal_jax.acquisition.scorers import PairScorer
+from anneal_jax.pairs.canonical import pairs_of_keys
+
+_FEWEST_MEASURED = 4096  # pairs whose error is measured where no bound is proved
+_SAFETY_FACTOR = 8.0  # times the largest measured error
+
+
+class Settled(NamedTuple):
+    """The best pairs and how far they can be trusted; see `ScanResult`."""
+
+    pairs: RankedPairs
+    error_bound: float
+    measured_error: float
+    margin: float
+    band_size: int
+
+
+def settle(best: BestPairs, scorer: PairScorer, num_pairs: int, proved_bound: float) -> Settled:
+    """Re-score as many candidates as may be among the h best, and rank these.
+
+    A candidate further from the boundary than the worst of h re-scored ones by more than eps cannot be
+    among the h best, so most of the buffer is never re-scored.
+
+    Args:
+      best: the candidates by their tile distances.
+      scorer: re-scores them.
+      num_pairs: h, at least 1.
+      proved_bound: eps; inf where none is proved, and eight times the largest error measured takes
+        its place. Errors are measured on 4,096 candidates or more, those nearest to the boundary; that
+        is an estimate, not a proof.
+    """
+    candidates = best.ranked()
+    near = candidates.distances.astype(np.float64)
+    exact = np.empty(0)
+    is_proved = np.isfinite(proved_bound)
+    num_needed = min(near.size, num_pairs if is_proved else max(num_pairs, _FEWEST_MEASURED))
+    error_bound = measured_error = worst = 0.0
+    while exact.size < num_needed:
+        pairs = pairs_of_keys(candidates.keys[exact.size : num_needed], scorer.num_images)
+        exact = np.append(exact, np.abs(scorer.rescore(pairs) - scorer.boundary))
+        measured_error = float(np.max(np.abs(exact - near[: exact.size])))
+        error_bound = proved_bound if is_proved else _SAFETY_FACTOR * measured_error
+        worst = float(np.partition(exact, min(num_pairs, exact.size) - 1)[:num_pairs].max())
+        num_needed = max(num_needed, np.searchsorted(near, worst + error_bound, side="right"))
+    ranked = best.rank(exact, candidates.keys[: exact.size])
+    first_left_out = near[exact.size] if exact.size < near.size else float(best.bound)
+    return Settled(
+        RankedPairs(ranked.distances[:num_pairs], ranked.keys[:num_pairs]),
+        error_bound,
+        measured_error,
+        float(first_left_out - worst),
+        _band_size(near, num_pairs, 2.0 * error_bound, float(best.bound)),
+    )
+
+
+def _band_size(
+    near: npt.NDArray[np.float64], num_pairs: int, width: float, bound: float
+) -> int:
+    if near.size <= num_pairs:
+        return near.size
+    edge = near[num_pairs - 1] + width
+    if edge <= bound or bound <= 0.0:
+        return int(np.searchsorted(near, edge, side="right"))
+    return round(near.size * edge / bound)  # scores are spread evenly over so short an interval

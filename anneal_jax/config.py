@@ -1,0 +1,178 @@
+"""Every setting of a run, declared once with its default, and checked before any work begins.
+
+This module imports nothing heavy, so that `--help` and a wrong setting answer at once.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from anneal_jax.errors import ConfigError
+
+MIN_IMAGES = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """Settings of one run.
+
+    Attributes:
+      archive: `digits`, `folder:PATH` or `embeddings:FILE.npz`.
+      labels: CSV file with the header `id,label`; gives or overrides class labels. Empty: none.
+      on_bad_image: `refuse` stops at tiles that cannot be read; `skip` leaves them out.
+      backbone: network that turns a tile into a feature; ignored for `embeddings:`.
+      pretrained: weights file for the backbone, or `none` for random weights.
+      image_size: side in pixels that tiles are resized to; 0 is the backbone's own size.
+      regime: `frozen` trains only the heads on features computed once; `finetune` trains everything.
+      supervision: `pairs` is active learning; `class_labels` trains once on every class label, the
+        upper bound.
+      acquisition: how the next questions are chosen: `random`, `bcgue` or `mgue`.
+      diversity: whether k-means spreads the questions over the most uncertain pairs.
+      candidate_factor: candidates per question that k-means chooses from (h / k).
+      threshold: MGUE's estimator: `prequential`, `balanced`, `midpoint` or `gaussian`.
+      transitive: `one_step` adds the pairs that two answers imply; `none` does not.
+      rounds: rounds of questions after the first set.
+      pairs_per_round: questions in a round; 0 is 20% of the training images.
+      initial_draw: `class_balanced` is the paper's first set, drawn with class labels; `random`
+        draws as many pairs without them.
+      initial_fraction: share of the training images that get partners in the first set.
+      initial_partners: similar and, again, dissimilar partners of each such image.
+      train_fraction: share of the tiles that questions are asked about.
+      query_fraction: share held out as queries; the rest is the archive they search.
+      keep_duplicates_together: keep byte-identical tiles on one side of the split.
+      seed: fixes the split, every draw, every initial weight and every batch.
+      steps: optimiser steps per round in the frozen regime.
+      epochs_first: epochs over the pairs of the first round in the finetune regime.
+      epochs: epochs over all pairs in each later round of the finetune regime.
+      batch_size: pairs per step; tiles per step with `class_labels`.
+      learning_rate: of Adam.
+      feature_dropout: share of each frozen feature vector hidden per step.
+      augment: mirror and turn tiles by right angles in the finetune regime; right for tiles seen from
+        above, wrong for digits.
+      margin: m of the contrastive loss, a cosine.
+      beta: weight of the classifier's loss; the contrastive loss has 1 - beta.
+      oversample: draw similar and dissimilar pairs equally often.
+      temperature: of the group loss over class labels, a cosine.
+      cache_dir: folder for frozen features; empty is the user's cache folder.
+    """
+
+    archive: str = "digits"
+    labels: str = ""
+    on_bad_image: str = "refuse"
+    backbone: str = "tiny_cnn"
+    pretrained: str = "none"
+    image_size: int = 0
+    regime: str = "frozen"
+    supervision: str = "pairs"
+    acquisition: str = "mgue"
+    diversity: bool = True
+    candidate_factor: int = 4
+    threshold: str = "prequential"
+    transitive: str = "one_step"
+    rounds: int = 6
+    pairs_per_round: int = 0
+    initial_draw: str = "class_balanced"
+    initial_fraction: float = 0.05
+    initial_partners: int = 4
+    train_fraction: float = 0.8
+    query_fraction: float = 0.1
+    keep_duplicates_together: bool = True
+    seed: int = 0
+    steps: int = 600
+    epochs_first: int = 40
+    epochs: int = 15
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    feature_dropout: float = 0.3
+    augment: bool = True
+    margin: float = 0.1
+    beta: float = 0.1
+    oversample: bool = True
+    temperature: float = 0.1
+    cache_dir: str = ""
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            _require_choice(name, getattr(self, name), allowed)
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"{name}={value} is out of range; give {low} to {high}.")
+        if self.train_fraction + self.query_fraction >= 1:
+            raise ConfigError(
+                f"train_fraction={self.train_fraction} and query_fraction={self.query_fraction} leave "
+                "no tiles to search; together they must stay below 1."
+            )
+
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "on_bad_image": ("refuse", "skip"),
+    "regime": ("frozen", "finetune"),
+    "supervision": ("pairs", "class_labels"),
+    "acquisition": ("random", "bcgue", "mgue"),
+    "threshold": ("prequential", "balanced", "midpoint", "gaussian"),
+    "transitive": ("one_step", "none"),
+    "initial_draw": ("class_balanced", "random"),
+}
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "image_size": (0, 4096),
+    "candidate_factor": (1, 1000),
+    "rounds": (0, 100_000),
+    "pairs_per_round": (0, 10_000_000),
+    "initial_fraction": (0.0, 1.0),
+    "initial_partners": (1, 1000),
+    "train_fraction": (0.01, 0.98),
+    "query_fraction": (0.01, 0.98),
+    "seed": (0, 2**31 - 1),
+    "steps": (1, 10_000_000),
+    "epochs_first": (1, 100_000),
+    "epochs": (1, 100_000),
+    "batch_size": (2, 65_536),
+    "learning_rate": (0.0, 10.0),
+    "feature_dropout": (0.0, 0.95),
+    "margin": (-1.0, 1.0),
+    "beta": (0.0, 1.0),
+    "temperature": (0.001, 10.0),
+}
+
+
+def config_from_mapping(settings: Mapping[str, Any]) -> ExperimentConfig:
+    """Build a config from names and values, as a recipe or a saved `config.json` gives them.
+
+    Raises:
+      ConfigError: a name is unknown (the nearest one is named), or a value has the wrong type.
+
+    >>> config_from_mapping({"archive": "digits", "rounds": 2}).rounds
+    2
+    """
+    fields = {field.name: field for field in dataclasses.fields(ExperimentConfig)}
+    for name, value in settings.items():
+        if name not in fields:
+            raise ConfigError(f"there is no setting {name!r}{nearest_hint(name, fields)}.")
+        wanted = type(fields[name].default)
+        is_whole_float = wanted is float and type(value) is int
+        if type(value) is not wanted and not is_whole_float:
+            raise ConfigError(
+                f"{name}={value!r} has type {type(value).__name__}; it must be {wanted.__name__}."
+            )
+    return ExperimentConfig(**settings)
+
+
+def nearest_hint(name: str, known: Any) -> str:
+    """Return `; did you mean 'x'?`, or nothing where no known name is near.
+
+    >>> nearest_hint("archve", ["archive", "seed"])
+    "; did you mean 'archive'?"
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _require_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(
+            f"{name}={value!r} is not known{nearest_hint(value, allowed)}; choose one of "
+            f"{', '.join(allowed)}."
+        )

@@ -1,0 +1,99 @@
+"""Open an archive from one line of text, such as the value of a flag."""
+
+import difflib
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Literal, get_args
+
+from anneal_jax.data.catalogue import Catalogue
+from anneal_jax.data.digits import open_digits
+from anneal_jax.data.embeddings import open_embeddings
+from anneal_jax.data.folder import open_folder
+from anneal_jax.data.labels import with_labels_csv
+from anneal_jax.errors import ArchiveError, ConfigError
+from anneal_jax.types import Archive, IntArray
+
+OnBadImage = Literal["refuse", "skip"]
+
+# Scheme -> how a person writes it, and what opens (location, on_bad_image).
+_SCHEMES: dict[str, tuple[str, Callable[[str, OnBadImage], Catalogue]]] = {
+    "digits": ("digits", open_digits),
+    "folder": ("folder:PATH", open_folder),
+    "embeddings": ("embeddings:FILE.npz", open_embeddings),
+}
+
+
+def open_archive(
+    spec: str,
+    *,
+    labels_csv: str | os.PathLike[str] | None = None,
+    on_bad_image: OnBadImage = "refuse",
+) -> Archive:
+    """Open a read-only archive.
+
+    Args:
+      spec: `digits`, `folder:PATH` or `embeddings:FILE.npz`. All behind the first colon is the
+        location as it is: commas, spaces and further colons need no quoting.
+      labels_csv: a file with the columns `id` and `label`, laid over the archive's own labels.
+      on_bad_image: what becomes of a damaged, oversized or 16-bit image: "refuse" raises one error
+        that names the first five; "skip" leaves them out and says so in `notes`.
+
+    Raises:
+      ArchiveError: the archive, or its labels, cannot be used as they are.
+      ConfigError: `on_bad_image` is unknown.
+
+    >>> archive = open_archive("digits")
+    >>> len(archive.ids), archive.class_names[:3]
+    (1797, ('0', '1', '2'))
+    >>> archive.load([0, 1], image_size=32).shape
+    (2, 32, 32, 3)
+    """
+    if on_bad_image not in get_args(OnBadImage):
+        raise ConfigError(f"on_bad_image is {on_bad_image!r}; it is either refuse or skip")
+    scheme, _, location = spec.partition(":")
+    if scheme not in _SCHEMES:
+        raise ArchiveError(_unknown_scheme_text(spec, scheme))
+    _, opener = _SCHEMES[scheme]
+    archive = opener(location, on_bad_image)
+    return archive if labels_csv is None else with_labels_csv(archive, labels_csv)
+
+
+def require_classes(archive: Archive) -> IntArray:
+    """Return the labels of an archive that a simulated oracle can answer from.
+
+    Returns:
+      int32[N] without -1, of at least two classes.
+
+    Raises:
+      ArchiveError: labels are missing, wholly or in part, or all are the same.
+    """
+    need = "a simulated oracle and the retrieval metrics need a class for every tile"
+    advice = "put each class in a sub-folder or give a labels CSV with the columns id,label"
+    if archive.labels is None:
+        raise ArchiveError(f"{archive.spec} has no class labels, and {need}; {advice}")
+    unlabelled = [row for row, label in enumerate(archive.labels.tolist()) if label < 0]
+    if unlabelled:
+        raise ArchiveError(
+            f"{archive.spec} has {len(unlabelled):,} tiles without a class label, the first"
+            f" {archive.ids[unlabelled[0]]!r}, and {need}; {advice}"
+        )
+    if len(archive.class_names) == 1:
+        raise ArchiveError(
+            f"{archive.spec} has the single class {archive.class_names[0]!r}, which makes every"
+            f" pair similar and leaves nothing to learn; {advice}, with two classes at least"
+        )
+    return archive.labels
+
+
+def _unknown_scheme_text(spec: str, scheme: str) -> str:
+    forms = ", ".join(form for form, _ in _SCHEMES.values())
+    path = pathlib.Path(spec).expanduser()
+    if path.is_dir():
+        hint = f"folder:{spec}"
+    elif path.suffix == ".npz":
+        hint = f"embeddings:{spec}"
+    else:
+        nearest = difflib.get_close_matches(scheme, _SCHEMES, n=1, cutoff=0.0)[0]
+        hint = _SCHEMES[nearest][0]
+    return f"unknown archive {spec!r}; did you mean {hint}? An archive is one of {forms}"

@@ -1,0 +1,85 @@
+"""What every archive holds besides its tiles, and the checks that all of them share."""
+
+import abc
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.errors import ConfigError
+from anneal_jax.types import IntArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Catalogue(abc.ABC):
+    """The names, labels and notes of an archive; a subclass adds `load` and `digests`.
+
+    Attributes:
+      spec, ids, labels, class_names, kind, notes: as in `anneal_jax.types.Archive`.
+      left_out: ids of tiles that were found but not taken, so that a labels file may name them.
+    """
+
+    spec: str
+    ids: tuple[str, ...]
+    labels: IntArray | None = None
+    class_names: tuple[str, ...] = ()
+    kind: str = "image"
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @abc.abstractmethod
+    def load(self, indices: npt.ArrayLike, image_size: int) -> np.ndarray:
+        """Return the tiles at `indices`; see `anneal_jax.types.Archive.load`."""
+
+    @abc.abstractmethod
+    def digests(self) -> npt.NDArray[np.uint8]:
+        """Return uint8[N, 32], the SHA-256 of each tile."""
+
+
+def numbered_ids(prefix: str, num_tiles: int) -> tuple[str, ...]:
+    """Name tiles that have no name, padded with zeros so that text order is number order.
+
+    >>> numbered_ids("row", 11)[-2:]
+    ('row09', 'row10')
+    """
+    width = len(str(max(num_tiles - 1, 0)))
+    return tuple(f"{prefix}{number:0{width}d}" for number in range(num_tiles))
+
+
+def checked_indices(indices: npt.ArrayLike, num_tiles: int) -> npt.NDArray[np.intp]:
+    """Return `indices` as intp[B].
+
+    Raises:
+      IndexError: they are not whole numbers in one dimension within [0, num_tiles); a negative
+        index would silently count from the end.
+    """
+    rows = np.asarray(indices)
+    if rows.size == 0:
+        return np.empty(0, np.intp)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise IndexError(
+            f"indices must be whole numbers in one dimension, not {rows.dtype}[{rows.shape}]"
+        )
+    if rows.min() < 0 or rows.max() >= num_tiles:
+        outside = rows[(rows < 0) | (rows >= num_tiles)][0]
+        raise IndexError(f"index {outside} is outside the archive's {num_tiles} tiles")
+    return rows.astype(np.intp)
+
+
+def check_image_size(image_size: int) -> None:
+    """Raise ConfigError unless `image_size`, in pixels, is at least 1."""
+    if image_size < 1:
+        raise ConfigError(f"image_size is {image_size}; give a number of pixels of at least 1")
+
+
+def sha256_rows(tiles: Iterable[np.ndarray]) -> npt.NDArray[np.uint8]:
+    """Return uint8[N, 32], the SHA-256 of each array's bytes in row order."""
+    digests = (hashlib.sha256(tile.tobytes()).digest() for tile in tiles)
+    return stacked_digests(digests)
+
+
+def stacked_digests(digests: Iterable[bytes]) -> npt.NDArray[np.uint8]:
+    """Return uint8[N, 32] from N digests of 32 bytes."""
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, hashlib.sha256().digest_size)

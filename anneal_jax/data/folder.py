@@ -1,0 +1,155 @@
+"""An archive that is a folder of image files, one sub-folder for each class or none at all."""
+
+import hashlib
+import pathlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.data.catalogue import (
+    Catalogue,
+    check_image_size,
+    checked_indices,
+    stacked_digests,
+)
+from anneal_jax.data.labels import encode_labels
+from anneal_jax.data.scan import Fault, Scan, scan_folder, threaded
+from anneal_jax.data.tiles import TileError, read_tile, tile_pixels
+from anneal_jax.errors import ArchiveError
+
+_NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FolderArchive(Catalogue):
+    """Image files below `root`; an id is the path relative to it, with `/` between its parts."""
+
+    root: pathlib.Path
+    file_digests: npt.NDArray[np.uint8] = field(repr=False)
+
+    def load(self, indices: npt.ArrayLike, image_size: int) -> npt.NDArray[np.uint8]:
+        """Decode tiles in several threads.
+
+        Args:
+          indices: int[B], rows of the archive.
+          image_size: side of the returned squares in pixels.
+
+        Returns:
+          uint8[B, image_size, image_size, 3], RGB; see `anneal_jax.data.tiles` for the conversions.
+
+        Raises:
+          ArchiveError: a file vanished or changed after the archive was opened.
+        """
+        check_image_size(image_size)
+        rows = checked_indices(indices, len(self.ids)).tolist()
+        tiles = np.empty((len(rows), image_size, image_size, 3), np.uint8)
+        decoded = threaded(lambda row: tile_pixels(self._unchanged_bytes(row), image_size), rows)
+        for slot, tile in enumerate(decoded):
+            tiles[slot] = tile
+        return tiles
+
+    def digests(self) -> npt.NDArray[np.uint8]:
+        """Return uint8[N, 32], the SHA-256 of each file as it was when the archive was opened."""
+        return self.file_digests
+
+    def _unchanged_bytes(self, row: int) -> bytes:
+        path = self.root / self.ids[row]
+        advice = "restore it, or start again to read the folder as it is now"
+        try:
+            data = read_tile(path)
+        except TileError as error:
+            raise ArchiveError(
+                f"{path} was readable when the archive was opened, and now {error}; {advice}"
+            ) from error
+        if hashlib.sha256(data).digest() != self.file_digests[row].tobytes():
+            raise ArchiveError(f"{path} has changed since the archive was opened; {advice}")
+        return data
+
+
+def open_folder(location: str, on_bad_image: str) -> FolderArchive:
+    """Open `folder:PATH`, reading and decoding every image once.
+
+    That one pass (SHA-256, header checks, decoding) is the price of never meeting a bad file in the
+    middle of a long run. The first folder of an image's relative path is its class; images that lie
+    directly in `location` have none.
+
+    Args:
+      location: the folder; `~` is expanded.
+      on_bad_image: "refuse" raises one error for all bad files; "skip" leaves them out with a note.
+
+    Raises:
+      ArchiveError: there is no such folder, it holds no usable image, or one is bad and refused.
+    """
+    root = pathlib.Path(location).expanduser().absolute()
+    if not location or not root.is_dir():
+        raise ArchiveError(
+            f"folder:{location} is no folder on this machine; give the path of one, as in"
+            " folder:/data/tiles"
+        )
+    scan = scan_folder(root)
+    if scan.faults and on_bad_image == "refuse":
+        raise ArchiveError(_refusal(root, scan))
+    if not scan.digests:
+        others = " ".join(_notes(scan))
+        raise ArchiveError(f"{root} holds no usable JPEG, PNG or TIFF image. {others}".rstrip())
+    labels, class_names = encode_labels([_class_of(name) for name in scan.digests])
+    return FolderArchive(
+        spec=f"folder:{location}",
+        ids=tuple(scan.digests),
+        labels=labels,
+        class_names=class_names,
+        notes=tuple(_notes(scan)),
+        left_out=tuple(scan.faults),
+        root=root,
+        file_digests=stacked_digests(scan.digests.values()),
+    )
+
+
+def _class_of(name: str) -> str | None:
+    folder, slash, _ = name.partition("/")
+    return folder if slash else None
+
+
+def _refusal(root: pathlib.Path, scan: Scan) -> str:
+    named = [f"{name!r} {fault.message}" for name, fault in scan.faults.items()]
+    more = f"; and {len(named) - _NAMED_AT_MOST:,} more" if len(named) > _NAMED_AT_MOST else ""
+    return (
+        f"{root}: {len(named):,} of {len(named) + len(scan.digests):,} images cannot be used:"
+        f" {'; '.join(named[:_NAMED_AT_MOST])}{more}. Repair them, or set on_bad_image=skip to"
+        " leave them out."
+    )
+
+
+def _notes(scan: Scan) -> Iterator[str]:
+    """Yield a sentence for each kind of thing that was found and not taken."""
+    for reason, names in sorted(_names_by_reason(scan.faults).items()):
+        yield f"Left out {len(names):,} of the images; each {reason}: {_first(names)}."
+    if scan.ignored_endings:
+        yield f"Files of other kinds are ignored: {_counts(scan.ignored_endings)}."
+    if scan.linked_folders:
+        yield f"Links to folders are not followed: {_first(scan.linked_folders)}."
+    loose = [name for name in scan.digests if _class_of(name) is None]
+    if 0 < len(loose) < len(scan.digests):
+        yield f"Images outside the class folders have no label: {_first(loose)}."
+
+
+def _names_by_reason(faults: dict[str, Fault]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, fault in faults.items():
+        names[fault.reason].append(name)
+    return names
+
+
+def _counts(endings: Counter[str]) -> str:
+    ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
+    num_others = sum(count for _, count in ordered[_NAMED_AT_MOST:])
+    named = [f"{count:,} {ending}" for ending, count in ordered[:_NAMED_AT_MOST]]
+    return ", ".join(named + [f"{num_others:,} others"] * (num_others > 0))
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED_AT_MOST:,} more" if len(names) > _NAMED_AT_MOST else ""
+    return ", ".join(repr(name) for name in names[:_NAMED_AT_MOST]) + more

@@ -1,0 +1,125 @@
+"""The two heads trained on backbone features: the similarity network and the pair classifier."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+WIDTHS = (512, 256, 256)
+"""Units of the three dense layers in both heads (hoxha2024anneal)."""
+
+_SMALLEST_SQUARED_NORM = 1e-24
+
+
+def unit_norm(vectors: jax.Array) -> jax.Array:
+    """Scale each vector to length 1.
+
+    A vector shorter than 1e-12 becomes the zero vector, with gradient zero: a plain division
+    would give nan there, and a small constant in the denominator a gradient of its inverse.
+
+    Args:
+      vectors: float[..., D].
+
+    Returns:
+      float[..., D] of length 1, or 0 where the input has no direction.
+
+    >>> unit_norm(jnp.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    squared = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
+    has_direction = squared > _SMALLEST_SQUARED_NORM
+    # The inner `where` keeps the untaken branch finite, or its gradient would be 0 * inf.
+    inverse = jax.lax.rsqrt(jnp.where(has_direction, squared, jnp.ones_like(squared)))
+    return vectors * jnp.where(has_direction, inverse, jnp.zeros_like(inverse))
+
+
+class SimilarityNetwork(nn.Module):
+    """G: maps each image's feature to an embedding; feeds the contrastive loss and retrieval.
+
+    Attributes:
+      widths: units per dense layer, ReLU between them and none after the last.
+
+    >>> features = jnp.ones((4, 20))
+    >>> network = SimilarityNetwork()
+    >>> network.apply(network.init(jax.random.key(0), features), features).shape
+    (4, 256)
+    """
+
+    widths: tuple[int, ...] = WIDTHS
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Embed float32[B, F] as unit vectors float32[B, widths[-1]]."""
+        hidden = features
+        for i, width in enumerate(self.widths):
+            hidden = nn.Dense(width, name=f"dense_{i}")(nn.relu(hidden) if i else hidden)
+        return unit_norm(hidden)
+
+
+class PairClassifier(nn.Module):
+    """BC: the logit of "these two are similar" from the two images' features, concatenated.
+
+    Concatenation depends on order: train with the two swapped at random. To score many pairs
+    of the same images use `classifier_first_layer` and `classifier_rest`, which share the
+    first layer's products between pairs.
+
+    Attributes:
+      widths: units per dense layer, ReLU after each; one logit follows.
+
+    >>> features = jnp.ones((4, 20))
+    >>> classifier = PairClassifier()
+    >>> params = classifier.init(jax.random.key(0), features, features)
+    >>> classifier.apply(params, features, features).shape
+    (4,)
+    """
+
+    widths: tuple[int, ...] = WIDTHS
+
+    @nn.compact
+    def __call__(self, features_first: jax.Array, features_second: jax.Array) -> jax.Array:
+        """Return float32[B], positive for similar, from two float32[B, F]."""
+        hidden = jnp.concatenate([features_first, features_second], axis=-1)
+        for i, width in enumerate(self.widths):
+            hidden = nn.relu(nn.Dense(width, name=f"dense_{i}")(hidden))
+        return jnp.squeeze(nn.Dense(1, name="logit")(hidden), axis=-1)
+
+
+def classifier_first_layer(params: Any, features: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Split the classifier's first layer into what each image adds as first and as second.
+
+    The layer is linear in the concatenation: with a, b from here the pair (i, j) has the hidden
+    vector relu(a[i] + b[j]), so N images cost N products, not N(N-1)/2.
+
+    Args:
+      params: what `PairClassifier().init` returned.
+      features: float32[N, F].
+
+    Returns:
+      (a, b), each float32[N, widths[0]]; the layer's bias is inside a.
+    """
+    layer = params["params"]["dense_0"]
+    as_first, as_second = jnp.split(layer["kernel"], 2)
+    bias = jnp.expand_dims(layer["bias"], 0)
+    return features @ as_first + bias, features @ as_second
+
+
+def classifier_rest(params: Any, hidden: jax.Array) -> jax.Array:
+    """Finish the classifier: the logit of (i, j) from relu(a[i] + b[j]).
+
+    Args:
+      params: what `PairClassifier().init` returned.
+      hidden: float32[..., widths[0]], the first layer's output after ReLU.
+
+    Returns:
+      float32[...], the logits.
+    """
+    layers = params["params"]
+    for i in range(1, len(layers) - 1):
+        hidden = nn.relu(_dense(layers[f"dense_{i}"], hidden))
+    return jnp.squeeze(_dense(layers["logit"], hidden), axis=-1)
+
+
+def _dense(layer: Any, values: jax.Array) -> jax.Array:
+    bias = jnp.expand_dims(layer["bias"], range(values.ndim - 1))
+    return values @ layer["kernel"] + bias

@@ -1,0 +1,101 @@
+"""Canonical pairs of images: i < j, one int64 key each, so that sets of pairs are sorted arrays."""
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.types import PairIndices
+
+PairKeys = npt.NDArray[np.int64]
+"""int64[P], `first * num_images + second`; sorting keys sorts pairs."""
+
+
+def count_pairs(num_images: int) -> int:
+    """Return the number of unordered pairs of different images, N(N-1)/2.
+
+    >>> count_pairs(1680)
+    1410360
+    """
+    return num_images * (num_images - 1) // 2
+
+
+def canonicalise(pairs: npt.ArrayLike) -> PairIndices:
+    """Order each pair as first < second.
+
+    Args:
+      pairs: int[P, 2], image indices in any order.
+
+    Returns:
+      int32[P, 2] with first < second; rows keep their places.
+
+    Raises:
+      ValueError: an image is paired with itself, or the shape is not [P, 2].
+
+    >>> canonicalise([[5, 2], [0, 1]]).tolist()
+    [[2, 5], [0, 1]]
+    """
+    array = np.asarray(pairs, np.int64).reshape(-1, 2) if np.size(pairs) == 0 else np.asarray(pairs)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise ValueError(f"pairs must have shape [P, 2]; this array has {array.shape}.")
+    ordered = np.sort(array, axis=1).astype(np.int32)
+    same = np.flatnonzero(ordered[:, 0] == ordered[:, 1])
+    if same.size:
+        raise ValueError(f"pair {same[0]} joins image {ordered[same[0], 0]} with itself.")
+    return ordered
+
+
+def pair_keys(pair_indices: PairIndices, num_images: int) -> PairKeys:
+    """Return one int64 key per canonical pair, in the order given.
+
+    >>> pair_keys(np.array([[0, 1], [1, 2]], np.int32), 10).tolist()
+    [1, 12]
+    """
+    wide = pair_indices.astype(np.int64)
+    return wide[:, 0] * num_images + wide[:, 1]
+
+
+def pairs_of_keys(keys: PairKeys, num_images: int) -> PairIndices:
+    """Invert `pair_keys`.
+
+    >>> pairs_of_keys(np.array([1, 12]), 10).tolist()
+    [[0, 1], [1, 2]]
+    """
+    return np.stack(np.divmod(keys, num_images), axis=1).astype(np.int32)
+
+
+def contains(sorted_keys: PairKeys, keys: PairKeys) -> npt.NDArray[np.bool_]:
+    """Tell for each key whether it is in a sorted set of keys; O(log M) each.
+
+    >>> contains(np.array([1, 12, 40]), np.array([12, 13])).tolist()
+    [True, False]
+    """
+    if sorted_keys.size == 0:
+        return np.zeros(keys.shape, np.bool_)
+    places = np.minimum(np.searchsorted(sorted_keys, keys), sorted_keys.size - 1)
+    return sorted_keys[places] == keys
+
+
+def pairs_of_ranks(ranks: npt.NDArray[np.int64], num_images: int) -> PairIndices:
+    """Return the pairs at the given places of the row-by-row list of all pairs.
+
+    Place 0 is (0, 1), place N-2 is (0, N-1), place N-1 is (1, 2). Exact for every N below 2^31: the
+    square root only gives a first guess, and integers correct it.
+
+    Args:
+      ranks: int64[P] in [0, N(N-1)/2).
+      num_images: N.
+
+    >>> pairs_of_ranks(np.arange(3), 3).tolist()
+    [[0, 1], [0, 2], [1, 2]]
+    """
+
+    def row_start(row: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return row * (num_images - 1) - row * (row - 1) // 2
+
+    # From the end the rows grow by one, so the row is a triangular root; float64 may miss by one.
+    remaining = count_pairs(num_images) - 1 - ranks
+    root = ((np.sqrt(8.0 * remaining + 1.0) - 1.0) / 2.0).astype(np.int64)
+    first = np.clip(num_images - 2 - root, 0, num_images - 2)
+    first -= row_start(first) > ranks
+    first += row_start(first + 1) <= ranks
+    second = first + 1 + ranks - row_start(first)
+    return np.stack([first, second], axis=1).astype(np.int32)

@@ -1,0 +1,181 @@
+"""What a run works on: the archive, its split, its duplicates, and a learner over its features."""
+
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.data.archives import open_archive, require_classes
+from anneal_jax.data.splits import Split, duplicate_groups, split_images
+from anneal_jax.errors import ConfigError
+from anneal_jax.models.backbones import Backbone, get_backbone
+from anneal_jax.models.pretrained import load_pretrained, weights_digest
+from anneal_jax.pairs.canonical import PairKeys, canonicalise, pair_keys, pairs_of_keys
+from anneal_jax.seeds import Use, device_key, host_seed
+from anneal_jax.training.features import default_cache_dir, extract_features, standardisation
+from anneal_jax.training.finetune import FinetuneLearner, encode
+from anneal_jax.training.frozen import FrozenLearner
+from anneal_jax.training.head_steps import FitSettings
+from anneal_jax.training.learner import Learner, centred
+from anneal_jax.types import Archive, FloatArray, IntArray, PairIndices, Params
+
+
+class Problem(NamedTuple):
+    """An archive made ready for active learning.
+
+    Attributes:
+      archive: the tiles.
+      labels: int32[N], the class of each tile; used by the oracle and the metrics alone.
+      split: training, query and searched images.
+      identical: int64[M], sorted keys of the pairs of byte-identical tiles; never asked.
+    """
+
+    archive: Archive
+    labels: IntArray
+    split: Split
+    identical: PairKeys
+
+    @property
+    def identical_in_train(self) -> PairKeys:
+        """Keys of those pairs among the training images, by their places in `split.train`."""
+        return self.local_keys(pairs_of_keys(self.identical, len(self.labels)))
+
+    def local_keys(self, pair_indices: PairIndices) -> PairKeys:
+        """Return the sorted keys of the pairs that lie within the training images.
+
+        Args:
+          pair_indices: int32[P, 2], canonical indices into the archive.
+
+        Returns:
+          int64[M], keys of places in `split.train`, which is sorted, so that canonical pairs stay so.
+        """
+        train = self.split.train
+        is_inside = np.isin(pair_indices, train).all(axis=1)
+        places = np.searchsorted(train, pair_indices[is_inside]).astype(np.int32)
+        return np.unique(pair_keys(places, len(train)))
+
+
+class Network(NamedTuple):
+    """A backbone with its weights.
+
+    Attributes:
+      backbone: the network.
+      variables: its parameters.
+      digest: SHA-256 of the weights, or the text that random weights were drawn from.
+      image_size: side in pixels of its input.
+    """
+
+    backbone: Backbone
+    variables: Params
+    digest: str
+    image_size: int
+
+
+def load_problem(config: ExperimentConfig) -> Problem:
+    """Open the archive and split it.
+
+    Raises:
+      ArchiveError: the archive cannot be used; the message says why and what to do.
+    """
+    archive = open_archive(
+        config.archive, labels_csv=config.labels or None, on_bad_image=config.on_bad_image
+    )
+    labels = require_classes(archive)
+    groups = duplicate_groups(archive.digests())
+    split = split_images(
+        len(archive.ids),
+        seed=host_seed(config.seed, 0, Use.SPLIT),
+        train_fraction=config.train_fraction,
+        query_fraction=config.query_fraction,
+        groups=groups if config.keep_duplicates_together else None,
+    )
+    return Problem(archive, labels, split, _identical_pairs(groups))
+
+
+def load_network(config: ExperimentConfig) -> Network:
+    """Build the backbone, from a weights file or at random."""
+    backbone = get_backbone(config.backbone)
+    image_size = config.image_size or backbone.default_image_size
+    if config.pretrained == "none":
+        variables = backbone.init(device_key(config.seed, 0, Use.WEIGHTS), image_size)
+        return Network(backbone, variables, f"random, seed {config.seed}", image_size)
+    variables = load_pretrained(backbone, config.pretrained)
+    return Network(backbone, variables, weights_digest(config.pretrained), image_size)
+
+
+def make_learner(config: ExperimentConfig, problem: Problem, *, with_classifier: bool) -> Learner:
+    """Build the learner of the configured regime.
+
+    Raises:
+      ConfigError: the finetune regime is asked of ready vectors, which have no backbone.
+    """
+    archive, train = problem.archive, problem.split.train
+    settings = FitSettings(
+        learning_rate=config.learning_rate,
+        feature_dropout=config.feature_dropout,
+        margin=config.margin,
+        beta=config.beta,
+        temperature=config.temperature,
+    )
+    if config.regime == "frozen":
+        features = _frozen_features(config, archive)
+        mean, scale = standardisation(features, train)
+        return FrozenLearner(
+            standardised=(features - mean[None]) / scale[None],
+            centred=centred(features, train),
+            mean=mean,
+            scale=scale,
+            with_classifier=with_classifier,
+            seed=config.seed,
+            num_steps=config.steps,
+            batch_size=config.batch_size,
+            oversample=config.oversample,
+            settings=settings,
+        )
+    if archive.kind == "vector":
+        raise ConfigError(
+            f"regime='finetune' needs tiles, and {config.archive} holds ready vectors; use frozen."
+        )
+    network = load_network(config)
+    images = archive.load(np.arange(len(archive.ids)), network.image_size)
+    mean, scale = standardisation(encode(network.backbone, network.variables, images), train)
+    return FinetuneLearner(
+        images=images,
+        train_images=train,
+        backbone=network.backbone,
+        variables=network.variables,
+        mean=mean,
+        scale=scale,
+        with_classifier=with_classifier,
+        seed=config.seed,
+        epochs_first=config.epochs_first,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        oversample=config.oversample,
+        augment=config.augment,
+        settings=settings,
+    )
+
+
+def _frozen_features(config: ExperimentConfig, archive: Archive) -> FloatArray:
+    if archive.kind == "vector":
+        return archive.load(np.arange(len(archive.ids)), 0)
+    network = load_network(config)
+    return extract_features(
+        archive,
+        network.backbone,
+        network.variables,
+        image_size=network.image_size,
+        weights_digest=network.digest,
+        cache_dir=config.cache_dir or default_cache_dir(),
+    )
+
+
+def _identical_pairs(groups: IntArray) -> PairKeys:
+    """Return the keys of all pairs of tiles with one group number."""
+    order = np.argsort(groups, kind="stable")
+    runs = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    pairs = [canonicalise(list(combinations(run, 2))) for run in runs if run.size > 1]
+    found = np.concatenate([np.empty((0, 2), np.int32), *pairs])
+    return np.sort(pair_keys(found, len(groups)))

@@ -1,0 +1,133 @@
+"""The log of a run: `rounds.jsonl`, one strict JSON object a line, one line a round.
+
+A row holds at least these fields (null where a round has no such figure):
+
+  round_index                           int, 0 is the model trained on the initial answers
+  bits_spent                            int, questions put to a person so far, or what labels cost
+  num_labelled_pairs                    int, usable answers so far
+  num_derived_pairs                     int, pairs implied by them, at no cost
+  num_contradictory_pairs               int, pairs implied both ways and left out
+  yes_share                             [0, 1], similar ones among this round's answers
+  mean_average_precision_at_5           [0, 1], divided by min(k, R)
+  precision_at_5                        [0, 1]
+  mean_average_precision_at_5_features  [0, 1], the same by frozen backbone features: an ablation
+  threshold                             [-1, 1], similar above it, cosine similarity
+  threshold_lower, threshold_upper      [-1, 1], the interval that the answers leave to it
+  train_s, select_s                     seconds
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anneal_jax import atomic
+from anneal_jax.errors import WorkdirError
+
+Row = dict[str, Any]
+"""One round: field names to int, float, str, bool or None, in the order they are written."""
+
+TIME_SUFFIX = "_s"
+"""Fields so named hold seconds, and differ between two runs of the same command."""
+
+
+def read_rounds(path: str | os.PathLike[str]) -> list[Row]:
+    """Read every round of a log, oldest first.
+
+    Args:
+      path: a `rounds.jsonl`; one that does not exist yet holds no rounds.
+
+    Returns:
+      One dict a round, keys in file order; `round_index` rises by one from row to row.
+
+    Raises:
+      WorkdirError: the file is torn or was edited; the message names the line.
+    """
+    try:
+        lines = Path(path).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    rows: list[Row] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = _parse(line)
+            _check_order(rows, row)
+        except ValueError as error:
+            raise WorkdirError(
+                f"{path}, line {number}: {error}; the file is torn or was edited: "
+                "restore it, or start again in a new workdir"
+            ) from error
+        rows.append(row)
+    return rows
+
+
+def append_round(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
+    """Add one round to a log; the file is replaced as a whole, so a kill never tears it.
+
+    Args:
+      path: a `rounds.jsonl`, which may not exist yet; its folder must.
+      row: the fields of one round; NumPy scalars are written as the numbers they are.
+
+    Raises:
+      ValueError: a value is NaN or infinite, for which JSON has no word (use None where a figure
+        does not exist), or `round_index` is not the next one.
+      WorkdirError: the log is torn or was edited.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     log = pathlib.Path(folder, "rounds.jsonl")
+      ...     append_round(log, {"round_index": 0, "bits_spent": 672, "train_s": 1.5})
+      ...     without_times(read_rounds(log))
+      [{'round_index': 0, 'bits_spent': 672}]
+    """
+    for name, value in row.items():
+        if isinstance(value, float | np.floating) and not math.isfinite(value):
+            raise ValueError(f"{name} is {value}: write None where a round has no such figure")
+    rows = read_rounds(path)
+    _check_order(rows, row)
+    lines = [json.dumps(each, allow_nan=False, default=_number) for each in [*rows, dict(row)]]
+    atomic.write_text(path, "\n".join(lines) + "\n")
+
+
+def without_times(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return the rows without the fields in seconds, to compare two runs of one command."""
+    return [
+        {name: value for name, value in row.items() if not name.endswith(TIME_SUFFIX)}
+        for row in rows
+    ]
+
+
+def _parse(line: bytes) -> Row:
+    try:
+        row = json.loads(line, parse_constant=_refuse)
+    except ValueError as error:  # of the syntax or of the encoding
+        raise ValueError("this is not strict JSON") from error
+    if not isinstance(row, dict):
+        raise ValueError("this is not a JSON object")
+    return row
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _check_order(rows: list[Row], row: Mapping[str, Any]) -> None:
+    """Raise ValueError unless `row` may follow `rows`."""
+    index = row.get("round_index")
+    if not isinstance(index, Integral):
+        raise ValueError(f"round_index is {index!r}, and must be a whole number")
+    if rows and index != rows[-1]["round_index"] + 1:
+        raise ValueError(f"round {index} cannot follow round {rows[-1]['round_index']}")
+
+
+def _number(value: object) -> object:
+    """Give `json` the Python number of a NumPy scalar."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} is neither a number, a text nor None")

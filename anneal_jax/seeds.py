@@ -1,0 +1,40 @@
+"""Randomness by name: every draw is keyed by (seed, round, use), and no key is carried along.
+
+A resumed run therefore draws what the unbroken one drew, and methods that share a seed share their
+split, first questions and first weights, so that differences between them are paired.
+"""
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+
+class Use(IntEnum):
+    """What a random draw is for; the numbers are part of what a seed means and never change."""
+
+    SPLIT = 0
+    INITIAL_PAIRS = 1
+    WEIGHTS = 2
+    BATCHES = 3
+    NOISE = 4
+    SELECTION = 5
+    FOLDS = 6
+
+
+def host_rng(seed: int, round_index: int, use: Use) -> np.random.Generator:
+    """Return NumPy's generator for one use in one round."""
+    return np.random.default_rng([seed, round_index, int(use)])
+
+
+def host_seed(seed: int, round_index: int, use: Use) -> int:
+    """Return a seed in [0, 2^31) for libraries that take a number."""
+    return int(host_rng(seed, round_index, use).integers(2**31))
+
+
+def device_key(seed: int, round_index: int, use: Use) -> Any:
+    """Return JAX's key for one use in one round."""
+    import jax
+
+    key = jax.random.fold_in(jax.random.key(seed), round_index)
+    return jax.random.fold_in(key, int(use))

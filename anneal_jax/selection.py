@@ -1,0 +1,215 @@
+"""Between two rounds: what is known, where the boundary lies, and which pairs to ask next."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anneal_jax.acquisition.registry import (
+    PoolView,
+    ScoredClassifier,
+    get_acquisition,
+    select_pairs,
+)
+from anneal_jax.acquisition.threshold import (
+    ThresholdEstimate,
+    estimate_threshold,
+    initial_threshold,
+)
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.models.heads import classifier_rest
+from anneal_jax.pairs.canonical import PairKeys, contains, pair_keys
+from anneal_jax.pairs.store import Answered, AnswerStore
+from anneal_jax.pairs.transitive import DerivedPairs, expand_one_step
+from anneal_jax.problem import Problem
+from anneal_jax.seeds import Use, host_rng, host_seed
+from anneal_jax.training.learner import Learner, TrainingPairs
+from anneal_jax.types import Answer, FloatArray, PairIndices, PairLabels, Params
+
+NUM_FOLDS = 5
+"""Folds of the cross-fit that scores the first answers out of sample."""
+
+
+class Knowledge(NamedTuple):
+    """What answers say, directly and by implication; the two are kept apart.
+
+    Attributes:
+      labelled: pairs answered similar or dissimilar.
+      derived: pairs that follow from them.
+      known: int64[M], sorted keys, within the training images, of the pairs never to be asked: asked
+        ones, whatever the answer, derived ones, and byte-identical tiles.
+    """
+
+    labelled: TrainingPairs
+    derived: DerivedPairs
+    known: PairKeys
+
+    @property
+    def training_pairs(self) -> TrainingPairs:
+        """Labelled and derived pairs together."""
+        return _joined(self.labelled, self.derived)
+
+
+class SelectedPairs(NamedTuple):
+    """The questions of a round.
+
+    Attributes:
+      pair_indices: int32[P, 2], canonical indices into the archive, in the order to ask.
+      similarities: float32[P], by the model that asks; None before there is one.
+      facts: what to remember of the selection.
+    """
+
+    pair_indices: PairIndices
+    similarities: FloatArray | None
+    facts: Mapping[str, Any]
+
+
+def gather_knowledge(answered: Answered, problem: Problem, *, transitive: str) -> Knowledge:
+    """Collect what is known from the answered questions.
+
+    Args:
+      answered: every answered question so far.
+      problem: the archive.
+      transitive: `one_step` or `none`.
+    """
+    is_usable = answered.answers != Answer.UNSURE
+    labelled = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
+    num_images = len(problem.labels)
+    derived = _derive(labelled, num_images, transitive)
+    never_asked = [
+        problem.local_keys(answered.pair_indices),
+        problem.local_keys(derived.pair_indices),
+        problem.identical_in_train,
+    ]
+    return Knowledge(labelled, derived, np.unique(np.concatenate(never_asked)))
+
+
+def select_questions(
+    config: ExperimentConfig,
+    problem: Problem,
+    learner: Learner,
+    store: AnswerStore,
+    knowledge: Knowledge,
+    params: Params,
+    round_index: int,
+) -> SelectedPairs:
+    """Choose the questions of a round with the model of the round before.
+
+    Returns:
+      Exactly k pairs while the pool has as many; none where it is empty.
+    """
+    acquisition = get_acquisition(config.acquisition)
+    embeddings, train = learner.embed(params), problem.split.train
+    facts: dict[str, Any] = {}
+    threshold = initial_threshold(config.margin)
+    if acquisition.needs_threshold:
+        estimate = _threshold(config, learner, store, embeddings, round_index)
+        threshold = estimate.threshold
+        names = ("threshold", "threshold_lower", "threshold_upper")
+        facts = dict(zip(names, estimate, strict=True))
+    view = PoolView(
+        embeddings=embeddings[train],
+        known=knowledge.known,
+        seed=host_seed(config.seed, round_index, Use.SELECTION),
+        threshold=threshold,
+        classifier=_classifier(learner, params, train) if acquisition.needs_classifier else None,
+    )
+    chosen = select_pairs(
+        acquisition,
+        view,
+        config.pairs_per_round or max(1, round(0.2 * len(train))),
+        diversity=config.diversity,
+        candidate_factor=config.candidate_factor,
+    )
+    pairs = train[chosen.pair_indices]
+    return SelectedPairs(pairs, pair_similarities(embeddings, pairs), facts)
+
+
+def pair_similarities(embeddings: FloatArray, pair_indices: PairIndices) -> FloatArray:
+    """Return the cosine similarity float32[P] of each pair of unit-norm embeddings."""
+    return np.einsum("pd,pd->p", embeddings[pair_indices[:, 0]], embeddings[pair_indices[:, 1]])
+
+
+def cross_fit_similarities(
+    config: ExperimentConfig, learner: Learner, pairs: TrainingPairs, num_images: int
+) -> FloatArray:
+    """Score each pair by a model that was trained without it, in five folds.
+
+    Whatever follows from the other folds' answers is trained on too, except the held-out pairs.
+
+    Returns:
+      float32[P], cosine similarities; NaN where a fold leaves nothing to train on.
+    """
+    num_pairs = len(pairs.labels)
+    folds = host_rng(config.seed, 0, Use.FOLDS).permutation(num_pairs) % NUM_FOLDS
+    keys = pair_keys(pairs.pair_indices, num_images)
+    similarities = np.full(num_pairs, np.nan, np.float32)
+    for fold in range(min(NUM_FOLDS, num_pairs)):
+        is_held_out = folds == fold
+        if is_held_out.all():
+            continue
+        seen = TrainingPairs(pairs.pair_indices[~is_held_out], pairs.labels[~is_held_out])
+        derived = _derive(seen, num_images, config.transitive)
+        is_leak = contains(np.sort(keys[is_held_out]), pair_keys(derived.pair_indices, num_images))
+        derived = TrainingPairs(derived.pair_indices[~is_leak], derived.pair_labels[~is_leak])
+        use = f"threshold: fold {fold + 1} of {NUM_FOLDS}"
+        params = learner.fit_pairs(_joined(seen, derived), 0, None, use=use)
+        held_out = pairs.pair_indices[is_held_out]
+        similarities[is_held_out] = pair_similarities(learner.embed(params), held_out)
+    return similarities
+
+
+def _threshold(
+    config: ExperimentConfig,
+    learner: Learner,
+    store: AnswerStore,
+    embeddings: FloatArray,
+    round_index: int,
+) -> ThresholdEstimate:
+    """Estimate tau; where one class is missing keep the last, or the one before any is known."""
+    answered = store.answered(round_index - 1)
+    similarities = pair_similarities(embeddings, answered.pair_indices)
+    if config.threshold == "prequential":
+        similarities = _prequential_similarities(config, learner, store, answered)
+    estimate = estimate_threshold(config.threshold, similarities, answered.answers)
+    if estimate is not None:
+        return estimate
+    last = (store.facts(round_index - 1) or {}).get("threshold", initial_threshold(config.margin))
+    return ThresholdEstimate(last, last, last)
+
+
+def _prequential_similarities(
+    config: ExperimentConfig, learner: Learner, store: AnswerStore, answered: Answered
+) -> FloatArray:
+    """Return each answer's similarity by a model that had not been trained on it.
+
+    Later rounds carry it from the moment they were asked; round 0 was asked before there was a model,
+    so it is scored by cross-fit, once, and stored.
+    """
+    is_first = answered.round_indices == 0
+    similarities = answered.similarities.copy()
+    is_usable = is_first & (answered.answers != Answer.UNSURE)
+    if np.isnan(similarities[is_usable]).any():
+        pairs = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
+        num_images = len(learner.centred)
+        similarities[is_usable] = cross_fit_similarities(config, learner, pairs, num_images)
+        store.set_similarities(0, similarities[is_first])
+    return similarities
+
+
+def _derive(labelled: TrainingPairs, num_images: int, transitive: str) -> DerivedPairs:
+    if transitive == "none":
+        return DerivedPairs(np.empty((0, 2), np.int32), np.empty(0, np.int8), 0)
+    return expand_one_step(labelled.pair_indices, labelled.labels, num_images)
+
+
+def _joined(labelled: TrainingPairs, derived: TrainingPairs | DerivedPairs) -> TrainingPairs:
+    return TrainingPairs(
+        np.concatenate([labelled.pair_indices, derived[0]]),
+        np.concatenate([labelled.labels, derived[1]]),
+    )
+
+
+def _classifier(learner: Learner, params: Params, train: np.ndarray) -> ScoredClassifier:
+    as_first, as_second, classifier = learner.first_layer(params, train)
+    return ScoredClassifier(as_first, as_second, classifier_rest, classifier)

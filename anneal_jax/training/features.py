@@ -1,0 +1,218 @@
+"""Backbone features of a whole archive, computed once and cached on disk."""
+
+import hashlib
+import json
+import logging
+import mmap
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from anneal_jax.atomic import replacing
+from anneal_jax.errors import ConfigError, WeightsError
+from anneal_jax.models.backbones import Backbone
+from anneal_jax.types import Archive, FloatArray
+
+CODE_VERSION = 1
+"""Part of every cache key: raise it when decoding, resizing or a network changes its output."""
+
+_CPU_BATCH_SIZE, _ACCELERATOR_BATCH_SIZE = 8, 256
+_SHORT_ARCHIVE = 500
+_CHECKSUM_BYTES = 32
+
+_log = logging.getLogger(__name__)
+
+
+def extract_features(
+    archive: Archive,
+    backbone: Backbone,
+    variables: Any,
+    *,
+    image_size: int,
+    weights_digest: str,
+    cache_dir: str | Path | None = None,
+    batch_size: int | None = None,
+    code_version: int = CODE_VERSION,
+) -> FloatArray:
+    """Compute every tile's feature, or read them from the cache.
+
+    A cache file that is truncated, altered or another key's is reported, computed anew and
+    replaced, never used. The vectors of an archive of kind "vector" are returned as they are.
+
+    Args:
+      archive: N tiles.
+      backbone: the network.
+      variables: its variables.
+      image_size: side to which tiles are resized, in pixels.
+      weights_digest: text that stands for `variables` in the key: a file's SHA-256, or a name
+        that says how random weights were drawn.
+      cache_dir: folder for cached features, made where absent; None keeps none.
+      batch_size: tiles per step. None takes 8 on CPU, where a batch's feature maps should stay
+        near its cache, and 256 elsewhere.
+      code_version: see `CODE_VERSION`.
+
+    Returns:
+      float32[N, F].
+
+    Raises:
+      WeightsError: a feature is nan or infinite.
+      ArchiveError: a tile cannot be read.
+    """
+    if archive.kind == "vector":
+        return archive.load(np.arange(len(archive.ids)), image_size)
+    if cache_dir is None:
+        return _compute(archive, backbone, variables, image_size, batch_size)
+    key = cache_key(archive, backbone, image_size, weights_digest, code_version)
+    path = Path(cache_dir) / f"features-{key}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)  # fail now, not after the work
+    features = _read_cache(path, key)
+    if features is None:
+        features = _compute(archive, backbone, variables, image_size, batch_size)
+        _write_cache(path, key, features)
+    return features
+
+
+def cache_key(
+    archive: Archive,
+    backbone: Backbone,
+    image_size: int,
+    weights_digest: str,
+    code_version: int = CODE_VERSION,
+) -> str:
+    """Return the SHA-256, in hexadecimal, of all that a feature depends on.
+
+    That is: the bytes and order of the tiles, the weights, the backbone with its input scaling
+    and dtype, the image size and the version of the code.
+    """
+    settings = {
+        "backbone": repr(backbone),
+        "image_size": image_size,
+        "weights": weights_digest,
+        "code_version": code_version,
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    digest.update(archive.digests().tobytes())
+    return digest.hexdigest()
+
+
+def standardisation(
+    features: FloatArray, train_indices: npt.ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Return the (mean, scale) that standardise features: (features - mean) / scale.
+
+    Both come from the training images alone. A dimension that is constant on them gets scale 1.
+
+    Args:
+      features: float32[N, F].
+      train_indices: int[T], rows of the training images.
+
+    Returns:
+      (float32[F], float32[F]).
+
+    Raises:
+      ConfigError: there are no training images.
+
+    >>> features = np.array([[1.0, 5.0], [3.0, 5.0], [99.0, 99.0]], np.float32)
+    >>> mean, scale = standardisation(features, [0, 1])
+    >>> mean.tolist(), scale.tolist()
+    ([2.0, 5.0], [1.0, 1.0])
+    """
+    training = features[np.asarray(train_indices, np.int64)]
+    if not len(training):
+        raise ConfigError(
+            "no training images to take feature mean and scale from; use a larger share"
+        )
+    constant = np.ptp(training, axis=0) == 0
+    scale = np.where(constant, 1.0, training.std(axis=0, dtype=np.float64))
+    return training.mean(axis=0, dtype=np.float64).astype(np.float32), scale.astype(np.float32)
+
+
+def _compute(
+    archive: Archive, backbone: Backbone, variables: Any, image_size: int, batch_size: int | None
+) -> FloatArray:
+    count = len(archive.ids)
+    if batch_size is None:
+        on_cpu = jax.default_backend() == "cpu"
+        batch_size = _CPU_BATCH_SIZE if on_cpu else _ACCELERATOR_BATCH_SIZE
+    apply = jax.jit(backbone.apply)
+    variables = jax.device_put(variables)
+    quiet = True if count < _SHORT_ARCHIVE else None  # None: shown on a terminal only
+    batches = []
+    with (
+        # An accelerator's faster, coarser products would make features depend on the machine.
+        jax.default_matmul_precision("float32"),
+        tqdm(total=count, desc="features", unit="tile", disable=quiet) as progress,
+    ):
+        for tiles in _decoded_ahead(archive, image_size, batch_size):
+            # Waiting here is harmless: the next tiles are decoded by another thread meanwhile.
+            batches.append(np.asarray(apply(variables, _padded(tiles, batch_size)))[: len(tiles)])
+            progress.update(len(tiles))
+    return _finite(np.concatenate(batches), backbone.name)
+
+
+def _decoded_ahead(archive: Archive, image_size: int, batch_size: int) -> Iterator[np.ndarray]:
+    """Yield uint8[<= batch_size, S, S, 3] in order, while one thread decodes the next."""
+    starts = range(0, len(archive.ids), batch_size)
+
+    def load(start: int) -> np.ndarray:
+        stop = min(start + batch_size, len(archive.ids))
+        return archive.load(np.arange(start, stop), image_size)
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = thread.submit(load, 0)
+        for start in starts[1:]:
+            tiles, coming = coming.result(), thread.submit(load, start)
+            yield tiles
+        yield coming.result()
+
+
+def _padded(tiles: np.ndarray, batch_size: int) -> np.ndarray:
+    """Fill the last batch up, so that the network is compiled for one shape."""
+    return np.pad(tiles, [(0, batch_size - len(tiles)), (0, 0), (0, 0), (0, 0)])
+
+
+def _finite(features: FloatArray, name: str) -> FloatArray:
+    if not np.isfinite(features).all():
+        raise WeightsError(f"backbone {name!r} gives nan or infinite features; check its weights")
+    return features
+
+
+def _write_cache(path: Path, key: str, features: FloatArray) -> None:
+    """Write an .npy with a checksum of key and content after its end, where readers ignore it."""
+    with replacing(path) as temporary:
+        with temporary.open("wb") as file:
+            np.save(file, features, allow_pickle=False)
+        checksum = _checksum(temporary, key, temporary.stat().st_size)
+        with temporary.open("ab") as file:
+            file.write(checksum)
+
+
+def _read_cache(path: Path, key: str) -> FloatArray | None:
+    """Return the cached features, or None where there are none or they cannot be trusted."""
+    if not path.exists():
+        return None
+    content_bytes = path.stat().st_size - _CHECKSUM_BYTES
+    if content_bytes > 0:
+        with path.open("rb") as file:
+            file.seek(content_bytes)
+            stored = file.read()
+        if stored == _checksum(path, key, content_bytes):
+            return np.load(path, allow_pickle=False)
+    _log.warning("cached features in %s are damaged; they are computed again", path)
+    return None
+
+
+def _checksum(path: Path, key: str, content_bytes: int) -> bytes:
+    digest = hashlib.sha256(key.encode())
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), content_bytes, access=mmap.ACCESS_READ) as content,
+    ):
+        digest.update(content)
+    return digest.digest()

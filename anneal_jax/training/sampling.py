@@ -1,0 +1,80 @@
+"""Which pairs go into which step: drawn on the host, so that a jitted step keeps one shape forever."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.types import PairIndices, PairLabels
+
+
+class PairBatches(NamedTuple):
+    """Batches of training pairs, one row per step.
+
+    Attributes:
+      pair_indices: int32[T, B, 2], images of each pair, order swapped at random.
+      labels: float32[T, B], 1 similar, 0 dissimilar.
+    """
+
+    pair_indices: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.float32]
+
+
+def cycle_permutations(
+    rng: np.random.Generator, num_items: int, num_draws: int
+) -> npt.NDArray[np.intp]:
+    """Draw items so that each comes once before any comes twice.
+
+    Args:
+      rng: source of randomness.
+      num_items: how many items there are, at least 1.
+      num_draws: how many to draw.
+
+    Returns:
+      int[num_draws] in [0, num_items).
+    """
+    cycles = -(-num_draws // num_items)
+    return np.concatenate([rng.permutation(num_items) for _ in range(cycles)])[:num_draws]
+
+
+def draw_pair_batches(
+    rng: np.random.Generator,
+    pair_indices: PairIndices,
+    pair_labels: PairLabels,
+    *,
+    num_steps: int,
+    batch_size: int,
+    oversample: bool = True,
+) -> PairBatches:
+    """Draw the batches of one round.
+
+    With `oversample` similar and dissimilar pairs are drawn equally often, each class in cycles
+    without replacement; where only one class exists, it fills every batch.
+
+    Args:
+      rng: source of randomness.
+      pair_indices: int32[P, 2], P >= 1.
+      pair_labels: int8[P], 1 similar, 0 dissimilar.
+      num_steps: T.
+      batch_size: B.
+      oversample: whether the minority class is drawn more often.
+
+    Source: henkel2023annotation, section 3 (oversampling of the minority class).
+    """
+    shape = (num_steps, batch_size)
+    classes = [np.flatnonzero(pair_labels == label) for label in (1, 0)]
+    if oversample and all(rows.size for rows in classes):
+        num_similar = batch_size // 2
+        counts = (num_similar, batch_size - num_similar)
+        parts = [
+            rows[cycle_permutations(rng, rows.size, num_steps * count)].reshape(num_steps, count)
+            for rows, count in zip(classes, counts, strict=True)
+        ]
+        drawn = np.concatenate(parts, axis=1)
+    else:
+        drawn = cycle_permutations(rng, len(pair_labels), num_steps * batch_size).reshape(shape)
+    pairs = pair_indices[drawn]
+    # The classifier sees [f_i; f_j]: without the swap it would learn the order i < j.
+    is_swapped = rng.random(shape) < 0.5
+    pairs = np.where(is_swapped[..., None], pairs[..., ::-1], pairs)
+    return PairBatches(pairs, pair_labels[drawn].astype(np.float32))

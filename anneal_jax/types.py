@@ -1,0 +1,74 @@
+"""Array aliases, the letters of their shapes, and the Protocols between folders.
+
+Letters: B batch, N images, P pairs, Q queries, A archive, D embedding, F feature, C classes,
+K cut-off, H W S height, width, bands.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+PairIndices = npt.NDArray[np.int32]
+"""int32[P, 2], image indices with first < second in each row."""
+
+PairLabels = npt.NDArray[np.int8]
+"""int8[P], 1 similar, 0 dissimilar."""
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+
+Params = Any
+"""A pytree of parameters."""
+
+
+class Answer(IntEnum):
+    """What an annotator may say of a pair."""
+
+    DISSIMILAR = 0
+    SIMILAR = 1
+    UNSURE = 2
+
+
+class Archive(Protocol):
+    """A read-only, ordered collection of tiles.
+
+    Attributes:
+      spec: the text that opened it, such as `folder:/data/ucm`.
+      ids: one stable name per tile, unique, sorted where the source has no order of its own.
+      labels: int32[N] indices into `class_names`, -1 where a tile has no label; None if none has.
+      class_names: names of the classes; empty without labels.
+      kind: "image" when `load` returns tiles, "vector" when it returns ready feature vectors.
+      notes: sentences for the user about what was left out and why.
+    """
+
+    @property
+    def spec(self) -> str: ...
+    @property
+    def ids(self) -> Sequence[str]: ...
+    @property
+    def labels(self) -> IntArray | None: ...
+    @property
+    def class_names(self) -> Sequence[str]: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+    def load(self, indices: npt.ArrayLike, image_size: int) -> np.ndarray:
+        """Return uint8[B, image_size, image_size, 3], or float32[B, D] for kind "vector"."""
+        ...
+
+    def digests(self) -> npt.NDArray[np.uint8]:
+        """Return uint8[N, 32], SHA-256 of each tile's stored bytes; equal rows are equal tiles."""
+        ...
+
+
+class Annotator(Protocol):
+    """Anyone who answers "are these two alike?": a person or a simulated oracle."""
+
+    def __call__(self, first: int, second: int) -> Answer:
+        """Answer for the archive's tiles `first` < `second`."""
+        ...

@@ -1,0 +1,81 @@
+"""The folder a run leaves: one run at a time, and one configuration for good."""
+
+import dataclasses
+import fcntl
+import json
+import pathlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from anneal_jax import atomic
+from anneal_jax.config import ExperimentConfig, config_from_mapping
+from anneal_jax.errors import WorkdirError
+
+GROWING_FIELDS = ("rounds",)
+"""Settings that a later command may raise in an old workdir."""
+
+
+@contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+    """Create the workdir and hold it, so that no second run writes into it.
+
+    The lock is the operating system's: a killed run leaves none behind.
+
+    Raises:
+      WorkdirError: another run holds it, or it cannot be created.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        handle = (workdir / "lock").open("w")
+    except OSError as error:
+        raise WorkdirError(f"cannot use {workdir} as a workdir ({error.strerror}).") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WorkdirError(
+                f"another run is using {workdir}; wait for it, or give another --workdir."
+            ) from error
+        yield
+
+
+def settle_config(workdir: pathlib.Path, config: ExperimentConfig) -> None:
+    """Write the configuration into a new workdir, or hold it against that of an old one.
+
+    Raises:
+      WorkdirError: a setting differs from the one the workdir was made with; it is named. Only
+        `rounds` may grow.
+    """
+    path = workdir / "config.json"
+    if path.exists():
+        _require_compatible(path, config)
+    text = json.dumps(dataclasses.asdict(config), indent=2)
+    atomic.write_text(path, text + "\n")
+
+
+def read_config(workdir: pathlib.Path) -> ExperimentConfig:
+    """Return the configuration of a workdir.
+
+    Raises:
+      WorkdirError: it has none, or one that this version cannot read.
+    """
+    path = workdir / "config.json"
+    try:
+        return config_from_mapping(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise WorkdirError(f"cannot read {path} ({error}); give the workdir of a run.") from error
+
+
+def _require_compatible(path: pathlib.Path, config: ExperimentConfig) -> None:
+    old, new = dataclasses.asdict(read_config(path.parent)), dataclasses.asdict(config)
+    changed = [name for name in new if new[name] != old[name] and name not in GROWING_FIELDS]
+    if changed:
+        listed = "; ".join(f"{name} was {old[name]!r} and is now {new[name]!r}" for name in changed)
+        raise WorkdirError(
+            f"{path.parent} was made with other settings: {listed}. Use the old ones, or a new workdir."
+        )
+    for name in GROWING_FIELDS:
+        if new[name] < old[name]:
+            raise WorkdirError(
+                f"{path.parent} was made with {name}={old[name]}; it may grow, not shrink to {new[name]}."
+            )

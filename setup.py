@@ -1,0 +1,60 @@
+"""Package metadata, version ranges and extras. Tools are configured in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+_ROOT = pathlib.Path(__file__).parent
+_VERSION = re.search(r'__version__ = "([^"]+)"', (_ROOT / "anneal_jax" / "_version.py").read_text())
+assert _VERSION is not None
+
+setup(
+    name="anneal-jax",
+    version=_VERSION.group(1),
+    description="Learn to search image archives by example from yes/no answers, in JAX.",
+    long_description=(_ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["anneal_jax", "anneal_jax.*"]),
+    package_data={"anneal_jax": ["py.typed"]},
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "absl-py>=2.1",
+        "flax>=0.12",
+        "jax>=0.10",
+        "matplotlib>=3.9",
+        "ml-collections>=1.0",
+        "numpy>=2.0",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12",
+        "Pillow>=11",
+        "scikit-learn>=1.6",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "cuda12": ["jax[cuda12]"],
+        "cuda13": ["jax[cuda13]"],
+        "tpu": ["jax[tpu]"],
+        "tfds": ["tensorflow-datasets>=4.9", "array-record>=0.5"],
+        "geotiff": ["rasterio>=1.4"],
+        "faiss": ["faiss-cpu>=1.9"],
+        "serve": ["starlette>=1.0", "uvicorn>=0.50"],
+        "notebook": ["jupytext>=1.16", "nbclient>=0.10", "ipykernel>=6.29"],
+        # Python 3.11 only: this build of PyTorch carries no CUDA packages.
+        "parity": ["torch==2.13.0", "safetensors>=0.8"],
+        "dev": [
+            "hypothesis>=6.100",
+            "pyright>=1.1.400",
+            "pytest>=9",
+            "pytest-xdist>=3.6",
+            "ruff>=0.15",
+        ],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+    ],
+)
