@@ -9,10 +9,29 @@ from typing import Any
 from anneal_jax._version import __version__
 
 _HOMES = {
+    "AnnealError": "anneal_jax.errors",
+    "Answer": "anneal_jax.types",
     "ExperimentConfig": "anneal_jax.config",
+    "Outcome": "anneal_jax.experiment",
+    "open_archive": "anneal_jax.data.archives",
+    "pairwise_cosine_similarity": "anneal_jax.acquisition.similarity",
+    "run_experiment": "anneal_jax.experiment",
+    "scan_pairs": "anneal_jax.acquisition.scan",
+    "threshold_scorer": "anneal_jax.acquisition.scorers",
 }
 
-__all__ = ["ExperimentConfig", "__version__"]
+__all__ = [
+    "AnnealError",
+    "Answer",
+    "ExperimentConfig",
+    "Outcome",
+    "__version__",
+    "open_archive",
+    "pairwise_cosine_similarity",
+    "run_experiment",
+    "scan_pairs",
+    "threshold_scorer",
+]
 
 
 def __getattr__(name: str) -> Any:

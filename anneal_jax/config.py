@@ -5,7 +5,7 @@ This module imports nothing heavy, so that `--help` and a wrong setting answer a
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anneal_jax.errors import ConfigError
@@ -93,6 +93,8 @@ class ExperimentConfig:
     cache_dir: str = ""
 
     def __post_init__(self) -> None:
+        for name, wanted in SETTING_TYPES.items():
+            _require_type(name, getattr(self, name), wanted)
         for name, allowed in _CHOICES.items():
             _require_choice(name, getattr(self, name), allowed)
         for name, (low, high) in _RANGES.items():
@@ -105,6 +107,11 @@ class ExperimentConfig:
                 "no tiles to search; together they must stay below 1."
             )
 
+
+SETTING_TYPES: Mapping[str, type] = {
+    field.name: type(field.default) for field in dataclasses.fields(ExperimentConfig)
+}
+"""The name of every setting, and the type of its value: str, bool, int or float."""
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "on_bad_image": ("refuse", "skip"),
@@ -142,32 +149,34 @@ def config_from_mapping(settings: Mapping[str, Any]) -> ExperimentConfig:
     """Build a config from names and values, as a recipe or a saved `config.json` gives them.
 
     Raises:
-      ConfigError: a name is unknown (the nearest one is named), or a value has the wrong type.
+      ConfigError: a name is unknown (the nearest one is named), or a value is of the wrong type or
+        out of range.
 
     >>> config_from_mapping({"archive": "digits", "rounds": 2}).rounds
     2
     """
-    fields = {field.name: field for field in dataclasses.fields(ExperimentConfig)}
-    for name, value in settings.items():
-        if name not in fields:
-            raise ConfigError(f"there is no setting {name!r}{nearest_hint(name, fields)}.")
-        wanted = type(fields[name].default)
-        is_whole_float = wanted is float and type(value) is int
-        if type(value) is not wanted and not is_whole_float:
-            raise ConfigError(
-                f"{name}={value!r} has type {type(value).__name__}; it must be {wanted.__name__}."
-            )
+    for name in settings:
+        if name not in SETTING_TYPES:
+            raise ConfigError(f"there is no setting {name!r}{nearest_hint(name, SETTING_TYPES)}.")
     return ExperimentConfig(**settings)
 
 
-def nearest_hint(name: str, known: Any) -> str:
-    """Return `; did you mean 'x'?`, or nothing where no known name is near.
+def nearest_hint(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)`, or nothing where no known name is near.
 
     >>> nearest_hint("archve", ["archive", "seed"])
-    "; did you mean 'archive'?"
+    " (did you mean 'archive'?)"
     """
     near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _require_type(name: str, value: Any, wanted: type) -> None:
+    is_whole_float = wanted is float and type(value) is int
+    if type(value) is not wanted and not is_whole_float:
+        raise ConfigError(
+            f"{name}={value!r} has type {type(value).__name__}; it must be {wanted.__name__}."
+        )
 
 
 def _require_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

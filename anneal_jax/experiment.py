@@ -198,7 +198,12 @@ def _learn(run: _Run, round_index: int, previous: Params | None) -> tuple[Params
         "feature_scale": run.learner.scale,
     }
     run.checkpoints.save(round_index, state)
-    return params, {"round_index": round_index, **facts, **_figures(run, params), "train_s": train_s}
+    return params, {
+        "round_index": round_index,
+        **facts,
+        **_figures(run, params),
+        "train_s": train_s,
+    }
 
 
 def _restore(run: _Run, round_index: int) -> Params:
@@ -212,7 +217,9 @@ def _restore(run: _Run, round_index: int) -> Params:
 
 def _pair_facts(run: _Run, round_index: int, knowledge: Knowledge) -> Row:
     answers = run.store.answered(round_index)
-    usable = answers.answers[(answers.round_indices == round_index) & (answers.answers != Answer.UNSURE)]
+    usable = answers.answers[
+        (answers.round_indices == round_index) & (answers.answers != Answer.UNSURE)
+    ]
     facts = run.store.facts(round_index) or {}
     return {
         "bits_spent": len(answers.answers),

@@ -182,9 +182,7 @@ def ndcg_at_k(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
     return _ratio(relevant @ discounts, best, num_relevant)
 
 
-def normalised_modified_retrieval_rank(
-    relevant: npt.ArrayLike, num_relevant: npt.ArrayLike
-) -> Values:
+def normalised_modified_retrieval_rank(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
     """How late the relevant images come: 0 all first, 1 none in sight. Its mean is ANMRR.
 
     With R relevant images and K = min(4 R, 2 max R over the queries), a relevant image at rank i
@@ -258,9 +256,7 @@ def mean_average_precision_at_k(
       ConfigError: the denominator is unknown.
       ValueError: shapes do not fit, or more is retrieved than is said to exist.
     """
-    return mean_over_queries(
-        average_precision_at_k(relevant, num_relevant, denominator=denominator)
-    )
+    return mean_over_queries(average_precision_at_k(relevant, num_relevant, denominator=denominator))
 
 
 def _checked(
@@ -297,9 +293,7 @@ def _require_reach(
         )
 
 
-def _ratio(
-    numerators: npt.ArrayLike, denominators: npt.ArrayLike, num_relevant: np.ndarray
-) -> Values:
+def _ratio(numerators: npt.ArrayLike, denominators: npt.ArrayLike, num_relevant: np.ndarray) -> Values:
     """Divide, with nan where nothing is relevant."""
     defined = num_relevant > 0
     safe = np.where(defined, denominators, 1)

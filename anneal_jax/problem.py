@@ -93,10 +93,14 @@ def load_problem(config: ExperimentConfig) -> Problem:
     return Problem(archive, labels, split, _identical_pairs(groups))
 
 
+def input_size(config: ExperimentConfig) -> int:
+    """Return the side in pixels that tiles are resized to for the backbone."""
+    return config.image_size or get_backbone(config.backbone).default_image_size
+
+
 def load_network(config: ExperimentConfig) -> Network:
     """Build the backbone, from a weights file or at random."""
-    backbone = get_backbone(config.backbone)
-    image_size = config.image_size or backbone.default_image_size
+    backbone, image_size = get_backbone(config.backbone), input_size(config)
     if config.pretrained == "none":
         variables = backbone.init(device_key(config.seed, 0, Use.WEIGHTS), image_size)
         return Network(backbone, variables, f"random, seed {config.seed}", image_size)

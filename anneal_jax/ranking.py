@@ -42,10 +42,8 @@ def rank_archive(
     >>> rank_archive([[1.0, 0.0]], [[0.0, 1.0], [2.0, 0.1], [1.0, 0.0]], 2).tolist()
     [[2, 1]]
     """
-    queries, archive = (
-        _unit_rows(query_embeddings, "query"),
-        _unit_rows(archive_embeddings, "archive"),
-    )
+    queries = _unit_rows(query_embeddings, "query")
+    archive = _unit_rows(archive_embeddings, "archive")
     if queries.shape[1] != archive.shape[1]:
         raise ValueError(
             f"Queries have {queries.shape[1]} dimensions and the archive {archive.shape[1]}; "
@@ -119,9 +117,7 @@ def count_relevant(
 def _unit_rows(embeddings: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
     rows = np.array(embeddings, np.float64)
     if rows.ndim != 2 or not rows.size:
-        raise ValueError(
-            f"The {name} embeddings must be a filled [rows, D] array, not {rows.shape}."
-        )
+        raise ValueError(f"The {name} embeddings must be a filled [rows, D] array, not {rows.shape}.")
     if not np.isfinite(rows).all():
         first = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
         raise ValueError(f"Row {first} of the {name} embeddings holds NaN or infinity.")

@@ -7,7 +7,6 @@ import numpy as np
 
 from anneal_jax.acquisition.registry import (
     PoolView,
-    ScoredClassifier,
     get_acquisition,
     select_pairs,
 )
@@ -17,14 +16,13 @@ from anneal_jax.acquisition.threshold import (
     initial_threshold,
 )
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.models.heads import classifier_rest
 from anneal_jax.pairs.canonical import PairKeys, contains, pair_keys
 from anneal_jax.pairs.store import Answered, AnswerStore
 from anneal_jax.pairs.transitive import DerivedPairs, expand_one_step
 from anneal_jax.problem import Problem
 from anneal_jax.seeds import Use, host_rng, host_seed
 from anneal_jax.training.learner import Learner, TrainingPairs
-from anneal_jax.types import Answer, FloatArray, PairIndices, PairLabels, Params
+from anneal_jax.types import Answer, FloatArray, PairIndices, Params
 
 NUM_FOLDS = 5
 """Folds of the cross-fit that scores the first answers out of sample."""
@@ -107,12 +105,14 @@ def select_questions(
         threshold = estimate.threshold
         names = ("threshold", "threshold_lower", "threshold_upper")
         facts = dict(zip(names, estimate, strict=True))
+    needs_classifier = acquisition.needs_classifier
+    classifier = learner.classifier_tables(params, train) if needs_classifier else None
     view = PoolView(
         embeddings=embeddings[train],
         known=knowledge.known,
         seed=host_seed(config.seed, round_index, Use.SELECTION),
         threshold=threshold,
-        classifier=_classifier(learner, params, train) if acquisition.needs_classifier else None,
+        classifier=classifier,
     )
     chosen = select_pairs(
         acquisition,
@@ -170,7 +170,7 @@ def _threshold(
     answered = store.answered(round_index - 1)
     similarities = pair_similarities(embeddings, answered.pair_indices)
     if config.threshold == "prequential":
-        similarities = _prequential_similarities(config, learner, store, answered)
+        similarities = _prequential_similarities(config, learner, store, answered, len(embeddings))
     estimate = estimate_threshold(config.threshold, similarities, answered.answers)
     if estimate is not None:
         return estimate
@@ -179,7 +179,11 @@ def _threshold(
 
 
 def _prequential_similarities(
-    config: ExperimentConfig, learner: Learner, store: AnswerStore, answered: Answered
+    config: ExperimentConfig,
+    learner: Learner,
+    store: AnswerStore,
+    answered: Answered,
+    num_images: int,
 ) -> FloatArray:
     """Return each answer's similarity by a model that had not been trained on it.
 
@@ -191,7 +195,6 @@ def _prequential_similarities(
     is_usable = is_first & (answered.answers != Answer.UNSURE)
     if np.isnan(similarities[is_usable]).any():
         pairs = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
-        num_images = len(learner.centred)
         similarities[is_usable] = cross_fit_similarities(config, learner, pairs, num_images)
         store.set_similarities(0, similarities[is_first])
     return similarities
@@ -208,8 +211,3 @@ def _joined(labelled: TrainingPairs, derived: TrainingPairs | DerivedPairs) -> T
         np.concatenate([labelled.pair_indices, derived[0]]),
         np.concatenate([labelled.labels, derived[1]]),
     )
-
-
-def _classifier(learner: Learner, params: Params, train: np.ndarray) -> ScoredClassifier:
-    as_first, as_second, classifier = learner.first_layer(params, train)
-    return ScoredClassifier(as_first, as_second, classifier_rest, classifier)

@@ -44,7 +44,7 @@ def settle_config(workdir: pathlib.Path, config: ExperimentConfig) -> None:
 
     Raises:
       WorkdirError: a setting differs from the one the workdir was made with; it is named. Only
-        `rounds` may grow.
+        `rounds` may grow. Or the old file cannot be read.
     """
     path = workdir / "config.json"
     if path.exists():
@@ -57,13 +57,20 @@ def read_config(workdir: pathlib.Path) -> ExperimentConfig:
     """Return the configuration of a workdir.
 
     Raises:
-      WorkdirError: it has none, or one that this version cannot read.
+      WorkdirError: it has none, or a torn one, or one that this version cannot read.
     """
     path = workdir / "config.json"
     try:
-        return config_from_mapping(json.loads(path.read_text(encoding="utf-8")))
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError("it holds no JSON object")
+        return config_from_mapping(settings)
+    except FileNotFoundError as error:
+        raise WorkdirError(f"{workdir} holds no config.json; give the workdir of a run.") from error
     except (OSError, ValueError) as error:
-        raise WorkdirError(f"cannot read {path} ({error}); give the workdir of a run.") from error
+        raise WorkdirError(
+            f"cannot read {path} ({str(error).rstrip('.')}); restore it, or begin in a new workdir."
+        ) from error
 
 
 def _require_compatible(path: pathlib.Path, config: ExperimentConfig) -> None:

@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from anneal_jax.acquisition.ranking import BestPairs
+from anneal_jax.acquisition.ranking import BestPairs, ScoredPairs
 from anneal_jax.acquisition.scorers import PairScorer, Precision
 from anneal_jax.acquisition.tiles import (
     MESH_AXIS,
@@ -36,7 +37,7 @@ def collect_best(
     *,
     known: PairKeys,
     precision: Precision,
-    devices: Sequence[jax.Device],
+    devices: Sequence[Any],
     progress: Callable[[int], object] | None,
 ) -> None:
     """Offer to `best` every pair of the tiles that may be among the best and is not known.
@@ -48,7 +49,7 @@ def collect_best(
       tiles: each at most once.
       known: int64[M], sorted keys of pairs to leave out.
       precision: of matrix products.
-      devices: of this process; each scores one tile at a time.
+      devices: `jax.Device`s of this process; each scores one tile at a time.
       progress: called with the number of pairs of each tile as it is done.
     """
     devices = devices[: max(1, len(tiles))]
@@ -60,9 +61,8 @@ def collect_best(
     layout = TileLayout(scorer.score_tile, precision.algorithm, grid.tile_size, strip, mesh)
     score_batch = _make_batch_scorer(scorer, grid, layout)
     for tile, scores in _scored_ahead(score_batch, tiles, len(devices)):
-        for distances, keys in _promising(best, grid, tile, scores, np.float32(scorer.boundary)):
-            unknown = ~contains(known, keys)
-            best.offer(distances[unknown], keys[unknown])
+        for pairs in _promising(best, grid, tile, scores, np.float32(scorer.boundary)):
+            best.offer(pairs.where(~contains(known, pairs.keys)))
         if progress is not None:
             progress(grid.count(tile))
 
@@ -101,8 +101,8 @@ def _scored_ahead(
 
 def _promising(
     best: BestPairs, grid: TileGrid, tile: Tile, scored: TileScores, boundary: np.float32
-) -> Iterator[tuple[npt.NDArray[np.float32], PairKeys]]:
-    """Yield distances and keys of the tile's own pairs within the bound, which may tighten meanwhile."""
+) -> Iterator[ScoredPairs]:
+    """Yield the tile's own pairs within the bound, which may tighten between one part and the next."""
     nearest = np.ravel(scored.nearest)
     strips = np.flatnonzero(nearest <= best.bound)
     strips = strips[np.argsort(nearest[strips])]  # the best first: they tighten the bound for the rest
@@ -113,10 +113,11 @@ def _promising(
         chosen = chosen[nearest[chosen] <= best.bound]
         if not chosen.size:
             return
-        distances = np.abs(fetch_strips(scored.scores, chosen, length) - boundary)
-        strip, offset = np.nonzero(distances <= best.bound)
+        distances = np.abs(fetch_strips(scored.scores, chosen, length) - boundary).ravel()
+        found = np.flatnonzero(distances <= best.bound)
+        strip, offset = np.divmod(found, length)
         keys, is_own = _keys_in_tile(grid, tile, chosen[strip] * length + offset)
-        yield distances[strip, offset][is_own], keys[is_own]
+        yield ScoredPairs(distances[found], keys).where(is_own)
 
 
 def _keys_in_tile(

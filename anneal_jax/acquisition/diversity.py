@@ -38,7 +38,7 @@ def select_diverse(representation: FloatArray, num_selected: int, *, seed: int) 
       int[min(k, P)], rows chosen, ascending, that is from the most uncertain on. Fewer non-empty
       clusters than k never mean fewer pairs.
 
-    Source: hoxha2024annotation, clustering-based diversity.
+    Source: hoxha2024anneal, clustering-based diversity.
     """
     num_candidates = len(representation)
     if num_selected >= num_candidates:

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from anneal_jax.acquisition.ranking import BestPairs
+from anneal_jax.acquisition.ranking import BestPairs, ScoredPairs
 from anneal_jax.acquisition.tiles import Tile
 from anneal_jax.pairs.canonical import pair_keys, pairs_of_keys
 
@@ -37,4 +37,5 @@ def merge_processes(best: BestPairs, num_images: int) -> None:
     for process, (theirs, their_pairs) in enumerate(zip(*gathered, strict=True)):
         if process != jax.process_index():
             length = lengths[process]
-            best.offer(theirs[:length], pair_keys(their_pairs[:length], num_images))
+            keys = pair_keys(their_pairs[:length], num_images)
+            best.offer(ScoredPairs(theirs[:length], keys))

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.pairs.canonical import PairKeys
-from anneal_jax.types import FloatArray
 
 _FEWEST_PENDING = 1 << 16  # trimming less often than this would cost more than it saves
 _LAST_HASH = np.uint64(2**64 - 1)
@@ -45,16 +44,20 @@ def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-class RankedPairs(NamedTuple):
-    """Pairs in the total order, best first.
+class ScoredPairs(NamedTuple):
+    """Pairs and how far they are from the boundary.
 
     Attributes:
-      distances: float[P], to the boundary, ascending.
+      distances: float[P], in any order unless said otherwise.
       keys: int64[P], of the pairs.
     """
 
     distances: npt.NDArray[np.floating]
     keys: PairKeys
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> "ScoredPairs":
+        """Return the pairs that bool[P] `chosen` marks."""
+        return ScoredPairs(self.distances[chosen], self.keys[chosen])
 
 
 class BestPairs:
@@ -75,56 +78,58 @@ class BestPairs:
     def __init__(self, num_pairs: int, capacity: int, slack: float, num_images: int, seed: int):
         self._num_pairs, self._capacity, self._slack = num_pairs, capacity, slack
         self._num_images, self._seed = num_images, seed
-        self._kept = RankedPairs(np.empty(0, np.float32), np.empty(0, np.int64))
-        self._pending: list[RankedPairs] = []
+        self._kept = ScoredPairs(np.empty(0, np.float32), np.empty(0, np.int64))
+        self._pending: list[ScoredPairs] = []
         self._num_pending = 0
         self._last_hash = _LAST_HASH
         self.bound = np.float32(np.inf)
         """float32, distance beyond which a pair is of no interest; it never grows."""
 
-    def offer(self, distances: FloatArray, keys: PairKeys) -> None:
-        """Take in pairs, each at most once in the buffer's life.
-
-        Args:
-          distances: float32[P], to the boundary, in any order.
-          keys: int64[P].
-        """
-        useful = self._beats_bound(distances, keys)
-        self._pending.append(RankedPairs(distances[useful], keys[useful]))
-        self._num_pending += np.count_nonzero(useful)
+    def offer(self, pairs: ScoredPairs) -> None:
+        """Take in pairs, each at most once in the buffer's life."""
+        useful = pairs.where(self._beats_bound(pairs))
+        self._pending.append(useful)
+        self._num_pending += len(useful.keys)
         if self._num_pending > max(_FEWEST_PENDING, len(self._kept.keys) // 2):
             self._trim()
 
-    def ranked(self) -> RankedPairs:
+    def ranked(self) -> ScoredPairs:
         """Return what is kept, best first."""
         self._trim()
-        return self.rank(*self._kept)
+        return self.rank(self._kept)
 
-    def rank(self, distances: npt.NDArray[np.floating], keys: PairKeys) -> RankedPairs:
+    def rank(self, pairs: ScoredPairs) -> ScoredPairs:
         """Sort pairs by distance, then hash."""
-        order = np.lexsort((self._hashes(keys), distances))
-        return RankedPairs(distances[order], keys[order])
+        order = np.lexsort((self._hashes(pairs.keys), pairs.distances))
+        return ScoredPairs(pairs.distances[order], pairs.keys[order])
 
-    def _beats_bound(self, distances: FloatArray, keys: PairKeys) -> npt.NDArray[np.bool_]:
-        useful = distances <= self.bound
+    def _beats_bound(self, pairs: ScoredPairs) -> npt.NDArray[np.bool_]:
+        useful = pairs.distances <= self.bound
         if self._last_hash != _LAST_HASH:
-            tied = np.flatnonzero(distances == self.bound)
-            useful[tied] = self._hashes(keys[tied]) <= self._last_hash
+            tied = np.flatnonzero(pairs.distances == self.bound)
+            useful[tied] = self._hashes(pairs.keys[tied]) <= self._last_hash
         return useful
 
     def _trim(self) -> None:
-        distances, keys = (np.concatenate(column) for column in zip(self._kept, *self._pending, strict=True))
+        parts = [self._kept, *self._pending]
+        self._kept = ScoredPairs(
+            np.concatenate([part.distances for part in parts]),
+            np.concatenate([part.keys for part in parts]),
+        )
         self._pending, self._num_pending = [], 0
-        self._kept = RankedPairs(distances, keys)
-        if len(keys) > self._num_pairs:
-            nearest = np.partition(distances, self._num_pairs - 1)[self._num_pairs - 1]
-            # Rounded up: a pair on the very edge of the band must stay.
-            edge = np.nextafter(np.float32(float(nearest) + self._slack), np.float32(np.inf))
-            self._keep(distances <= edge)
-            if edge < self.bound:
-                self.bound, self._last_hash = edge, _LAST_HASH
+        if len(self._kept.keys) > self._num_pairs:
+            self._drop_beyond_slack()
         if len(self._kept.keys) > self._capacity:
             self._drop_overflow()
+
+    def _drop_beyond_slack(self) -> None:
+        distances = self._kept.distances
+        needed = float(np.partition(distances, self._num_pairs - 1)[self._num_pairs - 1])
+        # Rounded up: a pair on the very edge of the band must stay.
+        edge = np.nextafter(np.float32(needed + self._slack), np.float32(np.inf))
+        self._kept = self._kept.where(distances <= edge)
+        if edge < self.bound:
+            self.bound, self._last_hash = edge, _LAST_HASH
 
     def _drop_overflow(self) -> None:
         distances, keys = self._kept
@@ -132,15 +137,10 @@ class BestPairs:
         room = self._capacity - np.count_nonzero(distances < last)
         tied = np.flatnonzero(distances == last)
         hashes = self._hashes(keys[tied])
-        self._last_hash = np.partition(hashes, room - 1)[room - 1]
-        self.bound = last
+        self.bound, self._last_hash = last, np.partition(hashes, room - 1)[room - 1]
         is_kept = distances < last
         is_kept[tied] = hashes <= self._last_hash
-        self._keep(is_kept)
-
-    def _keep(self, chosen: npt.NDArray[np.bool_]) -> None:
-        self._kept = RankedPairs(*(column[chosen] for column in self._kept))
+        self._kept = self._kept.where(is_kept)
 
     def _hashes(self, keys: PairKeys) -> npt.NDArray[np.uint64]:
         return tie_hashes(keys, self._num_images, self._seed)
-

@@ -4,7 +4,7 @@ An acquisition proposes candidate pairs, most uncertain first; `select_pairs` th
 lets k-means spread k questions over 4 k candidates.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,22 +18,6 @@ from anneal_jax.pairs.drawing import draw_random_pairs
 from anneal_jax.types import FloatArray, PairIndices
 
 
-class ScoredClassifier(NamedTuple):
-    """A pair classifier as the scan needs it: first layer done per image, the rest a function.
-
-    Attributes:
-      as_first: float32[N, H], what each image adds to the first layer as first of a pair.
-      as_second: float32[N, H], as second.
-      rest: maps (params, relu(as_first[i] + as_second[j])) to the logit of (i, j).
-      params: parameters of `rest`.
-    """
-
-    as_first: Any
-    as_second: Any
-    rest: Callable[[Any, Any], Any]
-    params: Any
-
-
 class PoolView(NamedTuple):
     """What an acquisition may look at.
 
@@ -42,14 +26,15 @@ class PoolView(NamedTuple):
       known: int64[M], sorted keys of the pairs that must not be asked.
       seed: fixes ties and draws of this round.
       threshold: MGUE's tau, a cosine similarity.
-      classifier: the pair classifier, where the acquisition needs one.
+      classifier: where the acquisition needs one, the pair classifier: what each image adds to its first
+        layer as first and as second of a pair, float32[N, H] each, and (kernel, bias) of each later layer.
     """
 
     embeddings: FloatArray
     known: PairKeys
     seed: int
     threshold: float
-    classifier: ScoredClassifier | None = None
+    classifier: tuple[FloatArray, FloatArray, Sequence[tuple[FloatArray, FloatArray]]] | None = None
 
 
 class Candidates(NamedTuple):
@@ -88,7 +73,7 @@ def propose_random(view: PoolView, num_pairs: int) -> Candidates:
 def propose_mgue(view: PoolView, num_pairs: int) -> Candidates:
     """Metric-guided uncertainty: u = -|s - tau|, s the cosine similarity of the pair.
 
-    Source: hoxha2024annotation (MGUE); the estimators of tau are this project's.
+    Source: hoxha2024anneal (MGUE); the estimators of tau are this project's.
     """
     return _scan(threshold_scorer(view.embeddings, view.threshold), view, num_pairs)
 
@@ -99,15 +84,14 @@ def propose_bcgue(view: PoolView, num_pairs: int) -> Candidates:
     |logit| ranks as |p - 0.5| does, and does not saturate in float32. Pairs are scored in canonical
     order, which makes p(i, j) = p(j, i) by definition.
 
-    Source: henkel2023annotation, hoxha2024annotation (BCGUE).
+    Source: henkel2023anneal, hoxha2024anneal (BCGUE).
 
     Raises:
       ValueError: the view holds no classifier.
     """
     if view.classifier is None:
         raise ValueError("bcgue scores pairs by the classifier, and the view holds none.")
-    as_first, as_second, rest, params = view.classifier
-    return _scan(classifier_scorer(as_first, as_second, rest, params), view, num_pairs)
+    return _scan(classifier_scorer(*view.classifier), view, num_pairs)
 
 
 ACQUISITIONS: Mapping[str, Acquisition] = {
@@ -148,7 +132,7 @@ def select_pairs(
     Returns:
       Exactly min(k, size of the pool) pairs, the most uncertain first.
 
-    Source: henkel2023annotation, section 2.2. The paper prints "k = 4 h" where h > k: it means h = 4 k.
+    Source: henkel2023anneal, section 2.2. The paper prints "k = 4 h" where h > k: it means h = 4 k.
     """
     if not diversity:
         return acquisition.propose(view, num_pairs)

@@ -7,7 +7,7 @@ at the end is settled in float64. Memory is O(N D + tile^2 + h).
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -63,7 +63,7 @@ def scan_pairs(
     share: float = 1.0,
     tile_size: int | None = None,
     precision: str = "float32",
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Any] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> ScanResult:
     """Return the pairs nearest to the boundary among all pairs that are not known.
@@ -93,7 +93,7 @@ def scan_pairs(
         device. Memory grows with its square.
       precision: of matrix products: `float32`, `bfloat16_3x` or `bfloat16`. The last is approximate: its
         band is so wide that it hardly ever fits.
-      devices: of this process; all of them by default. Each holds a copy of the images.
+      devices: `jax.Device`s of this process; all of them by default. Each holds a copy of the images.
       progress: called with the number of pairs just scored, such as the `update` of a tqdm bar.
 
     Raises:
@@ -107,7 +107,7 @@ def scan_pairs(
     [[0, 1], [1, 2]]
     """
     known = np.empty(0, np.int64) if known is None else known
-    _check_request(scorer, num_images, num_pairs, known, share)
+    _check_request(scorer, num_images, num_pairs, known, share, tile_size)
     chosen_precision = precision_named(precision)
     if num_pairs == 0 or num_images < 2:
         return _NOTHING
@@ -135,15 +135,13 @@ def scan_pairs(
     return _result(settled, num_images, sum(map(grid.count, tiles)))
 
 
-_NOTHING = ScanResult(
-    np.empty((0, 2), np.int32), np.empty(0), True, math.inf, 0.0, 0.0, 0, 0, 1.0
-)
+_NOTHING = ScanResult(np.empty((0, 2), np.int32), np.empty(0), True, math.inf, 0.0, 0.0, 0, 0, 1.0)
 
 
 def _result(settled: Settled, num_images: int, num_scored: int) -> ScanResult:
     return ScanResult(
         pair_indices=pairs_of_keys(settled.pairs.keys, num_images),
-        utilities=-settled.pairs.distances,
+        utilities=-settled.pairs.distances.astype(np.float64),
         is_certified=settled.margin > settled.error_bound,
         margin=settled.margin,
         error_bound=settled.error_bound,
@@ -155,7 +153,12 @@ def _result(settled: Settled, num_images: int, num_scored: int) -> ScanResult:
 
 
 def _check_request(
-    scorer: PairScorer, num_images: int, num_pairs: int, known: PairKeys, share: float
+    scorer: PairScorer,
+    num_images: int,
+    num_pairs: int,
+    known: PairKeys,
+    share: float,
+    tile_size: int | None,
 ) -> None:
     if num_images != scorer.num_images or num_images >= 2**31:
         raise ValueError(
@@ -166,5 +169,7 @@ def _check_request(
         raise ValueError(f"num_pairs={num_pairs} is negative; ask for 0 pairs or more.")
     if not 0.0 < share <= 1.0:
         raise ValueError(f"share={share} must be above 0 and at most 1.")
+    if tile_size is not None and tile_size < 1:
+        raise ValueError(f"tile_size={tile_size} must be at least 1.")
     if known.dtype != np.int64 or np.any(known[1:] <= known[:-1]):
         raise ValueError("known must be a sorted int64 array of pair keys, each once: np.unique makes one.")

@@ -88,10 +88,10 @@ class PairScorer(NamedTuple):
 def threshold_scorer(embeddings: npt.ArrayLike, threshold: float) -> PairScorer:
     """MGUE: score a pair by s = g_i . g_j; the boundary is the threshold tau.
 
-    |s - tau| computed by a tile differs from its float64 value by at most eps, a proof for any order of
-    summation: with d components, unit u and M the largest norm, eps = d u / (1 - d u) M^2 + u (M^2 + |tau|),
-    plus M^2 times the error of shortened operands. For d = 256, unit vectors and float32 that is
-    1.5e-5. (On TPU, float32 products are emulated; there the figure is not proved.)
+    A tile's |s - tau| differs from its float64 value by at most eps, a proof for any order of summation:
+    eps = d u / (1 - d u) M^2 + u (M^2 + |tau|), with d components, unit u and M the largest norm, plus
+    M^2 times the error of shortened operands. For d = 256, unit vectors and float32 that is 1.5e-5.
+    (On TPU, float32 products are emulated; there the figure is not proved.)
 
     Args:
       embeddings: float32[N, D], unit norm for cosine similarity.
@@ -100,7 +100,7 @@ def threshold_scorer(embeddings: npt.ArrayLike, threshold: float) -> PairScorer:
     Raises:
       ValueError: an embedding holds NaN or infinity, or the array is not [N, D].
 
-    Source: hoxha2024annotation (MGUE); the bound is Higham, Accuracy and Stability, section 3.1.
+    Source: hoxha2024anneal (MGUE); the bound is Higham, Accuracy and Stability, section 3.1.
     """
     vectors = _checked(embeddings, "embeddings")
     boundary = float(np.float32(threshold))
@@ -141,7 +141,7 @@ def classifier_scorer(
     Raises:
       ValueError: an array holds NaN or infinity, or the shapes do not follow each other.
 
-    Source: henkel2023annotation, hoxha2024annotation (BCGUE).
+    Source: henkel2023anneal, hoxha2024anneal (BCGUE).
     """
     images = _checked(as_first, "as_first"), _checked(as_second, "as_second")
     rest = tuple((_checked(kernel, "a kernel"), np.asarray(bias, np.float32)) for kernel, bias in layers)
@@ -222,8 +222,9 @@ def _checked(array: npt.ArrayLike, name: str) -> FloatArray:
     values = np.ascontiguousarray(array, np.float32)
     if values.ndim != 2:
         raise ValueError(f"{name} must have two axes, [N, D]; this array has shape {values.shape}.")
-    # A sum is finite unless a term is not; float64 cannot overflow on float32 terms.
-    broken = np.flatnonzero(~np.isfinite(np.sum(values, axis=1, dtype=np.float64)))
+    # A sum is finite unless a term is not: float64 cannot overflow on float32 terms.
+    with np.errstate(invalid="ignore"):
+        broken = np.flatnonzero(~np.isfinite(np.sum(values, axis=1, dtype=np.float64)))
     if broken.size:
         raise ValueError(f"{name} holds NaN or infinity in row {broken[0]}; leave that image out.")
     return values

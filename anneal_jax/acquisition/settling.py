@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.acquisition.ranking import BestPairs, RankedPairs
+from anneal_jax.acquisition.ranking import BestPairs, ScoredPairs
 from anneal_jax.acquisition.scorers import PairScorer
 from anneal_jax.pairs.canonical import pairs_of_keys
 
@@ -16,7 +16,7 @@ _SAFETY_FACTOR = 8.0  # times the largest measured error
 class Settled(NamedTuple):
     """The best pairs and how far they can be trusted; see `ScanResult`."""
 
-    pairs: RankedPairs
+    pairs: ScoredPairs
     error_bound: float
     measured_error: float
     margin: float
@@ -50,10 +50,10 @@ def settle(best: BestPairs, scorer: PairScorer, num_pairs: int, proved_bound: fl
         error_bound = proved_bound if is_proved else _SAFETY_FACTOR * measured_error
         worst = float(np.partition(exact, min(num_pairs, exact.size) - 1)[:num_pairs].max())
         num_needed = max(num_needed, np.searchsorted(near, worst + error_bound, side="right"))
-    ranked = best.rank(exact, candidates.keys[: exact.size])
+    ranked = best.rank(ScoredPairs(exact, candidates.keys[: exact.size]))
     first_left_out = near[exact.size] if exact.size < near.size else float(best.bound)
     return Settled(
-        RankedPairs(ranked.distances[:num_pairs], ranked.keys[:num_pairs]),
+        ScoredPairs(ranked.distances[:num_pairs], ranked.keys[:num_pairs]),
         error_bound,
         measured_error,
         float(first_left_out - worst),
@@ -61,9 +61,7 @@ def settle(best: BestPairs, scorer: PairScorer, num_pairs: int, proved_bound: fl
     )
 
 
-def _band_size(
-    near: npt.NDArray[np.float64], num_pairs: int, width: float, bound: float
-) -> int:
+def _band_size(near: npt.NDArray[np.float64], num_pairs: int, width: float, bound: float) -> int:
     if near.size <= num_pairs:
         return near.size
     edge = near[num_pairs - 1] + width

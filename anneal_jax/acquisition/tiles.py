@@ -146,10 +146,12 @@ def score_tiles(
     """
 
     def one_tile(images: Any, params: Any, boundary: jax.Array, starts: jax.Array) -> TileScores:
-        rows, columns = (
-            jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, layout.tile_size), images)
-            for start in (starts[0, 0], starts[0, 1])
-        )
+        def block(start: jax.Array) -> Any:
+            return jax.tree.map(
+                lambda array: jax.lax.dynamic_slice_in_dim(array, start, layout.tile_size), images
+            )
+
+        rows, columns = block(starts[0, 0]), block(starts[0, 1])
         scores = layout.score_tile(rows, columns, params, layout.algorithm)
         strips = jnp.abs(scores - boundary).reshape(1, -1, layout.strip)
         return TileScores(scores[None], jnp.min(strips, axis=2))

@@ -59,9 +59,7 @@ def checked_indices(indices: npt.ArrayLike, num_tiles: int) -> npt.NDArray[np.in
     if rows.size == 0:
         return np.empty(0, np.intp)
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
-        raise IndexError(
-            f"indices must be whole numbers in one dimension, not {rows.dtype}[{rows.shape}]"
-        )
+        raise IndexError(f"indices must be whole numbers in one dimension, not {rows.dtype}[{rows.shape}]")
     if rows.min() < 0 or rows.max() >= num_tiles:
         outside = rows[(rows < 0) | (rows >= num_tiles)][0]
         raise IndexError(f"index {outside} is outside the archive's {num_tiles} tiles")

@@ -71,9 +71,7 @@ def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ArchiveError(f"{path} is no file; give one, as in embeddings:/data/features.npz")
     if not zipfile.is_zipfile(path):
-        raise ArchiveError(
-            f"{path} is no .npz file; write one with numpy.savez(FILE, embeddings=E)"
-        )
+        raise ArchiveError(f"{path} is no .npz file; write one with numpy.savez(FILE, embeddings=E)")
     try:
         with np.load(path, allow_pickle=False) as file:
             keys = {"vectors": _vector_key(file.files, path), "labels": "labels", "ids": "ids"}
@@ -93,7 +91,7 @@ def _vector_key(keys: list[str], path: pathlib.Path) -> str:
 
 def _plain_array(file: np.lib.npyio.NpzFile, key: str, path: pathlib.Path) -> np.ndarray:
     try:
-        return file[key]
+        array = file[key]
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise ArchiveError(f"{path}: {key} is damaged: {error}; write it again") from error
@@ -101,6 +99,9 @@ def _plain_array(file: np.lib.npyio.NpzFile, key: str, path: pathlib.Path) -> np
             f"{path}: {key} is stored as Python objects, which may run code when read; save plain"
             f" numbers or texts instead, as in {key}=numpy.array({key}.tolist())"
         ) from error
+    if not isinstance(array, np.ndarray):  # NumPy hands out the bytes of a foreign member
+        raise ArchiveError(f"{path}: {key} is no NumPy array; write the file with numpy.savez")
+    return array
 
 
 def _checked_vectors(stored: np.ndarray, path: pathlib.Path) -> FloatArray:
@@ -117,7 +118,6 @@ def _checked_vectors(stored: np.ndarray, path: pathlib.Path) -> FloatArray:
     squared = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
     _refuse_rows(squared < _SHORTEST**2, "zero length, and so no direction", path)
     _refuse_rows(squared > _LONGEST**2, f"a length above {_LONGEST:.0e}; scale them down", path)
-    vectors.setflags(write=False)
     return vectors
 
 

@@ -121,8 +121,7 @@ def _resolve(rows: dict[str, str], archive: Catalogue, path: pathlib.Path) -> di
         matches = [name] if name in known else by_file_name.get(name, [])
         if len(matches) > 1:
             raise ArchiveError(
-                f"labels file {path}: {name!r} may be {matches[0]!r} or {matches[1]!r};"
-                " write the path"
+                f"labels file {path}: {name!r} may be {matches[0]!r} or {matches[1]!r}; write the path"
             )
         if not matches:
             unknown.append(name)
@@ -138,6 +137,5 @@ def _unknown_text(unknown: list[str], known: list[str], path: pathlib.Path) -> s
     hint = f"; the nearest is {nearest[0]!r}" if nearest else ""
     plural = "id that is" if len(unknown) == 1 else "ids that are"
     return (
-        f"labels file {path} has {len(unknown):,} {plural} not in the archive,"
-        f" first {unknown[0]!r}{hint}"
+        f"labels file {path} has {len(unknown):,} {plural} not in the archive, first {unknown[0]!r}{hint}"
     )

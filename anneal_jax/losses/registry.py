@@ -30,8 +30,8 @@ class GroupLoss(Protocol):
           mask: bool[B], False leaves a row out, whatever it holds.
 
         Returns:
-          float32[], >= 0, the same in any order of the batch; finite with a finite gradient for
-          any batch, and 0 where the mask is empty.
+          float32[], >= 0 and the same in any order of the batch, both up to rounding; finite with
+          a finite gradient for any batch, and 0 where the mask is empty.
         """
         ...
 

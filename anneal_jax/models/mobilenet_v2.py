@@ -33,9 +33,8 @@ def depthwise_conv(
 ) -> jax.Array:
     """Filter every channel by itself, with TensorFlow's SAME padding.
 
-    XLA runs a grouped convolution on CPU one output value at a time; as a sum of shifted,
-    scaled copies of the input the same layer is a fused, vectorised loop
-    (`python benchmarks/extraction.py` shows the difference).
+    XLA's grouped convolution is slow on CPU. Written as a sum of shifted, scaled copies of the
+    input, the same layer becomes one fused loop; `python benchmarks/extraction.py` measures both.
 
     Args:
       inputs: float[B, H, W, C].
@@ -80,6 +79,7 @@ class DepthwiseConv(nn.Module):
 
     stride: int
     dtype: Dtype
+    form: DepthwiseForm | None
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
@@ -87,7 +87,7 @@ class DepthwiseConv(nn.Module):
         channels = inputs.shape[-1]
         kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, 1, channels))
         bias = self.param("bias", nn.initializers.zeros_init(), (channels,))
-        outputs = depthwise_conv(inputs, kernel.astype(self.dtype), self.stride)
+        outputs = depthwise_conv(inputs, kernel.astype(self.dtype), self.stride, self.form)
         return outputs + bias.astype(self.dtype)[None, None, None]
 
 
@@ -98,6 +98,7 @@ class InvertedResidual(nn.Module):
     width: int
     stride: int
     dtype: Dtype
+    depthwise_form: DepthwiseForm | None
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
@@ -106,7 +107,8 @@ class InvertedResidual(nn.Module):
         if self.expansion > 1:
             wide = self.expansion * inputs.shape[-1]
             hidden = nn.relu6(_pointwise(wide, self.dtype, "expand")(hidden))
-        hidden = nn.relu6(DepthwiseConv(self.stride, self.dtype, name="depthwise")(hidden))
+        depthwise = DepthwiseConv(self.stride, self.dtype, self.depthwise_form, name="depthwise")
+        hidden = nn.relu6(depthwise(hidden))
         hidden = _pointwise(self.width, self.dtype, "project")(hidden)
         return hidden + inputs if hidden.shape == inputs.shape else hidden
 
@@ -116,9 +118,11 @@ class MobileNetV2(nn.Module):
 
     Attributes:
       dtype: of the computation; parameters are float32.
+      depthwise_form: as in `depthwise_conv`.
     """
 
     dtype: Dtype = jnp.float32
+    depthwise_form: DepthwiseForm | None = None
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -134,7 +138,8 @@ class MobileNetV2(nn.Module):
         )
         hidden = nn.relu6(stem(images))
         for name, expansion, width, stride in _blocks():
-            hidden = InvertedResidual(expansion, width, stride, self.dtype, name=name)(hidden)
+            sizes = (expansion, width, stride)
+            hidden = InvertedResidual(*sizes, self.dtype, self.depthwise_form, name=name)(hidden)
         hidden = nn.relu6(_pointwise(_HEAD_WIDTH, self.dtype, "head")(hidden))
         return jnp.mean(hidden, axis=(1, 2))
 

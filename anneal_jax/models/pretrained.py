@@ -19,6 +19,8 @@ from anneal_jax.models.mobilenet_v2 import FOLDED_CLASSIFIER, folded_layer_names
 _Path = tuple[str, ...]
 
 _PICKLES = (".pth", ".pt", ".pkl", ".ckpt", ".bin")
+# A .npy where an .npz should be is no context manager: TypeError.
+_DAMAGES = (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 _MOST_DIFFERENCES_SHOWN = 5
 
 
@@ -56,7 +58,7 @@ def weights_digest(path: str | Path) -> str:
     """Return the SHA-256 of a weights file, in hexadecimal.
 
     Raises:
-      WeightsError: the file is missing.
+      WeightsError: the file is missing or a pickle.
     """
     with _readable(Path(path)).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -76,13 +78,11 @@ def _readable(path: Path) -> Path:
 def _read_npz(file: Path) -> dict[str, np.ndarray]:
     """Read all arrays but those of the classification layer, as float32."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             names = [name for name in stored.files if not name.startswith(FOLDED_CLASSIFIER)]
             arrays = {name: stored[name].astype(np.float32) for name in names}
-    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise WeightsError(
-            f"{file} is no intact .npz of arrays ({error}); fetch it anew"
-        ) from error
+    except _DAMAGES as error:
+        raise WeightsError(f"{file} is no intact .npz of arrays ({error}); fetch it anew") from error
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise WeightsError(f"{file}: {name} holds nan or infinite values; fetch it anew")
@@ -120,6 +120,5 @@ def _refuse_differences(
     if differences:
         shown = "; ".join(differences[:_MOST_DIFFERENCES_SHOWN])
         raise WeightsError(
-            f"{file} does not fit the network in {len(differences)} of {len(expected)} arrays: "
-            f"{shown}"
+            f"{file} does not fit the network in {len(differences)} of {len(expected)} arrays: {shown}"
         )

@@ -28,14 +28,19 @@ def canonicalise(pairs: npt.ArrayLike) -> PairIndices:
       int32[P, 2] with first < second; rows keep their places.
 
     Raises:
-      ValueError: an image is paired with itself, or the shape is not [P, 2].
+      ValueError: an image is paired with itself, the shape is not [P, 2], or an entry is no whole
+        number in [0, 2^31).
 
     >>> canonicalise([[5, 2], [0, 1]]).tolist()
     [[2, 5], [0, 1]]
     """
-    array = np.asarray(pairs, np.int64).reshape(-1, 2) if np.size(pairs) == 0 else np.asarray(pairs)
+    array = np.asarray(pairs)
+    if array.size == 0:
+        return np.empty((0, 2), np.int32)
     if array.ndim != 2 or array.shape[1] != 2:
         raise ValueError(f"pairs must have shape [P, 2]; this array has {array.shape}.")
+    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= 2**31:
+        raise ValueError("pairs must hold image indices: whole numbers in [0, 2^31).")
     ordered = np.sort(array, axis=1).astype(np.int32)
     same = np.flatnonzero(ordered[:, 0] == ordered[:, 1])
     if same.size:
@@ -77,8 +82,8 @@ def contains(sorted_keys: PairKeys, keys: PairKeys) -> npt.NDArray[np.bool_]:
 def pairs_of_ranks(ranks: npt.NDArray[np.int64], num_images: int) -> PairIndices:
     """Return the pairs at the given places of the row-by-row list of all pairs.
 
-    Place 0 is (0, 1), place N-2 is (0, N-1), place N-1 is (1, 2). Exact for every N below 2^31: the
-    square root only gives a first guess, and integers correct it.
+    Place 0 is (0, 1), place N-2 is (0, N-1), place N-1 is (1, 2). Exact for every N up to 2^31 - 1:
+    the square root only gives a first guess, and integers correct it.
 
     Args:
       ranks: int64[P] in [0, N(N-1)/2).

@@ -33,15 +33,15 @@ def draw_class_balanced_pairs(
 
     Args:
       rng: source of randomness.
-      labels: int32[N], class of each image.
-      fraction: share of the images that get partners, rounded to the nearest whole number.
+      labels: int32[N], class of each image; N >= 1.
+      fraction: share of the images that get partners, rounded to a whole number, at least one.
       num_similar: partners of the same class, fewer where the class is smaller.
       num_dissimilar: partners of other classes, fewer where there are not as many.
 
     Returns:
       int32[P, 2], canonical and unique, in the order drawn.
 
-    Source: henkel2023annotation, section 3.
+    Source: henkel2023anneal, section 3.
     """
     num_images = len(labels)
     anchors = rng.permutation(num_images)[: max(1, round(fraction * num_images))]

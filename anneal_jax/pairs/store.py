@@ -19,6 +19,11 @@ from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices, PairLabe
 
 SCHEMA_VERSION = 1
 
+_PRAGMAS = ("journal_mode = DELETE", "synchronous = EXTRA", "foreign_keys = ON")
+
+# How long a transaction waits for one of another process; each takes milliseconds.
+_PATIENCE_S = 30.0
+
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE images (image_index INTEGER PRIMARY KEY, image_id TEXT NOT NULL UNIQUE) STRICT;
@@ -80,16 +85,10 @@ class AnswerStore:
           StoreError: the file is damaged, of another version, or belongs to another archive.
         """
         self._path = pathlib.Path(path)
-        try:
-            with self._transaction() as connection:
-                if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                    _create(connection, image_ids)
-                _verify(connection, self._path, image_ids)
-        except sqlite3.DatabaseError as error:
-            raise StoreError(
-                f"the answer store {self._path} cannot be read ({error}); restore a copy of it, "
-                "or begin in a new workdir."
-            ) from error
+        with self._transaction() as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                _create(connection, image_ids)
+            _verify(connection, self._path, image_ids)
 
     def add_round(
         self,
@@ -108,12 +107,10 @@ class AnswerStore:
           facts: what the selection found, such as its threshold; strict JSON values.
 
         Raises:
-          StoreError: the round exists already.
+          StoreError: the round exists already, or a pair is not canonical, unknown or given twice.
         """
         values = [None] * len(pair_indices) if similarities is None else similarities.tolist()
-        rows = [
-            (round_index, *pair, s) for pair, s in zip(pair_indices.tolist(), values, strict=True)
-        ]
+        rows = [(*pair, value) for pair, value in zip(pair_indices.tolist(), values, strict=True)]
         with self._transaction() as connection:
             if connection.execute(
                 "SELECT 1 FROM rounds WHERE round_index = ?", (round_index,)
@@ -121,10 +118,7 @@ class AnswerStore:
                 raise StoreError(f"round {round_index} was asked already; its questions stand.")
             text = json.dumps(dict(facts or {}), allow_nan=False)
             connection.execute("INSERT INTO rounds VALUES (?, ?)", (round_index, text))
-            connection.executemany(
-                "INSERT INTO questions (round_index, first, second, similarity) VALUES (?, ?, ?, ?)",
-                rows,
-            )
+            _insert_questions(connection, round_index, rows)
 
     def record(self, question_id: int, answer: Answer, *, annotator: str) -> None:
         """Store one answer durably; when this returns, it is on disk.
@@ -151,7 +145,12 @@ class AnswerStore:
                     raise StoreError(f"there is no question {question_id}.") from error
 
     def set_similarities(self, round_index: int, similarities: FloatArray) -> None:
-        """Record out-of-sample similarities for a round that was asked before any model existed."""
+        """Record out-of-sample similarities for a round that was asked before any model existed.
+
+        Args:
+          round_index: the round.
+          similarities: float32[P], one for each of its questions, in the order asked.
+        """
         with self._transaction() as connection:
             ids = connection.execute(
                 "SELECT question_id FROM questions WHERE round_index = ? ORDER BY question_id",
@@ -199,16 +198,20 @@ class AnswerStore:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection inside one immediate transaction; commit, or undo on an error."""
-        with closing(sqlite3.connect(self._path, timeout=30.0, isolation_level=None)) as connection:
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA synchronous = EXTRA")
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+        try:
+            connection = sqlite3.connect(self._path, timeout=_PATIENCE_S, isolation_level=None)
+            # Closing without a commit undoes the transaction.
+            with closing(connection):
+                for setting in _PRAGMAS:
+                    connection.execute(f"PRAGMA {setting}")
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"the answer store {self._path} cannot be used ({error}); free it if another program "
+                "holds it, else restore a copy of it, or begin in a new workdir."
+            ) from error
 
 
 def _fingerprint(image_ids: Sequence[str]) -> str:
@@ -225,6 +228,21 @@ def _create(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
     )
 
 
+def _insert_questions(
+    connection: sqlite3.Connection, round_index: int, rows: Sequence[tuple[int, int, float | None]]
+) -> None:
+    try:
+        connection.executemany(
+            "INSERT INTO questions (round_index, first, second, similarity) VALUES (?, ?, ?, ?)",
+            [(round_index, *row) for row in rows],
+        )
+    except sqlite3.IntegrityError as error:
+        raise StoreError(
+            f"the questions of round {round_index} must be different pairs of the archive's tiles, "
+            f"first < second ({error}); none was stored."
+        ) from error
+
+
 def _verify(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> None:
     report = connection.execute("PRAGMA quick_check").fetchone()[0]
     if report != "ok":
@@ -233,7 +251,7 @@ def _verify(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Seque
     if meta.get("schema_version") != str(SCHEMA_VERSION):
         raise StoreError(
             f"the answer store {path} has schema {meta.get('schema_version')}; this version reads "
-            f"schema {SCHEMA_VERSION}."
+            f"schema {SCHEMA_VERSION}. Use the version of anneal-jax that wrote it."
         )
     if meta.get("image_ids_sha256") != _fingerprint(image_ids):
         raise StoreError(

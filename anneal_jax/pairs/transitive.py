@@ -41,7 +41,7 @@ def expand_one_step(
     Returns:
       The derived pairs without the answered ones.
 
-    Source: henkel2023annotation, section 2.3 ("transitive training set expansion") and Fig. 2.
+    Source: henkel2023anneal, section 2.3 ("transitive training set expansion") and Fig. 2.
     """
     similar = _adjacency(pair_indices[pair_labels == 1], num_images)
     dissimilar = _adjacency(pair_indices[pair_labels == 0], num_images)

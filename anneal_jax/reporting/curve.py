@@ -106,6 +106,8 @@ def _frame(axes: Axes, title: str, denominator: Denominator) -> None:
     axes.tick_params(length=0, labelsize=10, labelcolor=style.MUTED, labelfontfamily=style.FONT)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    # Steps of 1, 2 or 5 hundredths: two decimals name every line exactly.
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.2f}"))
     axes.grid(axis="y", color=style.FAINT, linewidth=0.8)
     axes.set_axisbelow(True)

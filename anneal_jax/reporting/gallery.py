@@ -93,8 +93,8 @@ class _Canvas:
         bottom = self.height - top - side
         box = (left / self.width, bottom / self.height, side / self.width, side / self.height)
         axes = self.figure.add_axes(box)
-        smoothing = "nearest" if side % tile.shape[0] == 0 else "antialiased"
-        axes.imshow(tile, extent=(0, side, side, 0), interpolation=smoothing, aspect="auto")
+        # "antialiased" smooths only where the factor is not whole: small tiles stay crisp.
+        axes.imshow(tile, extent=(0, side, side, 0), interpolation="antialiased", aspect="auto")
         axes.set_axis_off()
         return axes
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import mmap
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -101,9 +102,12 @@ def cache_key(
     return digest.hexdigest()
 
 
-def standardisation(
-    features: FloatArray, train_indices: npt.ArrayLike
-) -> tuple[FloatArray, FloatArray]:
+def default_cache_dir() -> Path:
+    """Return the user's folder for cached features, below `$XDG_CACHE_HOME` or `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anneal-jax"
+
+
+def standardisation(features: FloatArray, train_indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return the (mean, scale) that standardise features: (features - mean) / scale.
 
     Both come from the training images alone. A dimension that is constant on them gets scale 1.
@@ -125,9 +129,7 @@ def standardisation(
     """
     training = features[np.asarray(train_indices, np.int64)]
     if not len(training):
-        raise ConfigError(
-            "no training images to take feature mean and scale from; use a larger share"
-        )
+        raise ConfigError("no training images to take feature mean and scale from; use a larger share")
     constant = np.ptp(training, axis=0) == 0
     scale = np.where(constant, 1.0, training.std(axis=0, dtype=np.float64))
     return training.mean(axis=0, dtype=np.float64).astype(np.float32), scale.astype(np.float32)

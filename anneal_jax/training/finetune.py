@@ -5,20 +5,24 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from tqdm import tqdm
 
-from anneal_jax.losses.group import info_nce_loss
-from anneal_jax.losses.pair import contrastive_loss, pair_loss
 from anneal_jax.models.backbones import Backbone
-from anneal_jax.models.heads import PairClassifier, SimilarityNetwork
 from anneal_jax.seeds import Use, device_key, host_rng
 from anneal_jax.training.augment import flip_and_turn
-from anneal_jax.training.head_steps import FitSettings, HeadParams, embed_features, init_heads
-from anneal_jax.training.learner import TrainingPairs, centred, classifier_tables
-from anneal_jax.training.sampling import cycle_permutations, draw_pair_batches
+from anneal_jax.training.fitting import fit
+from anneal_jax.training.head_steps import (
+    FitSettings,
+    HeadParams,
+    Objective,
+    embed_features,
+    flat_rows,
+    group_objective,
+    init_heads,
+    pair_objective,
+)
+from anneal_jax.training.learner import ClassifierTables, TrainingPairs, centred, tabulate_classifier
+from anneal_jax.training.sampling import draw_image_batches, draw_pair_batches
 from anneal_jax.types import FloatArray, IntArray, Params
 
 CHUNK_STEPS = 4
@@ -91,22 +95,20 @@ class FinetuneLearner:
             host_rng(self.seed, round_index, Use.BATCHES),
             pairs.pair_indices,
             pairs.labels,
-            num_steps=_whole_chunks(num_steps),
+            num_steps=num_steps,
             batch_size=self.batch_size,
             oversample=self.oversample,
         )
-        # Copied, since the training gives its input up and the caller may still hold `previous`.
-        start = self.template() if previous is None else jax.tree.map(jnp.array, previous)
-        return self._fit(_pair_objective, start, tuple(batches), round_index, use)
+        start = self.template() if previous is None else previous
+        return self._fit(pair_objective, start, tuple(batches), round_index, use)
 
     def fit_classes(self, images: IntArray, classes: IntArray) -> NetworkParams:
         """Train on class labels."""
-        size = min(self.batch_size, len(images))
-        num_steps = _whole_chunks(max(1, self.epochs_first * len(images) // size))
+        num_steps = self.epochs_first * len(images) // min(self.batch_size, len(images))
         rng = host_rng(self.seed, 0, Use.BATCHES)
-        drawn = cycle_permutations(rng, len(images), num_steps * size).reshape(num_steps, size)
+        drawn = draw_image_batches(rng, len(images), num_steps=num_steps, batch_size=self.batch_size)
         batches = (images[drawn], classes[drawn])
-        return self._fit(_group_objective, self.template(), batches, 0, "train")
+        return self._fit(group_objective, self.template(), batches, 0, "train")
 
     def embed(self, params: NetworkParams) -> FloatArray:
         """Return the embedding of every tile."""
@@ -117,9 +119,9 @@ class FinetuneLearner:
         """Return the centred features of every tile."""
         return centred(self._raw_features(params), self.train_images)
 
-    def first_layer(self, params: NetworkParams, images: IntArray) -> tuple:
-        """Return the classifier's first layer on some tiles, and the classifier."""
-        return classifier_tables(params.heads.classifier, self._standardised(params)[images])
+    def classifier_tables(self, params: NetworkParams, images: IntArray) -> ClassifierTables:
+        """Return the classifier for the all-pairs scan over some tiles."""
+        return tabulate_classifier(params.heads.classifier, self._standardised(params)[images])
 
     def template(self) -> NetworkParams:
         """Return the parameters before the first round."""
@@ -128,22 +130,21 @@ class FinetuneLearner:
             self.backbone.feature_dim,
             with_classifier=self.with_classifier,
         )
-        return NetworkParams(jax.tree.map(jnp.array, self.variables), heads)
+        return NetworkParams(self.variables, heads)
 
     def _fit(
-        self, objective: Any, params: NetworkParams, batches: Any, round_index: int, use: str
+        self, objective: Objective, start: NetworkParams, batches: Any, round_index: int, use: str
     ) -> NetworkParams:
-        state = (params, optax.adam(self.settings.learning_rate).init(params))
-        keys = jax.random.split(device_key(self.seed, round_index, Use.NOISE), len(batches[0]))
-        inputs = (*batches, keys)
-        spec = _Spec(objective, self.backbone, self.settings, self.augment)
-        constants = (jnp.asarray(self.images), self.mean, self.scale)
-        for start in tqdm(
-            range(0, len(keys), CHUNK_STEPS), use, leave=False, disable=None, unit_scale=CHUNK_STEPS
-        ):
-            chunk = tuple(array[start : start + CHUNK_STEPS] for array in inputs)
-            state = _run_chunk(spec, state, constants, chunk)
-        return state[0]
+        return fit(
+            NetworkLoss(objective, self.settings, self.backbone, self.augment),
+            start,
+            (self.images, self.mean, self.scale),
+            batches,
+            device_key(self.seed, round_index, Use.NOISE),
+            learning_rate=self.settings.learning_rate,
+            chunk_steps=CHUNK_STEPS,
+            use=use,
+        ).params
 
     def _raw_features(self, params: NetworkParams) -> FloatArray:
         return encode(self.backbone, params.backbone, self.images)
@@ -168,60 +169,35 @@ def _encode_batch(backbone: Backbone, variables: Params, images: jax.Array) -> j
     return backbone.apply(variables, images)
 
 
-class _Spec(NamedTuple):
-    """What is compiled into a step."""
+class NetworkLoss(NamedTuple):
+    """The heads' loss on features computed from the tiles; a `Loss`.
 
-    objective: Any
-    backbone: Backbone
+    Attributes:
+      objective: of the heads.
+      settings: numbers of the fit.
+      backbone: the network.
+      augment: mirror and turn each tile by right angles.
+    """
+
+    objective: Objective
     settings: FitSettings
+    backbone: Backbone
     augment: bool
 
-
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _run_chunk(spec: _Spec, state: Any, constants: Any, chunk: Any) -> Any:
-    optimiser = optax.adam(spec.settings.learning_rate)
-    images, mean, scale = constants
-
-    def loss(params: NetworkParams, batch: Any) -> jax.Array:
-        *rows, targets, key = batch
-
-        def encode_rows(indices: jax.Array) -> jax.Array:
-            tiles = images[indices]
-            tiles = flip_and_turn(key, tiles) if spec.augment else tiles
-            features = spec.backbone.apply(params.backbone, tiles)
-            return (features - jnp.expand_dims(mean, 0)) / jnp.expand_dims(scale, 0)
-
-        return spec.objective(params.heads, encode_rows, rows[0], targets, spec.settings)
-
-    def step(state: Any, batch: Any) -> tuple[Any, None]:
-        params, optimiser_state = state
-        gradients = jax.grad(loss)(params, batch)
-        updates, optimiser_state = optimiser.update(gradients, optimiser_state)
-        return (optax.apply_updates(params, updates), optimiser_state), None
-
-    return jax.lax.scan(step, state, chunk)[0]
+    def __call__(self, params: NetworkParams, constants: Any, batch: Any, key: jax.Array) -> jax.Array:
+        """Return the loss of a batch (rows, targets) of tiles; constants are (images, mean, scale)."""
+        rows, targets = batch
+        images, mean, scale = constants
+        tiles = images[flat_rows(rows)]
+        tiles = flip_and_turn(key, tiles) if self.augment else tiles
+        features = self.backbone.apply(_without_gradient_to_statistics(params.backbone), tiles)
+        standardised = (features - mean[None]) / scale[None]
+        return self.objective(params.heads, standardised, targets, self.settings)
 
 
-def _pair_objective(
-    heads: HeadParams, encode_rows: Any, pairs: jax.Array, labels: jax.Array, settings: FitSettings
-) -> jax.Array:
-    # Both towers in one pass: [2B, ...], first images then second images.
-    features = encode_rows(jnp.swapaxes(pairs, 0, 1).reshape(-1))
-    first, second = jnp.split(SimilarityNetwork().apply(heads.similarity, features), 2)
-    similarities, mask = jnp.sum(first * second, axis=-1), jnp.ones_like(labels)
-    if heads.classifier is None:
-        return contrastive_loss(similarities, labels, mask, margin=settings.margin)
-    logits = PairClassifier().apply(heads.classifier, *jnp.split(features, 2))
-    return pair_loss(similarities, logits, labels, mask, margin=settings.margin, beta=settings.beta)
-
-
-def _group_objective(
-    heads: HeadParams, encode_rows: Any, rows: jax.Array, groups: jax.Array, settings: FitSettings
-) -> jax.Array:
-    embeddings = SimilarityNetwork().apply(heads.similarity, encode_rows(rows))
-    mask = jnp.ones(groups.shape, jnp.float32)
-    return info_nce_loss(embeddings, groups, mask, temperature=settings.temperature)
-
-
-def _whole_chunks(num_steps: int) -> int:
-    return -(-num_steps // CHUNK_STEPS) * CHUNK_STEPS
+def _without_gradient_to_statistics(variables: Params) -> Params:
+    """Keep all but `params` fixed: batch norm's statistics are inputs that Adam would else move."""
+    return {
+        name: values if name == "params" else jax.lax.stop_gradient(values)
+        for name, values in variables.items()
+    }

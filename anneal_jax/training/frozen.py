@@ -1,24 +1,30 @@
 """The frozen regime: features computed once, heads trained anew each round."""
 
 import dataclasses
-from collections.abc import Iterator
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from anneal_jax.seeds import Use, device_key, host_rng
+from anneal_jax.training.fitting import fit
 from anneal_jax.training.head_steps import (
-    CHUNK_STEPS,
     FitSettings,
     HeadParams,
+    Objective,
     embed_features,
-    fit_groups,
-    fit_pairs,
+    flat_rows,
+    group_objective,
     init_heads,
+    pair_objective,
 )
-from anneal_jax.training.learner import TrainingPairs, classifier_tables
-from anneal_jax.training.sampling import cycle_permutations, draw_pair_batches
+from anneal_jax.training.learner import ClassifierTables, TrainingPairs, tabulate_classifier
+from anneal_jax.training.sampling import draw_image_batches, draw_pair_batches
 from anneal_jax.types import FloatArray, IntArray
+
+CHUNK_STEPS = 50
+"""Steps per call of the compiled function. A fit is rounded up to a whole number of calls."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,21 +73,13 @@ class FrozenLearner:
             batch_size=self.batch_size,
             oversample=self.oversample,
         )
-        params = self._initial(round_index)
-        key = device_key(self.seed, round_index, Use.NOISE)
-        return self._last(fit_pairs(params, self.standardised, batches, key, self.settings), use)
+        return self._fit(pair_objective, tuple(batches), round_index, use)
 
     def fit_classes(self, images: IntArray, classes: IntArray) -> HeadParams:
         """Train the similarity network on class labels."""
         rng = host_rng(self.seed, 0, Use.BATCHES)
-        size = min(self.batch_size, len(images))
-        drawn = cycle_permutations(rng, len(images), self.num_steps * size)
-        groups = np.zeros(len(self.standardised), np.int32)
-        groups[images] = classes
-        batches = images[drawn].reshape(self.num_steps, size)
-        key = device_key(self.seed, 0, Use.NOISE)
-        fit = fit_groups(self._initial(0), self.standardised, batches, groups, key, self.settings)
-        return self._last(fit, "train")
+        drawn = draw_image_batches(rng, len(images), num_steps=self.num_steps, batch_size=self.batch_size)
+        return self._fit(group_objective, (images[drawn], classes[drawn]), 0, "train")
 
     def embed(self, params: HeadParams) -> FloatArray:
         """Return the embedding of every tile."""
@@ -92,9 +90,9 @@ class FrozenLearner:
         del params
         return self.centred
 
-    def first_layer(self, params: HeadParams, images: IntArray) -> tuple:
-        """Return the classifier's first layer on some tiles, and the classifier."""
-        return classifier_tables(params.classifier, self.standardised[images])
+    def classifier_tables(self, params: HeadParams, images: IntArray) -> ClassifierTables:
+        """Return the classifier for the all-pairs scan over some tiles."""
+        return tabulate_classifier(params.classifier, self.standardised[images])
 
     def template(self) -> HeadParams:
         """Return parameters of the right shapes."""
@@ -104,12 +102,49 @@ class FrozenLearner:
         key = device_key(self.seed, round_index, Use.WEIGHTS)
         return init_heads(key, self.standardised.shape[1], with_classifier=self.with_classifier)
 
-    def _last(self, fit: Iterator[HeadParams], use: str) -> HeadParams:
-        chunks = -(-self.num_steps // CHUNK_STEPS)
-        params = None
-        # disable=None: a bar on a terminal, silence in a log.
-        for params in tqdm(fit, use, chunks, leave=False, disable=None):
-            pass
-        assert params is not None  # num_steps >= 1
-        return params
+    def _fit(self, objective: Objective, batches: Any, round_index: int, use: str) -> HeadParams:
+        return fit(
+            FrozenLoss(objective, self.settings),
+            self._initial(round_index),
+            self.standardised,
+            batches,
+            device_key(self.seed, round_index, Use.NOISE),
+            learning_rate=self.settings.learning_rate,
+            chunk_steps=CHUNK_STEPS,
+            use=use,
+        ).params
 
+
+class FrozenLoss(NamedTuple):
+    """The heads' loss on stored features, part of which are hidden; a `Loss`.
+
+    Attributes:
+      objective: of the heads.
+      settings: numbers of the fit.
+    """
+
+    objective: Objective
+    settings: FitSettings
+
+    def __call__(self, heads: HeadParams, features: jax.Array, batch: Any, key: jax.Array) -> jax.Array:
+        """Return the loss of a batch (rows, targets) of rows of float32[N, F]."""
+        rows, targets = batch
+        visible = drop(key, features[flat_rows(rows)], self.settings.feature_dropout)
+        return self.objective(heads, visible, targets, self.settings)
+
+
+def drop(key: jax.Array, features: jax.Array, rate: float) -> jax.Array:
+    """Hide a share of the numbers and scale up the rest, which keeps the expectation.
+
+    One random byte per number: random bits cost more than the mask itself on a CPU.
+
+    Args:
+      key: of the draw.
+      features: float32[...].
+      rate: the share in [0, 1), rounded to 1/256.
+    """
+    num_hidden = round(rate * 256)
+    if num_hidden == 0:
+        return features
+    is_kept = jax.random.bits(key, features.shape, jnp.uint8) >= jnp.uint8(num_hidden)
+    return jnp.where(is_kept, features * (256.0 / (256 - num_hidden)), jnp.zeros_like(features))

@@ -1,26 +1,14 @@
-"""Jitted training of the two heads on fixed features.
+"""The two heads as both regimes train them: parameters, settings, and what is minimised."""
 
-The features live on the device, the steps of a round run inside `lax.scan`, and the batches come from
-the host with fixed shapes: however many pairs are labelled, there is one compilation.
-"""
-
-import functools
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
 
 from anneal_jax.losses.group import info_nce_loss
 from anneal_jax.losses.pair import contrastive_loss, pair_loss
 from anneal_jax.models.heads import PairClassifier, SimilarityNetwork
-from anneal_jax.training.sampling import PairBatches
-from anneal_jax.types import FloatArray, IntArray, Params
-
-CHUNK_STEPS = 50
-"""Steps per call of the compiled function; between calls the progress bar moves."""
+from anneal_jax.types import Params
 
 
 class HeadParams(NamedTuple):
@@ -53,6 +41,16 @@ class FitSettings(NamedTuple):
     temperature: float = 0.1
 
 
+class Objective(Protocol):
+    """The loss of the heads on one batch of features."""
+
+    def __call__(
+        self, heads: HeadParams, features: jax.Array, targets: jax.Array, settings: FitSettings, /
+    ) -> jax.Array:
+        """Return float32[]; `features` are those of `flat_rows(rows)`."""
+        ...
+
+
 def init_heads(key: jax.Array, feature_dim: int, *, with_classifier: bool) -> HeadParams:
     """Draw initial parameters of the heads for features of `feature_dim` numbers."""
     key_similarity, key_classifier = jax.random.split(key)
@@ -61,123 +59,62 @@ def init_heads(key: jax.Array, feature_dim: int, *, with_classifier: bool) -> He
     return HeadParams(SimilarityNetwork().init(key_similarity, feature), classifier)
 
 
-def fit_pairs(
-    params: HeadParams, features: jax.Array, batches: PairBatches, key: jax.Array, settings: FitSettings
-) -> Iterator[HeadParams]:
-    """Train the heads on batches of pairs.
+def flat_rows(rows: jax.Array) -> jax.Array:
+    """List the images of a batch: all first images of its pairs, then all second ones.
+
+    Both towers then pass through a network as one product.
 
     Args:
-      params: where to start; given up to the training (donated).
-      features: float32[N, F], standardised.
-      batches: T steps; T is rounded up to a multiple of `CHUNK_STEPS` by going round once more.
-      key: of the feature dropout.
-      settings: see `FitSettings`.
+      rows: int32[B, 2], pairs; or int32[B], images, which are returned as they are.
 
-    Yields:
-      The parameters after each chunk of `CHUNK_STEPS` steps; the last are the result.
+    >>> flat_rows(jnp.array([[0, 5], [1, 6]])).tolist()
+    [0, 1, 5, 6]
     """
-    yield from _fit(_pair_objective, params, features, batches, key, settings)
+    return rows.T.reshape(-1)
 
 
-def fit_groups(
-    params: HeadParams,
-    features: jax.Array,
-    image_batches: IntArray,
-    groups: IntArray,
-    key: jax.Array,
-    settings: FitSettings,
-) -> Iterator[HeadParams]:
-    """Train the similarity network on groups of tiles, as class labels give them.
-
-    Args:
-      params: where to start, without a classifier; donated.
-      features: float32[N, F], standardised.
-      image_batches: int32[T, B], tiles of each step.
-      groups: int32[N], the group of each tile.
-      key: of the feature dropout.
-      settings: see `FitSettings`.
-
-    Yields:
-      The parameters after each chunk of `CHUNK_STEPS` steps; the last are the result.
-    """
-    batches = (image_batches, groups[image_batches])
-    yield from _fit(_group_objective, params, features, batches, key, settings)
-
-
-@jax.jit
-def embed_features(similarity: Params, features: jax.Array) -> jax.Array:
-    """Map features float32[N, F] to embeddings float32[N, D] of unit norm."""
-    return SimilarityNetwork().apply(similarity, features)
-
-
-def _fit(
-    objective: Any,
-    params: HeadParams,
-    features: jax.Array,
-    batches: Any,
-    key: jax.Array,
-    settings: FitSettings,
-) -> Iterator[HeadParams]:
-    state = (params, optax.adam(settings.learning_rate).init(params))
-    num_steps = len(batches[0])
-    for start in range(0, num_steps, CHUNK_STEPS):
-        rows = np.arange(start, start + CHUNK_STEPS) % num_steps
-        chunk = jax.tree.map(lambda array, rows=rows: array[rows], tuple(batches))
-        chunk_key = jax.random.fold_in(key, start)
-        state = _run_chunk(objective, settings, state, features, chunk, chunk_key)
-        yield state[0]
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2,))
-def _run_chunk(
-    objective: Any, settings: FitSettings, state: Any, features: jax.Array, chunk: Any, key: jax.Array
-) -> Any:
-    optimiser = optax.adam(settings.learning_rate)
-
-    def step(state: Any, inputs: Any) -> tuple[Any, None]:
-        params, optimiser_state = state
-        batch, step_key = inputs
-        gradients = jax.grad(objective)(params, features, batch, step_key, settings)
-        updates, optimiser_state = optimiser.update(gradients, optimiser_state)
-        return (optax.apply_updates(params, updates), optimiser_state), None
-
-    return jax.lax.scan(step, state, (chunk, jax.random.split(key, CHUNK_STEPS)))[0]
-
-
-def _pair_objective(
-    params: HeadParams, features: jax.Array, batch: Any, key: jax.Array, settings: FitSettings
+def pair_objective(
+    heads: HeadParams, features: jax.Array, labels: jax.Array, settings: FitSettings
 ) -> jax.Array:
-    pairs, labels = batch
-    mask = jnp.ones_like(labels)
-    # Both towers in one product: [2B, F], first images then second images.
-    hidden = _drop(key, features[jnp.swapaxes(pairs, 0, 1).reshape(-1)], settings.feature_dropout)
-    first, second = jnp.split(SimilarityNetwork().apply(params.similarity, hidden), 2)
-    similarities = jnp.sum(first * second, axis=-1)
-    if params.classifier is None:
+    """Return ANNEAL's loss of a batch of pairs, without the classifier's part where there is none.
+
+    Args:
+      heads: their parameters.
+      features: float32[2B, F], first images then second ones.
+      labels: float32[B], 1 similar, 0 dissimilar.
+      settings: see `FitSettings`.
+    """
+    first, second = jnp.split(_embed(heads.similarity, features), 2)
+    similarities, mask = jnp.sum(first * second, axis=-1), jnp.ones_like(labels)
+    if heads.classifier is None:
         return contrastive_loss(similarities, labels, mask, margin=settings.margin)
-    logits = PairClassifier().apply(params.classifier, *jnp.split(hidden, 2))
-    return pair_loss(
-        similarities, logits, labels, mask, margin=settings.margin, beta=settings.beta
-    )
+    logits = jnp.asarray(PairClassifier().apply(heads.classifier, *jnp.split(features, 2)))
+    return pair_loss(similarities, logits, labels, mask, margin=settings.margin, beta=settings.beta)
 
 
-def _group_objective(
-    params: HeadParams, features: jax.Array, batch: Any, key: jax.Array, settings: FitSettings
+def group_objective(
+    heads: HeadParams, features: jax.Array, groups: jax.Array, settings: FitSettings
 ) -> jax.Array:
-    images, groups = batch
-    hidden = _drop(key, features[images], settings.feature_dropout)
-    embeddings = SimilarityNetwork().apply(params.similarity, hidden)
+    """Return the group loss of a batch of images; it trains the similarity network alone.
+
+    Args:
+      heads: their parameters.
+      features: float32[B, F].
+      groups: int32[B], the group of each image, as class labels give it.
+      settings: see `FitSettings`.
+    """
     mask = jnp.ones(groups.shape, jnp.float32)
+    embeddings = _embed(heads.similarity, features)
     return info_nce_loss(embeddings, groups, mask, temperature=settings.temperature)
 
 
-def _drop(key: jax.Array, features: jax.Array, rate: float) -> jax.Array:
-    """Hide a share of the numbers and scale up the rest; the share is rounded to 1/256.
+@jax.jit
+def embed_features(similarity: Params, features: Any) -> jax.Array:
+    """Map features float32[N, F] to embeddings float32[N, D] of unit norm."""
+    # An accelerator's faster, coarser products would make questions depend on the machine.
+    with jax.default_matmul_precision("float32"):
+        return _embed(similarity, features)
 
-    One random byte per number: random bits cost more than the mask itself on a CPU.
-    """
-    num_hidden = round(rate * 256)
-    if num_hidden == 0:
-        return features
-    is_kept = jax.random.bits(key, features.shape, jnp.uint8) >= jnp.uint8(num_hidden)
-    return jnp.where(is_kept, features * (256.0 / (256 - num_hidden)), jnp.zeros_like(features))
+
+def _embed(similarity: Params, features: jax.Array) -> jax.Array:
+    return jnp.asarray(SimilarityNetwork().apply(similarity, features))

@@ -1,7 +1,9 @@
 """What a run needs of a model, whatever the regime: fit it, embed with it, score pairs with it."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from anneal_jax.models.heads import classifier_first_layer
@@ -18,6 +20,20 @@ class TrainingPairs(NamedTuple):
 
     pair_indices: PairIndices
     labels: PairLabels
+
+
+class ClassifierTables(NamedTuple):
+    """The pair classifier as all pairs of M tiles need it.
+
+    Attributes:
+      as_first: float32[M, H], what each tile adds to the first layer as first of a pair.
+      as_second: float32[M, H], as second.
+      layers: (kernel [in, out], bias [out]) of each layer after the first.
+    """
+
+    as_first: FloatArray
+    as_second: FloatArray
+    layers: list[tuple[FloatArray, FloatArray]]
 
 
 class Learner(Protocol):
@@ -58,13 +74,8 @@ class Learner(Protocol):
         """Return the features float32[N, F] of every tile, centred on the training images."""
         ...
 
-    def first_layer(self, params: Params, images: IntArray) -> tuple[Any, Any, Params]:
-        """Return the classifier for the all-pairs scan over some tiles.
-
-        Returns:
-          What each tile adds to the first layer as first and as second of a pair, float32[M, H] each,
-          and the parameters of the layers after it.
-        """
+    def classifier_tables(self, params: Params, images: IntArray) -> ClassifierTables:
+        """Return the pair classifier for the all-pairs scan over some tiles."""
         ...
 
     def template(self) -> Params:
@@ -72,10 +83,20 @@ class Learner(Protocol):
         ...
 
 
-def classifier_tables(classifier: Params, features: FloatArray) -> tuple[Any, Any, Params]:
-    """Apply the classifier's first layer to each tile once; see `Learner.first_layer`."""
-    as_first, as_second = classifier_first_layer(classifier, features)
-    return as_first, as_second, classifier
+def tabulate_classifier(classifier: Params, features: FloatArray) -> ClassifierTables:
+    """Apply the classifier's first layer to each tile once: N products instead of N(N-1)/2.
+
+    Args:
+      classifier: what `PairClassifier().init` returned.
+      features: float32[M, F], of the tiles to be paired.
+    """
+    # An accelerator's faster, coarser products would make questions depend on the machine.
+    with jax.default_matmul_precision("float32"):
+        as_first, as_second = classifier_first_layer(classifier, jnp.asarray(features))
+    layers = classifier["params"]
+    names = [f"dense_{i}" for i in range(1, len(layers) - 1)] + ["logit"]
+    rest = [(np.asarray(layers[name]["kernel"]), np.asarray(layers[name]["bias"])) for name in names]
+    return ClassifierTables(np.asarray(as_first), np.asarray(as_second), rest)
 
 
 def centred(features: FloatArray, train_images: IntArray) -> FloatArray:

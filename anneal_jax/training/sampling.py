@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.errors import ConfigError
 from anneal_jax.types import PairIndices, PairLabels
 
 
@@ -20,9 +21,7 @@ class PairBatches(NamedTuple):
     labels: npt.NDArray[np.float32]
 
 
-def cycle_permutations(
-    rng: np.random.Generator, num_items: int, num_draws: int
-) -> npt.NDArray[np.intp]:
+def cycle_permutations(rng: np.random.Generator, num_items: int, num_draws: int) -> npt.NDArray[np.intp]:
     """Draw items so that each comes once before any comes twice.
 
     Args:
@@ -34,7 +33,30 @@ def cycle_permutations(
       int[num_draws] in [0, num_items).
     """
     cycles = -(-num_draws // num_items)
-    return np.concatenate([rng.permutation(num_items) for _ in range(cycles)])[:num_draws]
+    # One call for all cycles: the rarer class may be a single pair, and the cycles thousands.
+    return rng.permuted(np.tile(np.arange(num_items), (cycles, 1)), axis=1).reshape(-1)[:num_draws]
+
+
+def draw_image_batches(
+    rng: np.random.Generator, num_images: int, *, num_steps: int, batch_size: int
+) -> npt.NDArray[np.intp]:
+    """Draw the batches of a fit on images.
+
+    Args:
+      rng: source of randomness.
+      num_images: how many there are.
+      num_steps: T.
+      batch_size: B; where there are fewer images, their number, so that none meets itself.
+
+    Returns:
+      int[T, min(B, num_images)] in [0, num_images); the images of one step differ.
+    """
+    size = min(batch_size, num_images)
+    per_cycle = num_images // size
+    # The rest of each cycle is left out: a batch across two cycles could hold an image twice.
+    cycles = np.tile(np.arange(num_images), (-(-num_steps // per_cycle), 1))
+    whole = rng.permuted(cycles, axis=1)[:, : per_cycle * size]
+    return whole.reshape(-1, size)[:num_steps]
 
 
 def draw_pair_batches(
@@ -53,14 +75,19 @@ def draw_pair_batches(
 
     Args:
       rng: source of randomness.
-      pair_indices: int32[P, 2], P >= 1.
+      pair_indices: int32[P, 2].
       pair_labels: int8[P], 1 similar, 0 dissimilar.
       num_steps: T.
-      batch_size: B.
+      batch_size: B; may be larger than P.
       oversample: whether the minority class is drawn more often.
 
-    Source: henkel2023annotation, section 3 (oversampling of the minority class).
+    Raises:
+      ConfigError: there are no pairs.
+
+    Source: henkel2023anneal, section 3 (oversampling of the minority class).
     """
+    if not len(pair_labels):
+        raise ConfigError("no pair is answered yes or no, so there is nothing to train on; answer some")
     shape = (num_steps, batch_size)
     classes = [np.flatnonzero(pair_labels == label) for label in (1, 0)]
     if oversample and all(rows.size for rows in classes):

@@ -1,6 +1,7 @@
 """Vectors from .npz files: what is taken, and what is refused in which words."""
 
 import pathlib
+import zipfile
 
 import numpy as np
 import pytest
@@ -41,9 +42,7 @@ def test_keys_and_precisions(save, key, dtype):
 
 
 def test_labels_and_ids(save):
-    archive = open_archive(
-        save(embeddings=VECTORS, labels=[10, 9, -1, 9, 10, 2], ids=list("fedcba"))
-    )
+    archive = open_archive(save(embeddings=VECTORS, labels=[10, 9, -1, 9, 10, 2], ids=list("fedcba")))
     assert archive.class_names == ("2", "9", "10")
     assert archive.labels.tolist() == [2, 1, -1, 1, 2, 0]
     assert archive.ids == ("f", "e", "d", "c", "b", "a")
@@ -104,6 +103,13 @@ def test_files_that_are_no_npz(tmp_path, save):
     np.save(tmp_path / "one.npy", VECTORS)
     with pytest.raises(ArchiveError, match=r"one.npy is no .npz file; write one with numpy.savez"):
         open_archive(f"embeddings:{tmp_path}/one.npy")
+
+
+def test_a_zip_file_of_something_else(tmp_path):
+    with zipfile.ZipFile(tmp_path / "z.npz", "w") as file:
+        file.writestr("embeddings", "text")
+    with pytest.raises(ArchiveError, match=r"z.npz: embeddings is no NumPy array; write the file"):
+        open_archive(f"embeddings:{tmp_path}/z.npz")
 
 
 def test_a_flipped_byte_is_noticed(save):

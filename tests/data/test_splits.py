@@ -47,6 +47,15 @@ def test_groups_stay_in_one_piece_and_sizes_stay_exact(group_sizes, seed):
     assert split.query.size == round(0.1 * len(groups))
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_large_groups_are_placed_first_so_that_small_ones_still_fit(seed):
+    split = split_images(
+        10, seed=seed, train_fraction=0.6, query_fraction=0.2, groups=[0] * 2 + [1] * 2 + [2] * 6
+    )
+    assert [part.size for part in split] == [6, 2, 2]
+    assert split.train.tolist() == [4, 5, 6, 7, 8, 9]
+
+
 def test_a_group_too_large_for_any_part_is_kept_whole():
     split = split_images(100, seed=0, groups=[0] * 90 + list(range(1, 11)))
     assert_partition(split, 100)

@@ -131,6 +131,7 @@ def test_hand_made_tiff_is_sound():
         (tiff(np.ones((4, 4, 12), np.uint8), 1), "bands beyond grey or colour .12 bands"),
         (tiff(np.ones((4, 4, 4), np.uint8), 2, extra=(0,)), "bands beyond .* .4 bands"),
         (tiff(np.ones((4, 4, 6), np.uint8), 2, extra=(0, 0, 0)), "bands beyond .* .6 bands"),
+        (tiff(np.ones((4, 4, 5), np.uint8), 2, extra=(0, 2)), "bands beyond .* .5 bands"),
         (tiff(np.ones((4, 4, 3), np.uint8), 8), "TIFF photometric 8"),
     ],
 )

@@ -102,8 +102,6 @@ def test_empty_mask_costs_nothing_and_moves_nothing():
 
 def test_huge_logits_stay_finite():
     logits, labels = jnp.array([1e6, -1e6]), jnp.array([0, 1])
-    value, gradient = jax.value_and_grad(binary_cross_entropy_loss)(
-        logits, labels, jnp.ones(2, bool)
-    )
+    value, gradient = jax.value_and_grad(binary_cross_entropy_loss)(logits, labels, jnp.ones(2, bool))
     assert float(value) == pytest.approx(1e6)
     np.testing.assert_allclose(gradient, [0.5, -0.5])

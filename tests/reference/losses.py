@@ -87,16 +87,19 @@ def triplet_semi_hard(embeddings, groups, margin=0.2):
     return mean(costs)
 
 
-def ranked_list(embeddings, groups, alpha=1.2, margin=0.4, temperature=10.0, balance=0.5):
-    costs = []
+def ranked_list(
+    embeddings, groups, alpha=1.2, margin=0.4, temperature=10.0, balance=0.5, weights_from=None
+):
+    """The weights are constants to the gradient: `weights_from` holds the point they belong to."""
+    at, costs = embeddings if weights_from is None else weights_from, []
     for a, positives, negatives in anchors(groups):
         d_p = [distance(embeddings, a, p) for p in positives]
-        d_n = [distance(embeddings, a, n) for n in negatives]
         pull = mean([d - (alpha - margin) for d in d_p if d > alpha - margin])
-        near = [d for d in d_n if d < alpha]
-        weights = [math.exp(temperature * (alpha - d)) for d in near]
-        push = sum(w * (alpha - d) for w, d in zip(weights, near, strict=True))
-        costs.append((1 - balance) * pull + balance * push / (sum(weights) or 1))
+        near = [n for n in negatives if distance(embeddings, a, n) < alpha]
+        weights = [math.exp(temperature * (alpha - distance(at, a, n))) for n in near]
+        gaps = [alpha - distance(embeddings, a, n) for n in near]
+        push = sum(w * gap for w, gap in zip(weights, gaps, strict=True)) / (sum(weights) or 1)
+        costs.append((1 - balance) * pull + balance * push)
     return mean(costs)
 
 
@@ -109,9 +112,7 @@ def srl(embeddings, groups, alpha=1.2, margin=0.4, balance=0.5):
         pull = (1 + num_easy / len(hard)) * mean(hard) if hard else 0.0
         nearest = sorted(negatives, key=lambda n: distance(embeddings, a, n))[: len(positives)]
         mined = [n for n in nearest if distance(embeddings, a, n) < alpha]
-        weights = [
-            sum(distance(embeddings, n, b) <= radius for b in range(len(groups))) for n in mined
-        ]
+        weights = [sum(distance(embeddings, n, b) <= radius for b in range(len(groups))) for n in mined]
         gaps = [alpha - distance(embeddings, a, n) for n in mined]
         push = sum(w * gap for w, gap in zip(weights, gaps, strict=True)) / (sum(weights) or 1)
         costs.append((1 - balance) * pull + balance * push)

@@ -21,3 +21,92 @@ def pair_logits(params, first, second):
     for i in range(len(layers) - 1):
         hidden = np.maximum(_dense(layers[f"dense_{i}"], hidden), 0)
     return _dense(layers["logit"], hidden)[:, 0]
+
+
+def conv(images, kernel, stride, pads, depthwise=False):
+    """Correlate [B, H, W, C] with an HWIO kernel; `pads` is (before, after) in both directions."""
+    padded = np.pad(np.asarray(images, np.float64), ((0, 0), pads, pads, (0, 0)))
+    kernel = np.asarray(kernel, np.float64)
+    size = kernel.shape[0]
+    rows = range(0, padded.shape[1] - size + 1, stride)
+    columns = range(0, padded.shape[2] - size + 1, stride)
+    product = (
+        (lambda window: np.einsum("bijc,ijc->bc", window, kernel[:, :, 0]))
+        if depthwise
+        else (lambda window: np.einsum("bijc,ijco->bo", window, kernel, optimize=True))
+    )
+    grid = [[product(padded[:, y : y + size, x : x + size]) for x in columns] for y in rows]
+    return np.stack([np.stack(line, axis=1) for line in grid], axis=1)
+
+
+def same_pads(side, size, stride):
+    """Pads of TensorFlow's SAME: the odd pixel at the end."""
+    total = max((-(-side // stride) - 1) * stride + size - side, 0)
+    return total // 2, total - total // 2
+
+
+def mobilenet_v2_features(weights, images):
+    """Follow the weights file layer by layer; its names say kind, stride and activation."""
+    hidden = np.asarray(images, np.float64) / 127.5 - 1
+    block_input = None
+    for layer in sorted({name.split("/")[0] for name in weights})[:52]:
+        _, kind, stride, activation = layer.split("_")
+        kernel, stride = weights[f"{layer}/kernel"], int(stride[1:])
+        pads = same_pads(hidden.shape[1], kernel.shape[0], stride)
+        hidden = conv(hidden, kernel, stride, pads, kind == "dwconv") + weights[f"{layer}/bias"]
+        if activation == "act3":
+            hidden = np.clip(hidden, 0, 6)
+            continue
+        if block_input is not None and block_input.shape == hidden.shape:
+            hidden = hidden + block_input
+        block_input = hidden
+    return hidden.mean(axis=(1, 2))
+
+
+def resnet_features(variables, images, blocks_per_stage, mean, spread):
+    """Read torchvision's definition aloud: pads of (size - 1) / 2, batch norm at its statistics."""
+    params, statistics = variables["params"], variables["batch_stats"]
+    hidden = (np.asarray(images, np.float64) - mean) / spread
+    hidden = np.maximum(_conv_norm(params, statistics, hidden, "conv1", "bn1", 2), 0)
+    hidden = _max_pool_3x3(hidden)
+    for stage, blocks in enumerate(blocks_per_stage):
+        for i in range(blocks):
+            name = f"layer{stage + 1}_{i}"
+            stride = 2 if stage > 0 and i == 0 else 1
+            hidden = _residual_block(params[name], statistics[name], hidden, stride)
+    return hidden.mean(axis=(1, 2))
+
+
+def _residual_block(params, statistics, inputs, stride):
+    count = sum(name.startswith("conv") for name in params)
+    strided = 2 if count == 3 else 1
+    hidden = inputs
+    for i in range(1, count + 1):
+        layer_stride = stride if i == strided else 1
+        hidden = _conv_norm(params, statistics, hidden, f"conv{i}", f"bn{i}", layer_stride)
+        hidden = np.maximum(hidden, 0) if i < count else hidden
+    if "downsample_0" in params:
+        inputs = _conv_norm(params, statistics, inputs, "downsample_0", "downsample_1", stride)
+    return np.maximum(hidden + inputs, 0)
+
+
+def _conv_norm(params, statistics, inputs, conv_name, norm_name, stride):
+    kernel = params[conv_name]["kernel"]
+    hidden = conv(inputs, kernel, stride, (kernel.shape[0] // 2,) * 2)
+    norm, stored = params[norm_name], statistics[norm_name]
+    standardised = (hidden - np.asarray(stored["mean"], np.float64)) / np.sqrt(
+        np.asarray(stored["var"], np.float64) + 1e-5
+    )
+    return standardised * np.asarray(norm["scale"], np.float64) + np.asarray(norm["bias"], np.float64)
+
+
+def _max_pool_3x3(images):
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
+    rows, columns = range(0, images.shape[1], 2), range(0, images.shape[2], 2)
+    return np.stack(
+        [
+            np.stack([padded[:, y : y + 3, x : x + 3].max(axis=(1, 2)) for x in columns], axis=1)
+            for y in rows
+        ],
+        axis=1,
+    )

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -91,6 +91,7 @@ def test_nothing_to_draw_is_said(tmp_path, rows):
 
 
 @given(heights=st.lists(st.floats(min_value=0, max_value=1), max_size=12))
+@example(heights=[1.0, 0.99, 1.0, 0.2])
 def test_spread_heights_keep_their_order_their_distance_and_the_ceiling(heights):
     moved = spread(heights, gap=0.05)
     order = sorted(range(len(heights)), key=heights.__getitem__)

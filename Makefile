@@ -1,0 +1,42 @@
+# make demo, make test: nothing else is needed on a machine with Python 3.11 to 3.13 and a package index.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test slow soak lint format clean
+
+demo: $(VENV)/installed
+	$(BIN)/python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
+
+test: $(VENV)/installed-dev lint
+	$(BIN)/pytest -n 2
+
+slow: $(VENV)/installed-dev
+	$(BIN)/pytest -m slow
+
+soak: $(VENV)/installed-dev
+	$(BIN)/pytest -m soak
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) runs
+
+$(VENV)/installed: requirements.txt setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "error: Python 3.11 to 3.13 is needed; name one, such as: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

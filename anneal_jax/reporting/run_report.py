@@ -1,0 +1,100 @@
+"""What a run shows a person: the curve, the gallery, the page and the result in one sentence."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.data.splits import Split
+from anneal_jax.evaluation import DENOMINATOR
+from anneal_jax.experiment import Outcome
+from anneal_jax.problem import input_size
+from anneal_jax.reporting.curve import plot_curve
+from anneal_jax.reporting.gallery import plot_gallery
+from anneal_jax.reporting.page import write_report
+
+NUM_SHOWN_QUERIES = 6
+SHOWN_SIDE_PX = 192
+
+
+def report_run(config: ExperimentConfig, outcome: Outcome, workdir: str | pathlib.Path) -> str:
+    """Write `curve.png`, `gallery.png` and `report.html` into the workdir.
+
+    Args:
+      config: the settings of the run.
+      outcome: what `run_experiment` returned.
+      workdir: the folder of the run.
+
+    Returns:
+      The result in one sentence.
+    """
+    workdir = pathlib.Path(workdir)
+    title = f"{config.archive}: {_method(config)}"
+    baseline = outcome.rows[0]["mean_average_precision_at_5_features"]
+    plot_curve(
+        {_method(config): outcome.rows},
+        workdir / "curve.png",
+        title=title,
+        denominator=DENOMINATOR,
+        baseline=baseline if config.regime == "frozen" else None,
+    )
+    images = {"Retrieval quality against the number of questions": workdir / "curve.png"}
+    if outcome.problem.archive.kind == "image":
+        _draw_gallery(config, outcome, workdir / "gallery.png")
+        images["Queries and their five nearest tiles, after the last round"] = workdir / "gallery.png"
+    sentence = summarise(config, outcome)
+    write_report(
+        workdir / "report.html",
+        title=title,
+        sentence=sentence,
+        config=dataclasses.asdict(config),
+        rows=outcome.rows,
+        images=images,
+        notes=outcome.notes,
+        denominator=DENOMINATOR,
+    )
+    done = "" if outcome.num_new_rounds else "Every round was there already; nothing was asked. "
+    return f"{done}{sentence} See {workdir / 'report.html'}."
+
+
+def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
+    """Return the result in one sentence, with what it is compared to and counted over."""
+    last = outcome.rows[-1]
+    split = outcome.problem.split
+    bits = f"{last['bits_spent']:,}"
+    cost = f"{bits} answers" if config.supervision == "pairs" else f"class labels worth {bits} bits"
+    return (
+        f"{_method(config)} on {config.archive}: mAP@5 {last['mean_average_precision_at_5']:.3f} after "
+        f"{cost}, where features alone reach {last['mean_average_precision_at_5_features']:.3f} "
+        f"({len(split.query)} queries, {len(split.archive)} tiles searched, denominator {DENOMINATOR})."
+    )
+
+
+def _method(config: ExperimentConfig) -> str:
+    if config.supervision == "class_labels":
+        return "all class labels"
+    return f"{config.acquisition} + clustering" if config.diversity else config.acquisition
+
+
+def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path) -> None:
+    archive, split = outcome.problem.archive, outcome.problem.split
+    rows = _shown_queries(split)
+    neighbours = outcome.retrieval.neighbours[rows]
+    # Small tiles are shown as the network saw them, pixel by pixel.
+    side = min(SHOWN_SIDE_PX, input_size(config))
+    tiles = archive.load(np.concatenate([split.query[rows], neighbours.ravel()]), side)
+    query_tiles, neighbour_tiles = tiles[: len(rows)], tiles[len(rows) :]
+    plot_gallery(
+        query_tiles,
+        neighbour_tiles.reshape(*neighbours.shape, *tiles.shape[1:]),
+        outcome.retrieval.relevant[rows],
+        [archive.ids[index] for index in split.query[rows]],
+        path,
+    )
+
+
+def _shown_queries(split: Split) -> np.ndarray:
+    """Spread the shown queries evenly over the list: chosen by place, never by result."""
+    count = min(NUM_SHOWN_QUERIES, len(split.query))
+    return np.unique(np.linspace(0, len(split.query) - 1, count).round().astype(int))

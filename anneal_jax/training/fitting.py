@@ -1,0 +1,111 @@
+"""The training loop of both regimes: Adam inside `lax.scan`, a chunk of steps per compiled call.
+
+Batches come from the host with fixed shapes, so that there is one compilation, however many pairs are
+labelled. Between two calls the progress bar moves.
+"""
+
+import functools
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from anneal_jax.types import FloatArray, Params
+
+
+class Loss(Protocol):
+    """What is minimised. Hashable by value, since a compiled chunk is kept by it."""
+
+    def __call__(self, params: Any, constants: Any, batch: Any, key: jax.Array, /) -> jax.Array:
+        """Return the loss float32[] of one batch.
+
+        Args:
+          params: what is learnt.
+          constants: arrays that all batches share.
+          batch: one row of each array of the batches.
+          key: of this step's randomness.
+        """
+        ...
+
+
+class Fit(NamedTuple):
+    """A finished fit.
+
+    Attributes:
+      params: what was learnt.
+      losses: float32[T], the loss of each step's batch before the step.
+    """
+
+    params: Params
+    losses: FloatArray
+
+
+def fit(
+    loss: Loss,
+    params: Params,
+    constants: Any,
+    batches: Any,
+    key: jax.Array,
+    *,
+    learning_rate: float,
+    chunk_steps: int,
+    use: str,
+) -> Fit:
+    """Minimise a loss with Adam.
+
+    Args:
+      loss: see `Loss`.
+      params: where to start; left as they are.
+      constants: pytree of arrays, copied to the device once.
+      batches: pytree of host arrays [T, ...], one row per step. T is rounded up to a whole number of
+        chunks by going round again.
+      key: split into one key per step.
+      learning_rate: of Adam.
+      chunk_steps: steps per compiled call.
+      use: shown by the progress bar, which appears on a terminal only.
+
+    Returns:
+      The parameters and the losses.
+    """
+    # A copy, since each call gives its input up to the next.
+    params = jax.tree.map(jnp.array, params)
+    state = (params, optax.adam(learning_rate).init(params))
+    constants = jax.device_put(constants)
+    num_steps = len(jax.tree.leaves(batches)[0])
+    losses = []
+    with tqdm(
+        range(0, num_steps, chunk_steps), use, unit_scale=chunk_steps, leave=False, disable=None
+    ) as progress:
+        for start in progress:
+            chunk = _rows(batches, np.arange(start, start + chunk_steps) % num_steps)
+            chunk_key = jax.random.fold_in(key, start)
+            state, chunk_losses = _run_chunk(loss, learning_rate, state, constants, chunk, chunk_key)
+            losses.append(chunk_losses)
+            if not progress.disable:  # waits for the chunk: only where somebody watches
+                progress.set_postfix(loss=f"{float(chunk_losses[-1]):.3f}")
+    return Fit(state[0], np.concatenate(losses))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def _run_chunk(
+    loss: Loss, learning_rate: float, state: Any, constants: Any, chunk: Any, key: jax.Array
+) -> tuple[Any, jax.Array]:
+    optimiser = optax.adam(learning_rate)
+
+    def step(state: Any, inputs: Any) -> tuple[Any, jax.Array]:
+        params, optimiser_state = state
+        batch, step_key = inputs
+        value, gradients = jax.value_and_grad(loss)(params, constants, batch, step_key)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer's power
+            updates, optimiser_state = optimiser.update(gradients, optimiser_state)
+        return (optax.apply_updates(params, updates), optimiser_state), value
+
+    num_steps = len(jax.tree.leaves(chunk)[0])
+    return jax.lax.scan(step, state, (chunk, jax.random.split(key, num_steps)))
+
+
+def _rows(batches: Any, rows: np.ndarray) -> Any:
+    return jax.tree.map(lambda array: array[rows], batches)

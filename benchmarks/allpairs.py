@@ -1,0 +1,245 @@
+"""Measure the all-pairs scan beside the ways in which a user would write it without this library.
+
+  python benchmarks/allpairs.py --num_images=10000,20000,100000 --json=allpairs.json
+
+Each row runs in a process of its own, so that its peak of resident memory is its own. Memory growth
+is counted from just before the first call, compilation included; seconds are those of a second,
+compiled call. The matrix-product rate is measured just before and after it, in the same process: on a busy
+machine compare shares, not seconds. Ways: `mgue` and `bcgue` are this library's scans; `numpy` holds the full matrix;
+`sklearn` goes through pairwise_distances_chunked with its default working memory, `sklearn_64mb` with 64 MB;
+`torch` is cdist and topk. A way that would need more than --memory_gb is not started.
+"""
+
+import ctypes
+import itertools
+import json
+import math
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+WAYS = ("mgue", "numpy", "sklearn", "sklearn_64mb", "torch", "bcgue")
+
+_NUM_IMAGES = flags.DEFINE_list("num_images", ["5000", "10000", "20000"], "Archive sizes N.")
+_NUM_IMAGES_CLASSIFIER = flags.DEFINE_list("num_images_classifier", ["1680", "3360"], "N for BCGUE.")
+_DIM = flags.DEFINE_integer("dim", 256, "Components of an embedding.")
+_NUM_PAIRS = flags.DEFINE_integer("num_pairs", 1344, "h, pairs wanted.")
+_MEMORY_GB = flags.DEFINE_float("memory_gb", 12.0, "A way that needs more is not started.")
+_TIMEOUT_S = flags.DEFINE_float("timeout_s", 600.0, "A row that takes longer is stopped.")
+_WAYS = flags.DEFINE_multi_enum("way", WAYS, WAYS, "Ways to measure; may be repeated.")
+_JSON = flags.DEFINE_string("json", None, "File for the rows.")
+_ROW = flags.DEFINE_string("row", None, "Internal: way:N, measured in this process.")
+
+_THRESHOLD = 0.1
+_CLASSIFIER_WIDTHS = (512, 256, 256, 1)
+
+
+def make_embeddings(num_images: int) -> np.ndarray:
+    """Return unit vectors around 30 centres, as a trained network makes them."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((num_images, _DIM.value), np.float32)
+    vectors += rng.standard_normal((30, _DIM.value), np.float32)[rng.integers(0, 30, num_images)]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def mgue_scan(num_images: int) -> Callable[[], Any]:
+    from anneal_jax.acquisition.scan import scan_pairs
+    from anneal_jax.acquisition.scorers import threshold_scorer
+
+    embeddings = make_embeddings(num_images)
+    return lambda: scan_pairs(threshold_scorer(embeddings, _THRESHOLD), num_images, _NUM_PAIRS.value)
+
+
+def bcgue_scan(num_images: int) -> Callable[[], Any]:
+    from anneal_jax.acquisition.scan import scan_pairs
+    from anneal_jax.acquisition.scorers import classifier_scorer
+
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((2, num_images, _CLASSIFIER_WIDTHS[0]), np.float32)
+    shapes = itertools.pairwise(_CLASSIFIER_WIDTHS)
+    layers = [
+        (rng.standard_normal(shape, np.float32) * math.sqrt(2 / shape[0]), np.zeros(shape[1]))
+        for shape in shapes
+    ]
+    return lambda: scan_pairs(classifier_scorer(*images, layers), num_images, _NUM_PAIRS.value)
+
+
+def numpy_full_matrix(num_images: int) -> Callable[[], Any]:
+    embeddings = make_embeddings(num_images)
+
+    def select() -> Any:
+        distances = np.abs(embeddings @ embeddings.T - _THRESHOLD)
+        first, second = np.triu_indices(num_images, 1)
+        best = np.argpartition(distances[first, second], _NUM_PAIRS.value)[: _NUM_PAIRS.value]
+        return first[best], second[best]
+
+    return select
+
+
+def sklearn_chunked(num_images: int, working_memory_mb: int) -> Callable[[], Any]:
+    from sklearn.metrics import pairwise_distances_chunked
+
+    embeddings = make_embeddings(num_images)
+
+    def select() -> Any:
+        distances, places, start = [], [], 0
+        for chunk in pairwise_distances_chunked(
+            embeddings, metric="cosine", working_memory=working_memory_mb
+        ):
+            uncertainty = np.abs(1.0 - chunk - _THRESHOLD)
+            rows = np.arange(start, start + len(chunk))
+            uncertainty[np.arange(num_images)[None, :] <= rows[:, None]] = np.inf
+            flat = uncertainty.ravel()
+            best = np.argpartition(flat, _NUM_PAIRS.value)[: _NUM_PAIRS.value]
+            distances.append(flat[best])
+            places.append(start * num_images + best)
+            start += len(chunk)
+        order = np.argsort(np.concatenate(distances))[: _NUM_PAIRS.value]
+        return np.divmod(np.concatenate(places)[order], num_images)
+
+    return select
+
+
+def torch_cdist_topk(num_images: int) -> Callable[[], Any]:
+    import torch
+
+    embeddings = torch.from_numpy(make_embeddings(num_images))
+
+    def select() -> Any:
+        similarities = 1.0 - torch.cdist(embeddings, embeddings) ** 2 / 2.0
+        distances = (similarities - _THRESHOLD).abs()
+        distances[torch.ones_like(distances, dtype=torch.bool).tril()] = torch.inf
+        return torch.topk(distances.flatten(), _NUM_PAIRS.value, largest=False)
+
+    return select
+
+
+# way -> (how to prepare it, bytes that it needs per N^2)
+_MAKERS: dict[str, tuple[Callable[[int], Callable[[], Any]], float]] = {
+    "mgue": (mgue_scan, 0.0),
+    "numpy": (numpy_full_matrix, 20.0),
+    "sklearn": (lambda n: sklearn_chunked(n, 1024), 0.0),
+    "sklearn_64mb": (lambda n: sklearn_chunked(n, 64), 0.0),
+    "torch": (torch_cdist_topk, 14.0),
+    "bcgue": (bcgue_scan, 0.0),
+}
+
+
+def operations_per_pair(way: str) -> float:
+    if way != "bcgue":
+        return 2.0 * _DIM.value
+    return sum(2.0 * a * b for a, b in itertools.pairwise(_CLASSIFIER_WIDTHS))
+
+
+def product_rate() -> float:
+    """Return operations per second of a float32 product of 4096 x 4096 matrices."""
+    import jax
+    import jax.numpy as jnp
+
+    matrix = jnp.ones((4096, 4096), jnp.float32)
+    product = jax.jit(lambda x: jnp.dot(x, x, precision="highest"))
+    product(matrix).block_until_ready()
+    start = time.perf_counter()
+    for _ in range(3):
+        product(matrix).block_until_ready()
+    return 3 * 2 * 4096.0**3 / (time.perf_counter() - start)
+
+
+def memory_status(field: str) -> int:
+    """Return a field of /proc/self/status in bytes."""
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":"))
+
+
+def measure(way: str, num_images: int) -> dict[str, Any]:
+    """Measure one row in this process."""
+    select = _MAKERS[way][0](num_images)
+    rates = [product_rate()]
+    ctypes.CDLL(None).malloc_trim(0)  # or freed memory would hide growth
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    resident = memory_status("VmRSS")
+    if way in ("mgue", "bcgue"):
+        select()
+    start = time.perf_counter()
+    select()
+    seconds = time.perf_counter() - start
+    growth = memory_status("VmHWM") - resident
+    rates.append(product_rate())
+    num_pairs = num_images * (num_images - 1) // 2
+    return {
+        "seconds": seconds,
+        "pairs_per_s": num_pairs / seconds,
+        "memory_growth_mb": growth / 1e6,
+        "product_share": num_pairs * operations_per_pair(way) / seconds / (sum(rates) / 2),
+    }
+
+
+def measure_apart(way: str, num_images: int) -> dict[str, Any]:
+    """Measure one row in a process of its own, or say why there is none."""
+    row: dict[str, Any] = {
+        "way": way,
+        "num_images": num_images,
+        "pairs": num_images * (num_images - 1) // 2,
+    }
+    needed_gb = _MAKERS[way][1] * num_images**2 / 1e9
+    if needed_gb > _MEMORY_GB.value:
+        return row | {"note": f"needs {needed_gb:.0f} GB"}
+    flags_of_row = [f"--row={way}:{num_images}", f"--dim={_DIM.value}", f"--num_pairs={_NUM_PAIRS.value}"]
+    try:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, __file__, *flags_of_row],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S.value,
+        )
+    except subprocess.TimeoutExpired:
+        return row | {"note": f"over {_TIMEOUT_S.value:.0f} s"}
+    if done.returncode:
+        return row | {"note": done.stderr.strip().splitlines()[-1]}
+    return row | json.loads(done.stdout.splitlines()[-1])
+
+
+def table_line(row: dict[str, Any], previous: dict[str, Any]) -> str:
+    head = f"{row['way']:<14}{row['num_images']:>9,}{row['pairs']:>16,}"
+    if "note" in row:
+        return f"{head}  {row['note']}"
+    growth = ""
+    if "seconds" in previous:
+        size_ratio = row["num_images"] / previous["num_images"]
+        growth = f"N^{math.log(row['seconds'] / previous['seconds']) / math.log(size_ratio):.2f}"
+    return (
+        f"{head}{row['seconds']:>9.2f}{row['pairs_per_s']:>10.2e}{row['memory_growth_mb']:>10.0f}"
+        f"{row['product_share']:>8.0%}{growth:>8}"
+    )
+
+
+def main(_: Any) -> None:
+    if _ROW.value:
+        way, _, num_images = _ROW.value.rpartition(":")
+        print(json.dumps(measure(way, int(num_images))))
+        return
+    print(f"h = {_NUM_PAIRS.value}, d = {_DIM.value}; share: of the matrix-product rate; growth: with N")
+    names = f"{'seconds':>9}{'pairs/s':>10}{'MB grown':>10}{'share':>8}{'growth':>8}"
+    print(f"{'way':<14}{'N':>9}{'pairs':>16}{names}")
+    rows: list[dict[str, Any]] = []
+    for way in _WAYS.value:
+        previous: dict[str, Any] = {}
+        sizes = _NUM_IMAGES_CLASSIFIER.value if way == "bcgue" else _NUM_IMAGES.value
+        for num_images in map(int, sizes):
+            rows.append(measure_apart(way, num_images))
+            print(table_line(rows[-1], previous), flush=True)
+            previous = rows[-1]
+    if _JSON.value:
+        pathlib.Path(_JSON.value).write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    app.run(main)

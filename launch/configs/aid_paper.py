@@ -1,0 +1,32 @@
+"""AID (10,000 tiles, 30 classes) as in TGRS 2024: MGUE with clustering, 20% of the training images a round.
+
+command   python launch/run.py --config=launch/configs/aid_paper.py --workdir=runs/aid_paper
+hardware  one GPU
+duration  untested: data absent
+expected  untested: data absent
+data      ../shared/data/aid, a folder per class
+"""
+
+from anneal_jax.cli import recipe
+from anneal_jax.config import ExperimentConfig
+
+
+def get_config():
+    return recipe(
+        ExperimentConfig(
+            archive="folder:../shared/data/aid",
+            backbone="resnet18",
+            pretrained="none",
+            image_size=128,
+            regime="finetune",
+            acquisition="mgue",
+            diversity=True,
+            candidate_factor=4,
+            rounds=6,
+            initial_draw="class_balanced",
+            epochs_first=40,
+            epochs=15,
+            batch_size=128,
+            learning_rate=1e-4,
+        )
+    )

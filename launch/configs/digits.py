@@ -1,0 +1,25 @@
+"""The demo: 8 x 8 digits that come with scikit-learn, from zero labels.
+
+command   python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
+hardware  2 CPU cores
+duration  DURATION
+expected  SCORE
+"""
+
+from anneal_jax.cli import recipe
+from anneal_jax.config import ExperimentConfig
+
+
+def get_config():
+    return recipe(
+        ExperimentConfig(
+            archive="digits",
+            backbone="pixels",
+            acquisition="mgue",
+            initial_draw="random",
+            initial_fraction=0.01,
+            pairs_per_round=100,
+            rounds=8,
+            steps=300,
+        )
+    )

@@ -1,0 +1,25 @@
+"""UC Merced, frozen ImageNet features, the paper's first questions and accounting.
+
+command   python launch/run.py --config=launch/configs/ucm_frozen.py --workdir=runs/ucm_frozen
+hardware  2 CPU cores
+duration  DURATION
+expected  SCORE
+data      ../shared/data/ucm and ../shared/weights beside the project; --config.archive=folder:PATH and
+          --config.pretrained=FILE name others
+"""
+
+from anneal_jax.cli import recipe
+from anneal_jax.config import ExperimentConfig
+
+
+def get_config():
+    return recipe(
+        ExperimentConfig(
+            archive="folder:../shared/data/ucm",
+            backbone="mobilenet_v2",
+            pretrained="../shared/weights/mobilenet_v2_1.0_224_imagenet.npz",
+            regime="frozen",
+            acquisition="mgue",
+            rounds=6,
+        )
+    )

@@ -1,0 +1,37 @@
+"""Run active learning on an archive, answered by its class labels.
+
+  python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
+
+Any setting of the recipe can be changed: --config.archive=folder:PATH --config.rounds=10. The same command
+after a kill goes on where it was.
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+from ml_collections import config_flags
+
+from anneal_jax.cli import config_of, run_app
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything the run leaves.", required=True)
+_LABELS = flags.DEFINE_string("labels", None, "CSV (id,label) of class labels; overrides the recipe's.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run, write the report, and print the result in one sentence."""
+    del argv
+    config = _CONFIG.value
+    if _LABELS.value is not None and config is not None:
+        config.labels = _LABELS.value
+    checked = config_of(config)
+    # jax loads only now: --help and a wrong setting answer at once.
+    from anneal_jax.experiment import run_experiment
+    from anneal_jax.reporting.run_report import report_run
+
+    outcome = run_experiment(checked, _WORKDIR.value)
+    print(report_run(checked, outcome, _WORKDIR.value))
+
+
+if __name__ == "__main__":
+    run_app(main)

@@ -1,0 +1,66 @@
+"""Two real processes on loopback find the pairs that one process finds."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+
+from anneal_jax.acquisition.scan import scan_pairs
+from anneal_jax.acquisition.scorers import threshold_scorer
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_NUM_IMAGES = 150
+_CHILD = """
+import sys
+import jax, numpy as np
+from anneal_jax.acquisition.scan import scan_pairs
+from anneal_jax.acquisition.scorers import threshold_scorer
+
+address, process, embeddings, out = sys.argv[1:]
+jax.distributed.initialize(address, num_processes=2, process_id=int(process))
+assert jax.process_count() == 2 and len(jax.local_devices()) == 2
+embeddings = np.load(embeddings)
+done = []
+found = scan_pairs(
+    threshold_scorer(embeddings, 0.25), len(embeddings), 300, tile_size=16, progress=done.append
+)
+np.savez(out, done=sum(done), **found._asdict())
+"""
+
+
+def _free_address():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_two_processes_return_the_pairs_of_one(tmp_path):
+    embeddings = np.random.default_rng(0).normal(size=(_NUM_IMAGES, 8)).astype(np.float32)
+    np.save(tmp_path / "embeddings.npy", embeddings)
+    (tmp_path / "child.py").write_text(_CHILD)
+    environment = os.environ | {
+        "PYTHONPATH": str(_ROOT),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
+    address = _free_address()
+    files = ["embeddings.npy", "found_0.npz", "embeddings.npy", "found_1.npz"]
+    children = [
+        subprocess.Popen(
+            [sys.executable, "child.py", address, str(process), *files[2 * process : 2 * process + 2]],
+            cwd=tmp_path,
+            env=environment,
+        )
+        for process in range(2)
+    ]
+    assert [child.wait(timeout=120) for child in children] == [0, 0]
+    expected = scan_pairs(threshold_scorer(embeddings, 0.25), _NUM_IMAGES, 300, tile_size=16)
+    found = [dict(np.load(tmp_path / f"found_{process}.npz")) for process in range(2)]
+    # Each did a part of the work, together all of it, and both hold the whole result.
+    assert min(part["done"] for part in found) > 0
+    assert sum(part["done"] for part in found) == expected.num_scored
+    for part in found:
+        for name, value in expected._asdict().items():
+            np.testing.assert_array_equal(part[name], value, err_msg=name)

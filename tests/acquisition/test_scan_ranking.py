@@ -1,0 +1,114 @@
+"""The buffer of best pairs, the hash that breaks ties, and what holds when the band overflows."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anneal_jax.acquisition.ranking import BestPairs, ScoredPairs, tie_hashes
+from anneal_jax.acquisition.scan import scan_pairs
+from anneal_jax.acquisition.scorers import threshold_scorer
+from anneal_jax.pairs.canonical import count_pairs, pair_keys, pairs_of_ranks
+from tests.reference import all_pairs as twin
+
+ONE_DEVICE = jax.devices()[:1]
+NOISE = 0.02
+
+
+def clustered_vectors(num_images, dim=8, seed=0):
+    vectors = np.random.default_rng(seed).normal(size=(num_images, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def noisy_tile(rows, columns, params, algorithm):
+    """Score with an error of up to NOISE that depends on the pair alone."""
+    del params, algorithm
+    scores = rows @ columns.T
+    return scores + NOISE * jax.numpy.sin(1e6 * scores)
+
+
+def noisy_scorer(embeddings, threshold):
+    return threshold_scorer(embeddings, threshold)._replace(
+        score_tile=noisy_tile, error_bound=lambda precision: NOISE + 1e-6, band_pairs=0
+    )
+
+
+@given(st.integers(0, 2**31 - 2), st.integers(1, 2**31 - 1), st.integers(-(2**65), 2**65))
+def test_tie_hash_equals_twin_for_every_pair_below_two_to_the_31(i, gap, seed):
+    num_images = 2**31 - 1
+    j = min(i + gap, num_images - 1)
+    keys = pair_keys(np.array([[i, j]], np.int32), num_images)
+    assert int(tie_hashes(keys, num_images, seed)[0]) == twin.tie_hash(i, j, seed)
+
+
+def test_tie_hash_favours_no_images():
+    keys = pair_keys(pairs_of_ranks(np.arange(count_pairs(200)), 200), 200)
+    best = np.argsort(tie_hashes(keys, 200, seed=0))[:2000]
+    # The mean place of a uniform draw of 2,000 from 19,900: 9,950 with a spread of 122.
+    assert abs(best.mean() - 9950) < 500
+    assert not np.array_equal(best, np.argsort(tie_hashes(keys, 200, seed=1))[:2000])
+
+
+@given(
+    st.integers(1, 30),
+    st.integers(0, 60),
+    st.sampled_from([0.0, 0.25, np.inf]),
+    st.integers(1, 5),
+    st.integers(0, 2**32),
+)
+def test_buffer_keeps_the_same_pairs_in_whatever_order_they_come(num_pairs, spare, slack, num_levels, seed):
+    rng = np.random.default_rng(seed)
+    keys = pair_keys(pairs_of_ranks(np.arange(780), 40), 40)
+    distances = rng.integers(0, num_levels, keys.size).astype(np.float32) / 4
+    results = []
+    for order in (np.arange(keys.size), rng.permutation(keys.size)):
+        best = BestPairs(num_pairs, num_pairs + spare, slack, 40, seed=seed)
+        for part in np.array_split(order, 7):
+            best.offer(ScoredPairs(distances[part], keys[part]))
+            best.ranked()
+        results.append(best.ranked())
+    in_order = np.lexsort((tie_hashes(keys, 40, seed), distances))[: num_pairs + spare]
+    edge = distances[in_order[num_pairs - 1]] + slack
+    expected = keys[in_order][distances[in_order] <= edge]
+    for result in results:
+        np.testing.assert_array_equal(result.keys, expected)
+
+
+@given(st.integers(1, 12), st.integers(0, 1000))
+def test_equal_scores_are_drawn_by_hash_even_past_the_buffer(num_pairs, seed):
+    embeddings = np.ones((70, 1), np.float32)
+    scorer = threshold_scorer(embeddings, 0.25)._replace(band_pairs=0)
+    found = scan_pairs(scorer, 70, num_pairs, seed=seed, tile_size=16, devices=ONE_DEVICE)
+    pairs, _ = twin.best_pairs(np.ones((70, 70)), 0.25, num_pairs, seed=seed)
+    assert found.pair_indices.tolist() == [list(pair) for pair in pairs]
+    assert not found.is_certified
+    assert found.margin == 0.0
+
+
+@given(st.integers(1, 400), st.sampled_from([0.0, 0.4, 0.9, 3.0]), st.integers(0, 100))
+def test_no_pair_is_off_by_more_than_twice_the_error_bound(num_pairs, threshold, seed):
+    embeddings = clustered_vectors(80, seed=seed)
+    found = scan_pairs(noisy_scorer(embeddings, threshold), 80, num_pairs, tile_size=32, devices=ONE_DEVICE)
+    scores = twin.dot_product_matrix(embeddings)
+    pairs, distances = twin.best_pairs(scores, threshold, count_pairs(80))
+    worst_allowed = distances[num_pairs - 1] + 2 * found.error_bound
+    assert -found.utilities[-1] <= worst_allowed
+    returned = {tuple(pair) for pair in found.pair_indices.tolist()}
+    left_out = [d for pair, d in zip(pairs, distances, strict=True) if pair not in returned]
+    assert min(left_out) >= -found.utilities[-1] - 2 * found.error_bound
+    if found.is_certified:
+        assert [tuple(pair) for pair in found.pair_indices.tolist()] == pairs[:num_pairs]
+
+
+@pytest.mark.parametrize(("threshold", "is_certified"), [(3.0, True), (0.0, False)])
+def test_certified_means_that_the_band_fitted(threshold, is_certified):
+    # Far from every score (3.0) few pairs crowd the best; at the densest place (0.0) hundreds do.
+    embeddings = clustered_vectors(80)
+    found = scan_pairs(noisy_scorer(embeddings, threshold), 80, 5, tile_size=32, devices=ONE_DEVICE)
+    assert found.is_certified == is_certified
+    assert found.measured_error <= found.error_bound
+    scores = np.asarray(noisy_tile(embeddings, embeddings, (), None))
+    distances = np.sort(np.abs(scores[np.triu_indices(80, 1)] - np.float32(threshold)))
+    band_size = np.count_nonzero(distances <= distances[4] + 2 * found.error_bound)
+    assert found.band_size == pytest.approx(band_size, rel=0.0 if is_certified else 0.3)

@@ -1,0 +1,318 @@
+"""The whole loop on a small archive of vectors: what it leaves, and that a kill loses nothing."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.errors import ArchiveError, ConfigError, WorkdirError
+from anneal_jax.experiment import run_experiment
+from anneal_jax.pairs.canonical import count_pairs, pair_keys
+from anneal_jax.pairs.store import AnswerStore
+from anneal_jax.run_log import read_rounds, without_times
+from anneal_jax.types import Answer
+
+NUM_IMAGES, NUM_CLASSES, DIM = 80, 4, 6
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Four overlapping clouds."""
+    rng = np.random.default_rng(7)
+    labels = np.arange(NUM_IMAGES) % NUM_CLASSES
+    centres = 2.0 * rng.normal(size=(NUM_CLASSES, DIM))
+    embeddings = (centres[labels] + rng.normal(size=(NUM_IMAGES, DIM))).astype(np.float32)
+    path = tmp_path_factory.mktemp("archive") / "vectors.npz"
+    np.savez(path, embeddings=embeddings, labels=labels)
+    return path
+
+
+def small(vectors: pathlib.Path, **changes: object) -> ExperimentConfig:
+    settings = {"rounds": 2, "steps": 50, "batch_size": 16, "pairs_per_round": 12, "initial_fraction": 0.1}
+    return ExperimentConfig(archive=f"embeddings:{vectors}", **{**settings, **changes})
+
+
+@pytest.mark.parametrize("diversity", [True, False])
+@pytest.mark.parametrize("acquisition", ["random", "bcgue", "mgue"])
+def test_every_round_asks_k_new_pairs_and_logs_them(vectors, tmp_path, acquisition, diversity):
+    config = small(vectors, acquisition=acquisition, diversity=diversity)
+    outcome = run_experiment(config, tmp_path)
+
+    rows = read_rounds(tmp_path / "rounds.jsonl")
+    assert rows == outcome.rows
+    assert [row["round_index"] for row in rows] == [0, 1, 2]
+    assert np.diff([row["bits_spent"] for row in rows]).tolist() == [12, 12]
+    assert all(0.0 <= row["mean_average_precision_at_5"] <= 1.0 for row in rows)
+    assert (rows[1]["threshold"] is not None) == (acquisition == "mgue")
+
+    store = AnswerStore(tmp_path / "answers.sqlite", outcome.problem.archive.ids)
+    answered = store.answered(2)
+    keys = pair_keys(answered.pair_indices, NUM_IMAGES)
+    assert np.unique(keys).size == keys.size == rows[-1]["bits_spent"]
+    assert np.isin(answered.pair_indices, outcome.problem.split.train).all()
+    labels = outcome.problem.labels[answered.pair_indices]
+    np.testing.assert_array_equal(answered.answers, labels[:, 0] == labels[:, 1])
+    assert (tmp_path / "checkpoints" / "2").is_dir()
+
+
+def test_a_derived_pair_is_never_asked(vectors, tmp_path):
+    outcome = run_experiment(small(vectors, acquisition="random", rounds=3), tmp_path)
+    store = AnswerStore(tmp_path / "answers.sqlite", outcome.problem.archive.ids)
+    from anneal_jax.pairs.transitive import expand_one_step
+
+    for last in range(3):
+        before = store.answered(last)
+        derived = expand_one_step(before.pair_indices, before.answers, NUM_IMAGES)
+        asked = store.answered(last + 1)
+        asked = asked.pair_indices[asked.round_indices == last + 1]
+        common = np.intersect1d(pair_keys(derived.pair_indices, NUM_IMAGES), pair_keys(asked, NUM_IMAGES))
+        assert derived.pair_labels.size > 0
+        assert common.size == 0
+
+
+def test_the_same_command_gives_the_same_log(vectors, tmp_path):
+    config = small(vectors)
+    run_experiment(config, tmp_path / "a")
+    run_experiment(config, tmp_path / "b")
+    logs = [without_times(read_rounds(tmp_path / name / "rounds.jsonl")) for name in "ab"]
+    assert logs[0] == logs[1]
+
+
+def test_another_seed_gives_another_log(vectors, tmp_path):
+    run_experiment(small(vectors), tmp_path / "a")
+    run_experiment(small(vectors, seed=1), tmp_path / "b")
+    logs = [without_times(read_rounds(tmp_path / name / "rounds.jsonl")) for name in "ab"]
+    assert logs[0] != logs[1]
+
+
+def test_systems_that_share_a_seed_share_split_and_first_round(vectors, tmp_path):
+    shared = ("bits_spent", "mean_average_precision_at_5", "yes_share")
+    first_rows = []
+    for name in ("random", "mgue"):
+        outcome = run_experiment(small(vectors, acquisition=name, rounds=0), tmp_path / name)
+        first_rows.append([outcome.rows[0][field] for field in shared])
+    assert first_rows[0] == first_rows[1]
+
+
+def test_rounds_may_grow_and_the_old_ones_stand(vectors, tmp_path):
+    run_experiment(small(vectors, rounds=1), tmp_path / "grown")
+    before = read_rounds(tmp_path / "grown" / "rounds.jsonl")
+    outcome = run_experiment(small(vectors, rounds=2), tmp_path / "grown")
+    assert outcome.num_new_rounds == 1
+    assert outcome.rows[:2] == before
+    straight = run_experiment(small(vectors, rounds=2), tmp_path / "straight")
+    assert without_times(outcome.rows) == without_times(straight.rows)
+
+
+def test_a_finished_run_asks_nothing_more(vectors, tmp_path):
+    run_experiment(small(vectors, rounds=1), tmp_path)
+
+    def nobody(first: int, second: int) -> Answer:
+        raise AssertionError("a question was asked again")
+
+    assert run_experiment(small(vectors, rounds=1), tmp_path, annotator=nobody).num_new_rounds == 0
+
+
+def test_a_changed_setting_is_refused_by_name(vectors, tmp_path):
+    run_experiment(small(vectors, rounds=0), tmp_path)
+    with pytest.raises(WorkdirError, match="margin was 0.1 and is now 0.2"):
+        run_experiment(small(vectors, rounds=0, margin=0.2), tmp_path)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the package catches it."""
+
+
+def test_a_break_at_any_answer_or_commit_changes_nothing(vectors, tmp_path, monkeypatch):
+    """Break the run at every seventh commit, go on, and compare with the unbroken run."""
+    config = small(vectors)
+    run_experiment(config, tmp_path / "unbroken")
+    from anneal_jax import experiment
+    from anneal_jax.training.checkpoints import RoundCheckpoints
+
+    calls_left = [0]
+
+    def breaking(function):
+        def wrapped(*arguments, **named):
+            for is_before in (True, False):
+                calls_left[0] -= 1
+                if calls_left[0] == 0:
+                    raise Killed
+                result = function(*arguments, **named) if is_before else result  # noqa: F821
+            return result
+
+        return wrapped
+
+    monkeypatch.setattr(AnswerStore, "record", breaking(AnswerStore.record))
+    monkeypatch.setattr(AnswerStore, "add_round", breaking(AnswerStore.add_round))
+    monkeypatch.setattr(AnswerStore, "set_similarities", breaking(AnswerStore.set_similarities))
+    monkeypatch.setattr(RoundCheckpoints, "save", breaking(RoundCheckpoints.save))
+    monkeypatch.setattr(experiment, "append_round", breaking(experiment.append_round))
+    num_breaks = 0
+    while True:
+        calls_left[0] = 11 + 2 * num_breaks
+        try:
+            outcome = run_experiment(config, tmp_path / "broken")
+            break
+        except Killed:
+            num_breaks += 1
+    assert num_breaks >= 5
+    unbroken = read_rounds(tmp_path / "unbroken" / "rounds.jsonl")
+    assert without_times(outcome.rows) == without_times(unbroken)
+
+
+_KILLED_RUN = """
+import os, signal, sys
+from anneal_jax.config import config_from_mapping
+from anneal_jax import experiment
+from anneal_jax.pairs.store import AnswerStore
+from anneal_jax.training.checkpoints import RoundCheckpoints
+import json
+moment, settings, workdir = json.loads(sys.argv[1])
+def killing(function, name):
+    def wrapped(*arguments, **named):
+        result = function(*arguments, **named)
+        if moment and moment[0] == name:
+            moment[1] -= 1
+            if moment[1] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return wrapped
+AnswerStore.record = killing(AnswerStore.record, "record")
+AnswerStore.add_round = killing(AnswerStore.add_round, "add_round")
+RoundCheckpoints.save = killing(RoundCheckpoints.save, "save")
+experiment.append_round = killing(experiment.append_round, "append_round")
+experiment._figures = killing(experiment._figures, "evaluate")
+experiment.run_experiment(config_from_mapping(settings), workdir)
+"""
+
+MOMENTS = [
+    ("add_round", 1),
+    ("record", 1),
+    ("record", 20),
+    ("save", 1),
+    ("evaluate", 1),
+    ("append_round", 1),
+    ("record", 5),
+    ("record", 6),
+    ("save", 1),
+    ("add_round", 1),
+]
+
+
+@pytest.mark.slow
+def test_kill_9_at_ten_moments_changes_nothing(vectors, tmp_path):
+    config = small(vectors)
+    for moment in [*MOMENTS, None]:
+        arguments = json.dumps([moment, dataclasses.asdict(config), str(tmp_path / "killed")])
+        done = subprocess.run(
+            [sys.executable, "-c", _KILLED_RUN, arguments],
+            env={**os.environ, "XLA_FLAGS": ""},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == (0 if moment is None else -signal.SIGKILL), done.stderr
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    arguments = json.dumps([None, dataclasses.asdict(config), str(tmp_path / "unbroken")])
+    subprocess.run([sys.executable, "-c", _KILLED_RUN, arguments], env=environment, check=True)
+    killed, unbroken = (
+        without_times(read_rounds(tmp_path / name / "rounds.jsonl")) for name in ("killed", "unbroken")
+    )
+    assert killed == unbroken
+
+
+def test_an_empty_pool_ends_the_run_with_a_message(vectors, tmp_path):
+    config = small(vectors, pairs_per_round=2000, rounds=5, acquisition="mgue")
+    outcome = run_experiment(config, tmp_path)
+    assert len(outcome.rows) < 6
+    assert "pool was empty" in outcome.notes[-1]
+    num_train = len(outcome.problem.split.train)
+    last = outcome.rows[-1]
+    assert last["num_labelled_pairs"] + last["num_derived_pairs"] == count_pairs(num_train)
+
+
+@pytest.mark.parametrize("answer", [Answer.SIMILAR, Answer.DISSIMILAR])
+@pytest.mark.parametrize("acquisition", ["bcgue", "mgue"])
+def test_a_run_with_only_one_kind_of_answer_still_works(vectors, tmp_path, acquisition, answer):
+    config = small(vectors, acquisition=acquisition, rounds=2)
+    outcome = run_experiment(config, tmp_path, annotator=lambda first, second: answer)
+    assert [row["yes_share"] for row in outcome.rows] == [float(answer)] * 3
+    if acquisition == "mgue":
+        assert [row["threshold"] for row in outcome.rows[1:]] == [0.55, 0.55]
+
+
+def test_unsure_answers_cost_a_bit_and_teach_nothing(vectors, tmp_path):
+    def half_sure(first: int, second: int) -> Answer:
+        return Answer.UNSURE if second % 2 else Answer(first % NUM_CLASSES == second % NUM_CLASSES)
+
+    outcome = run_experiment(small(vectors, transitive="none"), tmp_path, annotator=half_sure)
+    answered = AnswerStore(tmp_path / "answers.sqlite", outcome.problem.archive.ids).answered(2)
+    num_unsure = int(np.sum(answered.answers == Answer.UNSURE))
+    last = outcome.rows[-1]
+    assert num_unsure > 0
+    assert last["bits_spent"] == len(answered.answers)
+    assert last["num_labelled_pairs"] == last["bits_spent"] - num_unsure
+    keys = pair_keys(answered.pair_indices, NUM_IMAGES)
+    assert np.unique(keys).size == keys.size
+
+
+def test_class_labels_train_once_at_log2_c_bits_each(vectors, tmp_path):
+    outcome = run_experiment(small(vectors, supervision="class_labels", steps=100), tmp_path)
+    assert len(outcome.rows) == 1
+    assert outcome.rows[0]["bits_spent"] == 2 * len(outcome.problem.split.train)
+    features = outcome.rows[0]["mean_average_precision_at_5_features"]
+    assert outcome.rows[0]["mean_average_precision_at_5"] > features
+
+
+def test_learning_beats_the_features(vectors, tmp_path):
+    outcome = run_experiment(small(vectors, rounds=3, pairs_per_round=60, steps=150), tmp_path)
+    last = outcome.rows[-1]
+    assert last["mean_average_precision_at_5"] > last["mean_average_precision_at_5_features"]
+
+
+def test_finetune_runs_on_tiles_and_goes_on_from_the_round_before(tmp_path):
+    config = ExperimentConfig(
+        archive="digits",
+        backbone="tiny_cnn",
+        image_size=8,
+        regime="finetune",
+        augment=False,
+        rounds=1,
+        pairs_per_round=20,
+        initial_fraction=0.01,
+        epochs_first=1,
+        epochs=1,
+        batch_size=32,
+    )
+    outcome = run_experiment(config, tmp_path / "run")
+    broken = dataclasses.replace(config, rounds=0)
+    run_experiment(broken, tmp_path / "resumed")
+    resumed = run_experiment(config, tmp_path / "resumed")
+    assert len(outcome.rows) == 2
+    assert without_times(resumed.rows) == without_times(outcome.rows)
+
+
+def test_vectors_cannot_be_finetuned(vectors, tmp_path):
+    with pytest.raises(ConfigError, match="needs tiles"):
+        run_experiment(small(vectors, regime="finetune"), tmp_path)
+
+
+def test_an_archive_without_labels_is_refused_in_words(tmp_path):
+    np.savez(tmp_path / "bare.npz", embeddings=np.random.default_rng(0).normal(size=(20, 3)))
+    config = ExperimentConfig(archive=f"embeddings:{tmp_path / 'bare.npz'}")
+    with pytest.raises(ArchiveError, match="label"):
+        run_experiment(config, tmp_path / "run")
+
+
+def test_a_refused_archive_leaves_no_config_behind(tmp_path):
+    config = ExperimentConfig(archive=f"folder:{tmp_path / 'absent'}")
+    with pytest.raises(ArchiveError):
+        run_experiment(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
