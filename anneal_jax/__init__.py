@@ -4,9 +4,19 @@ Names load when first used, so that importing the package, or asking an app for 
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anneal_jax._version import __version__
+
+if TYPE_CHECKING:
+    from anneal_jax.acquisition.scan import scan_pairs
+    from anneal_jax.acquisition.scorers import threshold_scorer
+    from anneal_jax.acquisition.similarity import pairwise_cosine_similarity
+    from anneal_jax.config import ExperimentConfig
+    from anneal_jax.data.archives import open_archive
+    from anneal_jax.errors import AnnealError
+    from anneal_jax.experiment import Outcome, run_experiment
+    from anneal_jax.types import Answer
 
 _HOMES = {
     "AnnealError": "anneal_jax.errors",

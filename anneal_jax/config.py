@@ -25,8 +25,9 @@ class ExperimentConfig:
       pretrained: weights file for the backbone, or `none` for random weights.
       image_size: side in pixels that tiles are resized to; 0 is the backbone's own size.
       regime: `frozen` trains only the heads on features computed once; `finetune` trains everything.
-      supervision: `pairs` is active learning; `class_labels` trains once on every class label, the
-        upper bound.
+      supervision: what is paid for: `pairs` is active learning, all else a simulation of its rivals:
+        `class_labels`, `random_labels`, `tcal`, `tcal_igarss`, `tcal_random`, `group_ask` or
+        `all_pairs`. See `label_experiment`.
       acquisition: how the next questions are chosen: `random`, `bcgue` or `mgue`.
       diversity: whether k-means spreads the questions over the most uncertain pairs.
       candidate_factor: candidates per question that k-means chooses from (h / k).
@@ -53,7 +54,10 @@ class ExperimentConfig:
       margin: m of the contrastive loss, a cosine.
       beta: weight of the classifier's loss; the contrastive loss has 1 - beta.
       oversample: draw similar and dissimilar pairs equally often.
-      temperature: of the group loss over class labels, a cosine.
+      group_loss: trains on class labels and on groups; a name of `losses/registry.py`.
+      temperature: of the group losses `info_nce` and `n_pairs`, a cosine.
+      tcal_bits: what `tcal` and `tcal_igarss` spend at most.
+      all_pairs_steps: optimiser steps of `all_pairs`.
       cache_dir: folder for frozen features; empty is the user's cache folder.
     """
 
@@ -89,13 +93,16 @@ class ExperimentConfig:
     margin: float = 0.1
     beta: float = 0.1
     oversample: bool = True
+    group_loss: str = "info_nce"
     temperature: float = 0.1
+    tcal_bits: int = 4400
+    all_pairs_steps: int = 10_000
     cache_dir: str = ""
 
     def __post_init__(self) -> None:
         for name, wanted in SETTING_TYPES.items():
             _require_type(name, getattr(self, name), wanted)
-        for name, allowed in _CHOICES.items():
+        for name, allowed in CHOICES.items():
             _require_choice(name, getattr(self, name), allowed)
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
@@ -113,15 +120,35 @@ SETTING_TYPES: Mapping[str, type] = {
 }
 """The name of every setting, and the type of its value: str, bool, int or float."""
 
-_CHOICES: Mapping[str, tuple[str, ...]] = {
+CHOICES: Mapping[str, tuple[str, ...]] = {
     "on_bad_image": ("refuse", "skip"),
     "regime": ("frozen", "finetune"),
-    "supervision": ("pairs", "class_labels"),
+    "supervision": (
+        "pairs",
+        "class_labels",
+        "random_labels",
+        "tcal",
+        "tcal_igarss",
+        "tcal_random",
+        "group_ask",
+        "all_pairs",
+    ),
     "acquisition": ("random", "bcgue", "mgue"),
     "threshold": ("prequential", "balanced", "midpoint", "gaussian"),
     "transitive": ("one_step", "none"),
     "initial_draw": ("class_balanced", "random"),
+    "group_loss": (
+        "contrastive",
+        "info_nce",
+        "multi_similarity",
+        "n_pairs",
+        "ranked_list",
+        "srl",
+        "triplet_batch_hard",
+        "triplet_semi_hard",
+    ),
 }
+"""The settings that take one of a few texts, and these texts."""
 
 _RANGES: Mapping[str, tuple[float, float]] = {
     "image_size": (0, 4096),
@@ -142,6 +169,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "margin": (-1.0, 1.0),
     "beta": (0.0, 1.0),
     "temperature": (0.001, 10.0),
+    "tcal_bits": (1, 1_000_000_000),
+    "all_pairs_steps": (1, 10_000_000),
 }
 
 

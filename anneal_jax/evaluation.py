@@ -27,13 +27,13 @@ class Retrieval(NamedTuple):
     """The five nearest tiles of each query.
 
     Attributes:
-      neighbours: int64[Q, K], indices into the archive, nearest first.
+      neighbours: int32[Q, K], indices into the archive, nearest first.
       relevant: bool[Q, K], whether each has the query's class.
       mean_average_precision: mAP@5 with denominator min(k, R).
       precision: precision@5.
     """
 
-    neighbours: npt.NDArray[np.int64]
+    neighbours: IntArray
     relevant: npt.NDArray[np.bool_]
     mean_average_precision: float
     precision: float

@@ -1,12 +1,13 @@
 """What a run works on: the archive, its split, its duplicates, and a learner over its features."""
 
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+import jax
 import numpy as np
 
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.data.archives import open_archive, require_classes
+from anneal_jax.data.archives import OnBadImage, open_archive, require_classes
 from anneal_jax.data.splits import Split, duplicate_groups, split_images
 from anneal_jax.errors import ConfigError
 from anneal_jax.models.backbones import Backbone, get_backbone
@@ -79,7 +80,7 @@ def load_problem(config: ExperimentConfig) -> Problem:
       ArchiveError: the archive cannot be used; the message says why and what to do.
     """
     archive = open_archive(
-        config.archive, labels_csv=config.labels or None, on_bad_image=config.on_bad_image
+        config.archive, labels_csv=config.labels or None, on_bad_image=cast(OnBadImage, config.on_bad_image)
     )
     labels = require_classes(archive)
     groups = duplicate_groups(archive.digests())
@@ -103,7 +104,9 @@ def load_network(config: ExperimentConfig) -> Network:
     backbone, image_size = get_backbone(config.backbone), input_size(config)
     if config.pretrained == "none":
         variables = backbone.init(device_key(config.seed, 0, Use.WEIGHTS), image_size)
-        return Network(backbone, variables, f"random, seed {config.seed}", image_size)
+        return Network(
+            backbone, variables, f"random, seed {config.seed}, jax {jax.__version__}", image_size
+        )
     variables = load_pretrained(backbone, config.pretrained)
     return Network(backbone, variables, weights_digest(config.pretrained), image_size)
 
@@ -120,6 +123,7 @@ def make_learner(config: ExperimentConfig, problem: Problem, *, with_classifier:
         feature_dropout=config.feature_dropout,
         margin=config.margin,
         beta=config.beta,
+        group_loss=config.group_loss,
         temperature=config.temperature,
     )
     if config.regime == "frozen":

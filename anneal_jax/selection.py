@@ -17,6 +17,7 @@ from anneal_jax.acquisition.threshold import (
 )
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.pairs.canonical import PairKeys, contains, pair_keys
+from anneal_jax.pairs.drawing import draw_class_balanced_pairs, draw_random_pairs
 from anneal_jax.pairs.store import Answered, AnswerStore
 from anneal_jax.pairs.transitive import DerivedPairs, expand_one_step
 from anneal_jax.problem import Problem
@@ -82,6 +83,29 @@ def gather_knowledge(answered: Answered, problem: Problem, *, transitive: str) -
     return Knowledge(labelled, derived, np.unique(np.concatenate(never_asked)))
 
 
+def draw_first_pairs(config: ExperimentConfig, problem: Problem) -> PairIndices:
+    """Draw the questions of round 0 among the training images, int32[P, 2] into the archive."""
+    train = problem.split.train
+    rng = host_rng(config.seed, 0, Use.INITIAL_PAIRS)
+    if config.initial_draw == "class_balanced":
+        local = draw_class_balanced_pairs(
+            rng,
+            problem.labels[train],
+            fraction=config.initial_fraction,
+            num_similar=config.initial_partners,
+            num_dissimilar=config.initial_partners,
+        )
+    else:
+        count = 2 * config.initial_partners * max(1, round(config.initial_fraction * len(train)))
+        local = draw_random_pairs(rng, len(train), count, known=problem.identical_in_train)
+    return train[local]
+
+
+def questions_per_round(config: ExperimentConfig, problem: Problem) -> int:
+    """Return k, the questions of a later round."""
+    return config.pairs_per_round or max(1, round(0.2 * len(problem.split.train)))
+
+
 def select_questions(
     config: ExperimentConfig,
     problem: Problem,
@@ -117,7 +141,7 @@ def select_questions(
     chosen = select_pairs(
         acquisition,
         view,
-        config.pairs_per_round or max(1, round(0.2 * len(train))),
+        questions_per_round(config, problem),
         diversity=config.diversity,
         candidate_factor=config.candidate_factor,
     )

@@ -2,12 +2,14 @@
 
   python benchmarks/allpairs.py --num_images=10000,20000,100000 --json=allpairs.json
 
-Each row runs in a process of its own, so that its peak of resident memory is its own. Memory growth
-is counted from just before the first call, compilation included; seconds are those of a second,
-compiled call. The matrix-product rate is measured just before and after it, in the same process: on a busy
-machine compare shares, not seconds. Ways: `mgue` and `bcgue` are this library's scans; `numpy` holds the full matrix;
-`sklearn` goes through pairwise_distances_chunked with its default working memory, `sklearn_64mb` with 64 MB;
-`torch` is cdist and topk. A way that would need more than --memory_gb is not started.
+Each row runs in a process of its own, so that its peak of resident memory is its own. Memory growth is
+counted from just before the first call, compilation included; seconds are those of a second, compiled
+call. The matrix-product rate is measured just before and after it, in the same process: on a busy machine
+compare shares, not seconds. A way that would need more than --memory_gb is not started.
+
+Ways: `mgue` and `bcgue` are this library's scans; `numpy` holds the whole matrix; `sklearn` goes through
+pairwise_distances_chunked with its default working memory, `sklearn_64mb` with 64 MB; `torch` is
+cdist and topk.
 """
 
 import ctypes
@@ -168,7 +170,7 @@ def measure(way: str, num_images: int) -> dict[str, Any]:
     if way in ("mgue", "bcgue"):
         select()
     start = time.perf_counter()
-    select()
+    found = select()
     seconds = time.perf_counter() - start
     growth = memory_status("VmHWM") - resident
     rates.append(product_rate())
@@ -178,6 +180,8 @@ def measure(way: str, num_images: int) -> dict[str, Any]:
         "pairs_per_s": num_pairs / seconds,
         "memory_growth_mb": growth / 1e6,
         "product_share": num_pairs * operations_per_pair(way) / seconds / (sum(rates) / 2),
+        "is_certified": getattr(found, "is_certified", None),
+        "band_size": getattr(found, "band_size", None),
     }
 
 
@@ -211,13 +215,13 @@ def table_line(row: dict[str, Any], previous: dict[str, Any]) -> str:
     head = f"{row['way']:<14}{row['num_images']:>9,}{row['pairs']:>16,}"
     if "note" in row:
         return f"{head}  {row['note']}"
-    growth = ""
+    growth, certified = "", "certified" if row["is_certified"] else ""
     if "seconds" in previous:
         size_ratio = row["num_images"] / previous["num_images"]
         growth = f"N^{math.log(row['seconds'] / previous['seconds']) / math.log(size_ratio):.2f}"
     return (
         f"{head}{row['seconds']:>9.2f}{row['pairs_per_s']:>10.2e}{row['memory_growth_mb']:>10.0f}"
-        f"{row['product_share']:>8.0%}{growth:>8}"
+        f"{row['product_share']:>8.0%}{growth:>8}{certified:>11}"
     )
 
 

@@ -1,11 +1,9 @@
 """The second step of ANNEAL's selection: spread the questions over the most uncertain pairs."""
 
-import warnings
-
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
+from anneal_jax.acquisition.kmeans import cluster
 from anneal_jax.types import FloatArray, PairIndices
 
 
@@ -32,7 +30,7 @@ def select_diverse(representation: FloatArray, num_selected: int, *, seed: int) 
     Args:
       representation: float32[P, D], candidates sorted from the most to the least uncertain.
       num_selected: k, the number of clusters and of pairs to choose.
-      seed: fixes the first centres. One thread, so that equal input gives equal output.
+      seed: of the clusters' first centres; equal input gives equal output.
 
     Returns:
       int[min(k, P)], rows chosen, ascending, that is from the most uncertain on. Fewer non-empty
@@ -41,20 +39,10 @@ def select_diverse(representation: FloatArray, num_selected: int, *, seed: int) 
     Source: hoxha2024anneal, clustering-based diversity.
     """
     num_candidates = len(representation)
-    if num_selected >= num_candidates:
-        return np.arange(num_candidates)
-    clusters = _cluster(representation, num_selected, seed)
+    if not 0 < num_selected < num_candidates:
+        return np.arange(min(num_selected, num_candidates))
+    clusters = cluster(representation, num_selected, seed=seed)
     # Candidates come sorted, so the first row of a cluster is its most uncertain one.
     _, heads = np.unique(clusters, return_index=True)
     others = np.setdiff1d(np.arange(num_candidates), heads, assume_unique=True)
     return np.sort(np.concatenate([heads, others[: num_selected - heads.size]]))
-
-
-def _cluster(points: FloatArray, num_clusters: int, seed: int) -> npt.NDArray[np.int32]:
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-
-    with threadpool_limits(1), warnings.catch_warnings():
-        # Fewer distinct points than clusters: empty clusters, which the caller tops up.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return KMeans(num_clusters, n_init=1, random_state=seed).fit_predict(points)

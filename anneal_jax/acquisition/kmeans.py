@@ -1,77 +1,74 @@
-"""k-means for many small clusters: thousands of centres, a handful of points each.
+"""k-means for many small clusters: thousands of centres, a handful of points each."""
 
-Lloyd's algorithm from a seeded draw of the points. The assignment is all the work, so it runs compiled,
-in blocks of points that keep memory bounded. The means are taken on the host in float64: they cost
-little, and there a sum has one order, whatever the device and its number of threads.
-"""
+import warnings
 
-import functools
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from anneal_jax.types import FloatArray
 
-_BLOCK_NUMBERS = 1 << 22  # products held at once; 16 MiB
-_HIGHEST = jax.lax.Precision.HIGHEST
+_WHOLE_POINTS = 2048
+_REGION_POINTS = 512
+_MOST_REGIONS = 64
+_REGION_STEPS = 20
 
 
-def cluster(
-    points: FloatArray, num_clusters: int, *, seed: int, max_steps: int = 25
-) -> npt.NDArray[np.int32]:
+def cluster(points: FloatArray, num_clusters: int, *, seed: int) -> npt.NDArray[np.intp]:
     """Assign each point to one of k clusters of small squared distance to their means.
 
-    Stops when no point changes its cluster. A cluster that is left empty moves to the point farthest
-    from its own centre; with fewer distinct points than clusters some stay empty.
+    k-means++ as scikit-learn has it, whose time grows with P k. More than 2,048 points are therefore
+    first split by a coarse k-means into regions of some 512, and each region gets its share of the
+    clusters, in proportion to its points. `benchmarks/kmeans.py` compares this with whole k-means.
 
     Args:
       points: float32[P, D].
       num_clusters: k, 1 to P.
-      seed: of the first centres, k points drawn without replacement.
-      max_steps: assignments at most. Clusters of a few points settle in 10 to 20.
+      seed: of the first centres. One thread, so that equal input gives equal output.
 
     Returns:
-      int32[P] in [0, k); a point between two nearest centres goes to the first.
+      int[P] in [0, k). With fewer distinct points than clusters some numbers do not occur.
+
+    Source: arthur2007kmeanspp.
     """
-    points = np.ascontiguousarray(points, np.float32)
-    points = points - points.mean(axis=0, dtype=np.float64).astype(np.float32)[None]
-    centres = points[np.random.default_rng(seed).permutation(len(points))[:num_clusters]]
-    on_device = jax.device_put(points)
-    block = max(1, _BLOCK_NUMBERS // num_clusters)
-    labels = np.full(len(points), -1, np.int32)
-    for _ in range(max_steps):
-        nearest = _assign(on_device, centres, block=block)
-        previous, labels = labels, np.asarray(nearest)
-        if np.array_equal(previous, labels):
-            break
-        centres = _recentre(points, labels, centres)
+    from sklearn.exceptions import ConvergenceWarning
+
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
+        return _cluster(np.ascontiguousarray(points, np.float32), num_clusters, seed)
+
+
+def _cluster(points: FloatArray, num_clusters: int, seed: int) -> npt.NDArray[np.intp]:
+    from sklearn.cluster import KMeans
+
+    num_points = len(points)
+    if num_clusters <= 1:
+        return np.zeros(num_points, np.intp)
+    if num_clusters == num_points:
+        return np.arange(num_points)
+    if num_points <= _WHOLE_POINTS:
+        return KMeans(num_clusters, random_state=seed).fit_predict(points)
+    num_regions = min(-(-num_points // _REGION_POINTS), _MOST_REGIONS)
+    regions = KMeans(num_regions, max_iter=_REGION_STEPS, random_state=seed).fit_predict(points)
+    sizes = np.bincount(regions, minlength=num_regions)
+    if sizes.max() == num_points:  # all points are equal
+        return np.zeros(num_points, np.intp)
+    return _cluster_regions(points, regions, sizes, num_clusters, seed)
+
+
+def _cluster_regions(
+    points: FloatArray,
+    regions: npt.NDArray[np.int32],
+    sizes: npt.NDArray[np.intp],
+    num_clusters: int,
+    seed: int,
+) -> npt.NDArray[np.intp]:
+    # Rounding the running total spends exactly k, and on no region more clusters than it has points.
+    ends = np.cumsum(sizes) * num_clusters // len(points)
+    labels = np.empty(len(points), np.intp)
+    for region, (start, end) in enumerate(zip(np.append(0, ends), ends, strict=False)):
+        rows = np.flatnonzero(regions == region)
+        if rows.size:
+            # A region without a cluster of its own joins its neighbour's in number.
+            labels[rows] = min(start, num_clusters - 1) + _cluster(points[rows], end - start, seed)
     return labels
-
-
-@functools.partial(jax.jit, static_argnames="block")
-def _assign(points: jax.Array, centres: jax.Array, *, block: int) -> jax.Array:
-    """Return int32[P], the nearest of the centres float32[k, D] for each point."""
-    half_norms = 0.5 * jnp.sum(jnp.square(centres), axis=1)
-
-    def nearest(point: jax.Array) -> jax.Array:
-        # |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2)
-        closeness = jnp.dot(centres, point, precision=_HIGHEST) - half_norms
-        return jnp.argmax(closeness).astype(jnp.int32)
-
-    return jax.lax.map(nearest, points, batch_size=block)
-
-
-def _recentre(points: FloatArray, labels: npt.NDArray[np.int32], centres: FloatArray) -> FloatArray:
-    """Move each centre to the mean of its points, and empty ones to the farthest points."""
-    order = np.argsort(labels, kind="stable")
-    present, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
-    sums = np.add.reduceat(points[order], starts, axis=0, dtype=np.float64)
-    moved = centres.copy()
-    moved[present] = sums / sizes[:, None]
-    empty = np.setdiff1d(np.arange(len(centres)), present, assume_unique=True)
-    if empty.size:
-        distances = np.sum(np.square(points - centres[labels]), axis=1, dtype=np.float64)
-        moved[empty] = points[np.argsort(-distances, kind="stable")[: empty.size]]
-    return moved

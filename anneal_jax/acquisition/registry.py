@@ -4,6 +4,7 @@ An acquisition proposes candidate pairs, most uncertain first; `select_pairs` th
 lets k-means spread k questions over 4 k candidates.
 """
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -90,7 +91,9 @@ def propose_bcgue(view: PoolView, num_pairs: int) -> Candidates:
       ValueError: the view holds no classifier.
     """
     if view.classifier is None:
-        raise ValueError("bcgue scores pairs by the classifier, and the view holds none.")
+        raise ValueError(
+            "bcgue scores pairs by the classifier, and the view holds none; train one with the heads."
+        )
     return _scan(classifier_scorer(*view.classifier), view, num_pairs)
 
 
@@ -105,11 +108,13 @@ def get_acquisition(name: str) -> Acquisition:
     """Return an acquisition by name.
 
     Raises:
-      ConfigError: there is none of that name.
+      ConfigError: there is none of that name; the message names the nearest.
     """
-    if name not in ACQUISITIONS:
-        raise ConfigError(f"acquisition={name!r} is not known; choose one of {sorted(ACQUISITIONS)}.")
-    return ACQUISITIONS[name]
+    if name in ACQUISITIONS:
+        return ACQUISITIONS[name]
+    nearest = difflib.get_close_matches(name, ACQUISITIONS, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+    raise ConfigError(f"acquisition={name!r} is not one of {', '.join(sorted(ACQUISITIONS))}{hint}")
 
 
 def select_pairs(

@@ -37,7 +37,8 @@ class ScanResult(NamedTuple):
       error_bound: eps, the largest error of a distance; proved or estimated, as the scorer says.
       measured_error: largest error of a distance among the pairs that were re-scored.
       band_size: how many pairs of the pool have a tile distance within 2 eps of the h-th best; counted
-        where all of them were kept, otherwise extrapolated from the density of those kept.
+        where all of them were kept, otherwise extrapolated from the density of those kept, which is too
+        low where most of them tie.
       num_scored: pairs that the tiles covered, known ones included.
       pool_share: num_scored over all N(N-1)/2.
     """
@@ -94,7 +95,7 @@ def scan_pairs(
       precision: of matrix products: `float32`, `bfloat16_3x` or `bfloat16`. The last is approximate: its
         band is so wide that it hardly ever fits.
       devices: `jax.Device`s of this process; all of them by default. Each holds a copy of the images.
-      progress: called with the number of pairs just scored, such as the `update` of a tqdm bar.
+      progress: called with the number of pairs just scored; `scan_progress` makes a bar of it.
 
     Raises:
       ConfigError: the precision is not known.

@@ -6,14 +6,19 @@ default therefore looks at similarities that a model gave to pairs before it was
 (`prequential`), which still overlap.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.errors import ConfigError
+
 Similarities = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.integer]
+
+_SMALLEST_SPREAD = 1e-6  # of a class whose similarities are all equal
 
 
 class ThresholdEstimate(NamedTuple):
@@ -87,18 +92,21 @@ def gaussian_threshold(similarities: Similarities, labels: Labels) -> ThresholdE
       similarities: float[P], cosine similarities.
       labels: int[P], 1 similar, 0 dissimilar, both present.
     """
-    low, high = _mean(similarities, labels, 0), _mean(similarities, labels, 1)
-    spread_low, spread_high = (
-        max(float(np.std(similarities[labels == label], dtype=np.float64)), 1e-6) for label in (0, 1)
-    )
-    # log N(x; low) = log N(x; high) is a quadratic in x.
-    a = 1.0 / spread_high**2 - 1.0 / spread_low**2
-    b = 2.0 * (low / spread_low**2 - high / spread_high**2)
-    c = high**2 / spread_high**2 - low**2 / spread_low**2 + 2.0 * np.log(spread_high / spread_low)
-    roots = np.roots([a, b, c]) if abs(a) > 1e-12 else np.array([-c / b] if b else [])
-    real = np.real(roots[np.isreal(roots)])
-    between = real[(real >= min(low, high)) & (real <= max(low, high))]
-    point = float(between[0]) if between.size else (low + high) / 2.0
+    means = [_mean(similarities, labels, label) for label in (0, 1)]
+    spreads = [
+        max(float(np.std(similarities[labels == label], dtype=np.float64)), _SMALLEST_SPREAD)
+        for label in (0, 1)
+    ]
+    narrow, wide = (0, 1) if spreads[0] <= spreads[1] else (1, 0)
+    gap = means[wide] - means[narrow]
+    # With t the distance from the narrow density's mean towards the other's, the densities are equal
+    # where a t^2 + b t = c; all three are at least 0, so this form of the root cancels nothing.
+    a = (1.0 / spreads[narrow] ** 2 - 1.0 / spreads[wide] ** 2) / 2.0
+    b = abs(gap) / spreads[wide] ** 2
+    c = math.log(spreads[wide] / spreads[narrow]) + gap**2 / (2.0 * spreads[wide] ** 2)
+    t = 2.0 * c / (b + math.sqrt(b**2 + 4.0 * a * c)) if c else 0.0
+    is_between = t <= abs(gap)
+    point = means[narrow] + math.copysign(t, gap) if is_between else (means[0] + means[1]) / 2.0
     return ThresholdEstimate(point, point, point)
 
 
@@ -129,7 +137,12 @@ def estimate_threshold(
       estimator: a name in `ESTIMATORS`.
       similarities: float[P], cosine similarities; NaN rows are left out.
       labels: int[P], 1 similar, 0 dissimilar; other values are left out.
+
+    Raises:
+      ConfigError: there is no estimator of that name.
     """
+    if estimator not in ESTIMATORS:
+        raise ConfigError(f"threshold={estimator!r} is not known; choose one of {sorted(ESTIMATORS)}.")
     usable = np.isfinite(similarities) & ((labels == 0) | (labels == 1))
     similarities, labels = similarities[usable], labels[usable]
     if not (np.any(labels == 1) and np.any(labels == 0)):

@@ -50,6 +50,9 @@ GROUP_LOSSES = MappingProxyType(
 )
 """Every group loss, by the name that settings use."""
 
+TEMPERED_LOSSES = frozenset({"info_nce", "n_pairs"})
+"""Those whose setting `temperature` divides the cosines; elsewhere the word means something else."""
+
 
 def get_group_loss(name: str) -> GroupLoss:
     """Look a group loss up by name.

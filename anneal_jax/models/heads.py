@@ -48,13 +48,17 @@ class SimilarityNetwork(nn.Module):
 
     widths: tuple[int, ...] = WIDTHS
 
-    @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
         """Embed float32[B, F] as unit vectors float32[B, widths[-1]]."""
+        return unit_norm(self.unscaled(features))
+
+    @nn.compact
+    def unscaled(self, features: jax.Array) -> jax.Array:
+        """Return the embeddings before they get unit norm, on which a class layer stands."""
         hidden = features
         for i, width in enumerate(self.widths):
             hidden = nn.Dense(width, name=f"dense_{i}")(nn.relu(hidden) if i else hidden)
-        return unit_norm(hidden)
+        return hidden
 
 
 class PairClassifier(nn.Module):

@@ -96,11 +96,11 @@ def pairs_of_ranks(ranks: npt.NDArray[np.int64], num_images: int) -> PairIndices
     def row_start(row: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         return row * (num_images - 1) - row * (row - 1) // 2
 
-    # From the end the rows grow by one, so the row is a triangular root; float64 may miss by one.
+    # From the end the rows grow by one, so the row is a triangular root. Rounding in float64 may
+    # make the root one too large, and never too small.
     remaining = count_pairs(num_images) - 1 - ranks
     root = ((np.sqrt(8.0 * remaining + 1.0) - 1.0) / 2.0).astype(np.int64)
-    first = np.clip(num_images - 2 - root, 0, num_images - 2)
-    first -= row_start(first) > ranks
+    first = num_images - 2 - root
     first += row_start(first + 1) <= ranks
     second = first + 1 + ranks - row_start(first)
     return np.stack([first, second], axis=1).astype(np.int32)

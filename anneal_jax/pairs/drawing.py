@@ -1,6 +1,7 @@
 """Pairs drawn by chance: the paper's first training set, and uniform draws from the pool."""
 
 import numpy as np
+import numpy.typing as npt
 
 from anneal_jax.pairs.canonical import (
     PairKeys,
@@ -15,6 +16,20 @@ from anneal_jax.types import IntArray, PairIndices
 
 # Below this many pairs the whole pool is listed: simpler, and exact when nearly all is known.
 _LISTED_PAIRS = 1 << 21
+
+
+def draw_anchors(rng: np.random.Generator, num_images: int, fraction: float) -> npt.NDArray[np.intp]:
+    """Draw the images that get partners in the paper's first training set.
+
+    Args:
+      rng: source of randomness.
+      num_images: N >= 1.
+      fraction: share of the images, rounded to a whole number, at least one.
+
+    Returns:
+      int[M] in [0, N), all different, in the order drawn.
+    """
+    return rng.permutation(num_images)[: max(1, round(fraction * num_images))]
 
 
 def draw_class_balanced_pairs(
@@ -44,7 +59,7 @@ def draw_class_balanced_pairs(
     Source: henkel2023anneal, section 3.
     """
     num_images = len(labels)
-    anchors = rng.permutation(num_images)[: max(1, round(fraction * num_images))]
+    anchors = draw_anchors(rng, num_images, fraction)
     drawn = []
     for anchor in anchors:
         same = labels == labels[anchor]

@@ -112,9 +112,7 @@ class AnswerStore:
         values = [None] * len(pair_indices) if similarities is None else similarities.tolist()
         rows = [(*pair, value) for pair, value in zip(pair_indices.tolist(), values, strict=True)]
         with self._transaction() as connection:
-            if connection.execute(
-                "SELECT 1 FROM rounds WHERE round_index = ?", (round_index,)
-            ).fetchone():
+            if connection.execute("SELECT 1 FROM rounds WHERE round_index = ?", (round_index,)).fetchone():
                 raise StoreError(f"round {round_index} was asked already; its questions stand.")
             text = json.dumps(dict(facts or {}), allow_nan=False)
             connection.execute("INSERT INTO rounds VALUES (?, ?)", (round_index, text))
@@ -126,23 +124,18 @@ class AnswerStore:
         Raises:
           StoreError: the question is unknown, or has another answer already.
         """
+        self.record_all([(question_id, answer)], annotator=annotator)
+
+    def record_all(self, answers: Sequence[tuple[int, Answer]], *, annotator: str) -> None:
+        """Store several answers durably, all or none; see `record`.
+
+        Args:
+          answers: (question_id, answer) of each.
+          annotator: who gave them.
+        """
         with self._transaction() as connection:
-            stored = connection.execute(
-                "SELECT answer FROM answers WHERE question_id = ?", (question_id,)
-            ).fetchone()
-            if stored is not None and stored[0] != int(answer):
-                raise StoreError(
-                    f"question {question_id} was answered {Answer(stored[0]).name.lower()} already; "
-                    f"{answer.name.lower()} was not stored."
-                )
-            if stored is None:
-                try:
-                    connection.execute(
-                        "INSERT INTO answers (question_id, answer, annotator) VALUES (?, ?, ?)",
-                        (question_id, int(answer), annotator),
-                    )
-                except sqlite3.IntegrityError as error:
-                    raise StoreError(f"there is no question {question_id}.") from error
+            for question_id, answer in answers:
+                _insert_answer(connection, question_id, answer, annotator)
 
     def set_similarities(self, round_index: int, similarities: FloatArray) -> None:
         """Record out-of-sample similarities for a round that was asked before any model existed.
@@ -212,6 +205,27 @@ class AnswerStore:
                 f"the answer store {self._path} cannot be used ({error}); free it if another program "
                 "holds it, else restore a copy of it, or begin in a new workdir."
             ) from error
+
+
+def _insert_answer(
+    connection: sqlite3.Connection, question_id: int, answer: Answer, annotator: str
+) -> None:
+    stored = connection.execute(
+        "SELECT answer FROM answers WHERE question_id = ?", (question_id,)
+    ).fetchone()
+    if stored is not None and stored[0] != int(answer):
+        raise StoreError(
+            f"question {question_id} was answered {Answer(stored[0]).name.lower()} already; "
+            f"{answer.name.lower()} was not stored."
+        )
+    if stored is None:
+        try:
+            connection.execute(
+                "INSERT INTO answers (question_id, answer, annotator) VALUES (?, ?, ?)",
+                (question_id, int(answer), annotator),
+            )
+        except sqlite3.IntegrityError as error:
+            raise StoreError(f"there is no question {question_id}.") from error
 
 
 def _fingerprint(image_ids: Sequence[str]) -> str:

@@ -1,11 +1,11 @@
 """Zero-cost pairs: what two answers that share an image imply about the other two images."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-from anneal_jax.pairs.canonical import contains, pair_keys, pairs_of_keys
+from anneal_jax.pairs.canonical import PairKeys, contains, pair_keys, pairs_of_keys
 from anneal_jax.types import PairIndices, PairLabels
 
 
@@ -24,9 +24,7 @@ class DerivedPairs(NamedTuple):
     num_contradictory: int
 
 
-def expand_one_step(
-    pair_indices: PairIndices, pair_labels: PairLabels, num_images: int
-) -> DerivedPairs:
+def expand_one_step(pair_indices: PairIndices, pair_labels: PairLabels, num_images: int) -> DerivedPairs:
     """Derive pairs from answered pairs that share one image, once, never from derived pairs.
 
     similar(a, x) and similar(x, b) imply similar(a, b); similar(a, x) and dissimilar(x, b) imply
@@ -75,7 +73,7 @@ def _adjacency(pairs: PairIndices, num_images: int) -> sparse.csr_array:
     return sparse.csr_array((ones, (rows, columns)), shape=(num_images, num_images))
 
 
-def _upper_keys(matrix: sparse.sparray, num_images: int) -> np.ndarray:
-    """Return the sorted keys of the non-zeros above the diagonal."""
+def _upper_keys(matrix: Any, num_images: int) -> PairKeys:
+    """Return the sorted keys of the non-zeros of a sparse matrix above its diagonal."""
     upper = sparse.triu(matrix, k=1, format="coo")
     return np.sort(upper.row.astype(np.int64) * num_images + upper.col)

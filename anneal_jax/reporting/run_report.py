@@ -17,6 +17,8 @@ from anneal_jax.reporting.page import write_report
 NUM_SHOWN_QUERIES = 6
 SHOWN_SIDE_PX = 192
 
+_WRITTEN = {"bcgue": "BCGUE", "mgue": "MGUE", "random": "random pairs"}
+
 
 def report_run(config: ExperimentConfig, outcome: Outcome, workdir: str | pathlib.Path) -> str:
     """Write `curve.png`, `gallery.png` and `report.html` into the workdir.
@@ -74,7 +76,8 @@ def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
 def _method(config: ExperimentConfig) -> str:
     if config.supervision == "class_labels":
         return "all class labels"
-    return f"{config.acquisition} + clustering" if config.diversity else config.acquisition
+    name = _WRITTEN.get(config.acquisition, config.acquisition)
+    return f"{name} + clustering" if config.diversity else name
 
 
 def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path) -> None:
@@ -89,7 +92,7 @@ def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path
         query_tiles,
         neighbour_tiles.reshape(*neighbours.shape, *tiles.shape[1:]),
         outcome.retrieval.relevant[rows],
-        [archive.ids[index] for index in split.query[rows]],
+        [archive.ids[int(index)] for index in split.query[rows]],
         path,
     )
 

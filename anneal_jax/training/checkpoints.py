@@ -48,8 +48,9 @@ class RoundCheckpoints:
 
         if round_index not in self._manager.all_steps():
             raise WorkdirError(
-                f"{self.folder} has no checkpoint of round {round_index}; rounds present: "
-                f"{sorted(self._manager.all_steps())}."
+                f"{self.folder} has no complete checkpoint of round {round_index}; rounds present: "
+                f"{sorted(self._manager.all_steps())}. Restore the folder, or remove rounds.jsonl to train "
+                "the rounds again from the stored answers."
             )
         target = jax.tree.map(np.asarray, template)
         return self._manager.restore(round_index, args=ocp.args.StandardRestore(target))

@@ -102,13 +102,15 @@ class FinetuneLearner:
         start = self.template() if previous is None else previous
         return self._fit(pair_objective, start, tuple(batches), round_index, use)
 
-    def fit_classes(self, images: IntArray, classes: IntArray) -> NetworkParams:
-        """Train on class labels."""
+    def fit_classes(
+        self, images: IntArray, classes: IntArray, round_index: int = 0, *, use: str = "train"
+    ) -> NetworkParams:
+        """Train on class labels, or on other groups, from the weights before the first round on."""
         num_steps = self.epochs_first * len(images) // min(self.batch_size, len(images))
-        rng = host_rng(self.seed, 0, Use.BATCHES)
+        rng = host_rng(self.seed, round_index, Use.BATCHES)
         drawn = draw_image_batches(rng, len(images), num_steps=num_steps, batch_size=self.batch_size)
         batches = (images[drawn], classes[drawn])
-        return self._fit(group_objective, self.template(), batches, 0, "train")
+        return self._fit(group_objective, self.template(), batches, round_index, use)
 
     def embed(self, params: NetworkParams) -> FloatArray:
         """Return the embedding of every tile."""

@@ -20,7 +20,7 @@ from anneal_jax.training.head_steps import (
     pair_objective,
 )
 from anneal_jax.training.learner import ClassifierTables, TrainingPairs, tabulate_classifier
-from anneal_jax.training.sampling import draw_image_batches, draw_pair_batches
+from anneal_jax.training.sampling import draw_group_batches, draw_pair_batches
 from anneal_jax.types import FloatArray, IntArray
 
 CHUNK_STEPS = 50
@@ -75,11 +75,18 @@ class FrozenLearner:
         )
         return self._fit(pair_objective, tuple(batches), round_index, use)
 
-    def fit_classes(self, images: IntArray, classes: IntArray) -> HeadParams:
-        """Train the similarity network on class labels."""
-        rng = host_rng(self.seed, 0, Use.BATCHES)
-        drawn = draw_image_batches(rng, len(images), num_steps=self.num_steps, batch_size=self.batch_size)
-        return self._fit(group_objective, (images[drawn], classes[drawn]), 0, "train")
+    def fit_classes(
+        self, images: IntArray, classes: IntArray, round_index: int = 0, *, use: str = "train"
+    ) -> HeadParams:
+        """Train the similarity network anew on class labels, or on other groups."""
+        batches = draw_group_batches(
+            host_rng(self.seed, round_index, Use.BATCHES),
+            images,
+            classes,
+            num_steps=self.num_steps,
+            batch_size=self.batch_size,
+        )
+        return self._fit(group_objective, tuple(batches), round_index, use)
 
     def embed(self, params: HeadParams) -> FloatArray:
         """Return the embedding of every tile."""
@@ -126,7 +133,7 @@ class FrozenLoss(NamedTuple):
     objective: Objective
     settings: FitSettings
 
-    def __call__(self, heads: HeadParams, features: jax.Array, batch: Any, key: jax.Array) -> jax.Array:
+    def __call__(self, heads: Any, features: jax.Array, batch: Any, key: jax.Array) -> jax.Array:
         """Return the loss of a batch (rows, targets) of rows of float32[N, F]."""
         rows, targets = batch
         visible = drop(key, features[flat_rows(rows)], self.settings.feature_dropout)

@@ -1,12 +1,14 @@
 """The two heads as both regimes train them: parameters, settings, and what is minimised."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from anneal_jax.losses.group import info_nce_loss
 from anneal_jax.losses.pair import contrastive_loss, pair_loss
+from anneal_jax.losses.registry import TEMPERED_LOSSES, get_group_loss
 from anneal_jax.models.heads import PairClassifier, SimilarityNetwork
 from anneal_jax.types import Params
 
@@ -31,13 +33,15 @@ class FitSettings(NamedTuple):
       feature_dropout: share of each feature vector hidden per step, in [0, 1).
       margin: m of the contrastive loss, a cosine.
       beta: weight of the classifier's loss.
-      temperature: of the group loss, a cosine.
+      group_loss: name of the loss that trains on groups.
+      temperature: of the group losses that have one, a cosine.
     """
 
     learning_rate: float = 1e-3
     feature_dropout: float = 0.3
     margin: float = 0.1
     beta: float = 0.1
+    group_loss: str = "info_nce"
     temperature: float = 0.1
 
 
@@ -45,12 +49,13 @@ class Objective(Protocol):
     """The loss of the heads on one batch of features."""
 
     def __call__(
-        self, heads: HeadParams, features: jax.Array, targets: jax.Array, settings: FitSettings, /
+        self, heads: Any, features: jax.Array, targets: jax.Array, settings: FitSettings, /
     ) -> jax.Array:
-        """Return float32[]; `features` are those of `flat_rows(rows)`."""
+        """Return float32[]; `features` are those of `flat_rows(rows)`, `heads` as `fit` got them."""
         ...
 
 
+@functools.partial(jax.jit, static_argnames=("feature_dim", "with_classifier"))
 def init_heads(key: jax.Array, feature_dim: int, *, with_classifier: bool) -> HeadParams:
     """Draw initial parameters of the heads for features of `feature_dim` numbers."""
     key_similarity, key_classifier = jax.random.split(key)
@@ -100,12 +105,12 @@ def group_objective(
     Args:
       heads: their parameters.
       features: float32[B, F].
-      groups: int32[B], the group of each image, as class labels give it.
+      groups: int32[B], the group of each image, as class labels give it; -1 leaves the image out.
       settings: see `FitSettings`.
     """
-    mask = jnp.ones(groups.shape, jnp.float32)
-    embeddings = _embed(heads.similarity, features)
-    return info_nce_loss(embeddings, groups, mask, temperature=settings.temperature)
+    loss: Callable[..., jax.Array] = get_group_loss(settings.group_loss)
+    options = {"temperature": settings.temperature} if settings.group_loss in TEMPERED_LOSSES else {}
+    return loss(_embed(heads.similarity, features), groups, groups >= 0, **options)
 
 
 @jax.jit

@@ -62,8 +62,10 @@ class Learner(Protocol):
         """
         ...
 
-    def fit_classes(self, images: IntArray, classes: IntArray) -> Params:
-        """Train on the class labels int32[M] of tiles int32[M]: the upper bound."""
+    def fit_classes(
+        self, images: IntArray, classes: IntArray, round_index: int = 0, *, use: str = ""
+    ) -> Params:
+        """Train anew on the class labels, or other groups, int32[M] of tiles int32[M]."""
         ...
 
     def embed(self, params: Params) -> FloatArray:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.errors import ConfigError
-from anneal_jax.types import PairIndices, PairLabels
+from anneal_jax.types import IntArray, PairIndices, PairLabels
 
 
 class PairBatches(NamedTuple):
@@ -19,6 +19,18 @@ class PairBatches(NamedTuple):
 
     pair_indices: npt.NDArray[np.int32]
     labels: npt.NDArray[np.float32]
+
+
+class GroupBatches(NamedTuple):
+    """Batches of images whose groups are known, one row per step.
+
+    Attributes:
+      images: int32[T, B].
+      groups: int32[T, B]; -1 is an empty place.
+    """
+
+    images: npt.NDArray[np.int32]
+    groups: npt.NDArray[np.int32]
 
 
 def cycle_permutations(rng: np.random.Generator, num_items: int, num_draws: int) -> npt.NDArray[np.intp]:
@@ -57,6 +69,25 @@ def draw_image_batches(
     cycles = np.tile(np.arange(num_images), (-(-num_steps // per_cycle), 1))
     whole = rng.permuted(cycles, axis=1)[:, : per_cycle * size]
     return whole.reshape(-1, size)[:num_steps]
+
+
+def draw_group_batches(
+    rng: np.random.Generator, images: IntArray, groups: IntArray, *, num_steps: int, batch_size: int
+) -> GroupBatches:
+    """Draw the batches of a fit on groups, in one shape however few images are known.
+
+    Args:
+      rng: source of randomness.
+      images: int32[M], indices into the archive.
+      groups: int32[M], the group of each, not negative.
+      num_steps: T.
+      batch_size: B; where there are fewer images, the rest of each row is left empty.
+    """
+    drawn = draw_image_batches(rng, len(images), num_steps=num_steps, batch_size=batch_size)
+    rest = [(0, 0), (0, batch_size - drawn.shape[1])]
+    return GroupBatches(
+        np.pad(images[drawn], rest), np.pad(groups[drawn], rest, constant_values=-1).astype(np.int32)
+    )
 
 
 def draw_pair_batches(

@@ -14,6 +14,7 @@ from tests.reference import all_pairs as twin
 
 ONE_DEVICE = jax.devices()[:1]
 NOISE = 0.02
+ULP = 2.0**-23  # of float32 above 1
 
 
 def clustered_vectors(num_images, dim=8, seed=0):
@@ -53,14 +54,15 @@ def test_tie_hash_favours_no_images():
 @given(
     st.integers(1, 30),
     st.integers(0, 60),
-    st.sampled_from([0.0, 0.25, np.inf]),
-    st.integers(1, 5),
+    st.sampled_from([0.0, 2 * ULP, 40 * ULP, np.inf]),
+    st.sampled_from([1, 4, 300]),
     st.integers(0, 2**32),
 )
 def test_buffer_keeps_the_same_pairs_in_whatever_order_they_come(num_pairs, spare, slack, num_levels, seed):
     rng = np.random.default_rng(seed)
     keys = pair_keys(pairs_of_ranks(np.arange(780), 40), 40)
-    distances = rng.integers(0, num_levels, keys.size).astype(np.float32) / 4
+    # Neighbouring floats: the edge of the band, rounded up by one, falls on the next level.
+    distances = (1 + ULP * rng.integers(0, num_levels, keys.size)).astype(np.float32)
     results = []
     for order in (np.arange(keys.size), rng.permutation(keys.size)):
         best = BestPairs(num_pairs, num_pairs + spare, slack, 40, seed=seed)
@@ -69,10 +71,22 @@ def test_buffer_keeps_the_same_pairs_in_whatever_order_they_come(num_pairs, spar
             best.ranked()
         results.append(best.ranked())
     in_order = np.lexsort((tie_hashes(keys, 40, seed), distances))[: num_pairs + spare]
-    edge = distances[in_order[num_pairs - 1]] + slack
+    edge = distances[in_order[num_pairs - 1]] + slack + ULP
     expected = keys[in_order][distances[in_order] <= edge]
     for result in results:
         np.testing.assert_array_equal(result.keys, expected)
+
+
+def test_a_hash_that_cut_one_tie_does_not_cut_the_next():
+    level = (1 + ULP * np.arange(8)).astype(np.float32)
+    keys = pair_keys(pairs_of_ranks(np.arange(40), 40), 40)
+    keys = keys[np.argsort(tie_hashes(keys, 40, seed=0))]
+    best = BestPairs(1, 4, 2 * ULP, 40, seed=0)
+    # The first four hashes of level 7 fill the buffer; then the band moves down to levels 0 to 3.
+    for distance, part in ((7, keys[:20]), (0, keys[20:21]), (3, keys[21:23])):
+        best.offer(ScoredPairs(np.full(len(part), level[distance]), part))
+        kept = best.ranked()
+    np.testing.assert_array_equal(kept.keys, keys[20:23])
 
 
 @given(st.integers(1, 12), st.integers(0, 1000))
@@ -97,6 +111,11 @@ def test_no_pair_is_off_by_more_than_twice_the_error_bound(num_pairs, threshold,
     returned = {tuple(pair) for pair in found.pair_indices.tolist()}
     left_out = [d for pair, d in zip(pairs, distances, strict=True) if pair not in returned]
     assert min(left_out) >= -found.utilities[-1] - 2 * found.error_bound
+    noisy = np.asarray(noisy_tile(embeddings, embeddings, (), None))[np.triu_indices(80, 1)]
+    noisy_distances = np.sort(np.abs(noisy - np.float32(threshold)))
+    edge = noisy_distances[num_pairs - 1] + 2 * found.error_bound
+    if np.count_nonzero(noisy_distances <= edge) < 11 * num_pairs:
+        assert found.is_certified
     if found.is_certified:
         assert [tuple(pair) for pair in found.pair_indices.tolist()] == pairs[:num_pairs]
 

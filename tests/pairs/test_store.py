@@ -1,12 +1,10 @@
-import multiprocessing
-import pathlib
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax.errors import StoreError
-from anneal_jax.pairs.store import SCHEMA_VERSION, AnswerStore, Question
+from anneal_jax.pairs.store import SCHEMA_VERSION, AnswerStore
 from anneal_jax.types import Answer
 from tests.reference.pairs import all_pairs
 
@@ -83,7 +81,10 @@ def test_an_empty_store_has_empty_arrays(store):
     assert [column.dtype for column in answered] == [np.int32, np.int8, np.float32, np.int32]
 
 
-@given(st.permutations(range(4)), st.lists(st.sampled_from(list(Answer)), min_size=4, max_size=4))
+@given(
+    order=st.permutations(range(4)),
+    answers=st.lists(st.sampled_from(list(Answer)), min_size=4, max_size=4),
+)
 def test_any_order_of_answering_ends_the_same(order, answers, tmp_path_factory):
     store = AnswerStore(tmp_path_factory.mktemp("store") / "answers.sqlite", IDS)
     store.add_round(0, PAIRS)
@@ -176,13 +177,15 @@ def test_thousands_of_tiles_with_any_names(path):
 # Durability.
 
 
-def test_every_transaction_runs_with_the_promised_settings(store):
+def test_every_transaction_runs_alone_with_the_promised_settings(store, path):
     with store._transaction() as connection:
         settings = {
             name: connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("journal_mode", "synchronous", "foreign_keys")
         }
-        assert connection.in_transaction
+        locked = pytest.raises(sqlite3.OperationalError, match="locked")
+        with closing(sqlite3.connect(path, timeout=0)) as other, locked:
+            other.execute("BEGIN IMMEDIATE")
     assert settings == {"journal_mode": "delete", "synchronous": 3, "foreign_keys": 1}
 
 
@@ -336,12 +339,12 @@ def overwrite(path, start, data):
     "damage",
     [
         lambda path: path.write_bytes(b"id,label\n" * 500),
-        lambda path: cut(path, 1),
+        lambda path: cut(path, 4096),
         lambda path: cut(path, path.stat().st_size // 2),
         lambda path: overwrite(path, 0, b"\0" * 16),
         lambda path: overwrite(path, 4096, b"\xff" * 4096),
     ],
-    ids=["text", "one byte short", "half", "header", "second page"],
+    ids=["text", "a page short", "half", "header", "second page"],
 )
 def test_a_damaged_store_is_refused_in_one_sentence_and_left_as_it_is(store, path, damage):
     store.add_round(0, PAIRS)

@@ -38,9 +38,7 @@ def one_step(answers):
         if len(ends) == 2 and labels != {0}:
             implied.setdefault(tuple(sorted(ends)), set()).add(min(labels))
     derived = {
-        pair: min(labels)
-        for pair, labels in implied.items()
-        if len(labels) == 1 and pair not in answers
+        pair: min(labels) for pair, labels in implied.items() if len(labels) == 1 and pair not in answers
     }
     contradictory = [
         pair for pair, labels in implied.items() if len(labels | {answers.get(pair, min(labels))}) > 1

@@ -1,0 +1,20 @@
+"""A progress bar for long scans."""
+
+from tqdm import tqdm
+
+from anneal_jax.pairs.canonical import count_pairs
+
+_QUIET_S = 2.0
+
+
+def scan_progress(num_images: int, *, share: float = 1.0) -> tqdm:
+    """Return a bar of pairs scored, with pairs/s and the time left; it stays hidden for two seconds.
+
+    Use it as `with scan_progress(n) as bar: scan_pairs(scorer, n, h, progress=bar.update)`.
+
+    Args:
+      num_images: N.
+      share: as given to `scan_pairs`; a sampled scan scores a little more than its share.
+    """
+    total = round(share * count_pairs(num_images))
+    return tqdm(total=total, desc="all pairs", unit="pair", unit_scale=True, delay=_QUIET_S, leave=False)

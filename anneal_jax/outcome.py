@@ -1,0 +1,44 @@
+"""What a run leaves in memory, and the figures of its rounds."""
+
+import dataclasses
+
+from anneal_jax.evaluation import Retrieval, evaluate_retrieval
+from anneal_jax.problem import Problem
+from anneal_jax.run_log import Row
+from anneal_jax.training.learner import Learner
+from anneal_jax.types import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a finished run leaves in memory; everything else lies in its workdir.
+
+    Attributes:
+      problem: the archive and its split.
+      rows: one per round, as in `rounds.jsonl`.
+      retrieval: the last round's five nearest tiles of each query.
+      notes: sentences for the user: tiles left out, why the run ended early.
+      num_new_rounds: rounds that this call added; 0 where all were there.
+    """
+
+    problem: Problem
+    rows: list[Row]
+    retrieval: Retrieval
+    notes: tuple[str, ...]
+    num_new_rounds: int
+
+
+def retrieve(problem: Problem, learner: Learner, params: Params) -> Retrieval:
+    """Answer the queries with the embeddings of a model."""
+    return evaluate_retrieval(learner.embed(params), problem.labels, problem.split)
+
+
+def measure(problem: Problem, learner: Learner, params: Params) -> Row:
+    """Measure retrieval by the embeddings, and by the features beside them."""
+    found = retrieve(problem, learner, params)
+    by_features = evaluate_retrieval(learner.features(params), problem.labels, problem.split)
+    return {
+        "mean_average_precision_at_5": found.mean_average_precision,
+        "precision_at_5": found.precision,
+        "mean_average_precision_at_5_features": by_features.mean_average_precision,
+    }

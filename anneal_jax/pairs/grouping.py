@@ -1,0 +1,60 @@
+"""Group images by asking "same as this group?": the plain rival of choosing pairs."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.types import Annotator, Answer, FloatArray, IntArray
+
+_SHORTEST = 1e-12  # features that cancel out have no direction, and no cosine
+
+
+class Grouping(NamedTuple):
+    """Images in the order in which they were grouped.
+
+    Attributes:
+      images: int32[M], indices into the archive.
+      groups: int32[M], numbered from 0 as they were founded.
+      questions: int64[M], asked in all once the image was grouped; each costs one bit.
+    """
+
+    images: IntArray
+    groups: IntArray
+    questions: npt.NDArray[np.int64]
+
+
+def group_by_asking(images: IntArray, features: FloatArray, annotator: Annotator) -> Grouping:
+    """Ask of each image in turn "same as this group?", nearest group first, until a yes.
+
+    A group is shown by its founder. No to all founds a new group; unsure counts as no. Groups are
+    ordered by the cosine of the image's features with the mean features of their images. Nothing is
+    learnt on the way.
+
+    Args:
+      images: int32[M], in the order to group them.
+      features: float32[N, F], centred, of every tile of the archive.
+      annotator: who answers.
+
+    Returns:
+      Every image with its group; no group is ever split or joined.
+    """
+    founders: list[int] = []
+    sums = np.zeros((0, features.shape[1]))
+    groups, questions, num_questions = [], [], 0
+    for image in images:
+        lengths = np.maximum(np.linalg.norm(sums, axis=1), _SHORTEST)
+        group = len(founders)
+        for nearest in np.argsort(-(sums @ features[image]) / lengths, kind="stable"):
+            num_questions += 1
+            first, second = sorted((int(image), founders[nearest]))
+            if annotator(first, second) == Answer.SIMILAR:
+                group = int(nearest)
+                break
+        if group == len(founders):
+            founders.append(int(image))
+            sums = np.pad(sums, [(0, 1), (0, 0)])
+        sums[group] += features[image]
+        groups.append(group)
+        questions.append(num_questions)
+    return Grouping(images, np.array(groups, np.int32), np.array(questions, np.int64))

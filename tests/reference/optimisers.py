@@ -1,0 +1,20 @@
+"""Adam in float64 NumPy, one array at a time (kingma2015adam, algorithm 1)."""
+
+import jax
+import numpy as np
+
+
+def adam_steps(params, gradient_at, num_steps, learning_rate, b1=0.9, b2=0.999, epsilon=1e-8):
+    """Return the parameters after steps along `gradient_at(step, params)`."""
+    leaves, structure = jax.tree.flatten(params)
+    leaves = [np.asarray(leaf, np.float64) for leaf in leaves]
+    means, squares = [np.zeros_like(leaf) for leaf in leaves], [np.zeros_like(leaf) for leaf in leaves]
+    for step in range(num_steps):
+        at = jax.tree.unflatten(structure, [leaf.astype(np.float32) for leaf in leaves])
+        gradients = [np.asarray(g, np.float64) for g in jax.tree.leaves(gradient_at(step, at))]
+        for i, gradient in enumerate(gradients):
+            means[i] = b1 * means[i] + (1 - b1) * gradient
+            squares[i] = b2 * squares[i] + (1 - b2) * gradient**2
+            mean, square = means[i] / (1 - b1 ** (step + 1)), squares[i] / (1 - b2 ** (step + 1))
+            leaves[i] = leaves[i] - learning_rate * mean / (np.sqrt(square) + epsilon)
+    return jax.tree.unflatten(structure, leaves)

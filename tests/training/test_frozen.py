@@ -1,0 +1,114 @@
+import jax
+import numpy as np
+import pytest
+
+from anneal_jax.training.features import standardisation
+from anneal_jax.training.fitting import _run_chunk
+from anneal_jax.training.frozen import FrozenLearner
+from anneal_jax.training.head_steps import FitSettings
+from anneal_jax.training.learner import TrainingPairs, centred
+
+NUM_IMAGES, FEATURE_DIM = 60, 10
+CLASSES = (np.arange(NUM_IMAGES) % 3).astype(np.int32)
+TRAIN = np.arange(0, NUM_IMAGES, 2, dtype=np.int32)
+
+
+def make_features():
+    """Features that tell three classes apart, away from the origin and unevenly scaled."""
+    rng = np.random.default_rng(0)
+    centres = 2.0 * rng.normal(size=(3, FEATURE_DIM))
+    features = centres[CLASSES] + rng.normal(size=(NUM_IMAGES, FEATURE_DIM))
+    return (5.0 + features * np.linspace(0.1, 3.0, FEATURE_DIM)).astype(np.float32)
+
+
+def make_learner(**changes):
+    features = make_features()
+    mean, scale = standardisation(features, TRAIN)
+    arguments = {
+        "standardised": (features - mean[None]) / scale[None],
+        "centred": centred(features, TRAIN),
+        "mean": mean,
+        "scale": scale,
+        "with_classifier": False,
+        "seed": 0,
+        "num_steps": 50,
+        "batch_size": 16,
+        "oversample": True,
+        "settings": FitSettings(),
+    }
+    return FrozenLearner(**{**arguments, **changes})
+
+
+def answered_pairs(num_pairs, seed=0):
+    rng = np.random.default_rng(seed)
+    pairs = np.sort([rng.choice(TRAIN, 2, replace=False) for _ in range(num_pairs)], axis=1)
+    labels = CLASSES[pairs[:, 0]] == CLASSES[pairs[:, 1]]
+    return TrainingPairs(pairs.astype(np.int32), labels.astype(np.int8))
+
+
+def leaves(params):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+
+
+def are_equal(first, second):
+    return all(np.array_equal(x, y) for x, y in zip(leaves(first), leaves(second), strict=True))
+
+
+def separation(embeddings):
+    """Mean cosine within a class minus mean cosine between classes."""
+    cosines = embeddings @ embeddings.T
+    same = CLASSES[:, None] == CLASSES[None]
+    return cosines[same].mean() - cosines[~same].mean()
+
+
+def test_constants_standardise_the_training_images():
+    learner = make_learner()
+    np.testing.assert_allclose(learner.standardised[TRAIN].mean(axis=0), 0.0, atol=1e-5)
+    np.testing.assert_allclose(learner.standardised[TRAIN].std(axis=0), 1.0, atol=1e-5)
+    np.testing.assert_allclose(learner.features(None)[TRAIN].mean(axis=0), 0.0, atol=1e-5)
+    np.testing.assert_allclose(learner.features(None) + learner.mean[None], make_features(), atol=1e-5)
+
+
+@pytest.mark.parametrize("with_classifier", [False, True])
+def test_three_rounds_of_growing_answers_compile_once(with_classifier):
+    learner = make_learner(with_classifier=with_classifier)
+    learner.fit_pairs(answered_pairs(20), 0, None)
+    num_compiled = _run_chunk._cache_size()
+    for round_index, num_pairs in [(1, 33), (2, 70)]:
+        learner.fit_pairs(answered_pairs(num_pairs), round_index, None)
+    assert _run_chunk._cache_size() == num_compiled
+
+
+def test_a_fit_is_fixed_by_seed_and_round_and_by_nothing_before():
+    learner, pairs = make_learner(), answered_pairs(30)
+    params = learner.fit_pairs(pairs, 1, None)
+    assert are_equal(params, learner.fit_pairs(pairs, 1, params, use="again"))
+    assert not are_equal(params, learner.fit_pairs(pairs, 2, None))
+    assert not are_equal(params, make_learner(seed=1).fit_pairs(pairs, 1, None))
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_answers_of_one_class_train(label):
+    pairs = answered_pairs(30)
+    rows = pairs.labels == label
+    learner = make_learner(with_classifier=True)
+    params = learner.fit_pairs(TrainingPairs(pairs.pair_indices[rows], pairs.labels[rows]), 0, None)
+    assert all(np.isfinite(leaf).all() for leaf in leaves(params))
+
+
+def test_embeddings_learn_the_classes_from_pairs_and_from_labels():
+    learner = make_learner(num_steps=100)
+    untrained = separation(learner.embed(learner.template()))
+    by_pairs = learner.embed(learner.fit_pairs(answered_pairs(200), 0, None))
+    by_labels = learner.embed(learner.fit_classes(TRAIN, CLASSES[TRAIN]))
+    assert by_pairs.shape == (NUM_IMAGES, 256)
+    np.testing.assert_allclose(np.linalg.norm(by_pairs, axis=1), 1.0, atol=1e-5)
+    assert separation(by_pairs) > untrained + 0.2
+    assert separation(by_labels) > untrained + 0.2
+
+
+def test_template_has_the_shapes_of_a_fit():
+    learner = make_learner(with_classifier=True)
+    template, params = learner.template(), learner.fit_pairs(answered_pairs(20), 0, None)
+    assert jax.tree.structure(template) == jax.tree.structure(params)
+    assert [leaf.shape for leaf in leaves(template)] == [leaf.shape for leaf in leaves(params)]
