@@ -85,6 +85,10 @@ def run_label_experiment(config: ExperimentConfig, problem: Problem, workdir: pa
     Raises:
       ConfigError: the rival exists in the frozen regime only.
     """
+    if config.regime != "frozen" and config.supervision in FROZEN_ONLY:
+        raise ConfigError(
+            f"supervision={config.supervision!r} exists in the frozen regime only; give regime='frozen'."
+        )
     learner = make_learner(config, problem, with_classifier=False)
     course = COURSES[config.supervision](config, problem, learner)
     log_path, checkpoints = workdir / "rounds.jsonl", RoundCheckpoints(workdir / "checkpoints")
@@ -185,9 +189,10 @@ def _tcal(config: ExperimentConfig, problem: Problem, learner: Learner) -> Cours
     The first labelled images are those that the paper's first pairs are drawn around.
     """
     choose = IMAGE_ACQUISITIONS[config.supervision]
-    train, frozen = problem.split.train, _require_frozen(config, learner)
+    assert isinstance(learner, FrozenLearner)
+    train = problem.split.train
     classes = np.unique(problem.labels[train], return_inverse=True)[1].astype(np.int32)
-    model = ClassLearner(frozen, class_count(problem))
+    model = ClassLearner(learner, class_count(problem))
     first = draw_anchors(host_rng(config.seed, 0, Use.INITIAL_PAIRS), len(train), config.initial_fraction)
     counts = _tcal_counts(config, problem, len(first))
 
@@ -213,14 +218,17 @@ def _tcal_counts(config: ExperimentConfig, problem: Problem, num_first: int) -> 
     """Return the number of labels after each round: as many more bits a round as pairs would cost."""
     per_round = questions_per_round(config, problem) / bits_per_label(problem)
     most = min(len(problem.split.train), int(config.tcal_bits / bits_per_label(problem)))
-    num_rounds = max(0, math.floor((most - num_first) / per_round))
-    return [num_first + math.floor(index * per_round) for index in range(num_rounds + 1)]
+    num_rounds = max(0, math.ceil((most - num_first) / per_round))
+    return [num_first + math.floor(index * per_round) for index in range(num_rounds)] + [
+        max(num_first, most)
+    ]
 
 
 def _all_pairs(config: ExperimentConfig, problem: Problem, learner: Learner) -> Course:
     """Train on the true labels of all pairs, or of as many as the steps can visit, many steps long."""
+    assert isinstance(learner, FrozenLearner)
+    long_learner = dataclasses.replace(learner, num_steps=config.all_pairs_steps)
     train = problem.split.train
-    long_learner = dataclasses.replace(_require_frozen(config, learner), num_steps=config.all_pairs_steps)
     total = count_pairs(len(train))
 
     def lessons() -> Iterator[Lesson]:
@@ -249,13 +257,8 @@ COURSES: Mapping[str, Callable[[ExperimentConfig, Problem, Learner], Course]] = 
 }
 """Every rival, by the name that `supervision` gives it."""
 
-
-def _require_frozen(config: ExperimentConfig, learner: Learner) -> FrozenLearner:
-    if not isinstance(learner, FrozenLearner):
-        raise ConfigError(
-            f"supervision={config.supervision!r} exists in the frozen regime only; give regime='frozen'."
-        )
-    return learner
+FROZEN_ONLY = ("all_pairs", "tcal", "tcal_igarss", "tcal_random")
+"""Rivals without a form that fine-tunes the backbone."""
 
 
 def _row(round_index: int, lesson: Lesson, figures: Row, train_s: float) -> Row:

@@ -26,7 +26,8 @@ def quality_at(
     >>> quality_at([100, 200], [0.5, 0.7], [50, 150, 400]).round(3).tolist()
     [nan, 0.6, 0.7]
     """
-    return np.interp(np.asarray(at, np.float64), costs, qualities, left=math.nan)
+    x, y, wanted = (np.asarray(values, np.float64) for values in (costs, qualities, at))
+    return np.interp(wanted, x, y, left=math.nan)
 
 
 def cost_to_reach(costs: npt.ArrayLike, qualities: npt.ArrayLike, target: float) -> float:

@@ -1,9 +1,11 @@
 """Compare systems on one archive, with shared seeds.
 
-  python launch/compare.py --config=launch/configs/ucm_frozen.py --workdir=runs/ucm \
-      --acquisitions=random,bcgue+clustering,mgue+clustering,class_labels --seeds=5
+  python launch/compare.py --config=launch/configs/ucm_frozen.py --workdir=runs/ucm --seeds=5 \
+      --acquisitions=random,mgue+clustering,tcal,random_labels,group_ask,class_labels
 
-Finished cells are never run again; the same command goes on after a kill.
+Systems are acquisitions of pairs, each with and without `+clustering`, and their rivals: all_pairs,
+class_labels, group_ask, random_labels, srl_all, srl_labels, tcal, tcal_igarss and tcal_random. Finished
+cells are never run again; the same command goes on after a kill.
 """
 
 import pathlib
@@ -19,30 +21,31 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the comparison.", req
 _ACQUISITIONS = flags.DEFINE_list(
     "acquisitions",
     ["random", "bcgue+clustering", "mgue+clustering"],
-    "Systems: an acquisition, ACQUISITION+clustering, or class_labels.",
+    "Systems: an acquisition, ACQUISITION+clustering, or a rival such as group_ask.",
 )
 _SEEDS = flags.DEFINE_integer("seeds", 5, "How many seeds.", lower_bound=1)
 _FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
+_REFERENCE = flags.DEFINE_string("reference", "random", "System that the others are compared to.")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the grid and write its table."""
+    """Run the grid; write its tables and its picture."""
     del argv
     config = config_of(_CONFIG.value)
-    from anneal_jax import atomic
     from anneal_jax.comparison import run_grid
-    from anneal_jax.reporting.comparison_table import comparison_markdown
+    from anneal_jax.reporting.comparison_report import report_comparison
 
     seeds = range(_FIRST_SEED.value, _FIRST_SEED.value + _SEEDS.value)
+    systems = list(dict.fromkeys(_ACQUISITIONS.value))
     cells = []
-    for cell in run_grid(config, _ACQUISITIONS.value, seeds, _WORKDIR.value):
+    for cell in run_grid(config, systems, seeds, _WORKDIR.value):
         cells.append(cell)
-        last = cell.rows[-1]["mean_average_precision_at_5"]
-        print(f"{cell.system} seed {cell.seed}: mAP@5 {last:.3f}", flush=True)
-    table = comparison_markdown(cells)
-    path = pathlib.Path(_WORKDIR.value) / "compare.md"
-    atomic.write_text(path, table)
-    print(f"{table}\nSee {path}.")
+        last = cell.rows[-1]
+        figure = f"mAP@5 {last['mean_average_precision_at_5']:.3f}"
+        print(f"{cell.system} seed {cell.seed}: {figure} at {last['bits_spent']:,} bits", flush=True)
+    title = f"{config.archive}, {_SEEDS.value} seeds"
+    tables = report_comparison(cells, _WORKDIR.value, title=title, reference=_REFERENCE.value)
+    print(f"{tables}\nSee {pathlib.Path(_WORKDIR.value) / 'compare.md'}, compare.csv and compare.png.")
 
 
 if __name__ == "__main__":

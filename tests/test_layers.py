@@ -12,7 +12,7 @@ PACKAGE = ROOT / "anneal_jax"
 # From the ground up. Folders of one layer never import each other; single modules of one layer may.
 LAYERS = [
     {"_version", "atomic", "config", "errors", "run_log", "seeds", "types"},
-    {"data", "losses", "metrics", "models", "pairs", "ranking", "statistics"},
+    {"data", "learning_curves", "losses", "metrics", "models", "pairs", "ranking", "statistics"},
     {"acquisition", "training"},
     {
         "comparison",

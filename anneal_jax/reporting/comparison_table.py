@@ -1,21 +1,43 @@
-"""Tables of a comparison: mean and interval per round, and differences paired by seed."""
+"""Tables of a comparison: quality at equal cost, cost of equal quality, and differences paired by seed."""
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from anneal_jax.comparison import CLASS_LABELS, Cell
+from anneal_jax.comparison import TRAINED_ONCE, Cell
 from anneal_jax.evaluation import DENOMINATOR
-from anneal_jax.statistics import paired_difference_interval
+from anneal_jax.learning_curves import cost_to_reach, mean_quality, quality_at
+from anneal_jax.run_log import Row
+from anneal_jax.statistics import PairedDifference, paired_difference_interval
 
 FIGURE = "mean_average_precision_at_5"
+TARGETS = (0.95, 0.99)
+"""Shares of the upper bound whose cost is looked for."""
+
+Values = npt.NDArray[np.float64]
+Runs = Mapping[str, Sequence[Sequence[Row]]]
+"""The rows of each system's runs, the same seeds in the same order for every system."""
 
 
-def curve_of(cells: Sequence[Cell], system: str) -> np.ndarray:
-    """Return mAP@5 of a system, float64[seeds, rounds], over the rounds that every seed reached."""
-    rows = [cell.rows for cell in cells if cell.system == system]
-    num_rounds = min(map(len, rows))
-    return np.array([[row[FIGURE] for row in run[:num_rounds]] for run in rows])
+def runs_of(cells: Sequence[Cell]) -> Runs:
+    """Group finished cells by system, in the order of the first of each."""
+    systems = dict.fromkeys(cell.system for cell in cells)
+    in_order = sorted(cells, key=lambda cell: cell.seed)
+    return {name: [cell.rows for cell in in_order if cell.system == name] for name in systems}
+
+
+def comparison_csv(cells: Sequence[Cell]) -> str:
+    """Return every row of every cell as CSV: system, seed, and each field that any row has."""
+    fields = dict.fromkeys(field for cell in cells for row in cell.rows for field in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["system", "seed", *fields], lineterminator="\n")
+    writer.writeheader()
+    for system, seed, rows in cells:
+        writer.writerows({"system": system, "seed": seed, **row} for row in rows)
+    return text.getvalue()
 
 
 def comparison_markdown(cells: Sequence[Cell], *, reference: str = "random") -> str:
@@ -23,59 +45,152 @@ def comparison_markdown(cells: Sequence[Cell], *, reference: str = "random") -> 
 
     Args:
       cells: finished runs, the same seeds for every system.
-      reference: system that the others are compared to, seed by seed, where it is among them.
+      reference: system whose costs head the columns, and that the others are compared to seed by seed;
+        where it is not among them, the first with a curve.
     """
-    systems = list(dict.fromkeys(cell.system for cell in cells))
-    curves = {name: curve_of(cells, name) for name in systems if name != CLASS_LABELS}
-    num_seeds = len({cell.seed for cell in cells})
-    lines = [f"mAP@5, denominator {DENOMINATOR}, mean ± half the 95% t interval over {num_seeds} seeds.", ""]
+    runs = runs_of(cells)
+    curves = {name: of_seeds for name, of_seeds in runs.items() if name not in TRAINED_ONCE}
+    bounds = [name for name in TRAINED_ONCE if name in runs]
+    frozen = np.array([cell.rows[0][f"{FIGURE}_features"] for cell in cells])
+    lines = [
+        f"mAP@5, denominator {DENOMINATOR}, mean ± half the 95% t interval over "
+        f"{len(cells) // len(runs)} seeds. Between rounds a curve is a straight line; after the last it "
+        "stays.",
+        "",
+        f"Features alone, 0 bits: {frozen.mean():.3f}.",
+        "",
+    ]
+    if bounds:
+        lines += _bound_table(runs, bounds)
     if curves:
-        lines += _curve_table(cells, curves)
-    for name in systems:
-        if name == CLASS_LABELS:
-            lines += [_upper_bound_line(cells), ""]
-    if reference in curves and len(curves) > 1:
+        reference = reference if reference in curves else next(iter(curves))
+        lines += _curve_table(curves, reference)
+        lines += _summary_table(curves, reference, _last_figures(runs[bounds[0]]) if bounds else None)
         lines += _difference_table(curves, reference)
     return "\n".join(lines)
 
 
-def _curve_table(cells: Sequence[Cell], curves: dict[str, np.ndarray]) -> list[str]:
-    num_rounds = min(curve.shape[1] for curve in curves.values())
-    bits = [
-        round(np.mean([cell.rows[index]["bits_spent"] for cell in cells if cell.system in curves]))
-        for index in range(num_rounds)
+def mean_interval(values: Values) -> PairedDifference:
+    """Return the mean over seeds, at least two, with its 95% t interval."""
+    return paired_difference_interval(values, np.zeros_like(values))
+
+
+def _bound_table(runs: Runs, bounds: Sequence[str]) -> list[str]:
+    rows = [
+        [name, f"{_bits(runs[name][0])[-1]:,.0f}", _with_interval(_last_figures(runs[name]))]
+        for name in bounds
     ]
-    frozen = np.array([cell.rows[0][f"{FIGURE}_features"] for cell in cells if cell.system in curves])
-    lines = ["| bits | " + " | ".join(f"{value:,}" for value in bits) + " |", "|---" * (num_rounds + 1) + "|"]
-    for name, curve in curves.items():
-        figures = (_with_interval(curve[:, index]) for index in range(num_rounds))
-        lines.append(f"| {name} | " + " | ".join(figures) + " |")
-    return [*lines, "", f"Features alone, 0 bits: {frozen.mean():.3f}.", ""]
+    return _table(["everything known", "bits", "mAP@5"], rows)
 
 
-def _upper_bound_line(cells: Sequence[Cell]) -> str:
-    values = curve_of(cells, CLASS_LABELS)[:, 0]
-    bits = next(cell.rows[0]["bits_spent"] for cell in cells if cell.system == CLASS_LABELS)
-    return f"All class labels with the group loss, {bits:,} bits: {_with_interval(values)}."
+def _curve_table(curves: Runs, reference: str) -> list[str]:
+    bits = _reference_bits(curves, reference)
+    rows = [[name, *map(_with_interval, _on_columns(curves[name], bits).T)] for name in curves]
+    return _table(["bits", *(f"{value:,.0f}" for value in bits.mean(axis=0))], rows)
 
 
-def _difference_table(curves: dict[str, np.ndarray], reference: str) -> list[str]:
-    lines = [
-        f"Difference to {reference} at the last round, paired by seed:",
-        "",
-        "| system | mean difference | 95% t interval |",
-        "|---|---|---|",
-    ]
-    for name, curve in curves.items():
-        if name == reference:
-            continue
-        found = paired_difference_interval(curve[:, -1], curves[reference][:, -1])
-        lines.append(f"| {name} | {found.mean:+.3f} | {found.lower:+.3f} to {found.upper:+.3f} |")
-    return [*lines, ""]
+def _summary_table(curves: Runs, reference: str, bound: Values | None) -> list[str]:
+    """Condense each curve to its mean height, and to what good retrieval costs."""
+    bits = _reference_bits(curves, reference)
+    low, high = bits[:, 0].mean(), bits[:, -1].mean()
+    titles = ["system", f"mean mAP@5, {low:,.0f} to {high:,.0f} bits"]
+    rows = [[name, _with_interval(_heights(runs, bits))] for name, runs in curves.items()]
+    for share in TARGETS if bound is not None else ():
+        titles.append(f"bits to {share:.0%} of the upper bound")
+        for row in rows:
+            row.append(_cost(_costs(curves[row[0]], share * np.asarray(bound))))
+    return _table(titles, rows)
 
 
-def _with_interval(values: np.ndarray) -> str:
+def _difference_table(curves: Runs, reference: str) -> list[str]:
+    """Compare each system to the reference: at the last column, and over all costs of the reference."""
+    bits = _reference_bits(curves, reference)
+    others = [name for name in curves if name != reference]
+    if not others or len(bits) < 2:
+        return []
+    ends, heights = (
+        {name: measured(curves[name], bits) for name in curves}
+        for measured in (lambda runs, bits: _on_columns(runs, bits)[:, -1], _heights)
+    )
+    rows = [[name, *(_difference(of[name], of[reference]) for of in (ends, heights))] for name in others]
+    titles = [f"less {reference}, paired by seed", f"at {bits[:, -1].mean():,.0f} bits", "mean mAP@5"]
+    return _table(titles, rows)
+
+
+def _reference_bits(curves: Runs, reference: str) -> Values:
+    """Return float64[seeds, rounds], over the rounds that every seed of the reference reached."""
+    return _rectangle([_bits(rows) for rows in curves[reference]])
+
+
+def _on_columns(runs: Sequence[Sequence[Row]], bits: Values) -> Values:
+    """Read each run off at the costs of the reference's run with the same seed."""
+    return np.array(
+        [quality_at(_bits(rows), _figures(rows), at) for rows, at in zip(runs, bits, strict=True)]
+    )
+
+
+def _heights(runs: Sequence[Sequence[Row]], bits: Values) -> Values:
+    """Return the mean quality of each run over the costs of the reference's run."""
+    if bits.shape[1] < 2:
+        return _on_columns(runs, bits)[:, 0]
+    return np.array(
+        [
+            mean_quality(_bits(rows), _figures(rows), at[0], at[-1])
+            for rows, at in zip(runs, bits, strict=True)
+        ]
+    )
+
+
+def _costs(runs: Sequence[Sequence[Row]], targets: Values) -> Values:
+    return np.array(
+        [
+            cost_to_reach(_bits(rows), _figures(rows), target)
+            for rows, target in zip(runs, targets, strict=True)
+        ]
+    )
+
+
+def _bits(rows: Sequence[Row]) -> Values:
+    return np.array([row["bits_spent"] for row in rows], np.float64)
+
+
+def _figures(rows: Sequence[Row]) -> Values:
+    return np.array([row[FIGURE] for row in rows], np.float64)
+
+
+def _last_figures(runs: Sequence[Sequence[Row]]) -> Values:
+    return np.array([rows[-1][FIGURE] for rows in runs])
+
+
+def _rectangle(rows: Sequence[Values]) -> Values:
+    """Stack rows, cut to the shortest."""
+    return np.array([row[: min(map(len, rows))] for row in rows])
+
+
+def _with_interval(values: Values) -> str:
+    if np.isnan(values).any():
+        return "–"
     if len(values) < 2:
         return f"{values[0]:.3f}"
-    found = paired_difference_interval(values, np.zeros_like(values))
+    found = mean_interval(values)
     return f"{found.mean:.3f} ± {(found.upper - found.lower) / 2:.3f}"
+
+
+def _cost(values: Values) -> str:
+    """Write a mean cost, or how many seeds got there where some did not."""
+    num_there = np.count_nonzero(~np.isnan(values))
+    if num_there < len(values):
+        return f"reached by {num_there} of {len(values)} seeds"
+    return f"{values.mean():,.0f}"
+
+
+def _difference(values: Values, reference: Values) -> str:
+    if np.isnan(values).any():
+        return "–"
+    found = paired_difference_interval(values, reference)
+    return f"{found.mean:+.3f}, {found.lower:+.3f} to {found.upper:+.3f}"
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return [*(f"| {' | '.join(line)} |" for line in lines), ""]

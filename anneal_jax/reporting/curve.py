@@ -15,11 +15,18 @@ from anneal_jax.reporting import style
 _METRIC = "mean_average_precision_at_5"
 _WIDTH_PX, _HEIGHT_PX, _DPI = 1600, 1000, 240  # twice what a page shows, for dense screens
 _LABEL_GAP = 0.058  # a line of label, as a share of the height of the axes
-_DASHES = ("-", "--", ":", "-.")
+DASHES = ("-", "--", ":", "-.")
 
 
-class _Curve(NamedTuple):
-    """A run as it is drawn, and the label at its end."""
+class Curve(NamedTuple):
+    """A run as it is drawn.
+
+    Attributes:
+      label: at its end.
+      bits: of each point.
+      values: mAP@5 of each.
+      colour: as matplotlib takes it.
+    """
 
     label: str
     bits: list[float]
@@ -56,13 +63,13 @@ def plot_curve(
     figure = style.new_figure(_WIDTH_PX, _HEIGHT_PX, _DPI)
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
     axes = figure.add_subplot()
-    _frame(axes, title, denominator)
+    frame_axes(axes, title, denominator)
     for order, curve in enumerate(curves):
         _draw(axes, order, curve)
     if baseline is not None:
-        curves.append(_Curve(f"{baseline:.3f} frozen, 0 bits", [0.0], [baseline], style.MUTED))
-    _limit(axes, curves)
-    _label_ends(axes, curves)
+        curves.append(Curve(f"{baseline:.3f} frozen, 0 bits", [0.0], [baseline], style.MUTED))
+    limit_axes(axes, curves)
+    label_ends(axes, curves)
     style.save_png(figure, path)
 
 
@@ -86,17 +93,17 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     return moved
 
 
-def _curve(order: int, name: str, rows: Sequence[Mapping[str, Any]]) -> _Curve:
+def _curve(order: int, name: str, rows: Sequence[Mapping[str, Any]]) -> Curve:
     measured = [row for row in rows if row[_METRIC] is not None]
     if not measured:
         raise ValueError(f"run {name!r} has no round with {_METRIC}: there is no curve to draw")
     values = [row[_METRIC] for row in measured]
     label = f"{values[-1]:.3f} {style.legible(name, limit=26)}"
     colour = style.SERIES_COLOURS[order % len(style.SERIES_COLOURS)]
-    return _Curve(label, [row["bits_spent"] for row in measured], values, colour)
+    return Curve(label, [row["bits_spent"] for row in measured], values, colour)
 
 
-def _frame(axes: Axes, title: str, denominator: Denominator) -> None:
+def frame_axes(axes: Axes, title: str, denominator: Denominator) -> None:
     """Set title, axis names with units, and no line that carries no figure."""
     text: dict[str, Any] = {"fontfamily": style.FONT, "color": style.INK, "parse_math": False}
     quality = f"mAP@5, divided by {denominator}"
@@ -115,13 +122,13 @@ def _frame(axes: Axes, title: str, denominator: Denominator) -> None:
     axes.spines["bottom"].set_color(style.MUTED)
 
 
-def _draw(axes: Axes, order: int, curve: _Curve) -> None:
+def _draw(axes: Axes, order: int, curve: Curve) -> None:
     axes.plot(
         curve.bits,
         curve.values,
         color=curve.colour,
         marker=style.SERIES_MARKERS[order % len(style.SERIES_MARKERS)],
-        linestyle=_DASHES[order // len(style.SERIES_COLOURS) % len(_DASHES)],
+        linestyle=DASHES[order // len(style.SERIES_COLOURS) % len(DASHES)],
         linewidth=2,
         markersize=6,
         clip_on=False,
@@ -129,7 +136,7 @@ def _draw(axes: Axes, order: int, curve: _Curve) -> None:
     )
 
 
-def _limit(axes: Axes, curves: Sequence[_Curve]) -> None:
+def limit_axes(axes: Axes, curves: Sequence[Curve]) -> None:
     """Show costs from 0 bits, and quality from below the lowest figure to 1, the best there is."""
     lowest = min(min(curve.values) for curve in curves)
     most = max(max(curve.bits) for curve in curves)
@@ -137,7 +144,7 @@ def _limit(axes: Axes, curves: Sequence[_Curve]) -> None:
     axes.set_ylim(max(0.0, math.floor(10 * lowest - 0.25) / 10), 1.0)
 
 
-def _label_ends(axes: Axes, curves: Sequence[_Curve]) -> None:
+def label_ends(axes: Axes, curves: Sequence[Curve]) -> None:
     """Name each curve where it ends, so that no legend has to be matched by colour."""
     end, floor = axes.get_xlim()[1], axes.get_ylim()[0]
     heights = [(curve.values[-1] - floor) / (1 - floor) for curve in curves]
