@@ -30,6 +30,8 @@ setup(
         "orbax-checkpoint>=0.12",
         "Pillow>=11",
         "scikit-learn>=1.6",
+        "scipy>=1.13",
+        "threadpoolctl>=3.5",
         "tqdm>=4.66",
     ],
     extras_require={

@@ -10,8 +10,8 @@ from typing import NoReturn
 from absl import app, flags
 from ml_collections import config_dict
 
-from anneal_jax.config import SETTING_TYPES, ExperimentConfig, config_from_mapping, nearest_hint
-from anneal_jax.errors import AnnealError, ConfigError
+from anneal_jax.config import SETTING_TYPES, ExperimentConfig, config_from_mapping
+from anneal_jax.errors import AnnealError, ConfigError, nearest_hint
 
 USAGE_ERROR = 2
 """Exit code after a mistake of the user."""

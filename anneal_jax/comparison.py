@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from anneal_jax import atomic
 from anneal_jax.acquisition.registry import ACQUISITIONS
-from anneal_jax.config import ExperimentConfig, nearest_hint
-from anneal_jax.errors import ConfigError
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.errors import unknown_name
 from anneal_jax.experiment import run_experiment
 from anneal_jax.run_log import Row, read_rounds
 from anneal_jax.workdir import read_config
@@ -23,6 +23,7 @@ RIVALS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "group_ask": {"supervision": "group_ask"},
         "random_labels": {"supervision": "random_labels"},
         "srl_all": {"supervision": "class_labels", "group_loss": "srl"},
+        "srl_groups": {"supervision": "group_ask", "group_loss": "srl"},
         "srl_labels": {"supervision": "random_labels", "group_loss": "srl"},
         "tcal": {"supervision": "tcal"},
         "tcal_igarss": {"supervision": "tcal_igarss"},
@@ -72,10 +73,7 @@ def configure(config: ExperimentConfig, system: str, seed: int) -> ExperimentCon
     'srl'
     """
     if system not in system_names():
-        raise ConfigError(
-            f"there is no system {system!r}{nearest_hint(system, system_names())}; choose from "
-            f"{', '.join(system_names())}."
-        )
+        raise unknown_name("system", system, system_names())
     if system in RIVALS:
         return dataclasses.replace(config, **RIVALS[system], seed=seed)
     return dataclasses.replace(

@@ -4,11 +4,10 @@ This module imports nothing heavy, so that `--help` and a wrong setting answer a
 """
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from anneal_jax.errors import ConfigError
+from anneal_jax.errors import ConfigError, nearest_hint, unknown_name
 
 MIN_IMAGES = 10
 
@@ -28,7 +27,7 @@ class ExperimentConfig:
       supervision: what is paid for: `pairs` is active learning, all else a simulation of its rivals:
         `class_labels`, `random_labels`, `tcal`, `tcal_igarss`, `tcal_random`, `group_ask` or
         `all_pairs`. See `label_experiment`.
-      acquisition: how the next questions are chosen: `random`, `bcgue` or `mgue`.
+      acquisition: how the next questions are chosen: `random`, `bcgue`, `mgue`, `coreset` or `typicality`.
       diversity: whether k-means spreads the questions over the most uncertain pairs.
       candidate_factor: candidates per question that k-means chooses from (h / k).
       threshold: MGUE's estimator: `prequential`, `balanced`, `midpoint` or `gaussian`.
@@ -96,7 +95,7 @@ class ExperimentConfig:
     group_loss: str = "info_nce"
     temperature: float = 0.1
     tcal_bits: int = 4400
-    all_pairs_steps: int = 10_000
+    all_pairs_steps: int = 5_000
     cache_dir: str = ""
 
     def __post_init__(self) -> None:
@@ -133,7 +132,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "group_ask",
         "all_pairs",
     ),
-    "acquisition": ("random", "bcgue", "mgue"),
+    "acquisition": ("random", "bcgue", "mgue", "coreset", "typicality"),
     "threshold": ("prequential", "balanced", "midpoint", "gaussian"),
     "transitive": ("one_step", "none"),
     "initial_draw": ("class_balanced", "random"),
@@ -190,16 +189,6 @@ def config_from_mapping(settings: Mapping[str, Any]) -> ExperimentConfig:
     return ExperimentConfig(**settings)
 
 
-def nearest_hint(name: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean 'x'?)`, or nothing where no known name is near.
-
-    >>> nearest_hint("archve", ["archive", "seed"])
-    " (did you mean 'archive'?)"
-    """
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
-
-
 def _require_type(name: str, value: Any, wanted: type) -> None:
     is_whole_float = wanted is float and type(value) is int
     if type(value) is not wanted and not is_whole_float:
@@ -210,7 +199,4 @@ def _require_type(name: str, value: Any, wanted: type) -> None:
 
 def _require_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ConfigError(
-            f"{name}={value!r} is not known{nearest_hint(value, allowed)}; choose one of "
-            f"{', '.join(allowed)}."
-        )
+        raise unknown_name(name, value, allowed)

@@ -1,5 +1,8 @@
 """The errors a caller may want to tell apart. Each message says what, where and what to do."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class AnnealError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -23,3 +26,25 @@ class WorkdirError(AnnealError, RuntimeError):
 
 class StoreError(AnnealError, RuntimeError):
     """The answer store refuses an operation that would lose or falsify an answer."""
+
+
+def nearest_hint(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)`, or nothing where no known name is near.
+
+    >>> nearest_hint("archve", ["archive", "seed"])
+    " (did you mean 'archive'?)"
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> ConfigError:
+    """Return the error for a name that nothing has.
+
+    >>> print(unknown_name("regime", "frosen", ["frozen", "finetune"]))
+    there is no regime 'frosen' (did you mean 'frozen'?); choose one of frozen, finetune.
+    """
+    names = list(known)
+    return ConfigError(
+        f"there is no {what} {name!r}{nearest_hint(name, names)}; choose one of {', '.join(names)}."
+    )

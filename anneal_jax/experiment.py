@@ -13,6 +13,7 @@ at any moment goes on from there, and ends as the unbroken run would.
 import dataclasses
 import pathlib
 import time
+from contextlib import closing
 
 import jax
 import numpy as np
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.errors import WorkdirError
 from anneal_jax.label_experiment import run_label_experiment
 from anneal_jax.outcome import Outcome, measure, retrieve
 from anneal_jax.pairs.oracle import ClassOracle
@@ -34,8 +36,8 @@ from anneal_jax.selection import (
     select_questions,
 )
 from anneal_jax.training.checkpoints import RoundCheckpoints
-from anneal_jax.training.learner import Learner
-from anneal_jax.types import Annotator, Answer, Params
+from anneal_jax.training.learner import Learner, Model, checkpoint_state, represent
+from anneal_jax.types import Annotator, Answer
 from anneal_jax.workdir import locked, settle_config
 
 COMMIT_INTERVAL_S = 0.05
@@ -79,50 +81,52 @@ def run_experiment(
         if config.supervision != "pairs":
             return run_label_experiment(config, problem, workdir)
         acquisition = get_acquisition(config.acquisition)
-        run = _Run(
-            config,
-            problem,
-            make_learner(config, problem, with_classifier=acquisition.needs_classifier),
-            AnswerStore(workdir / "answers.sqlite", problem.archive.ids),
-            RoundCheckpoints(workdir / "checkpoints"),
-            annotator or ClassOracle(problem.labels),
-            "annotator" if annotator else "oracle",
-            workdir / "rounds.jsonl",
-        )
-        return _run_rounds(run)
+        with closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints:
+            run = _Run(
+                config,
+                problem,
+                make_learner(config, problem, with_classifier=acquisition.needs_classifier),
+                AnswerStore(workdir / "answers.sqlite", problem.archive.ids),
+                checkpoints,
+                annotator or ClassOracle(problem.labels),
+                "annotator" if annotator else "oracle",
+                workdir / "rounds.jsonl",
+            )
+            return _run_rounds(run)
 
 
 def _run_rounds(run: _Run) -> Outcome:
     notes = list(run.problem.archive.notes)
     rows = read_rounds(run.log_path)
     num_old = len(rows)
-    params = _restore(run, num_old - 1) if num_old else None
+    model = _restore(run, num_old - 1) if num_old else None
     for round_index in range(num_old, run.config.rounds + 1):
-        if not _ask(run, round_index, params):
+        if not _ask(run, round_index, model):
             notes.append(
                 f"The pool was empty after round {round_index - 1}: every pair of training tiles is "
                 "answered, or follows from answers. The run ended there."
             )
             break
         _annotate(run, round_index)
-        params, row = _learn(run, round_index, params)
+        model, row = _learn(run, round_index, model)
         append_round(run.log_path, row)
         rows.append(row)
-    retrieval = retrieve(run.problem, run.learner, params)
+    assert model is not None  # round 0 always has questions
+    retrieval = retrieve(run.problem, model)
     return Outcome(run.problem, rows, retrieval, tuple(notes), len(rows) - num_old)
 
 
-def _ask(run: _Run, round_index: int, params: Params | None) -> bool:
+def _ask(run: _Run, round_index: int, model: Model | None) -> bool:
     """Commit the round's questions unless they stand already; False where the pool is empty."""
     if run.store.facts(round_index) is not None:
         return True
     start = time.perf_counter()
-    if round_index == 0:
+    if model is None:
         selected = SelectedPairs(draw_first_pairs(run.config, run.problem), None, {})
     else:
         knowledge = _knowledge(run, round_index - 1)
         selected = select_questions(
-            run.config, run.problem, run.learner, run.store, knowledge, params, round_index
+            run.config, run.problem, run.learner, run.store, knowledge, model, round_index
         )
     if not len(selected.pair_indices):
         return False
@@ -152,36 +156,37 @@ def _knowledge(run: _Run, last_round: int) -> Knowledge:
     return gather_knowledge(run.store.answered(last_round), run.problem, transitive=run.config.transitive)
 
 
-def _learn(run: _Run, round_index: int, previous: Params | None) -> tuple[Params, Row]:
+def _learn(run: _Run, round_index: int, previous: Model | None) -> tuple[Model, Row]:
     """Train on all that is known, save the result, and measure it."""
     start = time.perf_counter()
     knowledge = _knowledge(run, round_index)
     params = run.learner.fit_pairs(
-        knowledge.training_pairs, round_index, previous, use=f"round {round_index}: train"
+        knowledge.training_pairs,
+        round_index,
+        previous.params if previous else None,
+        use=f"round {round_index}: train",
     )
     jax.block_until_ready(params)
     train_s = time.perf_counter() - start
-    state = {
-        "params": params,
-        "feature_mean": run.learner.mean,
-        "feature_scale": run.learner.scale,
-    }
-    run.checkpoints.save(round_index, state)
-    return params, {
+    run.checkpoints.save(round_index, checkpoint_state(run.learner, params))
+    model = represent(run.learner, params)
+    return model, {
         "round_index": round_index,
         **_facts(run, round_index, knowledge),
-        **measure(run.problem, run.learner, params),
+        **measure(run.problem, model),
         "train_s": train_s,
     }
 
 
-def _restore(run: _Run, round_index: int) -> Params:
-    template = {
-        "params": run.learner.template(),
-        "feature_mean": run.learner.mean,
-        "feature_scale": run.learner.scale,
-    }
-    return run.checkpoints.restore(round_index, template)["params"]
+def _restore(run: _Run, round_index: int) -> Model:
+    """Return the model of a finished round."""
+    if run.store.facts(round_index) is None:
+        raise WorkdirError(
+            f"{run.log_path} tells of round {round_index}, and the answer store beside it does not: it was "
+            "emptied or replaced. Restore answers.sqlite, or begin in a new workdir."
+        )
+    template = checkpoint_state(run.learner, run.learner.template())
+    return represent(run.learner, run.checkpoints.restore(round_index, template)["params"])
 
 
 def _facts(run: _Run, round_index: int, knowledge: Knowledge) -> Row:

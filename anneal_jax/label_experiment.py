@@ -19,6 +19,7 @@ import math
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import NamedTuple
 
 import jax
@@ -40,7 +41,13 @@ from anneal_jax.selection import draw_first_pairs, questions_per_round
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.classes import ClassLearner, as_head_params
 from anneal_jax.training.frozen import FrozenLearner
-from anneal_jax.training.learner import Learner, TrainingPairs
+from anneal_jax.training.learner import (
+    Learner,
+    TrainingPairs,
+    centred,
+    checkpoint_state,
+    represent,
+)
 from anneal_jax.types import IntArray, Params
 
 
@@ -91,15 +98,17 @@ def run_label_experiment(config: ExperimentConfig, problem: Problem, workdir: pa
         )
     learner = make_learner(config, problem, with_classifier=False)
     course = COURSES[config.supervision](config, problem, learner)
-    log_path, checkpoints = workdir / "rounds.jsonl", RoundCheckpoints(workdir / "checkpoints")
+    log_path = workdir / "rounds.jsonl"
     rows = read_rounds(log_path)
     num_old = len(rows) if len(rows) == course.num_rounds else 0
-    if num_old:
-        params = checkpoints.restore(num_old - 1, _state(learner, learner.template()))["params"]
-    else:
-        log_path.unlink(missing_ok=True)
-        rows, params = _take(course, problem, learner, checkpoints, log_path)
-    found = retrieve(problem, learner, params)
+    with closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints:
+        if num_old:
+            template = checkpoint_state(learner, learner.template())
+            params = checkpoints.restore(num_old - 1, template)["params"]
+        else:
+            log_path.unlink(missing_ok=True)
+            rows, params = _take(course, problem, learner, checkpoints, log_path)
+    found = retrieve(problem, represent(learner, params))
     return Outcome(problem, rows, found, tuple(problem.archive.notes), len(rows) - num_old)
 
 
@@ -115,8 +124,8 @@ def _take(
         params = jax.block_until_ready(lesson.params)
         train_s = time.perf_counter() - start - lesson.select_s
         if round_index == course.num_rounds - 1:  # before the row that ends the run
-            checkpoints.save(round_index, _state(learner, params))
-        rows.append(_row(round_index, lesson, measure(problem, learner, params), train_s))
+            checkpoints.save(round_index, checkpoint_state(learner, params))
+        rows.append(_row(round_index, lesson, measure(problem, represent(learner, params)), train_s))
         append_round(log_path, rows[-1])
         start = time.perf_counter()
     return rows, params
@@ -157,7 +166,7 @@ def _random_labels(config: ExperimentConfig, problem: Problem, learner: Learner)
 def _group_ask(config: ExperimentConfig, problem: Problem, learner: Learner) -> Course:
     """Train on the groups that as many questions as each budget of the grid allows have found."""
     images = host_rng(config.seed, 0, Use.SELECTION).permutation(problem.split.train)
-    features = learner.features(learner.template())
+    features = centred(learner.features(learner.template()), problem.split.train)
     found = group_by_asking(images, features, ClassOracle(problem.labels))
     counts = np.searchsorted(found.questions, bit_grid(config, problem), side="right")
     return _on_groups(learner, images, found.groups, counts, found.questions[counts - 1])
@@ -203,7 +212,7 @@ def _tcal(config: ExperimentConfig, problem: Problem, learner: Learner) -> Cours
             if heads is not None:
                 rest = np.flatnonzero(~is_labelled)
                 seed = host_seed(config.seed, round_index, Use.SELECTION)
-                embeddings = learner.embed(as_head_params(heads))[train[rest]]
+                embeddings = learner.embed(as_head_params(heads), learner.stored_features[train[rest]])
                 pool = ImagePool(embeddings, model.logits(heads)[train[rest]], seed)
                 is_labelled[rest[choose(pool, count - is_labelled.sum())]] = True
             select_s = time.perf_counter() - start
@@ -278,7 +287,3 @@ def _row(round_index: int, lesson: Lesson, figures: Row, train_s: float) -> Row:
         **figures,
         "train_s": train_s,
     }
-
-
-def _state(learner: Learner, params: Params) -> Params:
-    return {"params": params, "feature_mean": learner.mean, "feature_scale": learner.scale}

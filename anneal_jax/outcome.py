@@ -5,8 +5,7 @@ import dataclasses
 from anneal_jax.evaluation import Retrieval, evaluate_retrieval
 from anneal_jax.problem import Problem
 from anneal_jax.run_log import Row
-from anneal_jax.training.learner import Learner
-from anneal_jax.types import Params
+from anneal_jax.training.learner import Model, centred
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,15 +27,16 @@ class Outcome:
     num_new_rounds: int
 
 
-def retrieve(problem: Problem, learner: Learner, params: Params) -> Retrieval:
+def retrieve(problem: Problem, model: Model) -> Retrieval:
     """Answer the queries with the embeddings of a model."""
-    return evaluate_retrieval(learner.embed(params), problem.labels, problem.split)
+    return evaluate_retrieval(model.embeddings, problem.labels, problem.split)
 
 
-def measure(problem: Problem, learner: Learner, params: Params) -> Row:
+def measure(problem: Problem, model: Model) -> Row:
     """Measure retrieval by the embeddings, and by the features beside them."""
-    found = retrieve(problem, learner, params)
-    by_features = evaluate_retrieval(learner.features(params), problem.labels, problem.split)
+    found = retrieve(problem, model)
+    features = centred(model.features, problem.split.train)
+    by_features = evaluate_retrieval(features, problem.labels, problem.split)
     return {
         "mean_average_precision_at_5": found.mean_average_precision,
         "precision_at_5": found.precision,

@@ -18,7 +18,7 @@ from anneal_jax.training.features import default_cache_dir, extract_features, st
 from anneal_jax.training.finetune import FinetuneLearner, encode
 from anneal_jax.training.frozen import FrozenLearner
 from anneal_jax.training.head_steps import FitSettings
-from anneal_jax.training.learner import Learner, centred
+from anneal_jax.training.learner import Learner
 from anneal_jax.types import Archive, FloatArray, IntArray, PairIndices, Params
 
 
@@ -130,8 +130,7 @@ def make_learner(config: ExperimentConfig, problem: Problem, *, with_classifier:
         features = _frozen_features(config, archive)
         mean, scale = standardisation(features, train)
         return FrozenLearner(
-            standardised=(features - mean[None]) / scale[None],
-            centred=centred(features, train),
+            stored_features=features,
             mean=mean,
             scale=scale,
             with_classifier=with_classifier,
@@ -150,7 +149,6 @@ def make_learner(config: ExperimentConfig, problem: Problem, *, with_classifier:
     mean, scale = standardisation(encode(network.backbone, network.variables, images), train)
     return FinetuneLearner(
         images=images,
-        train_images=train,
         backbone=network.backbone,
         variables=network.variables,
         mean=mean,

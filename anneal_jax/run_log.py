@@ -97,10 +97,7 @@ def append_round(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
 
 def without_times(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return the rows without the fields in seconds, to compare two runs of one command."""
-    return [
-        {name: value for name, value in row.items() if not name.endswith(TIME_SUFFIX)}
-        for row in rows
-    ]
+    return [{name: value for name, value in row.items() if not name.endswith(TIME_SUFFIX)} for row in rows]
 
 
 def _parse(line: bytes) -> Row:

@@ -22,8 +22,8 @@ from anneal_jax.pairs.store import Answered, AnswerStore
 from anneal_jax.pairs.transitive import DerivedPairs, expand_one_step
 from anneal_jax.problem import Problem
 from anneal_jax.seeds import Use, host_rng, host_seed
-from anneal_jax.training.learner import Learner, TrainingPairs
-from anneal_jax.types import Answer, FloatArray, PairIndices, Params
+from anneal_jax.training.learner import Learner, Model, TrainingPairs, represent
+from anneal_jax.types import Answer, FloatArray, PairIndices
 
 NUM_FOLDS = 5
 """Folds of the cross-fit that scores the first answers out of sample."""
@@ -98,7 +98,8 @@ def draw_first_pairs(config: ExperimentConfig, problem: Problem) -> PairIndices:
     else:
         count = 2 * config.initial_partners * max(1, round(config.initial_fraction * len(train)))
         local = draw_random_pairs(rng, len(train), count, known=problem.identical_in_train)
-    return train[local]
+    is_identical = contains(problem.identical_in_train, pair_keys(local, len(train)))
+    return train[local[~is_identical]]
 
 
 def questions_per_round(config: ExperimentConfig, problem: Problem) -> int:
@@ -112,7 +113,7 @@ def select_questions(
     learner: Learner,
     store: AnswerStore,
     knowledge: Knowledge,
-    params: Params,
+    model: Model,
     round_index: int,
 ) -> SelectedPairs:
     """Choose the questions of a round with the model of the round before.
@@ -121,7 +122,7 @@ def select_questions(
       Exactly k pairs while the pool has as many; none where it is empty.
     """
     acquisition = get_acquisition(config.acquisition)
-    embeddings, train = learner.embed(params), problem.split.train
+    embeddings, train = model.embeddings, problem.split.train
     facts: dict[str, Any] = {}
     threshold = initial_threshold(config.margin)
     if acquisition.needs_threshold:
@@ -130,7 +131,9 @@ def select_questions(
         names = ("threshold", "threshold_lower", "threshold_upper")
         facts = dict(zip(names, estimate, strict=True))
     needs_classifier = acquisition.needs_classifier
-    classifier = learner.classifier_tables(params, train) if needs_classifier else None
+    classifier = (
+        learner.classifier_tables(model.params, model.features[train]) if needs_classifier else None
+    )
     view = PoolView(
         embeddings=embeddings[train],
         known=knowledge.known,
@@ -177,9 +180,9 @@ def cross_fit_similarities(
         is_leak = contains(np.sort(keys[is_held_out]), pair_keys(derived.pair_indices, num_images))
         derived = TrainingPairs(derived.pair_indices[~is_leak], derived.pair_labels[~is_leak])
         use = f"threshold: fold {fold + 1} of {NUM_FOLDS}"
-        params = learner.fit_pairs(_joined(seen, derived), 0, None, use=use)
+        model = represent(learner, learner.fit_pairs(_joined(seen, derived), 0, None, use=use))
         held_out = pairs.pair_indices[is_held_out]
-        similarities[is_held_out] = pair_similarities(learner.embed(params), held_out)
+        similarities[is_held_out] = pair_similarities(model.embeddings, held_out)
     return similarities
 
 

@@ -4,8 +4,8 @@
       --acquisitions=random,mgue+clustering,tcal,random_labels,group_ask,class_labels
 
 Systems are acquisitions of pairs, each with and without `+clustering`, and their rivals: all_pairs,
-class_labels, group_ask, random_labels, srl_all, srl_labels, tcal, tcal_igarss and tcal_random. Finished
-cells are never run again; the same command goes on after a kill.
+class_labels, group_ask, random_labels, srl_all, srl_groups, srl_labels, tcal, tcal_igarss and tcal_random.
+Finished cells are never run again; the same command goes on after a kill.
 """
 
 import pathlib

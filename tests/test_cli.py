@@ -40,7 +40,7 @@ def run_app(*arguments):
         ([DIGITS, "--config.rounds=2.5"], "--config.rounds=2.5 cannot be used; give a whole number."),
         ([DIGITS, "--config.margin=x"], "--config.margin=x cannot be used; give a number."),
         ([DIGITS, "--config.diversity=maybe"], "cannot be used; give true or false."),
-        ([DIGITS, "--config.regime=frozn"], "regime='frozn' is not known (did you mean 'frozen'?); "),
+        ([DIGITS, "--config.regime=frozn"], "there is no regime 'frozn' (did you mean 'frozen'?); "),
         ([DIGITS, "--config.rounds=-1"], "rounds=-1 is out of range; give 0 to 100000."),
         (["--config=nope.py"], "there is no recipe 'nope.py'; see launch/configs/."),
         (["--config", "nope.py"], "there is no recipe 'nope.py'; see launch/configs/."),

@@ -14,9 +14,8 @@ from anneal_jax.config import (
     SETTING_TYPES,
     ExperimentConfig,
     config_from_mapping,
-    nearest_hint,
 )
-from anneal_jax.errors import ConfigError
+from anneal_jax.errors import ConfigError, nearest_hint
 from anneal_jax.losses.registry import GROUP_LOSSES
 
 NUMBERS = [name for name, kind in SETTING_TYPES.items() if kind in (int, float)]
@@ -44,7 +43,7 @@ def test_every_setting_has_a_default_of_a_type_that_a_flag_and_json_can_hold():
 def test_a_choice_is_one_of_those_listed_and_its_docstring_tells_which(name):
     for value in CHOICES[name]:
         assert getattr(config_from_mapping({name: value}), name) == value
-    message = f"{name}='?' is not known; choose one of {', '.join(CHOICES[name])}."
+    message = f"there is no {name} '?'; choose one of {', '.join(CHOICES[name])}."
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         config_from_mapping({name: "?"})
     words = documented_settings()[name]
@@ -84,7 +83,7 @@ def test_not_a_number_is_out_of_range(name):
         ({"diversity": 1}, "diversity=1 has type int; it must be bool"),
         ({"margin": True}, "margin=True has type bool; it must be float"),
         ({"archive": 5}, "archive=5 has type int; it must be str"),
-        ({"regime": "frozn"}, r"'frozn' is not known \(did you mean 'frozen'\?\); choose one of"),
+        ({"regime": "frozn"}, r"there is no regime 'frozn' \(did you mean 'frozen'\?\); choose one of"),
         ({"train_fraction": 0.6, "query_fraction": 0.4}, "leave no tiles to search"),
     ],
 )

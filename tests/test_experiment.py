@@ -123,9 +123,16 @@ def test_a_finished_run_asks_nothing_more(vectors, tmp_path):
     assert run_experiment(small(vectors, rounds=1), tmp_path, annotator=nobody).num_new_rounds == 0
 
 
+def test_an_emptied_store_beside_a_log_is_refused(vectors, tmp_path):
+    run_experiment(small(vectors, rounds=0), tmp_path)
+    (tmp_path / "answers.sqlite").unlink()
+    with pytest.raises(WorkdirError, match="answer store beside it does not"):
+        run_experiment(small(vectors, rounds=1), tmp_path)
+
+
 def test_a_changed_setting_is_refused_by_name(vectors, tmp_path):
     run_experiment(small(vectors, rounds=0), tmp_path)
-    with pytest.raises(WorkdirError, match="margin was 0.1 and is now 0.2"):
+    with pytest.raises(WorkdirError, match=r"margin was 0\.1 and is now 0\.2"):
         run_experiment(small(vectors, rounds=0, margin=0.2), tmp_path)
 
 
@@ -219,6 +226,7 @@ def test_kill_9_at_ten_moments_changes_nothing(vectors, tmp_path):
         arguments = json.dumps([moment, dataclasses.asdict(config), str(tmp_path / "killed")])
         done = subprocess.run(
             [sys.executable, "-c", _KILLED_RUN, arguments],
+            check=False,
             env={**os.environ, "XLA_FLAGS": ""},
             capture_output=True,
             text=True,

@@ -10,11 +10,7 @@ from anneal_jax.errors import WorkdirError
 from anneal_jax.run_log import append_round, read_rounds, without_times
 
 values = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.text()
-    | st.floats(allow_nan=False).filter(math.isfinite)
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False).filter(math.isfinite)
 )
 
 
@@ -99,9 +95,7 @@ def test_a_torn_or_edited_line_is_named(log, damaged):
 
 
 @given(cut=st.integers(min_value=1, max_value=60))
-def test_a_cut_file_reads_as_fewer_rounds_or_as_torn_but_never_as_other_rounds(
-    cut, tmp_path_factory
-):
+def test_a_cut_file_reads_as_fewer_rounds_or_as_torn_but_never_as_other_rounds(cut, tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "rounds.jsonl"
     rows = [{"round_index": index, "bits_spent": 672 + 336 * index} for index in range(2)]
     for row in rows:

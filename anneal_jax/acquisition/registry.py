@@ -4,16 +4,16 @@ An acquisition proposes candidate pairs, most uncertain first; `select_pairs` th
 lets k-means spread k questions over 4 k candidates.
 """
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from anneal_jax.acquisition.diversity import pair_representation, select_diverse
+from anneal_jax.acquisition.representative import rank_by_coverage, rank_by_typicality
 from anneal_jax.acquisition.scan import scan_pairs
 from anneal_jax.acquisition.scorers import classifier_scorer, threshold_scorer
-from anneal_jax.errors import ConfigError
+from anneal_jax.errors import unknown_name
 from anneal_jax.pairs.canonical import PairKeys
 from anneal_jax.pairs.drawing import draw_random_pairs
 from anneal_jax.types import FloatArray, PairIndices
@@ -97,10 +97,22 @@ def propose_bcgue(view: PoolView, num_pairs: int) -> Candidates:
     return _scan(classifier_scorer(*view.classifier), view, num_pairs)
 
 
+def propose_coreset(view: PoolView, num_pairs: int) -> Candidates:
+    """Cover the pool: each next pair is the farthest from all known and chosen ones."""
+    return Candidates(*rank_by_coverage(view.embeddings, view.known, num_pairs, seed=view.seed))
+
+
+def propose_typicality(view: PoolView, num_pairs: int) -> Candidates:
+    """Choose pairs of dense regions of the pool."""
+    return Candidates(*rank_by_typicality(view.embeddings, view.known, num_pairs, seed=view.seed))
+
+
 ACQUISITIONS: Mapping[str, Acquisition] = {
     "bcgue": Acquisition(propose_bcgue, needs_classifier=True),
+    "coreset": Acquisition(propose_coreset),
     "mgue": Acquisition(propose_mgue, needs_threshold=True),
     "random": Acquisition(propose_random),
+    "typicality": Acquisition(propose_typicality),
 }
 
 
@@ -110,11 +122,9 @@ def get_acquisition(name: str) -> Acquisition:
     Raises:
       ConfigError: there is none of that name; the message names the nearest.
     """
-    if name in ACQUISITIONS:
-        return ACQUISITIONS[name]
-    nearest = difflib.get_close_matches(name, ACQUISITIONS, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-    raise ConfigError(f"acquisition={name!r} is not one of {', '.join(sorted(ACQUISITIONS))}{hint}")
+    if name not in ACQUISITIONS:
+        raise unknown_name("acquisition", name, ACQUISITIONS)
+    return ACQUISITIONS[name]
 
 
 def select_pairs(

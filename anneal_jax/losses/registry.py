@@ -1,12 +1,11 @@
 """Group losses by name, as recipes and command lines choose them."""
 
-import difflib
 from types import MappingProxyType
 from typing import Protocol
 
 import jax
 
-from anneal_jax.errors import ConfigError
+from anneal_jax.errors import unknown_name
 from anneal_jax.losses.group import (
     group_contrastive_loss,
     info_nce_loss,
@@ -69,8 +68,6 @@ def get_group_loss(name: str) -> GroupLoss:
     >>> get_group_loss("info_nce").__name__
     'info_nce_loss'
     """
-    if name in GROUP_LOSSES:
-        return GROUP_LOSSES[name]
-    nearest = difflib.get_close_matches(name, GROUP_LOSSES, n=1)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    raise ConfigError(f"Unknown group loss {name!r}: {hint}Known are {', '.join(GROUP_LOSSES)}.")
+    if name not in GROUP_LOSSES:
+        raise unknown_name("group loss", name, GROUP_LOSSES)
+    return GROUP_LOSSES[name]

@@ -1,7 +1,6 @@
 """The networks that turn a tile into a feature, by name, behind init and apply."""
 
 import dataclasses
-import difflib
 from typing import Any
 
 import flax.linen as nn
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 
-from anneal_jax.errors import ConfigError
+from anneal_jax.errors import ConfigError, unknown_name
 from anneal_jax.models.mobilenet_v2 import MobileNetV2
 from anneal_jax.models.resnet import BasicBlock, Bottleneck, ResNet
 from anneal_jax.models.tiny_cnn import TinyCNN
@@ -112,11 +111,7 @@ def get_backbone(name: str, dtype: Dtype = jnp.float32) -> Backbone:
     1280
     """
     if name not in _MAKERS:
-        nearest = difflib.get_close_matches(name, _MAKERS, n=1, cutoff=0.0)[0]
-        raise ConfigError(
-            f"unknown backbone {name!r}: did you mean {nearest!r}? "
-            f"Choose one of {', '.join(backbone_names())}"
-        )
+        raise unknown_name("backbone", name, backbone_names())
     return _MAKERS[name](name, dtype)
 
 

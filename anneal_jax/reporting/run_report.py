@@ -65,7 +65,8 @@ def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
     last = outcome.rows[-1]
     split = outcome.problem.split
     bits = f"{last['bits_spent']:,}"
-    cost = f"{bits} answers" if config.supervision == "pairs" else f"class labels worth {bits} bits"
+    is_answered = config.supervision in ("pairs", "group_ask", "all_pairs")
+    cost = f"{bits} answers" if is_answered else f"class labels worth {bits} bits"
     return (
         f"{_method(config)} on {config.archive}: mAP@5 {last['mean_average_precision_at_5']:.3f} after "
         f"{cost}, where features alone reach {last['mean_average_precision_at_5_features']:.3f} "
@@ -76,6 +77,8 @@ def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
 def _method(config: ExperimentConfig) -> str:
     if config.supervision == "class_labels":
         return "all class labels"
+    if config.supervision != "pairs":
+        return config.supervision
     name = _WRITTEN.get(config.acquisition, config.acquisition)
     return f"{name} + clustering" if config.diversity else name
 

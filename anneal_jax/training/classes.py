@@ -80,7 +80,7 @@ class ClassLearner:
 
     def _initial(self, round_index: int) -> ClassHeads:
         key_heads, key_softmax = jax.random.split(device_key(self.frozen.seed, round_index, Use.WEIGHTS))
-        heads = init_heads(key_heads, self.frozen.standardised.shape[1], with_classifier=False)
+        heads = init_heads(key_heads, len(self.frozen.mean), with_classifier=False)
         layer = jnp.zeros((1, WIDTHS[-1]), jnp.float32)
         return ClassHeads(heads.similarity, nn.Dense(self.num_classes).init(key_softmax, layer))
 

@@ -21,12 +21,18 @@ from anneal_jax.training.head_steps import (
     init_heads,
     pair_objective,
 )
-from anneal_jax.training.learner import ClassifierTables, TrainingPairs, centred, tabulate_classifier
+from anneal_jax.training.learner import (
+    ClassifierTables,
+    TrainingPairs,
+    standardise,
+    tabulate_classifier,
+)
 from anneal_jax.training.sampling import draw_image_batches, draw_pair_batches
 from anneal_jax.types import FloatArray, IntArray, Params
 
-CHUNK_STEPS = 4
-"""Steps per call of the compiled function. A fit is rounded up to a whole number of calls."""
+CHUNK_STEPS = 1
+"""Steps per call of the compiled function. On a CPU, XLA's convolutions are several times slower inside
+a loop of more; on a GPU a step of a whole network is long enough for the host to keep ahead."""
 
 _ENCODE_BATCH = 64
 
@@ -49,7 +55,6 @@ class FinetuneLearner:
 
     Attributes:
       images: uint8[N, S, S, 3], every tile of the archive.
-      train_images: int32[M], the training images.
       backbone: the network; batch norm stays at its stored statistics.
       variables: the backbone's weights before the first round.
       mean: float32[F], and
@@ -66,7 +71,6 @@ class FinetuneLearner:
     """
 
     images: np.ndarray
-    train_images: IntArray
     backbone: Backbone
     variables: Params
     mean: FloatArray
@@ -112,18 +116,19 @@ class FinetuneLearner:
         batches = (images[drawn], classes[drawn])
         return self._fit(group_objective, self.template(), batches, round_index, use)
 
-    def embed(self, params: NetworkParams) -> FloatArray:
-        """Return the embedding of every tile."""
-        standardised = self._standardised(params)
+    def features(self, params: NetworkParams) -> FloatArray:
+        """Return the features of every tile."""
+        return encode(self.backbone, params.backbone, self.images)
+
+    def embed(self, params: NetworkParams, features: FloatArray) -> FloatArray:
+        """Return the embeddings of tiles with these features."""
+        standardised = standardise(features, self.mean, self.scale)
         return np.asarray(embed_features(params.heads.similarity, standardised))
 
-    def features(self, params: NetworkParams) -> FloatArray:
-        """Return the centred features of every tile."""
-        return centred(self._raw_features(params), self.train_images)
-
-    def classifier_tables(self, params: NetworkParams, images: IntArray) -> ClassifierTables:
-        """Return the classifier for the all-pairs scan over some tiles."""
-        return tabulate_classifier(params.heads.classifier, self._standardised(params)[images])
+    def classifier_tables(self, params: NetworkParams, features: FloatArray) -> ClassifierTables:
+        """Return the classifier for the all-pairs scan over tiles with these features."""
+        standardised = standardise(features, self.mean, self.scale)
+        return tabulate_classifier(params.heads.classifier, standardised)
 
     def template(self) -> NetworkParams:
         """Return the parameters before the first round."""
@@ -147,12 +152,6 @@ class FinetuneLearner:
             chunk_steps=CHUNK_STEPS,
             use=use,
         ).params
-
-    def _raw_features(self, params: NetworkParams) -> FloatArray:
-        return encode(self.backbone, params.backbone, self.images)
-
-    def _standardised(self, params: NetworkParams) -> FloatArray:
-        return (self._raw_features(params) - self.mean[None]) / self.scale[None]
 
 
 def encode(backbone: Backbone, variables: Params, images: np.ndarray) -> FloatArray:

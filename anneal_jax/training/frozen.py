@@ -19,7 +19,12 @@ from anneal_jax.training.head_steps import (
     init_heads,
     pair_objective,
 )
-from anneal_jax.training.learner import ClassifierTables, TrainingPairs, tabulate_classifier
+from anneal_jax.training.learner import (
+    ClassifierTables,
+    TrainingPairs,
+    standardise,
+    tabulate_classifier,
+)
 from anneal_jax.training.sampling import draw_group_batches, draw_pair_batches
 from anneal_jax.types import FloatArray, IntArray
 
@@ -32,10 +37,9 @@ class FrozenLearner:
     """Trains the heads on fixed features; a `Learner`.
 
     Attributes:
-      standardised: float32[N, F], features with zero mean and unit scale over the training images.
-      centred: float32[N, F], features minus the mean of the training images.
+      stored_features: float32[N, F], of every tile, as the backbone gave them.
       mean: float32[F], and
-      scale: float32[F], that standardise; part of every checkpoint.
+      scale: float32[F], of the training images; they standardise, and are part of every checkpoint.
       with_classifier: whether the pair classifier is trained; only where it is scored.
       seed: fixes every draw.
       num_steps: optimiser steps per fit.
@@ -44,8 +48,7 @@ class FrozenLearner:
       settings: numbers of the fit.
     """
 
-    standardised: FloatArray
-    centred: FloatArray
+    stored_features: FloatArray
     mean: FloatArray
     scale: FloatArray
     with_classifier: bool
@@ -88,26 +91,31 @@ class FrozenLearner:
         )
         return self._fit(group_objective, tuple(batches), round_index, use)
 
-    def embed(self, params: HeadParams) -> FloatArray:
-        """Return the embedding of every tile."""
-        return np.asarray(embed_features(params.similarity, self.standardised))
-
     def features(self, params: HeadParams) -> FloatArray:
-        """Return the centred features of every tile; no parameter changes them."""
+        """Return the features of every tile; no parameter changes them."""
         del params
-        return self.centred
+        return self.stored_features
 
-    def classifier_tables(self, params: HeadParams, images: IntArray) -> ClassifierTables:
-        """Return the classifier for the all-pairs scan over some tiles."""
-        return tabulate_classifier(params.classifier, self.standardised[images])
+    def embed(self, params: HeadParams, features: FloatArray) -> FloatArray:
+        """Return the embeddings of tiles with these features."""
+        return np.asarray(embed_features(params.similarity, standardise(features, self.mean, self.scale)))
+
+    def classifier_tables(self, params: HeadParams, features: FloatArray) -> ClassifierTables:
+        """Return the classifier for the all-pairs scan over tiles with these features."""
+        return tabulate_classifier(params.classifier, standardise(features, self.mean, self.scale))
 
     def template(self) -> HeadParams:
         """Return parameters of the right shapes."""
         return self._initial(0)
 
+    @property
+    def standardised(self) -> FloatArray:
+        """float32[N, F], the stored features as the heads see them."""
+        return standardise(self.stored_features, self.mean, self.scale)
+
     def _initial(self, round_index: int) -> HeadParams:
         key = device_key(self.seed, round_index, Use.WEIGHTS)
-        return init_heads(key, self.standardised.shape[1], with_classifier=self.with_classifier)
+        return init_heads(key, len(self.mean), with_classifier=self.with_classifier)
 
     def _fit(self, objective: Objective, batches: Any, round_index: int, use: str) -> HeadParams:
         return fit(

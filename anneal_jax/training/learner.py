@@ -68,16 +68,16 @@ class Learner(Protocol):
         """Train anew on the class labels, or other groups, int32[M] of tiles int32[M]."""
         ...
 
-    def embed(self, params: Params) -> FloatArray:
-        """Return the embeddings float32[N, D], unit norm, of every tile of the archive."""
-        ...
-
     def features(self, params: Params) -> FloatArray:
-        """Return the features float32[N, F] of every tile, centred on the training images."""
+        """Return the features float32[N, F] of every tile, as the backbone gives them."""
         ...
 
-    def classifier_tables(self, params: Params, images: IntArray) -> ClassifierTables:
-        """Return the pair classifier for the all-pairs scan over some tiles."""
+    def embed(self, params: Params, features: FloatArray) -> FloatArray:
+        """Return the embeddings float32[M, D], unit norm, of tiles with features float32[M, F]."""
+        ...
+
+    def classifier_tables(self, params: Params, features: FloatArray) -> ClassifierTables:
+        """Return the pair classifier for the all-pairs scan over tiles with these features."""
         ...
 
     def template(self) -> Params:
@@ -85,12 +85,42 @@ class Learner(Protocol):
         ...
 
 
+class Model(NamedTuple):
+    """A trained model and what it makes of every tile, computed once.
+
+    Attributes:
+      params: the parameters.
+      features: float32[N, F], as the backbone gives them.
+      embeddings: float32[N, D], unit norm.
+    """
+
+    params: Params
+    features: FloatArray
+    embeddings: FloatArray
+
+
+def represent(learner: Learner, params: Params) -> Model:
+    """Apply a model to every tile of the archive."""
+    features = learner.features(params)
+    return Model(params, features, learner.embed(params, features))
+
+
+def checkpoint_state(learner: Learner, params: Params) -> dict[str, Params]:
+    """Return what a checkpoint holds: all that turns a tile into an embedding."""
+    return {"params": params, "feature_mean": learner.mean, "feature_scale": learner.scale}
+
+
+def standardise(features: FloatArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
+    """Shift and scale features float32[M, F] as the heads expect them."""
+    return (features - mean[None]) / scale[None]
+
+
 def tabulate_classifier(classifier: Params, features: FloatArray) -> ClassifierTables:
     """Apply the classifier's first layer to each tile once: N products instead of N(N-1)/2.
 
     Args:
       classifier: what `PairClassifier().init` returned.
-      features: float32[M, F], of the tiles to be paired.
+      features: float32[M, F], standardised, of the tiles to be paired.
     """
     # An accelerator's faster, coarser products would make questions depend on the machine.
     with jax.default_matmul_precision("float32"):

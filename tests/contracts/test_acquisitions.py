@@ -146,8 +146,8 @@ def test_what_an_acquisition_needs_is_what_it_looks_at(name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mgeu", r"acquisition='mgeu' is not one of bcgue, mgue, random; did you mean 'mgue'\?"),
-        ("", "acquisition='' is not one of bcgue, mgue, random"),
+        ("mgeu", r"no acquisition 'mgeu' \(did you mean 'mgue'\?\); choose one of bcgue"),
+        ("", "there is no acquisition ''; choose one of bcgue, coreset, "),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name, message):

@@ -108,7 +108,7 @@ def test_tiny_cnn_learns_which_way_a_bar_lies():
 
 
 def test_unknown_name_is_refused_with_the_nearest():
-    with pytest.raises(ConfigError, match=r"'resnet19': did you mean 'resnet18'.*mobilenet_v2"):
+    with pytest.raises(ConfigError, match=r"'resnet19' .did you mean 'resnet18'.*mobilenet_v2"):
         get_backbone("resnet19")
 
 

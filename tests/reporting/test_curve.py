@@ -14,9 +14,7 @@ from anneal_jax.reporting.curve import plot_curve, spread
 def _lines(figure, marker):
     """Points of each curve drawn with that marker."""
     return [
-        line.get_xydata().tolist()
-        for line in figure.axes[0].get_lines()
-        if line.get_marker() == marker
+        line.get_xydata().tolist() for line in figure.axes[0].get_lines() if line.get_marker() == marker
     ]
 
 

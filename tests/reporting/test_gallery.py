@@ -86,9 +86,7 @@ def test_each_row_has_its_caption_and_its_tally(path, saved):
 
 def test_real_tiles_make_a_sharp_picture(path, ucm_dir):
     names = sorted(ucm_dir.glob("*/*"))[:6]
-    tiles = np.stack(
-        [np.asarray(Image.open(name).convert("RGB").resize((256, 256))) for name in names]
-    )
+    tiles = np.stack([np.asarray(Image.open(name).convert("RGB").resize((256, 256))) for name in names])
     plot_gallery(tiles[:1], tiles[None, 1:], np.ones((1, 5), bool), [names[0].name], path)
     small = np.asarray(Image.fromarray(tiles[0]).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
     difference = _cell(_read(path), 0).astype(float) - small

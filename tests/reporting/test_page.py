@@ -130,9 +130,7 @@ def test_no_text_becomes_markup(tmp_path, text):
         config={text: text},
     )
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
-    assert [list(attrs) for _, attrs in page.elements] == [
-        list(attrs) for _, attrs in plain.elements
-    ]
+    assert [list(attrs) for _, attrs in page.elements] == [list(attrs) for _, attrs in plain.elements]
     assert not page.open
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
     assert page.all("img")[0]["alt"] == shown
@@ -152,9 +150,7 @@ def test_settings_read_as_a_command_line_takes_them(tmp_path):
     ("denominator", "words"),
     [("min(k,R)", "the most there could be"), ("retrieved", "as many as"), ("R", "all there are")],
 )
-def test_the_metric_names_its_denominator_and_says_that_a_query_never_counts(
-    tmp_path, denominator, words
-):
+def test_the_metric_names_its_denominator_and_says_that_a_query_never_counts(tmp_path, denominator, words):
     page = _report(tmp_path, denominator=denominator)
     text = " ".join(page.texts_in("dd"))
     assert f"divided by {denominator}, {words}" in text

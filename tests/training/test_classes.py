@@ -26,9 +26,7 @@ def learner():
     features = 1.5 * rng.normal(size=(NUM_CLASSES, DIM))[CLASSES] + rng.normal(size=(NUM_IMAGES, DIM))
     features = features.astype(np.float32)
     zeros, ones = np.zeros(DIM, np.float32), np.ones(DIM, np.float32)
-    frozen = FrozenLearner(
-        features, features, zeros, ones, False, 0, 50, 16, True, FitSettings(feature_dropout=0.1)
-    )
+    frozen = FrozenLearner(features, zeros, ones, False, 0, 50, 16, True, FitSettings(feature_dropout=0.1))
     return ClassLearner(frozen, NUM_CLASSES)
 
 
@@ -38,7 +36,7 @@ def test_classes_are_learnt_and_the_layer_below_embeds(learner):
     logits = learner.logits(heads)
     assert logits.shape == (NUM_IMAGES, NUM_CLASSES)
     assert np.mean(logits.argmax(axis=1)[30:] == CLASSES[30:]) > 0.8
-    embeddings = learner.frozen.embed(as_head_params(heads))
+    embeddings = learner.frozen.embed(as_head_params(heads), learner.frozen.stored_features)
     np.testing.assert_allclose(
         embeddings, similarity_embedding(heads.similarity, learner.frozen.standardised), atol=1e-5
     )
