@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_dict
 
 from anneal_jax.config import SETTING_TYPES, ExperimentConfig, config_from_mapping
@@ -48,6 +48,8 @@ def run_app(main: Callable[[Sequence[str]], None]) -> None:
     def guarded(argv: Sequence[str]) -> None:
         if len(argv) > 1:
             _fail(f"unexpected argument {argv[1]!r}; every setting is a flag (--help lists them).")
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # orbax reports every step of every save
         try:
             main(argv)
         except AnnealError as error:

@@ -159,7 +159,7 @@ def test_settings_are_keywords_with_defaults(name):
 
 
 def test_unknown_name_is_told_the_nearest():
-    with pytest.raises(ConfigError, match=r"there is no group loss 'info_nse' \(did you mean 'info_nce'\?\)"):
+    with pytest.raises(ConfigError, match=r"no group loss 'info_nse' \(did you mean 'info_nce'\?\)"):
         get_group_loss("info_nse")
     with pytest.raises(ConfigError, match="choose one of contrastive, info_nce"):
         get_group_loss("?")
