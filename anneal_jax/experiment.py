@@ -13,6 +13,7 @@ at any moment goes on from there, and ends as the unbroken run would.
 import dataclasses
 import pathlib
 import time
+from collections.abc import Callable
 from contextlib import closing
 
 import jax
@@ -59,7 +60,11 @@ class _Run:
 
 
 def run_experiment(
-    config: ExperimentConfig, workdir: str | pathlib.Path, *, annotator: Annotator | None = None
+    config: ExperimentConfig,
+    workdir: str | pathlib.Path,
+    *,
+    annotator: Annotator | None = None,
+    on_round: Callable[[Row], object] = lambda row: None,
 ) -> Outcome:
     """Run, or go on with, active learning in a workdir.
 
@@ -67,6 +72,7 @@ def run_experiment(
       config: the settings. In an old workdir only `rounds` may grow.
       workdir: folder for everything the run leaves; made where it is absent.
       annotator: who answers; by default an oracle that knows the class labels.
+      on_round: called with the row of each new round, once it is on disk.
 
     Returns:
       The outcome; `workdir` holds `config.json`, `rounds.jsonl`, `answers.sqlite` and `checkpoints/`.
@@ -79,7 +85,7 @@ def run_experiment(
         problem = load_problem(config)
         settle_config(workdir, config)
         if config.supervision != "pairs":
-            return run_label_experiment(config, problem, workdir)
+            return run_label_experiment(config, problem, workdir, on_round=on_round)
         acquisition = get_acquisition(config.acquisition)
         with closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints:
             run = _Run(
@@ -92,10 +98,10 @@ def run_experiment(
                 "annotator" if annotator else "oracle",
                 workdir / "rounds.jsonl",
             )
-            return _run_rounds(run)
+            return _run_rounds(run, on_round)
 
 
-def _run_rounds(run: _Run) -> Outcome:
+def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
     notes = list(run.problem.archive.notes)
     rows = read_rounds(run.log_path)
     num_old = len(rows)
@@ -110,6 +116,7 @@ def _run_rounds(run: _Run) -> Outcome:
         _annotate(run, round_index)
         model, row = _learn(run, round_index, model)
         append_round(run.log_path, row)
+        on_round(row)
         rows.append(row)
     assert model is not None  # round 0 always has questions
     retrieval = retrieve(run.problem, model)

@@ -81,13 +81,20 @@ class Course(NamedTuple):
     lessons: Iterator[Lesson]
 
 
-def run_label_experiment(config: ExperimentConfig, problem: Problem, workdir: pathlib.Path) -> Outcome:
+def run_label_experiment(
+    config: ExperimentConfig,
+    problem: Problem,
+    workdir: pathlib.Path,
+    *,
+    on_round: Callable[[Row], object] = lambda row: None,
+) -> Outcome:
     """Run a rival of active learning on pairs, unless it is finished.
 
     Args:
       config: the settings; `supervision` names the rival.
       problem: the archive and its split.
       workdir: an existing folder; gets `rounds.jsonl` and the last round's checkpoint.
+      on_round: called with the row of each new round, once it is on disk.
 
     Raises:
       ConfigError: the rival exists in the frozen regime only.
@@ -107,7 +114,7 @@ def run_label_experiment(config: ExperimentConfig, problem: Problem, workdir: pa
             params = checkpoints.restore(num_old - 1, template)["params"]
         else:
             log_path.unlink(missing_ok=True)
-            rows, params = _take(course, problem, learner, checkpoints, log_path)
+            rows, params = _take(course, problem, learner, checkpoints, log_path, on_round)
     found = retrieve(problem, represent(learner, params))
     return Outcome(problem, rows, found, tuple(problem.archive.notes), len(rows) - num_old)
 
@@ -118,6 +125,7 @@ def _take(
     learner: Learner,
     checkpoints: RoundCheckpoints,
     log_path: pathlib.Path,
+    on_round: Callable[[Row], object],
 ) -> tuple[list[Row], Params]:
     rows, params, start = [], None, time.perf_counter()
     for round_index, lesson in enumerate(course.lessons):
@@ -127,6 +135,7 @@ def _take(
             checkpoints.save(round_index, checkpoint_state(learner, params))
         rows.append(_row(round_index, lesson, measure(problem, represent(learner, params)), train_s))
         append_round(log_path, rows[-1])
+        on_round(rows[-1])
         start = time.perf_counter()
     return rows, params
 

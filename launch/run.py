@@ -27,9 +27,11 @@ def main(argv: Sequence[str]) -> None:
     checked = config_of(config)
     # jax loads only now: --help and a wrong setting answer at once.
     from anneal_jax.experiment import run_experiment
-    from anneal_jax.reporting.run_report import report_run
+    from anneal_jax.reporting.run_report import report_run, round_line
 
-    outcome = run_experiment(checked, _WORKDIR.value)
+    outcome = run_experiment(
+        checked, _WORKDIR.value, on_round=lambda row: print(round_line(row), flush=True)
+    )
     print(report_run(checked, outcome, _WORKDIR.value))
 
 

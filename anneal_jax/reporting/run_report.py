@@ -13,6 +13,7 @@ from anneal_jax.problem import input_size
 from anneal_jax.reporting.curve import plot_curve
 from anneal_jax.reporting.gallery import plot_gallery
 from anneal_jax.reporting.page import write_report
+from anneal_jax.run_log import Row
 
 NUM_SHOWN_QUERIES = 6
 SHOWN_SIDE_PX = 192
@@ -58,6 +59,16 @@ def report_run(config: ExperimentConfig, outcome: Outcome, workdir: str | pathli
     )
     done = "" if outcome.num_new_rounds else "Every round was there already; nothing was asked. "
     return f"{done}{sentence} See {workdir / 'report.html'}."
+
+
+def round_line(row: Row) -> str:
+    """Return one finished round in a line, for whoever watches a run.
+
+    >>> round_line({"round_index": 2, "bits_spent": 1344, "mean_average_precision_at_5": 0.8571})
+    'round 2: 1,344 bits spent, mAP@5 0.857'
+    """
+    figure = row["mean_average_precision_at_5"]
+    return f"round {row['round_index']}: {row['bits_spent']:,} bits spent, mAP@5 {figure:.3f}"
 
 
 def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
