@@ -47,7 +47,7 @@ setup(
         "parity": ["torch==2.13.0", "safetensors>=0.8"],
         "dev": [
             "hypothesis>=6.100",
-            "pyright>=1.1.400",
+            "pyright[nodejs]>=1.1.400",
             "pytest>=9",
             "pytest-xdist>=3.6",
             "ruff>=0.15",

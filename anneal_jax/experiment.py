@@ -11,6 +11,7 @@ at any moment goes on from there, and ends as the unbroken run would.
 """
 
 import dataclasses
+import hashlib
 import pathlib
 import time
 from collections.abc import Callable
@@ -22,8 +23,9 @@ from tqdm import tqdm
 
 from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.errors import WorkdirError
-from anneal_jax.label_experiment import run_label_experiment
+from anneal_jax.errors import ConfigError, WorkdirError
+from anneal_jax.label_experiment import check_regime, run_label_experiment
+from anneal_jax.models.pretrained import weights_digest
 from anneal_jax.outcome import Outcome, measure, retrieve
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.pairs.store import AnswerStore
@@ -39,10 +41,12 @@ from anneal_jax.selection import (
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import Learner, Model, checkpoint_state, represent
 from anneal_jax.types import Annotator, Answer
-from anneal_jax.workdir import locked, settle_config
+from anneal_jax.workdir import check_config, locked, settle_config
 
-COMMIT_INTERVAL_S = 0.05
-"""Answers that come faster than this are committed together."""
+ORACLE, ANNOTATOR = "oracle", "annotator"
+
+ORACLE_ANSWERS_PER_COMMIT = 64
+"""An oracle answers faster than a disk flushes, and can be asked again; a person cannot."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,23 +86,40 @@ def run_experiment(
     """
     workdir = pathlib.Path(workdir)
     with locked(workdir):
+        check_config(workdir, config)
+        check_regime(config)
         problem = load_problem(config)
-        settle_config(workdir, config)
+        learner = make_learner(config, problem, with_classifier=_trains_classifier(config))
+        settle_config(workdir, config, fingerprints(config, problem))
         if config.supervision != "pairs":
-            return run_label_experiment(config, problem, workdir, on_round=on_round)
-        acquisition = get_acquisition(config.acquisition)
+            return run_label_experiment(config, problem, learner, workdir, on_round=on_round)
         with closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints:
             run = _Run(
                 config,
                 problem,
-                make_learner(config, problem, with_classifier=acquisition.needs_classifier),
+                learner,
                 AnswerStore(workdir / "answers.sqlite", problem.archive.ids),
                 checkpoints,
                 annotator or ClassOracle(problem.labels),
-                "annotator" if annotator else "oracle",
+                ANNOTATOR if annotator else ORACLE,
                 workdir / "rounds.jsonl",
             )
             return _run_rounds(run, on_round)
+
+
+def fingerprints(config: ExperimentConfig, problem: Problem) -> dict[str, str]:
+    """Return SHA-256 of whatever the settings name by a path, by its name in a sentence."""
+    found = {
+        "tiles": hashlib.sha256(problem.archive.digests().tobytes()).hexdigest(),
+        "labels": hashlib.sha256(problem.labels.tobytes()).hexdigest(),
+    }
+    if config.pretrained != "none":
+        found["weights"] = weights_digest(config.pretrained)
+    return found
+
+
+def _trains_classifier(config: ExperimentConfig) -> bool:
+    return config.supervision == "pairs" and get_acquisition(config.acquisition).needs_classifier
 
 
 def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
@@ -108,6 +129,12 @@ def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
     model = _restore(run, num_old - 1) if num_old else None
     for round_index in range(num_old, run.config.rounds + 1):
         if not _ask(run, round_index, model):
+            if model is None:
+                num_images = len(run.problem.split.train)
+                raise ConfigError(
+                    f"the {num_images} training tiles hold no pair to ask first; raise train_fraction, or "
+                    "give an archive with more different tiles."
+                )
             notes.append(
                 f"The pool was empty after round {round_index - 1}: every pair of training tiles is "
                 "answered, or follows from answers. The run ended there."
@@ -118,7 +145,7 @@ def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
         append_round(run.log_path, row)
         on_round(row)
         rows.append(row)
-    assert model is not None  # round 0 always has questions
+    assert model is not None  # round 0 is there, or was refused
     retrieval = retrieve(run.problem, model)
     return Outcome(run.problem, rows, retrieval, tuple(notes), len(rows) - num_old)
 
@@ -143,19 +170,15 @@ def _ask(run: _Run, round_index: int, model: Model | None) -> bool:
 
 
 def _annotate(run: _Run, round_index: int) -> None:
-    """Have every open question of a round answered.
-
-    A person's answer is on disk before the next question is put. An oracle answers faster than a disk
-    flushes, and its answers are committed together.
-    """
+    """Have every open question of a round answered; a person's answer is on disk at once."""
+    per_commit = ORACLE_ANSWERS_PER_COMMIT if run.annotator_name == ORACLE else 1
     pending: list[tuple[int, Answer]] = []
-    last_commit = time.perf_counter()
     questions = run.store.unanswered(round_index)
     for question in tqdm(questions, f"round {round_index}: answers", leave=False, disable=None):
         pending.append((question.question_id, run.annotator(question.first, question.second)))
-        if time.perf_counter() - last_commit >= COMMIT_INTERVAL_S:
+        if len(pending) >= per_commit:
             run.store.record_all(pending, annotator=run.annotator_name)
-            pending, last_commit = [], time.perf_counter()
+            pending = []
     run.store.record_all(pending, annotator=run.annotator_name)
 
 

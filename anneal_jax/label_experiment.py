@@ -34,7 +34,7 @@ from anneal_jax.pairs.canonical import count_pairs
 from anneal_jax.pairs.drawing import draw_anchors, draw_random_pairs
 from anneal_jax.pairs.grouping import group_by_asking
 from anneal_jax.pairs.oracle import ClassOracle
-from anneal_jax.problem import Problem, make_learner
+from anneal_jax.problem import Problem
 from anneal_jax.run_log import Row, append_round, read_rounds
 from anneal_jax.seeds import Use, host_rng, host_seed
 from anneal_jax.selection import draw_first_pairs, questions_per_round
@@ -81,9 +81,22 @@ class Course(NamedTuple):
     lessons: Iterator[Lesson]
 
 
+def check_regime(config: ExperimentConfig) -> None:
+    """Refuse a rival that does not exist in the configured regime.
+
+    Raises:
+      ConfigError: the rival exists in the frozen regime only.
+    """
+    if config.regime != "frozen" and config.supervision in FROZEN_ONLY:
+        raise ConfigError(
+            f"supervision={config.supervision!r} exists in the frozen regime only; give regime='frozen'."
+        )
+
+
 def run_label_experiment(
     config: ExperimentConfig,
     problem: Problem,
+    learner: Learner,
     workdir: pathlib.Path,
     *,
     on_round: Callable[[Row], object] = lambda row: None,
@@ -93,17 +106,10 @@ def run_label_experiment(
     Args:
       config: the settings; `supervision` names the rival.
       problem: the archive and its split.
+      learner: of the configured regime, without a pair classifier.
       workdir: an existing folder; gets `rounds.jsonl` and the last round's checkpoint.
       on_round: called with the row of each new round, once it is on disk.
-
-    Raises:
-      ConfigError: the rival exists in the frozen regime only.
     """
-    if config.regime != "frozen" and config.supervision in FROZEN_ONLY:
-        raise ConfigError(
-            f"supervision={config.supervision!r} exists in the frozen regime only; give regime='frozen'."
-        )
-    learner = make_learner(config, problem, with_classifier=False)
     course = COURSES[config.supervision](config, problem, learner)
     log_path = workdir / "rounds.jsonl"
     rows = read_rounds(log_path)

@@ -10,7 +10,7 @@ A row holds at least these fields (null where a round has no such figure):
   yes_share                             [0, 1], similar ones among this round's answers
   mean_average_precision_at_5           [0, 1], divided by min(k, R)
   precision_at_5                        [0, 1]
-  mean_average_precision_at_5_features  [0, 1], the same by frozen backbone features: an ablation
+  mean_average_precision_at_5_features  [0, 1], the same by the backbone's features: an ablation
   threshold                             [-1, 1], similar above it, cosine similarity
   threshold_lower, threshold_upper      [-1, 1], the interval that the answers leave to it
   train_s, select_s                     seconds
@@ -119,8 +119,8 @@ def _check_order(rows: list[Row], row: Mapping[str, Any]) -> None:
     index = row.get("round_index")
     if not isinstance(index, Integral):
         raise ValueError(f"round_index is {index!r}, and must be a whole number")
-    if rows and index != rows[-1]["round_index"] + 1:
-        raise ValueError(f"round {index} cannot follow round {rows[-1]['round_index']}")
+    if index != len(rows):
+        raise ValueError(f"round {index} stands where round {len(rows)} belongs")
 
 
 def _number(value: object) -> object:

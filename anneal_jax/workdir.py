@@ -4,7 +4,7 @@ import dataclasses
 import fcntl
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from anneal_jax import atomic
@@ -39,8 +39,8 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def settle_config(workdir: pathlib.Path, config: ExperimentConfig) -> None:
-    """Write the configuration into a new workdir, or hold it against that of an old one.
+def check_config(workdir: pathlib.Path, config: ExperimentConfig) -> None:
+    """Hold the configuration against that of an old workdir; a new one takes any.
 
     Raises:
       WorkdirError: a setting differs from the one the workdir was made with; it is named. Only
@@ -49,8 +49,30 @@ def settle_config(workdir: pathlib.Path, config: ExperimentConfig) -> None:
     path = workdir / "config.json"
     if path.exists():
         _require_compatible(path, config)
+
+
+def settle_config(workdir: pathlib.Path, config: ExperimentConfig, inputs: Mapping[str, str]) -> None:
+    """Write the configuration and what it was run on into a workdir, or hold them against the old ones.
+
+    Call it once everything that the configuration names has been opened: a setting that proves wrong
+    before that must not bind the workdir.
+
+    Args:
+      workdir: an existing folder.
+      config: the settings.
+      inputs: fingerprint of each thing that a path in the settings leads to, such as `tiles`.
+
+    Raises:
+      WorkdirError: as `check_config`, or a path now leads to something else.
+    """
+    check_config(workdir, config)
+    path = workdir / "inputs.json"
+    if path.exists():
+        _require_same_inputs(path, inputs)
+    else:
+        atomic.write_text(path, json.dumps(dict(inputs), indent=2) + "\n")
     text = json.dumps(dataclasses.asdict(config), indent=2)
-    atomic.write_text(path, text + "\n")
+    atomic.write_text(workdir / "config.json", text + "\n")
 
 
 def read_config(workdir: pathlib.Path) -> ExperimentConfig:
@@ -71,6 +93,19 @@ def read_config(workdir: pathlib.Path) -> ExperimentConfig:
         raise WorkdirError(
             f"cannot read {path} ({str(error).rstrip('.')}); restore it, or begin in a new workdir."
         ) from error
+
+
+def _require_same_inputs(path: pathlib.Path, inputs: Mapping[str, str]) -> None:
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        changed = sorted(name for name in inputs if old[name] != inputs[name])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise WorkdirError(f"cannot read {path}; restore it, or begin in a new workdir.") from error
+    if changed:
+        raise WorkdirError(
+            f"the {' and the '.join(changed)} changed since {path.parent} was made; restore them, or begin "
+            "in a new workdir."
+        )
 
 
 def _require_compatible(path: pathlib.Path, config: ExperimentConfig) -> None:

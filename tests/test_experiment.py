@@ -13,7 +13,7 @@ import pytest
 
 from anneal_jax import experiment
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.errors import ArchiveError, ConfigError, WorkdirError
+from anneal_jax.errors import ArchiveError, ConfigError, WeightsError, WorkdirError
 from anneal_jax.experiment import run_experiment
 from anneal_jax.pairs.canonical import count_pairs, pair_keys
 from anneal_jax.pairs.store import AnswerStore
@@ -160,7 +160,7 @@ def test_a_break_at_any_answer_or_commit_changes_nothing(vectors, tmp_path, monk
 
         return wrapped
 
-    monkeypatch.setattr(experiment, "COMMIT_INTERVAL_S", 0.0)  # a commit per answer
+    monkeypatch.setattr(experiment, "ORACLE_ANSWERS_PER_COMMIT", 1)  # a commit per answer
     monkeypatch.setattr(AnswerStore, "record_all", breaking(AnswerStore.record_all))
     monkeypatch.setattr(AnswerStore, "add_round", breaking(AnswerStore.add_round))
     monkeypatch.setattr(AnswerStore, "set_similarities", breaking(AnswerStore.set_similarities))
@@ -196,7 +196,7 @@ def killing(function, name):
                 os.kill(os.getpid(), signal.SIGKILL)
         return result
     return wrapped
-experiment.COMMIT_INTERVAL_S = 0.0
+experiment.ORACLE_ANSWERS_PER_COMMIT = 1
 AnswerStore.record_all = killing(AnswerStore.record_all, "record")
 AnswerStore.add_round = killing(AnswerStore.add_round, "add_round")
 RoundCheckpoints.save = killing(RoundCheckpoints.save, "save")
@@ -322,6 +322,54 @@ def test_an_archive_without_labels_is_refused_in_words(tmp_path):
     config = ExperimentConfig(archive=f"embeddings:{tmp_path / 'bare.npz'}")
     with pytest.raises(ArchiveError, match="label"):
         run_experiment(config, tmp_path / "run")
+
+
+def test_a_person_loses_no_answer_when_they_stop(vectors, tmp_path):
+    given = []
+
+    def tired(first: int, second: int) -> Answer:
+        if len(given) == 3:
+            raise KeyboardInterrupt
+        given.append((first, second))
+        return Answer.SIMILAR
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(small(vectors, acquisition="random"), tmp_path, annotator=tired)
+    ids = run_experiment(small(vectors, acquisition="random"), tmp_path).problem.archive.ids
+    stored = AnswerStore(tmp_path / "answers.sqlite", ids).answered(0)
+    assert stored.pair_indices[:3].tolist() == [list(pair) for pair in given]
+    assert (stored.answers[:3] == Answer.SIMILAR).all()
+
+
+def test_other_vectors_under_the_same_path_are_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        labels = np.arange(40) % 4
+        np.savez(tmp_path / "v.npz", embeddings=rng.normal(size=(40, 5)), labels=labels)
+        if not (tmp_path / "run").exists():
+            run_experiment(small(tmp_path / "v.npz", rounds=0), tmp_path / "run")
+    with pytest.raises(WorkdirError, match="the tiles changed since"):
+        run_experiment(small(tmp_path / "v.npz", rounds=1), tmp_path / "run")
+
+
+def test_too_few_tiles_to_ask_about_are_refused_with_their_number(tmp_path):
+    np.savez(
+        tmp_path / "v.npz",
+        embeddings=np.random.default_rng(0).normal(size=(12, 5)),
+        labels=np.arange(12) % 2,
+    )
+    config = small(tmp_path / "v.npz", train_fraction=0.1, query_fraction=0.4)
+    with pytest.raises(ConfigError, match="1 training tiles hold no pair"):
+        run_experiment(config, tmp_path / "run")
+
+
+def test_a_wrong_weights_file_does_not_bind_the_workdir(tmp_path):
+    config = ExperimentConfig(
+        archive="digits", backbone="mobilenet_v2", pretrained=str(tmp_path / "no.npz")
+    )
+    with pytest.raises(WeightsError):
+        run_experiment(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_a_refused_archive_leaves_no_config_behind(tmp_path):

@@ -62,7 +62,7 @@ def test_a_value_of_no_json_type_is_refused(log):
 def test_only_the_next_round_may_follow(log, round_index):
     for index in (0, 1):
         append_round(log, {"round_index": index})
-    with pytest.raises(ValueError, match=rf"round {round_index} cannot follow round 1"):
+    with pytest.raises(ValueError, match=rf"round {round_index} stands where round 2 belongs"):
         append_round(log, {"round_index": round_index})
 
 

@@ -27,7 +27,7 @@ _RUN = """
 import json, sys
 from anneal_jax.config import config_from_mapping
 from anneal_jax import experiment
-experiment.COMMIT_INTERVAL_S = 0.0
+experiment.ORACLE_ANSWERS_PER_COMMIT = 1
 settings, workdir = json.loads(sys.argv[1])
 experiment.run_experiment(config_from_mapping(settings), workdir)
 """

@@ -66,18 +66,18 @@ def test_a_workdir_that_cannot_be_made_is_refused(tmp_path):
 def test_the_config_comes_back_and_may_be_settled_again(tmp_path):
     config = ExperimentConfig(archive="folder:/data/Äcker", rounds=3, margin=-0.5)
     for _ in range(2):
-        settle_config(tmp_path, config)
+        settle_config(tmp_path, config, {})
         assert read_config(tmp_path) == config
     settings = json.loads((tmp_path / "config.json").read_text())
     assert settings == dataclasses.asdict(config)
 
 
 def test_rounds_may_grow_but_not_shrink(tmp_path):
-    settle_config(tmp_path, ExperimentConfig(rounds=3))
-    settle_config(tmp_path, ExperimentConfig(rounds=5))
+    settle_config(tmp_path, ExperimentConfig(rounds=3), {})
+    settle_config(tmp_path, ExperimentConfig(rounds=5), {})
     assert read_config(tmp_path).rounds == 5
     with pytest.raises(WorkdirError, match="rounds=5; it may grow, not shrink to 4"):
-        settle_config(tmp_path, ExperimentConfig(rounds=4))
+        settle_config(tmp_path, ExperimentConfig(rounds=4), {})
     assert read_config(tmp_path).rounds == 5
 
 
@@ -87,10 +87,10 @@ def test_rounds_may_grow_but_not_shrink(tmp_path):
 def test_any_other_changed_setting_is_refused_by_name(tmp_path, changed):
     old = ExperimentConfig()
     new = dataclasses.replace(old, **{changed: another_value(changed, getattr(old, changed))})
-    settle_config(tmp_path, old)
+    settle_config(tmp_path, old, {})
     message = rf"made with other settings: {changed} was {getattr(old, changed)!r} and is now"
     with pytest.raises(WorkdirError, match=message):
-        settle_config(tmp_path, new)
+        settle_config(tmp_path, new, {})
     assert read_config(tmp_path) == old
 
 
@@ -103,11 +103,11 @@ def another_value(name, value):
 
 
 def test_every_changed_setting_is_named(tmp_path):
-    settle_config(tmp_path, ExperimentConfig(seed=0, beta=0.1))
+    settle_config(tmp_path, ExperimentConfig(seed=0, beta=0.1), {})
     with pytest.raises(WorkdirError, match=r"beta was 0\.1 and is now 0\.2.*Use the old ones, or a new"):
-        settle_config(tmp_path, ExperimentConfig(seed=1, beta=0.2))
+        settle_config(tmp_path, ExperimentConfig(seed=1, beta=0.2), {})
     with pytest.raises(WorkdirError, match="seed was 0 and is now 1"):
-        settle_config(tmp_path, ExperimentConfig(seed=1, beta=0.2))
+        settle_config(tmp_path, ExperimentConfig(seed=1, beta=0.2), {})
 
 
 def test_a_setting_that_an_old_workdir_did_not_know_has_its_default(tmp_path):
@@ -135,7 +135,7 @@ def test_a_folder_that_no_run_left_is_refused(tmp_path):
 def test_a_torn_or_edited_config_is_one_clear_sentence_and_stays(tmp_path, text, reason):
     path = tmp_path / "config.json"
     path.write_bytes(text)
-    for use in (read_config, lambda workdir: settle_config(workdir, ExperimentConfig())):
+    for use in (read_config, lambda workdir: settle_config(workdir, ExperimentConfig(), {})):
         with pytest.raises(WorkdirError, match=rf"cannot read \S+config\.json \(.*{reason}.*restore it"):
             use(tmp_path)
     assert path.read_bytes() == text
@@ -145,3 +145,19 @@ def test_a_config_that_cannot_be_opened_is_one_clear_sentence(tmp_path):
     (tmp_path / "config.json").mkdir()
     with pytest.raises(WorkdirError, match=r"cannot read \S+config\.json .*Is a directory"):
         read_config(tmp_path)
+
+
+def test_another_archive_under_the_same_path_is_refused_by_name(tmp_path):
+    config, inputs = ExperimentConfig(), {"tiles": "aa", "labels": "bb"}
+    settle_config(tmp_path, config, inputs)
+    settle_config(tmp_path, config, inputs)
+    with pytest.raises(WorkdirError, match=r"the labels changed since .* was made"):
+        settle_config(tmp_path, config, {**inputs, "labels": "cc"})
+
+
+@pytest.mark.parametrize("torn", [b"", b"[]", b"{}"])
+def test_torn_inputs_are_one_clear_sentence(tmp_path, torn):
+    settle_config(tmp_path, ExperimentConfig(), {"tiles": "aa"})
+    (tmp_path / "inputs.json").write_bytes(torn)
+    with pytest.raises(WorkdirError, match=r"cannot read .*inputs.json; restore it"):
+        settle_config(tmp_path, ExperimentConfig(), {"tiles": "aa"})

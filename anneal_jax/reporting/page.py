@@ -32,7 +32,7 @@ _COLUMNS = (
     _Column("contra\u00addictory", "pairs", "{num_contradictory_pairs:,}"),
     _Column("mAP@5", "", "{mean_average_precision_at_5:.3f}"),
     _Column("preci\u00adsion@5", "", "{precision_at_5:.3f}"),
-    _Column("mAP@5", "frozen features", "{mean_average_precision_at_5_features:.3f}"),
+    _Column("mAP@5", "features", "{mean_average_precision_at_5_features:.3f}"),
     _Column("threshold", "cosine", "{threshold:.3f}"),
     _Column("interval", "cosine", "{threshold_lower:.2f} … {threshold_upper:.2f}"),
     _Column("training", "s", "{train_s:,.2f}"),
@@ -186,8 +186,8 @@ def _glossary(denominator: Denominator) -> str:
         "archive searched. "
         "The figure is the mean over all queries. A query never counts as its own neighbour.",
         "precision@5": "The share of similar images among the five nearest, mean over all queries.",
-        "frozen features": "The same by the backbone's features alone, for which nobody is asked. "
-        "A run below this line is not yet worth its questions.",
+        "mAP@5, features": "The same by the backbone's features alone. Where the backbone is frozen, "
+        "nobody is asked for them: a run below that line is not yet worth its questions.",
         "threshold": "The cosine similarity above which two images are taken for similar, and the "
         "interval that the answers leave to it. Pairs near it are asked about.",
         "derived, contradictory": "Pairs whose answer follows from two answered pairs that share "
@@ -198,8 +198,8 @@ def _glossary(denominator: Denominator) -> str:
 
 
 def _how_to_go_on(config: Mapping[str, Any]) -> str:
-    if config.get("supervision") == "class_labels":
-        return "<p>This run learnt from every class label: there is nothing left to ask.</p>"
+    if config.get("supervision", "pairs") != "pairs":
+        return "<p>A rival of active learning on pairs, for comparison, with an end of its own.</p>"
     now = f" (this run: {_text(config['rounds'])})" if "rounds" in config else ""
     return (
         f"<p>Run the same command again with a larger <code>--config.rounds</code>{now}. "

@@ -78,9 +78,10 @@ def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
     bits = f"{last['bits_spent']:,}"
     is_answered = config.supervision in ("pairs", "group_ask", "all_pairs")
     cost = f"{bits} answers" if is_answered else f"class labels worth {bits} bits"
+    features = "frozen features" if config.regime == "frozen" else "its backbone's features"
     return (
         f"{_method(config)} on {config.archive}: mAP@5 {last['mean_average_precision_at_5']:.3f} after "
-        f"{cost}, where features alone reach {last['mean_average_precision_at_5_features']:.3f} "
+        f"{cost}, where {features} reach {last['mean_average_precision_at_5_features']:.3f} "
         f"({len(split.query)} queries, {len(split.archive)} tiles searched, denominator {DENOMINATOR})."
     )
 
