@@ -31,6 +31,13 @@ class ExperimentConfig:
       diversity: whether k-means spreads the questions over the most uncertain pairs.
       candidate_factor: candidates per question that k-means chooses from (h / k).
       threshold: MGUE's estimator: `prequential`, `balanced`, `midpoint` or `gaussian`.
+      classifier_order: BCGUE scores a pair in `canonical` order, the lower index first, or by the mean
+        logit of both orders, `two_order`, at half the speed.
+      scan_precision: of matrix products over all pairs: `float32`, `bfloat16_3x` (three passes, nearly as
+        accurate) or `bfloat16` (approximate). A backend without such units, as CPU, computes in float32.
+      scan_share: part of all pairs that `mgue` and `bcgue` look at, for archives too large for all.
+      tile_size: images along a side of the squares in which all pairs are scored; memory grows with its
+        square; 0 is a good choice for the device.
       transitive: `one_step` adds the pairs that two answers imply; `none` does not.
       rounds: rounds of questions after the first set.
       pairs_per_round: questions in a round; 0 is 20% of the training images.
@@ -72,6 +79,10 @@ class ExperimentConfig:
     diversity: bool = True
     candidate_factor: int = 4
     threshold: str = "prequential"
+    classifier_order: str = "canonical"
+    scan_precision: str = "float32"
+    scan_share: float = 1.0
+    tile_size: int = 0
     transitive: str = "one_step"
     rounds: int = 6
     pairs_per_round: int = 0
@@ -134,6 +145,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     ),
     "acquisition": ("random", "bcgue", "mgue", "coreset", "typicality"),
     "threshold": ("prequential", "balanced", "midpoint", "gaussian"),
+    "classifier_order": ("canonical", "two_order"),
+    "scan_precision": ("float32", "bfloat16_3x", "bfloat16"),
     "transitive": ("one_step", "none"),
     "initial_draw": ("class_balanced", "random"),
     "group_loss": (
@@ -152,6 +165,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 _RANGES: Mapping[str, tuple[float, float]] = {
     "image_size": (0, 4096),
     "candidate_factor": (1, 1000),
+    "scan_share": (1e-6, 1.0),
+    "tile_size": (0, 65_536),
     "rounds": (0, 100_000),
     "pairs_per_round": (0, 10_000_000),
     "initial_fraction": (0.0, 1.0),

@@ -232,5 +232,8 @@ def _facts(run: _Run, round_index: int, knowledge: Knowledge) -> Row:
         "threshold": facts.get("threshold"),
         "threshold_lower": facts.get("threshold_lower"),
         "threshold_upper": facts.get("threshold_upper"),
+        "selection_certified": facts.get("selection_certified"),
+        "selection_band": facts.get("selection_band"),
+        "pool_share": facts.get("pool_share"),
         "select_s": facts["select_s"],
     }

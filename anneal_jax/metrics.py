@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.errors import ArchiveError, ConfigError
+from anneal_jax.errors import ArchiveError, unknown_name
 from anneal_jax.ranking import count_relevant, rank_archive, relevance
 
 __all__ = [
@@ -75,7 +75,7 @@ def average_precision_at_k(
         "R": num_relevant,
     }
     if denominator not in most:
-        raise ConfigError(f"Unknown denominator {denominator!r}: take one of {', '.join(most)}.")
+        raise unknown_name("denominator", denominator, most)
     return _ratio((precisions * relevant).sum(axis=1), most[denominator], num_relevant)
 
 
@@ -173,7 +173,7 @@ def ndcg_at_k(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
     Returns:
       float64[Q] in [0, 1]; nan where R = 0.
 
-    Source: Jarvelin and Kekalainen 2002, in the form with a discount from rank 2 on.
+    Source: jarvelin2002cumulated, in the form with a discount from rank 2 on.
     """
     relevant, num_relevant = _checked(relevant, num_relevant)
     k = relevant.shape[1]
@@ -199,7 +199,7 @@ def normalised_modified_retrieval_rank(relevant: npt.ArrayLike, num_relevant: np
     Raises:
       ValueError: shapes do not fit, or a ranking stops short of K.
 
-    Source: Manjunath et al. 2001, Color and Texture Descriptors (MPEG-7).
+    Source: manjunath2001color (MPEG-7).
     """
     relevant, num_relevant = _checked(relevant, num_relevant)
     reach = np.minimum(4 * num_relevant, 2 * num_relevant.max(initial=0))

@@ -1,6 +1,5 @@
 """What a run works on: the archive, its split, its duplicates, and a learner over its features."""
 
-from itertools import combinations
 from typing import NamedTuple, cast
 
 import jax
@@ -9,17 +8,20 @@ import numpy as np
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import OnBadImage, open_archive, require_classes
 from anneal_jax.data.splits import Split, duplicate_groups, split_images
-from anneal_jax.errors import ConfigError
+from anneal_jax.errors import ArchiveError, ConfigError
 from anneal_jax.models.backbones import Backbone, get_backbone
 from anneal_jax.models.pretrained import load_pretrained, weights_digest
-from anneal_jax.pairs.canonical import PairKeys, canonicalise, pair_keys, pairs_of_keys
+from anneal_jax.pairs.canonical import PairKeys, count_pairs, pair_keys, pairs_of_keys
 from anneal_jax.seeds import Use, device_key, host_seed
+from anneal_jax.training.encoding import encode
 from anneal_jax.training.features import default_cache_dir, extract_features, standardisation
-from anneal_jax.training.finetune import FinetuneLearner, encode
+from anneal_jax.training.finetune import FinetuneLearner
 from anneal_jax.training.frozen import FrozenLearner
 from anneal_jax.training.head_steps import FitSettings
 from anneal_jax.training.learner import Learner
 from anneal_jax.types import Archive, FloatArray, IntArray, PairIndices, Params
+
+_MOST_IDENTICAL_PAIRS = 10_000_000
 
 
 class Problem(NamedTuple):
@@ -77,13 +79,16 @@ def load_problem(config: ExperimentConfig) -> Problem:
     """Open the archive and split it.
 
     Raises:
-      ArchiveError: the archive cannot be used; the message says why and what to do.
+      ArchiveError: the archive cannot be used, or holds so many copies of a tile that their pairs
+        exceed ten million; the message says why and what to do.
+      ConfigError: `on_bad_image` is unknown, or the shares leave a part of the split empty.
     """
     archive = open_archive(
         config.archive, labels_csv=config.labels or None, on_bad_image=cast(OnBadImage, config.on_bad_image)
     )
     labels = require_classes(archive)
     groups = duplicate_groups(archive.digests())
+    identical = _identical_pairs(groups, archive)  # before the split: it may refuse the archive
     split = split_images(
         len(archive.ids),
         seed=host_seed(config.seed, 0, Use.SPLIT),
@@ -91,7 +96,7 @@ def load_problem(config: ExperimentConfig) -> Problem:
         query_fraction=config.query_fraction,
         groups=groups if config.keep_duplicates_together else None,
     )
-    return Problem(archive, labels, split, _identical_pairs(groups))
+    return Problem(archive, labels, split, identical)
 
 
 def input_size(config: ExperimentConfig) -> int:
@@ -100,7 +105,12 @@ def input_size(config: ExperimentConfig) -> int:
 
 
 def load_network(config: ExperimentConfig) -> Network:
-    """Build the backbone, from a weights file or at random."""
+    """Build the backbone, from a weights file or at random.
+
+    Raises:
+      ConfigError: no backbone has the configured name, or it does not take tiles of this size.
+      WeightsError: the weights file cannot be used.
+    """
     backbone, image_size = get_backbone(config.backbone), input_size(config)
     if config.pretrained == "none":
         variables = backbone.init(device_key(config.seed, 0, Use.WEIGHTS), image_size)
@@ -115,7 +125,10 @@ def make_learner(config: ExperimentConfig, problem: Problem, *, with_classifier:
     """Build the learner of the configured regime.
 
     Raises:
-      ConfigError: the finetune regime is asked of ready vectors, which have no backbone.
+      ConfigError: the finetune regime is asked of ready vectors, which have no backbone; or as in
+        `load_network`, or the cache folder cannot be written to.
+      ArchiveError: a tile cannot be read.
+      WeightsError: the weights file cannot be used, or gives features that are not finite.
     """
     archive, train = problem.archive, problem.split.train
     settings = FitSettings(
@@ -178,10 +191,24 @@ def _frozen_features(config: ExperimentConfig, archive: Archive) -> FloatArray:
     )
 
 
-def _identical_pairs(groups: IntArray) -> PairKeys:
-    """Return the keys of all pairs of tiles with one group number."""
+def _identical_pairs(groups: IntArray, archive: Archive) -> PairKeys:
+    """Return the sorted keys of all pairs of tiles with one group number."""
     order = np.argsort(groups, kind="stable")
-    runs = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-    pairs = [canonicalise(list(combinations(run, 2))) for run in runs if run.size > 1]
-    found = np.concatenate([np.empty((0, 2), np.int32), *pairs])
-    return np.sort(pair_keys(found, len(groups)))
+    _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
+    _refuse_many_copies(order[starts], sizes, archive)
+    keys = [np.empty(0, np.int64)]
+    for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
+        places = np.stack(np.triu_indices(size, 1), axis=1)  # canonical, since `order` is stable
+        keys.append(pair_keys(order[start : start + size][places], len(groups)))
+    return np.sort(np.concatenate(keys))
+
+
+def _refuse_many_copies(examples: IntArray, sizes: IntArray, archive: Archive) -> None:
+    num_pairs = int(np.sum(count_pairs(sizes.astype(np.int64))))
+    if num_pairs > _MOST_IDENTICAL_PAIRS:
+        largest = np.argmax(sizes)
+        raise ArchiveError(
+            f"{archive.spec} holds {num_pairs:,} pairs of identical tiles, more than the "
+            f"{_MOST_IDENTICAL_PAIRS:,} that can be kept from being asked; the largest group is "
+            f"{sizes[largest]:,} copies of {archive.ids[examples[largest]]!r}. Remove the copies."
+        )

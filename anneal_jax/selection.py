@@ -7,9 +7,11 @@ import numpy as np
 
 from anneal_jax.acquisition.registry import (
     PoolView,
+    ScanSettings,
     get_acquisition,
     select_pairs,
 )
+from anneal_jax.acquisition.scan import ScanResult
 from anneal_jax.acquisition.threshold import (
     ThresholdEstimate,
     estimate_threshold,
@@ -140,6 +142,9 @@ def select_questions(
         seed=host_seed(config.seed, round_index, Use.SELECTION),
         threshold=threshold,
         classifier=classifier,
+        scan=ScanSettings(
+            config.classifier_order, config.scan_precision, config.scan_share, config.tile_size
+        ),
     )
     chosen = select_pairs(
         acquisition,
@@ -149,6 +154,7 @@ def select_questions(
         candidate_factor=config.candidate_factor,
     )
     pairs = train[chosen.pair_indices]
+    facts |= _scan_facts(chosen.scan)
     return SelectedPairs(pairs, pair_similarities(embeddings, pairs), facts)
 
 
@@ -184,6 +190,16 @@ def cross_fit_similarities(
         held_out = pairs.pair_indices[is_held_out]
         similarities[is_held_out] = pair_similarities(model.embeddings, held_out)
     return similarities
+
+
+def _scan_facts(scan: ScanResult | None) -> dict[str, Any]:
+    if scan is None:
+        return {}
+    return {
+        "selection_certified": scan.is_certified,
+        "selection_band": scan.band_size,
+        "pool_share": scan.pool_share,
+    }
 
 
 def _threshold(

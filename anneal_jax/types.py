@@ -6,7 +6,7 @@ K cut-off, H W S height, width, bands.
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,20 @@ IntArray = npt.NDArray[np.int32]
 
 Params = Any
 """A pytree of parameters."""
+
+
+class ClassifierTables(NamedTuple):
+    """The pair classifier as all pairs of M tiles need it.
+
+    Attributes:
+      as_first: float32[M, H], what each tile adds to the first layer as first of a pair.
+      as_second: float32[M, H], as second.
+      layers: (kernel [in, out], bias [out]) of each layer after the first.
+    """
+
+    as_first: FloatArray
+    as_second: FloatArray
+    layers: Sequence[tuple[FloatArray, FloatArray]]
 
 
 class Answer(IntEnum):

@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
+from anneal_jax import atomic
+
 WAYS = ("mgue", "numpy", "sklearn", "sklearn_64mb", "torch", "bcgue")
 
 _NUM_IMAGES = flags.DEFINE_list("num_images", ["5000", "10000", "20000"], "Archive sizes N.")
@@ -39,6 +41,7 @@ _JSON = flags.DEFINE_string("json", None, "File for the rows.")
 _ROW = flags.DEFINE_string("row", None, "Internal: way:N, measured in this process.")
 
 _THRESHOLD = 0.1
+_TRUST = ("is_certified", "is_proved", "band_size", "band_is_complete")
 _CLASSIFIER_WIDTHS = (512, 256, 256, 1)
 
 
@@ -180,8 +183,7 @@ def measure(way: str, num_images: int) -> dict[str, Any]:
         "pairs_per_s": num_pairs / seconds,
         "memory_growth_mb": growth / 1e6,
         "product_share": num_pairs * operations_per_pair(way) / seconds / (sum(rates) / 2),
-        "is_certified": getattr(found, "is_certified", None),
-        "band_size": getattr(found, "band_size", None),
+        **{name: getattr(found, name, None) for name in _TRUST},
     }
 
 
@@ -211,14 +213,20 @@ def measure_apart(way: str, num_images: int) -> dict[str, Any]:
     return row | json.loads(done.stdout.splitlines()[-1])
 
 
-def table_line(row: dict[str, Any], previous: dict[str, Any]) -> str:
+def growth_exponent(row: dict[str, Any], previous: dict[str, Any]) -> float | None:
+    """Return g where seconds grow as N^g from the row before, or None where either has none."""
+    if "seconds" not in row or "seconds" not in previous:
+        return None
+    size_ratio = row["num_images"] / previous["num_images"]
+    return math.log(row["seconds"] / previous["seconds"]) / math.log(size_ratio)
+
+
+def table_line(row: dict[str, Any]) -> str:
     head = f"{row['way']:<14}{row['num_images']:>9,}{row['pairs']:>16,}"
     if "note" in row:
         return f"{head}  {row['note']}"
-    growth, certified = "", "certified" if row["is_certified"] else ""
-    if "seconds" in previous:
-        size_ratio = row["num_images"] / previous["num_images"]
-        growth = f"N^{math.log(row['seconds'] / previous['seconds']) / math.log(size_ratio):.2f}"
+    growth = "" if row["growth_exponent"] is None else f"N^{row['growth_exponent']:.2f}"
+    certified = "certified" if row["is_certified"] else ""
     return (
         f"{head}{row['seconds']:>9.2f}{row['pairs_per_s']:>10.2e}{row['memory_growth_mb']:>10.0f}"
         f"{row['product_share']:>8.0%}{growth:>8}{certified:>11}"
@@ -238,11 +246,12 @@ def main(_: Any) -> None:
         previous: dict[str, Any] = {}
         sizes = _NUM_IMAGES_CLASSIFIER.value if way == "bcgue" else _NUM_IMAGES.value
         for num_images in map(int, sizes):
-            rows.append(measure_apart(way, num_images))
-            print(table_line(rows[-1], previous), flush=True)
-            previous = rows[-1]
-    if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(rows, indent=1))
+            row = measure_apart(way, num_images)
+            rows.append(row | {"growth_exponent": growth_exponent(row, previous)})
+            print(table_line(rows[-1]), flush=True)
+            previous = row
+            if _JSON.value:  # after every row: the next may take an hour
+                atomic.write_text(_JSON.value, json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

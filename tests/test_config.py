@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax.acquisition.registry import ACQUISITIONS
+from anneal_jax.acquisition.scorers import PRECISIONS
 from anneal_jax.acquisition.threshold import ESTIMATORS
 from anneal_jax.config import (
     CHOICES,
@@ -53,6 +54,7 @@ def test_a_choice_is_one_of_those_listed_and_its_docstring_tells_which(name):
 
 def test_the_choices_are_what_is_registered():
     assert set(CHOICES["acquisition"]) == set(ACQUISITIONS)
+    assert set(CHOICES["scan_precision"]) == set(PRECISIONS)
     assert set(CHOICES["threshold"]) == set(ESTIMATORS)
     assert set(CHOICES["group_loss"]) == set(GROUP_LOSSES)
 

@@ -1,5 +1,6 @@
 """The pass over the tiles: score ahead on the devices, take what beats the bound on the host."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -20,7 +21,9 @@ from anneal_jax.acquisition.tiles import (
     fetch_strips,
     score_tiles,
 )
+from anneal_jax.errors import ConfigError
 from anneal_jax.pairs.canonical import PairKeys, contains
+from anneal_jax.types import FloatArray
 
 _BATCHES_IN_FLIGHT = 2  # enough that a device never waits for the host
 _VALUES_AT_ONCE = 1 << 18  # of a tile, on the host: 1 MiB, which fits a core's cache
@@ -51,6 +54,9 @@ def collect_best(
       precision: of matrix products.
       devices: `jax.Device`s of this process; each scores one tile at a time.
       progress: called with the number of pairs of each tile as it is done.
+
+    Raises:
+      ConfigError: scores are NaN or infinite; the message names the images.
     """
     devices = devices[: max(1, len(tiles))]
     # Rows on CPU, where shorter strips cost more to reduce than they save in copying.
@@ -61,7 +67,9 @@ def collect_best(
     layout = TileLayout(scorer.score_tile, precision.algorithm, grid.tile_size, strip, mesh)
     score_batch = _make_batch_scorer(scorer, grid, layout)
     for tile, scores in _scored_ahead(score_batch, tiles, len(devices)):
-        for pairs in _promising(best, grid, tile, scores, np.float32(scorer.boundary)):
+        nearest = np.ravel(scores.nearest)
+        _require_finite(nearest, grid, tile)
+        for pairs in _promising(best, grid, tile, scores.scores, nearest, np.float32(scorer.boundary)):
             best.offer(pairs.where(~contains(known, pairs.keys)))
         if progress is not None:
             progress(grid.count(tile))
@@ -99,11 +107,26 @@ def _scored_ahead(
         yield from scored
 
 
+def _require_finite(nearest: FloatArray, grid: TileGrid, tile: Tile) -> None:
+    """Refuse a tile with a NaN, or a strip of infinities: their pairs would vanish from the pool."""
+    if not math.isfinite(nearest.max()):  # NaN if any is
+        rows, columns = ((grid.start(block), grid.start(block) + grid.tile_size - 1) for block in tile)
+        raise ConfigError(
+            f"pairs of images {rows[0]} to {rows[1]} with images {columns[0]} to {columns[1]} have scores "
+            "that are NaN or infinite: the model that scores them has diverged, or its values are too "
+            "large for float32; train it with a smaller learning_rate, or rescale the vectors given."
+        )
+
+
 def _promising(
-    best: BestPairs, grid: TileGrid, tile: Tile, scored: TileScores, boundary: np.float32
+    best: BestPairs,
+    grid: TileGrid,
+    tile: Tile,
+    scores: jax.Array,
+    nearest: FloatArray,
+    boundary: np.float32,
 ) -> Iterator[ScoredPairs]:
     """Yield the tile's own pairs within the bound, which may tighten between one part and the next."""
-    nearest = np.ravel(scored.nearest)
     strips = np.flatnonzero(nearest <= best.bound)
     strips = strips[np.argsort(nearest[strips])]  # the best first: they tighten the bound for the rest
     length = grid.tile_size**2 // nearest.size
@@ -113,7 +136,7 @@ def _promising(
         chosen = chosen[nearest[chosen] <= best.bound]
         if not chosen.size:
             return
-        distances = np.abs(fetch_strips(scored.scores, chosen, length) - boundary).ravel()
+        distances = np.abs(fetch_strips(scores, chosen, length) - boundary).ravel()
         found = np.flatnonzero(distances <= best.bound)
         strip, offset = np.divmod(found, length)
         keys, is_own = _keys_in_tile(grid, tile, chosen[strip] * length + offset)

@@ -17,9 +17,10 @@ def share_of_process(tiles: Sequence[Tile]) -> Sequence[Tile]:
 
 
 def merge_processes(best: BestPairs, num_images: int) -> None:
-    """Offer every process's best pairs to this process's buffer; all then hold the same.
+    """Give every process the pairs and the limit of all; their buffers then hold the same.
 
-    Every process must call this. Keys travel as pairs of int32, since JAX has no int64 here.
+    Every process must call this. Keys travel as pairs of int32 and hashes as two uint32, since JAX
+    has no 64-bit integers here.
 
     Args:
       best: this process's pairs.
@@ -28,7 +29,11 @@ def merge_processes(best: BestPairs, num_images: int) -> None:
     if jax.process_count() == 1:
         return
     mine = best.ranked()
-    lengths = np.ravel(multihost_utils.process_allgather(np.int32(len(mine.keys))))
+    limit = best.bound, np.array([best.last_hash]).view(np.uint32)
+    gathered_limits = multihost_utils.process_allgather((np.int32(len(mine.keys)), *limit))
+    lengths, bounds, last_hashes = map(np.asarray, gathered_limits)
+    for bound, last_hash in zip(bounds, np.ascontiguousarray(last_hashes).view(np.uint64), strict=True):
+        best.tighten(bound, last_hash[0])
     distances = np.zeros(lengths.max(), np.float32)
     pairs = np.zeros((lengths.max(), 2), np.int32)
     distances[: len(mine.keys)] = mine.distances

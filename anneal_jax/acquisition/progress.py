@@ -8,7 +8,9 @@ _QUIET_S = 2.0
 
 
 def scan_progress(num_images: int, *, share: float = 1.0) -> tqdm:
-    """Return a bar of pairs scored, with pairs/s and the time left; it stays hidden for two seconds.
+    """Return a bar of pairs scored, with pairs/s and the time left.
+
+    It stays hidden for two seconds, and wherever standard error is no terminal.
 
     Use it as `with scan_progress(n) as bar: scan_pairs(scorer, n, h, progress=bar.update)`.
 
@@ -17,4 +19,12 @@ def scan_progress(num_images: int, *, share: float = 1.0) -> tqdm:
       share: as given to `scan_pairs`; a sampled scan scores a little more than its share.
     """
     total = round(share * count_pairs(num_images))
-    return tqdm(total=total, desc="all pairs", unit="pair", unit_scale=True, delay=_QUIET_S, leave=False)
+    return tqdm(
+        total=total,
+        desc="all pairs",
+        unit="pair",
+        unit_scale=True,
+        delay=_QUIET_S,
+        leave=False,
+        disable=None,
+    )

@@ -81,9 +81,10 @@ class BestPairs:
         self._kept = ScoredPairs(np.empty(0, np.float32), np.empty(0, np.int64))
         self._pending: list[ScoredPairs] = []
         self._num_pending = 0
-        self._last_hash = _LAST_HASH
         self.bound = np.float32(np.inf)
         """float32, distance beyond which a pair is of no interest; it never grows."""
+        self.last_hash = _LAST_HASH
+        """uint64, the largest hash of interest among pairs at the bound itself."""
 
     def offer(self, pairs: ScoredPairs) -> None:
         """Take in pairs, each at most once in the buffer's life."""
@@ -92,6 +93,22 @@ class BestPairs:
         self._num_pending += len(useful.keys)
         if self._num_pending > max(_FEWEST_PENDING, len(self._kept.keys) // 2):
             self._trim()
+
+    def tighten(self, bound: np.float32, last_hash: np.uint64) -> None:
+        """Take over the limit of another buffer, where that is the tighter.
+
+        Buffers that each saw a part of the pool must do so before they merge: what one of them had to
+        drop is missing from the whole, and the others' limits do not tell.
+        """
+        self._trim()
+        if (bound, last_hash) < (self.bound, self.last_hash):
+            self.bound, self.last_hash = bound, last_hash
+            self._kept = self._kept.where(self._beats_bound(self._kept))
+
+    def holds_all_within(self, distance: float) -> bool:
+        """Tell whether every pair offered so far that is no further than `distance` is kept."""
+        bound = float(self.bound)
+        return distance < bound or (distance == bound and self.last_hash == _LAST_HASH)
 
     def ranked(self) -> ScoredPairs:
         """Return what is kept, best first."""
@@ -105,9 +122,9 @@ class BestPairs:
 
     def _beats_bound(self, pairs: ScoredPairs) -> npt.NDArray[np.bool_]:
         useful = pairs.distances <= self.bound
-        if self._last_hash != _LAST_HASH:
+        if self.last_hash != _LAST_HASH:
             tied = np.flatnonzero(pairs.distances == self.bound)
-            useful[tied] = self._hashes(pairs.keys[tied]) <= self._last_hash
+            useful[tied] = self._hashes(pairs.keys[tied]) <= self.last_hash
         return useful
 
     def _trim(self) -> None:
@@ -129,7 +146,7 @@ class BestPairs:
         edge = np.nextafter(np.float32(needed + self._slack), np.float32(np.inf))
         self._kept = self._kept.where(distances <= edge)
         if edge < self.bound:
-            self.bound, self._last_hash = edge, _LAST_HASH
+            self.bound, self.last_hash = edge, _LAST_HASH
 
     def _drop_overflow(self) -> None:
         distances, keys = self._kept
@@ -137,9 +154,9 @@ class BestPairs:
         room = self._capacity - np.count_nonzero(distances < last)
         tied = np.flatnonzero(distances == last)
         hashes = self._hashes(keys[tied])
-        self.bound, self._last_hash = last, np.partition(hashes, room - 1)[room - 1]
+        self.bound, self.last_hash = last, np.partition(hashes, room - 1)[room - 1]
         is_kept = distances < last
-        is_kept[tied] = hashes <= self._last_hash
+        is_kept[tied] = hashes <= self.last_hash
         self._kept = self._kept.where(is_kept)
 
     def _hashes(self, keys: PairKeys) -> npt.NDArray[np.uint64]:

@@ -4,19 +4,37 @@ An acquisition proposes candidate pairs, most uncertain first; `select_pairs` th
 lets k-means spread k questions over 4 k candidates.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from anneal_jax.acquisition.diversity import pair_representation, select_diverse
+from anneal_jax.acquisition.progress import scan_progress
 from anneal_jax.acquisition.representative import rank_by_coverage, rank_by_typicality
-from anneal_jax.acquisition.scan import scan_pairs
-from anneal_jax.acquisition.scorers import classifier_scorer, threshold_scorer
+from anneal_jax.acquisition.scan import ScanResult, scan_pairs
+from anneal_jax.acquisition.scorers import PairScorer, classifier_scorer, threshold_scorer
 from anneal_jax.errors import unknown_name
 from anneal_jax.pairs.canonical import PairKeys
 from anneal_jax.pairs.drawing import draw_random_pairs
-from anneal_jax.types import FloatArray, PairIndices
+from anneal_jax.types import ClassifierTables, FloatArray, PairIndices
+
+
+class ScanSettings(NamedTuple):
+    """How `mgue` and `bcgue` go through all pairs.
+
+    Attributes:
+      classifier_order: `canonical` scores a pair as (i, j), i < j; `two_order` by the mean logit of both
+        orders, at half the speed.
+      precision: of matrix products, as in `scan_pairs`.
+      share: part of all pairs to score, in (0, 1].
+      tile_size: images along a tile's side, at most; 0 is the scorer's choice.
+    """
+
+    classifier_order: str = "canonical"
+    precision: str = "float32"
+    share: float = 1.0
+    tile_size: int = 0
 
 
 class PoolView(NamedTuple):
@@ -27,15 +45,16 @@ class PoolView(NamedTuple):
       known: int64[M], sorted keys of the pairs that must not be asked.
       seed: fixes ties and draws of this round.
       threshold: MGUE's tau, a cosine similarity.
-      classifier: where the acquisition needs one, the pair classifier: what each image adds to its first
-        layer as first and as second of a pair, float32[N, H] each, and (kernel, bias) of each later layer.
+      classifier: the pair classifier, where the acquisition needs one.
+      scan: how to go through all pairs, where the acquisition does.
     """
 
     embeddings: FloatArray
     known: PairKeys
     seed: int
     threshold: float
-    classifier: tuple[FloatArray, FloatArray, Sequence[tuple[FloatArray, FloatArray]]] | None = None
+    classifier: ClassifierTables | None = None
+    scan: ScanSettings = ScanSettings()
 
 
 class Candidates(NamedTuple):
@@ -44,10 +63,13 @@ class Candidates(NamedTuple):
     Attributes:
       pair_indices: int32[P, 2], canonical, unique, none of them known.
       utilities: float32[P], larger is more worth asking; not increasing.
+      scan: the scan that found these pairs, or those that they were chosen from, and how far it can be
+        trusted; None where there was no scan.
     """
 
     pair_indices: PairIndices
     utilities: FloatArray
+    scan: ScanResult | None = None
 
 
 class Acquisition(NamedTuple):
@@ -83,7 +105,7 @@ def propose_bcgue(view: PoolView, num_pairs: int) -> Candidates:
     """Classifier-guided uncertainty: u = -|logit|, the closeness of p to 0.5.
 
     |logit| ranks as |p - 0.5| does, and does not saturate in float32. Pairs are scored in canonical
-    order, which makes p(i, j) = p(j, i) by definition.
+    order, which makes p(i, j) = p(j, i) by definition, or by both orders' mean logit.
 
     Source: henkel2023anneal, hoxha2024anneal (BCGUE).
 
@@ -94,7 +116,8 @@ def propose_bcgue(view: PoolView, num_pairs: int) -> Candidates:
         raise ValueError(
             "bcgue scores pairs by the classifier, and the view holds none; train one with the heads."
         )
-    return _scan(classifier_scorer(*view.classifier), view, num_pairs)
+    two_order = view.scan.classifier_order == "two_order"
+    return _scan(classifier_scorer(*view.classifier, two_order=two_order), view, num_pairs)
 
 
 def propose_coreset(view: PoolView, num_pairs: int) -> Candidates:
@@ -154,9 +177,24 @@ def select_pairs(
     candidates = acquisition.propose(view, num_pairs * candidate_factor)
     representation = pair_representation(view.embeddings, candidates.pair_indices)
     chosen = select_diverse(representation, num_pairs, seed=view.seed)
-    return Candidates(candidates.pair_indices[chosen], candidates.utilities[chosen])
+    return Candidates(candidates.pair_indices[chosen], candidates.utilities[chosen], candidates.scan)
 
 
-def _scan(scorer: Any, view: PoolView, num_pairs: int) -> Candidates:
-    found = scan_pairs(scorer, len(view.embeddings), num_pairs, known=view.known, seed=view.seed)
-    return Candidates(found.pair_indices, found.utilities.astype(np.float32))
+def _scan(scorer: PairScorer, view: PoolView, num_pairs: int) -> Candidates:
+    num_images, settings = len(view.embeddings), view.scan
+    with scan_progress(num_images, share=settings.share) as bar:
+        found = scan_pairs(
+            scorer,
+            num_images,
+            num_pairs,
+            known=view.known,
+            seed=view.seed,
+            share=settings.share,
+            tile_size=settings.tile_size or None,
+            precision=settings.precision,
+            progress=bar.update,
+        )
+    if len(found.pair_indices) < num_pairs and settings.share < 1.0:
+        # The part drawn holds too few pairs that are not known, and the rest may have them.
+        return _scan(scorer, view._replace(scan=settings._replace(share=1.0)), num_pairs)
+    return Candidates(found.pair_indices, found.utilities.astype(np.float32), found)

@@ -31,14 +31,18 @@ class ScanResult(NamedTuple):
     Attributes:
       pair_indices: int32[h', 2], canonical, best first; h' = min(h, size of the pool).
       utilities: float64[h'], -|score - boundary| by the float64 routine, not increasing.
-      is_certified: whether margin > error_bound: pairs and order are then those of scoring every pair in
-        float64. False only where more pairs crowd the boundary than the scan keeps.
+      is_certified: whether margin > error_bound: if that bound holds, pairs and order are those of scoring
+        every pair in float64. False only where more pairs crowd the boundary than the scan keeps.
+      is_proved: whether error_bound is a theorem (MGUE) or an estimate, eight times the largest error
+        measured (BCGUE). Certified and proved: the float64 result, without doubt. Certified, not
+        proved: the float64 result unless some pair's error is far above all that were measured; where
+        margin is inf no pair was left out, and no bound is needed. Proved, not certified: a pair
+        that is left out is better by 2 eps at most. Neither: the same, as far as the estimate holds.
       margin: a pair can be missing only if its tile's error was at least this; inf if none was left out.
       error_bound: eps, the largest error of a distance; proved or estimated, as the scorer says.
       measured_error: largest error of a distance among the pairs that were re-scored.
-      band_size: how many pairs of the pool have a tile distance within 2 eps of the h-th best; counted
-        where all of them were kept, otherwise extrapolated from the density of those kept, which is too
-        low where most of them tie.
+      band_size: how many pairs kept have a tile distance within 2 eps of the h-th best, or are better.
+      band_is_complete: whether these are all such pairs of the pool; otherwise there are more.
       num_scored: pairs that the tiles covered, known ones included.
       pool_share: num_scored over all N(N-1)/2.
     """
@@ -46,10 +50,12 @@ class ScanResult(NamedTuple):
     pair_indices: PairIndices
     utilities: npt.NDArray[np.float64]
     is_certified: bool
+    is_proved: bool
     margin: float
     error_bound: float
     measured_error: float
     band_size: int
+    band_is_complete: bool
     num_scored: int
     pool_share: float
 
@@ -73,8 +79,8 @@ def scan_pairs(
     float64 h-th best by more than 2 eps, and none left out is better by more than 2 eps. Candidates
     within 2 eps of the h-th best, 11 h of them at least, are kept and re-scored in float64 by one
     fixed routine. Where they fit, `is_certified` says that the result equals that of scoring every pair
-    in float64. Ties are broken by a seeded hash of (i, j). A certified result depends on neither
-    tiles, devices nor precision.
+    in float64, and `is_proved` whether eps is proved or estimated. Ties are broken by a seeded hash of
+    (i, j). A certified and proved result depends on neither tiles, devices nor precision.
 
     A scan keeps no state outside itself: one that was killed is simply called again. With
     `jax.distributed` set up every process must make the same call; each scans its share of the tiles
@@ -98,7 +104,7 @@ def scan_pairs(
       progress: called with the number of pairs just scored; `scan_progress` makes a bar of it.
 
     Raises:
-      ConfigError: the precision is not known.
+      ConfigError: the precision is not known, or a tile's scores are NaN or infinite.
       ValueError: the scorer was made for another N, `known` is not a sorted set of keys, or a number is
         out of range.
 
@@ -116,7 +122,7 @@ def scan_pairs(
     on_cpu = devices[0].platform == "cpu"
     largest_tile = tile_size or (scorer.tile_size if on_cpu else scorer.tile_size_accelerator)
     grid = make_grid(num_images, largest_tile)
-    tiles = choose_tiles(grid, share, seed)
+    tiles, num_scored = choose_tiles(grid, share, seed)
     # Off the host, fetching a wide band would take longer than the pass itself.
     capacity = max(_SPARE_FACTOR * num_pairs, scorer.band_pairs if on_cpu else 0)
     proved_error = scorer.error_bound(chosen_precision)
@@ -133,10 +139,22 @@ def scan_pairs(
     )
     merge_processes(best, num_images)
     settled = settle(best, scorer, num_pairs, proved_error)
-    return _result(settled, num_images, sum(map(grid.count, tiles)))
+    return _result(settled, num_images, num_scored)
 
 
-_NOTHING = ScanResult(np.empty((0, 2), np.int32), np.empty(0), True, math.inf, 0.0, 0.0, 0, 0, 1.0)
+_NOTHING = ScanResult(
+    pair_indices=np.empty((0, 2), np.int32),
+    utilities=np.empty(0),
+    is_certified=True,
+    is_proved=True,
+    margin=math.inf,
+    error_bound=0.0,
+    measured_error=0.0,
+    band_size=0,
+    band_is_complete=True,
+    num_scored=0,
+    pool_share=1.0,
+)
 
 
 def _result(settled: Settled, num_images: int, num_scored: int) -> ScanResult:
@@ -144,10 +162,12 @@ def _result(settled: Settled, num_images: int, num_scored: int) -> ScanResult:
         pair_indices=pairs_of_keys(settled.pairs.keys, num_images),
         utilities=-settled.pairs.distances.astype(np.float64),
         is_certified=settled.margin > settled.error_bound,
+        is_proved=settled.is_proved,
         margin=settled.margin,
         error_bound=settled.error_bound,
         measured_error=settled.measured_error,
         band_size=settled.band_size,
+        band_is_complete=settled.band_is_complete,
         num_scored=num_scored,
         pool_share=num_scored / count_pairs(num_images),
     )

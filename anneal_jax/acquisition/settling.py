@@ -1,9 +1,9 @@
 """The end of a scan: order the candidates by their float64 scores, and tell how sure the result is."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from anneal_jax.acquisition.ranking import BestPairs, ScoredPairs
 from anneal_jax.acquisition.scorers import PairScorer
@@ -21,6 +21,8 @@ class Settled(NamedTuple):
     measured_error: float
     margin: float
     band_size: int
+    band_is_complete: bool
+    is_proved: bool
 
 
 def settle(best: BestPairs, scorer: PairScorer, num_pairs: int, proved_bound: float) -> Settled:
@@ -40,7 +42,7 @@ def settle(best: BestPairs, scorer: PairScorer, num_pairs: int, proved_bound: fl
     candidates = best.ranked()
     near = candidates.distances.astype(np.float64)
     exact = np.empty(0)
-    is_proved = np.isfinite(proved_bound)
+    is_proved = math.isfinite(proved_bound)
     num_needed = min(near.size, num_pairs if is_proved else max(num_pairs, _FEWEST_MEASURED))
     error_bound = measured_error = worst = 0.0
     while exact.size < num_needed:
@@ -51,20 +53,14 @@ def settle(best: BestPairs, scorer: PairScorer, num_pairs: int, proved_bound: fl
         worst = float(np.partition(exact, min(num_pairs, exact.size) - 1)[:num_pairs].max())
         num_needed = max(num_needed, np.searchsorted(near, worst + error_bound, side="right"))
     ranked = best.rank(ScoredPairs(exact, candidates.keys[: exact.size]))
+    edge = float(near[num_pairs - 1]) + 2.0 * error_bound if near.size >= num_pairs else math.inf
     first_left_out = near[exact.size] if exact.size < near.size else float(best.bound)
     return Settled(
         ScoredPairs(ranked.distances[:num_pairs], ranked.keys[:num_pairs]),
         error_bound,
         measured_error,
         float(first_left_out - worst),
-        _band_size(near, num_pairs, 2.0 * error_bound, float(best.bound)),
+        int(np.searchsorted(near, edge, side="right")),
+        best.holds_all_within(edge),
+        is_proved,
     )
-
-
-def _band_size(near: npt.NDArray[np.float64], num_pairs: int, width: float, bound: float) -> int:
-    if near.size <= num_pairs:
-        return near.size
-    edge = near[num_pairs - 1] + width
-    if edge <= bound or bound <= 0.0:
-        return int(np.searchsorted(near, edge, side="right"))
-    return round(near.size * edge / bound)  # scores are spread evenly over so short an interval

@@ -11,7 +11,7 @@ from anneal_jax.data.digits import open_digits
 from anneal_jax.data.embeddings import open_embeddings
 from anneal_jax.data.folder import open_folder
 from anneal_jax.data.labels import with_labels_csv
-from anneal_jax.errors import ArchiveError, ConfigError
+from anneal_jax.errors import ArchiveError, unknown_name
 from anneal_jax.types import Archive, IntArray
 
 OnBadImage = Literal["refuse", "skip"]
@@ -50,7 +50,7 @@ def open_archive(
     (2, 32, 32, 3)
     """
     if on_bad_image not in get_args(OnBadImage):
-        raise ConfigError(f"on_bad_image is {on_bad_image!r}; it is either refuse or skip")
+        raise unknown_name("on_bad_image", on_bad_image, get_args(OnBadImage))
     scheme, _, location = spec.partition(":")
     if scheme not in _SCHEMES:
         raise ArchiveError(_unknown_scheme_text(spec, scheme))

@@ -1,4 +1,26 @@
-"""Import of pretrained weights. A file fits the network exactly or is refused."""
+"""Import of pretrained weights. A file fits the network exactly or is refused.
+
+The one format so far is an `.npz` (`numpy.savez`) of MobileNetV2 1.0 (sandler2018mobilenetv2) with batch
+norm folded into the layers. Each of its 52 layers, numbered in the order in which a tile passes them, has
+two arrays, `LAYER/kernel` and `LAYER/bias`, of any float type; they are read as float32. LAYER is
+`NN_KIND_sSTRIDE_actACT`: NN from `00` on, KIND `conv` or `dwconv`, STRIDE 1 or 2, ACT 3 where ReLU6
+follows and 0 where nothing does.
+
+- Layer `00_conv_s2_act3`, the stem: kernel [3, 3, 3, 32].
+- Then 17 blocks, as in Table 2 of the paper. From C channels to W, with expansion t: `conv_s1_act3`, kernel
+  [1, 1, C, t C], absent where t = 1; `dwconv_sSTRIDE_act3`, kernel [3, 3, 1, t C]; `conv_s1_act0`, kernel
+  [1, 1, t C, W]. So the first block is `01_dwconv_s1_act3` and `02_conv_s1_act0`, the last ends at 50.
+- Layer `51_conv_s1_act3`, the head: kernel [1, 1, 320, 1280]. Its mean over all places is the feature.
+- A layer `52_conv_s1_act0`, the classes, may follow and is not read; any other array is refused.
+
+`dict(folded_layer_names())` of `anneal_jax.models.mobilenet_v2` lists the layers. Kernels are
+[height, width, in, out], those of depthwise layers [height, width, 1, channels]; a bias is [out]. From
+PyTorch's [out, in, height, width] both come by `kernel.transpose(2, 3, 1, 0)`. Batch norm with gamma, beta,
+mean, variance and epsilon is folded, per output channel, by g = gamma / sqrt(variance + epsilon): the kernel
+becomes kernel * g, the bias beta - mean * g. The weights must be for RGB scaled to [-1, 1], as
+x / 127.5 - 1 of 8-bit values, and for TensorFlow's SAME padding: where a stride of 2 needs one pixel of it
+only, that is at the bottom and right. Weights trained with symmetric padding load, and give worse features.
+"""
 
 import hashlib
 import zipfile
@@ -27,8 +49,7 @@ _MOST_DIFFERENCES_SHOWN = 5
 def load_pretrained(backbone: Backbone, path: str | Path) -> Any:
     """Read a backbone's variables from a file.
 
-    Today's one format is the `.npz` of MobileNetV2 whose batch norm is folded into kernels and
-    biases; its classification layer is left out.
+    Today's one format is the `.npz` of MobileNetV2, laid out as this module says at its head.
 
     Args:
       backbone: the network to fill.

@@ -9,6 +9,8 @@ import numpy as np
 from anneal_jax.errors import WorkdirError
 from anneal_jax.types import Params
 
+_ADVICE = "Restore the folder, or remove rounds.jsonl to train the rounds again from the stored answers."
+
 
 class RoundCheckpoints:
     """Orbax checkpoints of a workdir, one step per round.
@@ -42,18 +44,23 @@ class RoundCheckpoints:
           template: a tree of the same structure and shapes.
 
         Raises:
-          WorkdirError: the round has no complete checkpoint.
+          WorkdirError: the round has no complete checkpoint, or it cannot be read.
         """
         import orbax.checkpoint as ocp
 
         if round_index not in self._manager.all_steps():
             raise WorkdirError(
                 f"{self.folder} has no complete checkpoint of round {round_index}; rounds present: "
-                f"{sorted(self._manager.all_steps())}. Restore the folder, or remove rounds.jsonl to train "
-                "the rounds again from the stored answers."
+                f"{sorted(self._manager.all_steps())}. {_ADVICE}"
             )
         target = jax.tree.map(np.asarray, template)
-        return self._manager.restore(round_index, args=ocp.args.StandardRestore(target))
+        try:
+            return self._manager.restore(round_index, args=ocp.args.StandardRestore(target))
+        except Exception as error:  # damage surfaces as whatever the reader of the hit file raises
+            raise WorkdirError(
+                f"the checkpoint of round {round_index} in {self.folder} is damaged, or of another "
+                f"network ({type(error).__name__}). {_ADVICE}"
+            ) from error
 
     def close(self) -> None:
         """Release the manager's threads."""

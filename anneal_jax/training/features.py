@@ -5,26 +5,25 @@ import json
 import logging
 import mmap
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from anneal_jax.atomic import replacing
 from anneal_jax.errors import ConfigError, WeightsError
 from anneal_jax.models.backbones import Backbone
+from anneal_jax.training.blocks import BLOCK_ROWS
+from anneal_jax.training.encoding import default_batch_size, encode_batches
 from anneal_jax.types import Archive, FloatArray
 
 CODE_VERSION = 1
 """Part of every cache key: raise it when decoding, resizing or a network changes its output."""
 
-_CPU_BATCH_SIZE, _ACCELERATOR_BATCH_SIZE = 8, 256
-_SHORT_ARCHIVE = 500
 _CHECKSUM_BYTES = 32
 
 _log = logging.getLogger(__name__)
@@ -54,8 +53,7 @@ def extract_features(
       weights_digest: text that stands for `variables` in the key: a file's SHA-256, or a name
         that says how random weights were drawn.
       cache_dir: folder for cached features, made where absent; None keeps none.
-      batch_size: tiles per step. None takes 8 on CPU, where a batch's feature maps should stay
-        near its cache, and 256 elsewhere.
+      batch_size: tiles per step; None takes `default_batch_size()`.
       code_version: see `CODE_VERSION`.
 
     Returns:
@@ -64,6 +62,7 @@ def extract_features(
     Raises:
       WeightsError: a feature is nan or infinite.
       ArchiveError: a tile cannot be read.
+      ConfigError: `cache_dir` cannot be made or written to.
     """
     if archive.kind == "vector":
         return archive.load(np.arange(len(archive.ids)), image_size)
@@ -71,7 +70,7 @@ def extract_features(
         return _compute(archive, backbone, variables, image_size, batch_size)
     key = cache_key(archive, backbone, image_size, weights_digest, code_version)
     path = Path(cache_dir) / f"features-{key}.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)  # fail now, not after the work
+    _make_writable(path.parent)  # fail now, not after the work
     features = _read_cache(path, key)
     if features is None:
         features = _compute(archive, backbone, variables, image_size, batch_size)
@@ -127,35 +126,33 @@ def standardisation(features: FloatArray, train_indices: npt.ArrayLike) -> tuple
     >>> mean.tolist(), scale.tolist()
     ([2.0, 5.0], [1.0, 1.0])
     """
-    training = features[np.asarray(train_indices, np.int64)]
-    if not len(training):
+    rows = np.asarray(train_indices, np.int64)
+    if not len(rows):
         raise ConfigError("no training images to take feature mean and scale from; use a larger share")
-    constant = np.ptp(training, axis=0) == 0
-    scale = np.where(constant, 1.0, training.std(axis=0, dtype=np.float64))
-    return training.mean(axis=0, dtype=np.float64).astype(np.float32), scale.astype(np.float32)
+    starts = range(0, len(rows), BLOCK_ROWS)
+
+    def mean_of(value: Callable[[FloatArray], np.ndarray]) -> np.ndarray:
+        """Return the mean of a function of the training features, a block at a time."""
+        parts = (value(features[rows[start : start + BLOCK_ROWS]]) for start in starts)
+        return sum(part.sum(axis=0, dtype=np.float64) for part in parts) / len(rows)
+
+    mean = mean_of(lambda block: block)
+    deviation = np.sqrt(mean_of(lambda block: np.square(block - mean[None])))
+    # Not `deviation == 0`: the mean of equal values may differ from them by its rounding.
+    differing = mean_of(lambda block: block != features[rows[:1]])
+    scale = np.where(differing == 0, 1.0, deviation)
+    return mean.astype(np.float32), scale.astype(np.float32)
 
 
 def _compute(
     archive: Archive, backbone: Backbone, variables: Any, image_size: int, batch_size: int | None
 ) -> FloatArray:
-    count = len(archive.ids)
-    if batch_size is None:
-        on_cpu = jax.default_backend() == "cpu"
-        batch_size = _CPU_BATCH_SIZE if on_cpu else _ACCELERATOR_BATCH_SIZE
-    apply = jax.jit(backbone.apply)
-    variables = jax.device_put(variables)
-    quiet = True if count < _SHORT_ARCHIVE else None  # None: shown on a terminal only
-    batches = []
-    with (
-        # An accelerator's faster, coarser products would make features depend on the machine.
-        jax.default_matmul_precision("float32"),
-        tqdm(total=count, desc="features", unit="tile", disable=quiet) as progress,
-    ):
-        for tiles in _decoded_ahead(archive, image_size, batch_size):
-            # Waiting here is harmless: the next tiles are decoded by another thread meanwhile.
-            batches.append(np.asarray(apply(variables, _padded(tiles, batch_size)))[: len(tiles)])
-            progress.update(len(tiles))
-    return _finite(np.concatenate(batches), backbone.name)
+    size = batch_size or default_batch_size()
+    tiles = _decoded_ahead(archive, image_size, size)
+    features = encode_batches(backbone, variables, tiles, num_tiles=len(archive.ids), batch_size=size)
+    if not np.isfinite(features).all():
+        raise WeightsError(f"backbone {backbone.name!r} gives nan or infinite features; check its weights")
+    return features
 
 
 def _decoded_ahead(archive: Archive, image_size: int, batch_size: int) -> Iterator[np.ndarray]:
@@ -174,15 +171,15 @@ def _decoded_ahead(archive: Archive, image_size: int, batch_size: int) -> Iterat
         yield coming.result()
 
 
-def _padded(tiles: np.ndarray, batch_size: int) -> np.ndarray:
-    """Fill the last batch up, so that the network is compiled for one shape."""
-    return np.pad(tiles, [(0, batch_size - len(tiles)), (0, 0), (0, 0), (0, 0)])
-
-
-def _finite(features: FloatArray, name: str) -> FloatArray:
-    if not np.isfinite(features).all():
-        raise WeightsError(f"backbone {name!r} gives nan or infinite features; check its weights")
-    return features
+def _make_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigError(
+            f"computed features cannot be kept in {folder} ({error.strerror}); set "
+            "--config.cache_dir to a folder that can be written to."
+        ) from error
 
 
 def _write_cache(path: Path, key: str, features: FloatArray) -> None:

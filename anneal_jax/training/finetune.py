@@ -1,7 +1,6 @@
 """The finetune regime: the whole network learns, and each round goes on from the one before."""
 
 import dataclasses
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -10,31 +9,29 @@ import numpy as np
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.seeds import Use, device_key, host_rng
 from anneal_jax.training.augment import flip_and_turn
+from anneal_jax.training.encoding import encode
 from anneal_jax.training.fitting import fit
 from anneal_jax.training.head_steps import (
     FitSettings,
     HeadParams,
     Objective,
-    embed_features,
     flat_rows,
     group_objective,
     init_heads,
     pair_objective,
 )
 from anneal_jax.training.learner import (
-    ClassifierTables,
     TrainingPairs,
+    embed_standardised,
     standardise,
     tabulate_classifier,
 )
 from anneal_jax.training.sampling import draw_image_batches, draw_pair_batches
-from anneal_jax.types import FloatArray, IntArray, Params
+from anneal_jax.types import ClassifierTables, FloatArray, IntArray, Params
 
 CHUNK_STEPS = 1
 """Steps per call of the compiled function. On a CPU, XLA's convolutions are several times slower inside
 a loop of more; on a GPU a step of a whole network is long enough for the host to keep ahead."""
-
-_ENCODE_BATCH = 64
 
 
 class NetworkParams(NamedTuple):
@@ -122,19 +119,17 @@ class FinetuneLearner:
 
     def embed(self, params: NetworkParams, features: FloatArray) -> FloatArray:
         """Return the embeddings of tiles with these features."""
-        standardised = standardise(features, self.mean, self.scale)
-        return np.asarray(embed_features(params.heads.similarity, standardised))
+        return embed_standardised(params.heads.similarity, features, self.mean, self.scale)
 
     def classifier_tables(self, params: NetworkParams, features: FloatArray) -> ClassifierTables:
         """Return the classifier for the all-pairs scan over tiles with these features."""
-        standardised = standardise(features, self.mean, self.scale)
-        return tabulate_classifier(params.heads.classifier, standardised)
+        return tabulate_classifier(params.heads.classifier, features, self.mean, self.scale)
 
     def template(self) -> NetworkParams:
         """Return the parameters before the first round."""
         heads = init_heads(
             device_key(self.seed, 0, Use.WEIGHTS),
-            self.backbone.feature_dim,
+            len(self.mean),  # `feature_dim` of `pixels` holds at one image size only
             with_classifier=self.with_classifier,
         )
         return NetworkParams(self.variables, heads)
@@ -152,22 +147,6 @@ class FinetuneLearner:
             chunk_steps=CHUNK_STEPS,
             use=use,
         ).params
-
-
-def encode(backbone: Backbone, variables: Params, images: np.ndarray) -> FloatArray:
-    """Return the features float32[N, F] of tiles uint8[N, S, S, 3], in batches of one shape."""
-    parts = []
-    for start in range(0, len(images), _ENCODE_BATCH):
-        batch = images[start : start + _ENCODE_BATCH]
-        missing = _ENCODE_BATCH - len(batch)
-        padded = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])
-        parts.append(np.asarray(_encode_batch(backbone, variables, padded))[: len(batch)])
-    return np.concatenate(parts)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _encode_batch(backbone: Backbone, variables: Params, images: jax.Array) -> jax.Array:
-    return backbone.apply(variables, images)
 
 
 class NetworkLoss(NamedTuple):
@@ -192,7 +171,7 @@ class NetworkLoss(NamedTuple):
         tiles = images[flat_rows(rows)]
         tiles = flip_and_turn(key, tiles) if self.augment else tiles
         features = self.backbone.apply(_without_gradient_to_statistics(params.backbone), tiles)
-        standardised = (features - mean[None]) / scale[None]
+        standardised = standardise(features, mean, scale)
         return self.objective(params.heads, standardised, targets, self.settings)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
+from anneal_jax.errors import ConfigError
 from anneal_jax.types import FloatArray, Params
 
 
@@ -65,10 +66,14 @@ def fit(
       key: split into one key per step.
       learning_rate: of Adam.
       chunk_steps: steps per compiled call.
-      use: shown by the progress bar, which appears on a terminal only.
+      use: what the fit is for; shown by the progress bar, which appears on a terminal only, and
+        named in errors.
 
     Returns:
       The parameters and the losses.
+
+    Raises:
+      ConfigError: the fit diverges: its last loss is not finite.
     """
     # A copy, since each call gives its input up to the next.
     params = jax.tree.map(jnp.array, params)
@@ -86,7 +91,13 @@ def fit(
             losses.append(chunk_losses)
             if not progress.disable:  # waits for the chunk: only where somebody watches
                 progress.set_postfix(loss=f"{float(chunk_losses[-1]):.3f}")
-    return Fit(state[0], np.concatenate(losses))
+    result = Fit(state[0], np.concatenate(losses))
+    if not np.isfinite(result.losses[-1]):
+        raise ConfigError(
+            f"the fit for {use!r} diverged: its loss is {result.losses[-1]} at the learning rate "
+            f"{learning_rate:g}; set a smaller one."
+        )
+    return result
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)

@@ -1,11 +1,11 @@
 """The frozen regime: features computed once, heads trained anew each round."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from anneal_jax.seeds import Use, device_key, host_rng
 from anneal_jax.training.fitting import fit
@@ -13,20 +13,19 @@ from anneal_jax.training.head_steps import (
     FitSettings,
     HeadParams,
     Objective,
-    embed_features,
     flat_rows,
     group_objective,
     init_heads,
     pair_objective,
 )
 from anneal_jax.training.learner import (
-    ClassifierTables,
     TrainingPairs,
+    embed_standardised,
     standardise,
     tabulate_classifier,
 )
 from anneal_jax.training.sampling import draw_group_batches, draw_pair_batches
-from anneal_jax.types import FloatArray, IntArray
+from anneal_jax.types import ClassifierTables, FloatArray, IntArray
 
 CHUNK_STEPS = 50
 """Steps per call of the compiled function. A fit is rounded up to a whole number of calls."""
@@ -98,20 +97,20 @@ class FrozenLearner:
 
     def embed(self, params: HeadParams, features: FloatArray) -> FloatArray:
         """Return the embeddings of tiles with these features."""
-        return np.asarray(embed_features(params.similarity, standardise(features, self.mean, self.scale)))
+        return embed_standardised(params.similarity, features, self.mean, self.scale)
 
     def classifier_tables(self, params: HeadParams, features: FloatArray) -> ClassifierTables:
         """Return the classifier for the all-pairs scan over tiles with these features."""
-        return tabulate_classifier(params.classifier, standardise(features, self.mean, self.scale))
+        return tabulate_classifier(params.classifier, features, self.mean, self.scale)
 
     def template(self) -> HeadParams:
         """Return parameters of the right shapes."""
         return self._initial(0)
 
-    @property
-    def standardised(self) -> FloatArray:
-        """float32[N, F], the stored features as the heads see them."""
-        return standardise(self.stored_features, self.mean, self.scale)
+    @functools.cached_property
+    def standardised(self) -> jax.Array:
+        """float32[N, F], the stored features as the heads see them: on the device, copied there once."""
+        return jax.device_put(standardise(self.stored_features, self.mean, self.scale))
 
     def _initial(self, round_index: int) -> HeadParams:
         key = device_key(self.seed, round_index, Use.WEIGHTS)

@@ -1,13 +1,17 @@
 """What a run needs of a model, whatever the regime: fit it, embed with it, score pairs with it."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from anneal_jax.models.heads import classifier_first_layer
-from anneal_jax.types import FloatArray, IntArray, PairIndices, PairLabels, Params
+from anneal_jax.training.blocks import map_blocks
+from anneal_jax.training.head_steps import embed_features
+from anneal_jax.types import ClassifierTables, FloatArray, IntArray, PairIndices, PairLabels, Params
+
+_Array = TypeVar("_Array", FloatArray, jax.Array)
 
 
 class TrainingPairs(NamedTuple):
@@ -20,20 +24,6 @@ class TrainingPairs(NamedTuple):
 
     pair_indices: PairIndices
     labels: PairLabels
-
-
-class ClassifierTables(NamedTuple):
-    """The pair classifier as all pairs of M tiles need it.
-
-    Attributes:
-      as_first: float32[M, H], what each tile adds to the first layer as first of a pair.
-      as_second: float32[M, H], as second.
-      layers: (kernel [in, out], bias [out]) of each layer after the first.
-    """
-
-    as_first: FloatArray
-    as_second: FloatArray
-    layers: list[tuple[FloatArray, FloatArray]]
 
 
 class Learner(Protocol):
@@ -58,14 +48,21 @@ class Learner(Protocol):
           pairs: all pairs known at this round.
           round_index: keys every draw.
           previous: parameters of the round before; the frozen regime does not look at them.
-          use: shown by the progress bar.
+          use: what the fit is for; shown by the progress bar and named in errors.
+
+        Raises:
+          ConfigError: the fit diverges.
         """
         ...
 
     def fit_classes(
         self, images: IntArray, classes: IntArray, round_index: int = 0, *, use: str = ""
     ) -> Params:
-        """Train anew on the class labels, or other groups, int32[M] of tiles int32[M]."""
+        """Train anew on the class labels, or other groups, int32[M] of tiles int32[M].
+
+        Raises:
+          ConfigError: the fit diverges.
+        """
         ...
 
     def features(self, params: Params) -> FloatArray:
@@ -110,25 +107,50 @@ def checkpoint_state(learner: Learner, params: Params) -> dict[str, Params]:
     return {"params": params, "feature_mean": learner.mean, "feature_scale": learner.scale}
 
 
-def standardise(features: FloatArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
+def standardise(features: _Array, mean: _Array, scale: _Array) -> _Array:
     """Shift and scale features float32[M, F] as the heads expect them."""
     return (features - mean[None]) / scale[None]
 
 
-def tabulate_classifier(classifier: Params, features: FloatArray) -> ClassifierTables:
+def embed_standardised(
+    similarity: Params, features: FloatArray, mean: FloatArray, scale: FloatArray
+) -> FloatArray:
+    """Standardise and embed, block by block, so that nothing of the features' size is made.
+
+    Args:
+      similarity: what `SimilarityNetwork().init` returned.
+      features: float32[M, F], as the backbone gives them.
+      mean: float32[F].
+      scale: float32[F].
+
+    Returns:
+      float32[M, D], unit norm.
+    """
+    return map_blocks(lambda block: embed_features(similarity, standardise(block, mean, scale)), features)
+
+
+def tabulate_classifier(
+    classifier: Params, features: FloatArray, mean: FloatArray, scale: FloatArray
+) -> ClassifierTables:
     """Apply the classifier's first layer to each tile once: N products instead of N(N-1)/2.
 
     Args:
       classifier: what `PairClassifier().init` returned.
-      features: float32[M, F], standardised, of the tiles to be paired.
+      features: float32[M, F], as the backbone gives them, of the tiles to be paired.
+      mean: float32[F].
+      scale: float32[F].
     """
+
+    def first_layer(block: FloatArray) -> tuple[jax.Array, jax.Array]:
+        return classifier_first_layer(classifier, jnp.asarray(standardise(block, mean, scale)))
+
     # An accelerator's faster, coarser products would make questions depend on the machine.
     with jax.default_matmul_precision("float32"):
-        as_first, as_second = classifier_first_layer(classifier, jnp.asarray(features))
+        as_first, as_second = map_blocks(first_layer, features)
     layers = classifier["params"]
     names = [f"dense_{i}" for i in range(1, len(layers) - 1)] + ["logit"]
     rest = [(np.asarray(layers[name]["kernel"]), np.asarray(layers[name]["bias"])) for name in names]
-    return ClassifierTables(np.asarray(as_first), np.asarray(as_second), rest)
+    return ClassifierTables(as_first, as_second, rest)
 
 
 def centred(features: FloatArray, train_images: IntArray) -> FloatArray:

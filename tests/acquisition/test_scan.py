@@ -1,5 +1,7 @@
 """The scan returns what sorting every pair in float64 returns."""
 
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -161,11 +163,43 @@ def test_progress_counts_every_pair_once():
     assert len(done) > 3
 
 
-def test_a_short_scan_shows_no_progress_bar(capsys):
+def test_a_short_scan_shows_no_progress_bar(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with scan_progress(45) as bar:
         scan_pairs(threshold_scorer(unit_vectors(45), 0.2), 45, 5, progress=bar.update)
     assert bar.n == bar.total == count_pairs(45)
     assert capsys.readouterr().err == ""
+
+
+def test_no_progress_bar_is_written_to_a_file(capsys):
+    with scan_progress(45) as bar:
+        assert bar.disable
+
+
+def test_a_certificate_tells_whether_its_bound_is_proved():
+    by_threshold = scan_pairs(threshold_scorer(unit_vectors(20), 0.2), 20, 5, devices=ONE_DEVICE)
+    by_classifier = scan_pairs(classifier_scorer(*small_classifier(20)), 20, 5, devices=ONE_DEVICE)
+    assert by_threshold.is_certified and by_threshold.is_proved
+    assert by_classifier.is_certified and not by_classifier.is_proved
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+@pytest.mark.parametrize("place", [0, 17, 39])
+def test_broken_scores_are_refused_with_the_images(broken, place):
+    scorer = threshold_scorer(unit_vectors(40), 0.2)
+    scorer.images[place] = broken
+    message = (
+        r"^pairs of images \d+ to \d+ with images \d+ to \d+ have scores that are NaN or infinite.*\.$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        scan_pairs(scorer, 40, 5, tile_size=16, devices=ONE_DEVICE)
+
+
+def test_scores_that_overflow_float32_are_refused():
+    as_first, as_second, layers = small_classifier(20)
+    layers = [(kernel * np.float32(1e20), bias) for kernel, bias in layers]
+    with pytest.raises(ConfigError, match=r"pairs of images 0 to 19 .* NaN or infinite"):
+        scan_pairs(classifier_scorer(as_first, as_second, layers), 20, 5, devices=ONE_DEVICE)
 
 
 @pytest.mark.parametrize("num_images", [0, 1])

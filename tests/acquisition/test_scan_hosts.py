@@ -28,6 +28,10 @@ found = scan_pairs(
     threshold_scorer(embeddings, 0.25), len(embeddings), 300, tile_size=16, progress=done.append
 )
 np.savez(out, done=sum(done), **found._asdict())
+
+crowded = threshold_scorer(np.load("crowded.npy"), 1.0)._replace(band_pairs=0)
+found = scan_pairs(crowded, len(embeddings), 5, tile_size=16)
+np.savez("crowded_" + out, **found._asdict())
 """
 
 
@@ -37,9 +41,18 @@ def _free_address():
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
+def assert_equals(found, expected):
+    for name, value in expected._asdict().items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
 def test_two_processes_return_the_pairs_of_one(tmp_path):
     embeddings = np.random.default_rng(0).normal(size=(_NUM_IMAGES, 8)).astype(np.float32)
     np.save(tmp_path / "embeddings.npy", embeddings)
+    # All of the first tile ties, past what is kept: one process must drop pairs, the other need not.
+    crowded = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    crowded[:16] = np.eye(8, dtype=np.float32)[0]
+    np.save(tmp_path / "crowded.npy", crowded)
     (tmp_path / "child.py").write_text(_CHILD)
     environment = os.environ | {
         "PYTHONPATH": str(_ROOT),
@@ -62,5 +75,10 @@ def test_two_processes_return_the_pairs_of_one(tmp_path):
     assert min(part["done"] for part in found) > 0
     assert sum(part["done"] for part in found) == expected.num_scored
     for part in found:
-        for name, value in expected._asdict().items():
-            np.testing.assert_array_equal(part[name], value, err_msg=name)
+        assert_equals(part, expected)
+    expected = scan_pairs(
+        threshold_scorer(crowded, 1.0)._replace(band_pairs=0), _NUM_IMAGES, 5, tile_size=16
+    )
+    assert not expected.is_certified
+    for process in range(2):
+        assert_equals(np.load(tmp_path / f"crowded_found_{process}.npz"), expected)

@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 
-from anneal_jax.acquisition.registry import ACQUISITIONS, PoolView, get_acquisition, select_pairs
+from anneal_jax.acquisition.registry import (
+    ACQUISITIONS,
+    PoolView,
+    ScanSettings,
+    get_acquisition,
+    select_pairs,
+)
 from anneal_jax.errors import ConfigError
 from anneal_jax.pairs.canonical import contains, count_pairs, pair_keys, pairs_of_keys, pairs_of_ranks
+from anneal_jax.types import ClassifierTables
 
 NUM_IMAGES = 24
 HIDDEN = 16  # so many that no pair has all ReLUs shut, which would be a tie
@@ -26,7 +33,7 @@ def make_view(num_known=0, seed=0, num_distinct=NUM_IMAGES, num_images=NUM_IMAGE
     layers = [(rng.normal(size=(HIDDEN, 1)).astype(np.float32), np.zeros(1, np.float32))]
     ranks = np.random.default_rng(1).permutation(count_pairs(num_images))[:num_known]
     known = np.sort(pair_keys(pairs_of_ranks(ranks, num_images), num_images))
-    return PoolView(embeddings, known, seed, 0.3, (hidden, hidden, layers))
+    return PoolView(embeddings, known, seed, 0.3, ClassifierTables(hidden, hidden, layers))
 
 
 def choose(name, view, num_pairs, diversity):
@@ -38,7 +45,7 @@ def as_set(pair_indices):
 
 
 def assert_keeps_the_contract(chosen, view, num_expected):
-    pairs, utilities = chosen
+    pairs, utilities = chosen.pair_indices, chosen.utilities
     num_images = len(view.embeddings)
     assert pairs.shape == (num_expected, 2)
     assert pairs.dtype == np.int32
@@ -94,12 +101,12 @@ def test_the_order_of_images_does_not_matter(name, diversity):
     view = make_view(60)
     order = np.random.default_rng(5).permutation(NUM_IMAGES)
     place_of = np.argsort(order)
-    first_layer = view.classifier[0][order]
+    first_layer = view.classifier.as_first[order]
     moved_known = np.sort(place_of[pairs_of_keys(view.known, NUM_IMAGES)], axis=1)
     moved = view._replace(
         embeddings=view.embeddings[order],
         known=np.sort(pair_keys(moved_known, NUM_IMAGES)),
-        classifier=(first_layer, first_layer, view.classifier[2]),
+        classifier=ClassifierTables(first_layer, first_layer, view.classifier.layers),
     )
     expected = choose(name, view, 20, diversity)
     found = choose(name, moved, 20, diversity)
@@ -141,6 +148,40 @@ def test_what_an_acquisition_needs_is_what_it_looks_at(name):
     found = choose(name, view, 20, diversity=False).pair_indices
     other = choose(name, view._replace(threshold=-0.5), 20, diversity=False).pair_indices
     assert (as_set(found) != as_set(other)) == ACQUISITIONS[name].needs_threshold
+
+
+@pytest.mark.parametrize("name", ["bcgue", "mgue"])
+@with_and_without_diversity
+def test_a_scan_tells_how_far_it_can_be_trusted(name, diversity):
+    scan = choose(name, make_view(), 5, diversity).scan
+    assert (scan.is_certified, scan.is_proved, scan.pool_share) == (True, name == "mgue", 1.0)
+
+
+def test_the_classifiers_order_and_the_share_are_as_set():
+    view = make_view()
+    rng = np.random.default_rng(2)
+    view = view._replace(
+        classifier=view.classifier._replace(as_second=rng.normal(size=(24, HIDDEN)).astype(np.float32))
+    )
+    settings = (
+        ScanSettings(),
+        ScanSettings(classifier_order="two_order"),
+        ScanSettings(tile_size=3, share=0.3),
+    )
+    canonical, both, part = (choose("bcgue", view._replace(scan=each), 10, False) for each in settings)
+    assert as_set(canonical.pair_indices) != as_set(both.pair_indices)
+    assert 0.3 <= part.scan.pool_share < 0.6
+    for precision in ("bfloat16_3x", "bfloat16"):
+        found = choose("mgue", view._replace(scan=ScanSettings(precision=precision)), 10, False).scan
+        assert found.error_bound > 1e-4
+
+
+@pytest.mark.parametrize("name", ["bcgue", "mgue"])
+def test_a_share_too_small_for_the_questions_is_given_up(name):
+    view = make_view(count_pairs(NUM_IMAGES) - 7)._replace(scan=ScanSettings(share=0.01, tile_size=2))
+    chosen = choose(name, view, 7, diversity=False)
+    assert_keeps_the_contract(chosen, view, 7)
+    assert chosen.scan.pool_share == 1.0
 
 
 @pytest.mark.parametrize(

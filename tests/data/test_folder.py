@@ -170,7 +170,7 @@ def test_empty_and_missing_folders(tmp_path):
     for location in ("", "/no/such/folder", f"{tmp_path}/empty/a.jpg"):
         with pytest.raises(ArchiveError, match=f"folder:{location} is no folder on this machine"):
             open_archive(f"folder:{location}")
-    with pytest.raises(ConfigError, match="on_bad_image is 'ask'; it is either refuse or skip"):
+    with pytest.raises(ConfigError, match="no on_bad_image 'ask'; choose one of refuse, skip"):
         open_archive(f"folder:{tmp_path}", on_bad_image="ask")
 
 

@@ -1,0 +1,72 @@
+"""Features of tiles, by a backbone, in batches of one shape."""
+
+import functools
+from collections.abc import Iterable
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from anneal_jax.models.backbones import Backbone
+from anneal_jax.training.blocks import padded
+from anneal_jax.types import FloatArray, Params
+
+_CPU_BATCH_SIZE, _ACCELERATOR_BATCH_SIZE = 8, 256
+_SHORT_ARCHIVE = 500
+
+
+def default_batch_size() -> int:
+    """Return tiles per step: on CPU few, so that a batch's feature maps stay near its cache."""
+    return _CPU_BATCH_SIZE if jax.default_backend() == "cpu" else _ACCELERATOR_BATCH_SIZE
+
+
+def encode(backbone: Backbone, variables: Params, images: np.ndarray) -> FloatArray:
+    """Return the features float32[N, F] of tiles uint8[N, S, S, 3] in memory.
+
+    Args:
+      backbone: the network.
+      variables: its variables.
+      images: the tiles.
+    """
+    size = default_batch_size()
+    batches = (images[start : start + size] for start in range(0, len(images), size))
+    return encode_batches(backbone, variables, batches, num_tiles=len(images), batch_size=size)
+
+
+def encode_batches(
+    backbone: Backbone,
+    variables: Params,
+    batches: Iterable[np.ndarray],
+    *,
+    num_tiles: int,
+    batch_size: int,
+) -> FloatArray:
+    """Compute the features of tiles that come batch by batch.
+
+    Args:
+      backbone: the network.
+      variables: its variables.
+      batches: uint8[<= batch_size, S, S, 3] each; at least one.
+      num_tiles: N, how many come in all.
+      batch_size: to which every batch is filled up, so that there is one compilation.
+
+    Returns:
+      float32[N, F], in the order of the tiles.
+    """
+    variables = jax.device_put(variables)
+    quiet = True if num_tiles < _SHORT_ARCHIVE else None  # None: shown on a terminal only
+    features = []
+    with tqdm(total=num_tiles, desc="features", unit="tile", leave=False, disable=quiet) as progress:
+        for tiles in batches:
+            encoded = _encode_batch(backbone, variables, padded(tiles, batch_size))
+            # Waiting here is harmless where another thread decodes the next tiles meanwhile.
+            features.append(np.asarray(encoded)[: len(tiles)])
+            progress.update(len(tiles))
+    return np.concatenate(features)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode_batch(backbone: Backbone, variables: Params, images: jax.typing.ArrayLike) -> jax.Array:
+    # An accelerator's faster, coarser products would make features depend on the machine.
+    with jax.default_matmul_precision("float32"):
+        return backbone.apply(variables, images)

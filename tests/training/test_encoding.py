@@ -1,0 +1,48 @@
+import jax
+import numpy as np
+import pytest
+
+from anneal_jax.models.backbones import get_backbone
+from anneal_jax.training.encoding import _encode_batch, encode, encode_batches
+
+
+@pytest.fixture(scope="module")
+def tiles():
+    return np.random.default_rng(0).integers(0, 256, (21, 8, 8, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return get_backbone("tiny_cnn")
+
+
+@pytest.fixture(scope="module")
+def variables(backbone):
+    return backbone.init(jax.random.key(0), 8)
+
+
+def test_a_tiles_features_do_not_depend_on_the_batch_it_is_in(backbone, variables, tiles):
+    whole = encode(backbone, variables, tiles)
+    assert whole.shape == (21, 128)
+    assert whole.dtype == np.float32
+    np.testing.assert_allclose(whole[17:19], encode(backbone, variables, tiles[17:19]), atol=1e-5)
+    expected = jax.jit(backbone.apply)(variables, tiles)
+    np.testing.assert_allclose(whole, expected, atol=1e-5)
+
+
+def test_a_second_archive_compiles_nothing_new(backbone, variables, tiles):
+    encode(backbone, variables, tiles)
+    before = _encode_batch._cache_size()
+    encode(get_backbone("tiny_cnn"), jax.tree.map(np.asarray, variables), tiles[:5])
+    assert _encode_batch._cache_size() == before
+
+
+def test_products_are_taken_in_full_float32(backbone, variables, tiles):
+    program = _encode_batch.trace(backbone, variables, tiles).jaxpr
+    assert "precision=HIGHEST" in str(program) or "Precision.HIGHEST" in str(program)
+
+
+def test_batches_may_be_of_any_size_up_to_the_one_compiled(tiles):
+    batches = iter([tiles[:4], tiles[4:5], tiles[5:]])
+    found = encode_batches(get_backbone("pixels"), {}, batches, num_tiles=21, batch_size=16)
+    np.testing.assert_allclose(found, tiles.reshape(21, -1) / 127.5 - 1, atol=1e-6)
