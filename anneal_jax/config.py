@@ -36,7 +36,7 @@ class ExperimentConfig:
       scan_precision: of matrix products over all pairs: `float32`, `bfloat16_3x` (three passes, nearly as
         accurate) or `bfloat16` (approximate). A backend without such units, as CPU, computes in float32.
       scan_share: part of all pairs that `mgue` and `bcgue` look at, for archives too large for all.
-      tile_size: images along a side of the squares in which all pairs are scored; memory grows with its
+      scan_tile_size: images along a side of the squares in which all pairs are scored; memory grows with its
         square; 0 is a good choice for the device.
       transitive: `one_step` adds the pairs that two answers imply; `none` does not.
       rounds: rounds of questions after the first set.
@@ -82,7 +82,7 @@ class ExperimentConfig:
     classifier_order: str = "canonical"
     scan_precision: str = "float32"
     scan_share: float = 1.0
-    tile_size: int = 0
+    scan_tile_size: int = 0
     transitive: str = "one_step"
     rounds: int = 6
     pairs_per_round: int = 0
@@ -166,7 +166,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "image_size": (0, 4096),
     "candidate_factor": (1, 1000),
     "scan_share": (1e-6, 1.0),
-    "tile_size": (0, 65_536),
+    "scan_tile_size": (0, 65_536),
     "rounds": (0, 100_000),
     "pairs_per_round": (0, 10_000_000),
     "initial_fraction": (0.0, 1.0),

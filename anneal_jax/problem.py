@@ -4,6 +4,7 @@ from typing import NamedTuple, cast
 
 import jax
 import numpy as np
+import numpy.typing as npt
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import OnBadImage, open_archive, require_classes
@@ -11,7 +12,7 @@ from anneal_jax.data.splits import Split, duplicate_groups, split_images
 from anneal_jax.errors import ArchiveError, ConfigError
 from anneal_jax.models.backbones import Backbone, get_backbone
 from anneal_jax.models.pretrained import load_pretrained, weights_digest
-from anneal_jax.pairs.canonical import PairKeys, count_pairs, pair_keys, pairs_of_keys
+from anneal_jax.pairs.canonical import PairKeys, pair_keys, pairs_of_keys
 from anneal_jax.seeds import Use, device_key, host_seed
 from anneal_jax.training.encoding import encode
 from anneal_jax.training.features import default_cache_dir, extract_features, standardisation
@@ -193,7 +194,7 @@ def _frozen_features(config: ExperimentConfig, archive: Archive) -> FloatArray:
 
 def _identical_pairs(groups: IntArray, archive: Archive) -> PairKeys:
     """Return the sorted keys of all pairs of tiles with one group number."""
-    order = np.argsort(groups, kind="stable")
+    order = np.argsort(groups, kind="stable").astype(np.int32)
     _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
     _refuse_many_copies(order[starts], sizes, archive)
     keys = [np.empty(0, np.int64)]
@@ -203,8 +204,8 @@ def _identical_pairs(groups: IntArray, archive: Archive) -> PairKeys:
     return np.sort(np.concatenate(keys))
 
 
-def _refuse_many_copies(examples: IntArray, sizes: IntArray, archive: Archive) -> None:
-    num_pairs = int(np.sum(count_pairs(sizes.astype(np.int64))))
+def _refuse_many_copies(examples: IntArray, sizes: npt.NDArray[np.int64], archive: Archive) -> None:
+    num_pairs = int(np.sum(sizes * (sizes - 1) // 2))
     if num_pairs > _MOST_IDENTICAL_PAIRS:
         largest = np.argmax(sizes)
         raise ArchiveError(

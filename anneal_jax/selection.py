@@ -143,7 +143,7 @@ def select_questions(
         threshold=threshold,
         classifier=classifier,
         scan=ScanSettings(
-            config.classifier_order, config.scan_precision, config.scan_share, config.tile_size
+            config.classifier_order, config.scan_precision, config.scan_share, config.scan_tile_size
         ),
     )
     chosen = select_pairs(

@@ -27,7 +27,9 @@ def vectors(tmp_path):
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30))
 def test_identical_pairs_are_all_pairs_within_a_group(groups):
-    expected = [i * len(groups) + j for i, j in combinations(range(len(groups)), 2) if groups[i] == groups[j]]
+    expected = [
+        i * len(groups) + j for i, j in combinations(range(len(groups)), 2) if groups[i] == groups[j]
+    ]
     found = _identical_pairs(np.array(groups, np.int32), DIGITS)
     assert found.dtype == np.int64
     assert found.tolist() == expected
@@ -46,7 +48,7 @@ def test_too_many_copies_are_refused_with_their_number_and_one_of_them(vectors, 
 
 
 def test_a_huge_group_is_refused_before_its_pairs_are_listed():
-    with pytest.raises(ArchiveError, match=r"1,999,999,000,000 pairs .* 2,000,000 copies of '0000'"):
+    with pytest.raises(ArchiveError, match=r"1,999,999,000,000 pairs .* 2,000,000 copies of 'digits0000'"):
         _identical_pairs(np.zeros(2_000_000, np.int32), DIGITS)
 
 

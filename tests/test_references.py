@@ -4,7 +4,7 @@ import pathlib
 import re
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-KEY = re.compile(r"\b[a-z]+(?:19|20)\d\d[a-z]+\b")
+KEY = re.compile(r"\b[a-z]+(?:19|20)\d\d[a-z][a-z0-9]*\b")
 
 
 def cited_keys():

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from anneal_jax.acquisition.grid import Tile, TileGrid
 from anneal_jax.acquisition.ranking import BestPairs, ScoredPairs
 from anneal_jax.acquisition.scorers import PairScorer, Precision
 from anneal_jax.acquisition.tiles import (
     MESH_AXIS,
-    Tile,
-    TileGrid,
     TileLayout,
     TileScores,
     fetch_strips,

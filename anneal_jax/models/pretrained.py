@@ -16,10 +16,10 @@ follows and 0 where nothing does.
 `dict(folded_layer_names())` of `anneal_jax.models.mobilenet_v2` lists the layers. Kernels are
 [height, width, in, out], those of depthwise layers [height, width, 1, channels]; a bias is [out]. From
 PyTorch's [out, in, height, width] both come by `kernel.transpose(2, 3, 1, 0)`. Batch norm with gamma, beta,
-mean, variance and epsilon is folded, per output channel, by g = gamma / sqrt(variance + epsilon): the kernel
-becomes kernel * g, the bias beta - mean * g. The weights must be for RGB scaled to [-1, 1], as
+mean, variance and epsilon is folded, per output channel, by g = gamma / sqrt(variance + epsilon): the
+kernel becomes kernel * g, the bias beta - mean * g. The weights must be for RGB scaled to [-1, 1], as
 x / 127.5 - 1 of 8-bit values, and for TensorFlow's SAME padding: where a stride of 2 needs one pixel of it
-only, that is at the bottom and right. Weights trained with symmetric padding load, and give worse features.
+only, that is at the bottom and right. A file of weights for another scaling or padding is not noticed.
 """
 
 import hashlib

@@ -133,8 +133,9 @@ def standardisation(features: FloatArray, train_indices: npt.ArrayLike) -> tuple
 
     def mean_of(value: Callable[[FloatArray], np.ndarray]) -> np.ndarray:
         """Return the mean of a function of the training features, a block at a time."""
-        parts = (value(features[rows[start : start + BLOCK_ROWS]]) for start in starts)
-        return sum(part.sum(axis=0, dtype=np.float64) for part in parts) / len(rows)
+        blocks = (features[rows[start : start + BLOCK_ROWS]] for start in starts)
+        sums = [value(block).sum(axis=0, dtype=np.float64) for block in blocks]
+        return np.sum(sums, axis=0) / len(rows)
 
     mean = mean_of(lambda block: block)
     deviation = np.sqrt(mean_of(lambda block: np.square(block - mean[None])))

@@ -63,6 +63,38 @@ def test_layer_names_are_the_files(weights):
     assert [name for _, name in folded_layer_names()] == sorted(expected)
 
 
+def _file_by_the_description():
+    """Random arrays, named and shaped as the head of `pretrained.py` describes."""
+    layers = [("conv_s2_act3", (3, 3, 3, 32))]
+    channels = 32
+    table = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2)]
+    for expansion, width, blocks, first_stride in [*table, (6, 320, 1, 1)]:
+        for stride in [first_stride] + [1] * (blocks - 1):
+            wide = expansion * channels
+            if expansion > 1:
+                layers.append(("conv_s1_act3", (1, 1, channels, wide)))
+            layers.append((f"dwconv_s{stride}_act3", (3, 3, 1, wide)))
+            layers.append(("conv_s1_act0", (1, 1, wide, width)))
+            channels = width
+    layers.append(("conv_s1_act3", (1, 1, 320, 1280)))
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for number, (kind, shape) in enumerate(layers):
+        spread = np.sqrt(2 / np.prod(shape[:3]))
+        arrays[f"{number:02d}_{kind}/kernel"] = (spread * rng.normal(size=shape)).astype(np.float32)
+        arrays[f"{number:02d}_{kind}/bias"] = rng.normal(size=shape[-1])
+    return arrays
+
+
+def test_a_file_written_by_the_description_loads_and_computes(tmp_path):
+    arrays = _file_by_the_description()
+    assert len(arrays) == 2 * 52
+    backbone = get_backbone("mobilenet_v2")
+    tiles = np.random.default_rng(1).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    features = jax.jit(backbone.apply)(load_pretrained(backbone, _saved(tmp_path, arrays)), tiles)
+    np.testing.assert_allclose(features, mobilenet_v2_features(arrays, tiles), atol=1e-3)
+
+
 def test_a_file_that_does_not_fit_is_refused_by_name_and_shape(tmp_path, weights):
     changed = {name: array for name, array in weights.items() if name != "51_conv_s1_act3/bias"}
     changed["00_conv_s2_act3/kernel"] = np.zeros((3, 3, 4, 32), np.float32)

@@ -90,6 +90,26 @@ def test_a_step_left_half_written_is_no_round_and_can_be_saved_again(checkpoints
     reopened.close()
 
 
+@pytest.mark.parametrize(
+    ("files", "damage"),
+    [
+        ("default/d/*", lambda path: path.write_bytes(path.read_bytes()[:-9])),
+        ("default/d/*", lambda path: path.unlink()),
+        ("default/manifest.ocdbt", lambda path: path.write_bytes(b"")),
+        ("default/_METADATA", lambda path: path.write_text("{")),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_in_one_sentence(checkpoints, files, damage):
+    single = {"weights": np.arange(50, dtype=np.float32)}  # orbax abandons further reads noisily
+    checkpoints.save(4, single)
+    for path in list((checkpoints.folder / "4").glob(files)):
+        damage(path)
+    with pytest.raises(WorkdirError, match=r"of round 4 in .* is damaged.*remove rounds\.jsonl") as refusal:
+        checkpoints.restore(4, single)
+    assert str(checkpoints.folder) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_round_is_on_disk_when_save_returns_whatever_kills_the_process_then(tmp_path):
     # One device there, eight here: a restore does not depend on either.
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}

@@ -1,5 +1,6 @@
 import dataclasses
 import logging
+import tracemalloc
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ConfigError, WeightsError
 from anneal_jax.models.backbones import get_backbone
 from anneal_jax.models.pretrained import load_pretrained, weights_digest
+from anneal_jax.training import features as features_module
 from anneal_jax.training.features import (
     cache_key,
     default_cache_dir,
@@ -178,6 +180,25 @@ def test_an_error_while_decoding_reaches_the_caller(archive):
         _extract(archive, image_size=9, batch_size=4)
 
 
+def test_a_cache_folder_that_cannot_be_made_is_refused_before_the_work(archive, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"kept in .*file/below .*set --config\.cache_dir to a folder"):
+        _extract(archive, cache_dir=tmp_path / "file" / "below")
+    assert not archive.loads.any()
+
+
+def test_a_cache_folder_that_cannot_be_written_to_is_refused_before_the_work(
+    archive, tmp_path, monkeypatch
+):
+    def refuse(**arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(features_module.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(ConfigError, match=r"\(Permission denied\); set --config\.cache_dir"):
+        _extract(archive, cache_dir=tmp_path)
+    assert not archive.loads.any()
+
+
 def test_default_cache_dir_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache_dir() == tmp_path / "anneal-jax"
@@ -199,6 +220,28 @@ def test_standardisation_matches_its_twin_and_ignores_other_rows(features):
     others = features.copy()
     others[[1, 3, 4]] = 1e6
     np.testing.assert_array_equal(standardisation(others, train), (mean, scale))
+
+
+def test_standardisation_in_blocks_matches_numpys(monkeypatch):
+    monkeypatch.setattr(features_module, "BLOCK_ROWS", 7)
+    features = np.random.default_rng(0).normal(3.0, 2.0, (50, 5)).astype(np.float32)
+    features[:, 2] = 0.1
+    train = np.arange(0, 50, 2)
+    mean, scale = standardisation(features, train)
+    exact = features[train].astype(np.float64)
+    np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=1e-6)
+    expected = np.where(np.arange(5) == 2, 1.0, exact.std(axis=0))
+    np.testing.assert_allclose(scale, expected, rtol=1e-6)
+
+
+def test_standardisation_makes_no_float64_copy_of_all_features(monkeypatch):
+    monkeypatch.setattr(features_module, "BLOCK_ROWS", 100)
+    features = np.random.default_rng(0).normal(size=(10_000, 30)).astype(np.float32)
+    tracemalloc.start()
+    standardisation(features, np.arange(len(features)))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < features.nbytes / 2
 
 
 def test_standardisation_needs_a_training_image():

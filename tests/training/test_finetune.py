@@ -7,8 +7,9 @@ import pytest
 
 from anneal_jax.data.digits import open_digits
 from anneal_jax.models.backbones import get_backbone
+from anneal_jax.training.encoding import encode
 from anneal_jax.training.features import standardisation
-from anneal_jax.training.finetune import FinetuneLearner, NetworkLoss, NetworkParams, encode
+from anneal_jax.training.finetune import FinetuneLearner, NetworkLoss, NetworkParams
 from anneal_jax.training.fitting import _run_chunk
 from anneal_jax.training.head_steps import FitSettings, pair_objective
 from anneal_jax.training.learner import TrainingPairs
@@ -122,13 +123,6 @@ def test_class_labels_train_even_where_there_are_fewer_tiles_than_a_batch(learne
 def within_minus_between(embeddings, classes):
     cosines, same = embeddings @ embeddings.T, classes[:, None] == classes[None]
     return cosines[same].mean() - cosines[~same].mean()
-
-
-def test_encoding_does_not_depend_on_the_batch_a_tile_is_in(learner):
-    whole = encode(learner.backbone, learner.variables, learner.images)
-    assert whole.shape == (NUM_IMAGES, 128)
-    alone = encode(learner.backbone, learner.variables, learner.images[67:69])
-    np.testing.assert_allclose(whole[67:69], alone, atol=1e-5)
 
 
 def test_statistics_of_batch_norm_get_no_gradient():

@@ -2,6 +2,8 @@ import jax
 import numpy as np
 import pytest
 
+from anneal_jax.errors import ConfigError
+from anneal_jax.training import blocks
 from anneal_jax.training.features import standardisation
 from anneal_jax.training.fitting import _run_chunk
 from anneal_jax.training.frozen import FrozenLearner
@@ -69,6 +71,37 @@ def test_constants_standardise_the_training_images():
     np.testing.assert_allclose(learner.standardised[TRAIN].mean(axis=0), 0.0, atol=1e-5)
     np.testing.assert_allclose(learner.standardised[TRAIN].std(axis=0), 1.0, atol=1e-5)
     np.testing.assert_array_equal(learner.features(None), make_features())
+
+
+def test_features_reach_the_device_once_for_all_fits():
+    learner = make_learner()
+    first = learner.standardised
+    learner.fit_pairs(answered_pairs(20), 0, None)
+    assert isinstance(first, jax.Array)
+    assert learner.standardised is first
+
+
+def test_many_tiles_are_embedded_and_tabulated_in_blocks(monkeypatch):
+    learner = make_learner(with_classifier=True)
+    params = learner.template()
+    whole, tables = embed(learner, params), learner.classifier_tables(params, make_features())
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 16)
+    np.testing.assert_allclose(embed(learner, params), whole, atol=1e-5)
+    again = learner.classifier_tables(params, make_features())
+    np.testing.assert_allclose(again.as_first, tables.as_first, atol=1e-4)
+    np.testing.assert_allclose(again.as_second, tables.as_second, atol=1e-4)
+
+
+@pytest.mark.parametrize("by_classes", [False, True])
+def test_a_fit_that_diverges_is_refused_with_its_rate_and_use(by_classes):
+    learner = make_learner(settings=FitSettings(learning_rate=1e30))
+    with pytest.raises(
+        ConfigError, match=r"'round 3: train' diverged.* learning rate 1e\+30; set a smaller"
+    ):
+        if by_classes:
+            learner.fit_classes(TRAIN, CLASSES[TRAIN], 3, use="round 3: train")
+        else:
+            learner.fit_pairs(answered_pairs(20), 3, None, use="round 3: train")
 
 
 @pytest.mark.parametrize("with_classifier", [False, True])

@@ -17,7 +17,8 @@ def make_features(num_images, dim=6):
 def test_tables_give_the_classifiers_logit_of_every_pair(widths):
     features, classifier = make_features(6), PairClassifier(widths)
     params = random_variables(lambda key: classifier.init(key, features, features), 0)
-    tables = tabulate_classifier(params, features)
+    mean, scale = np.full(6, 0.5, np.float32), np.full(6, 2.0, np.float32)
+    tables = tabulate_classifier(params, 2 * features + 0.5, mean, scale)
     assert tables.as_first.shape == tables.as_second.shape == (6, widths[0])
     assert len(tables.layers) == len(widths)
     first, second = np.divmod(np.arange(36), 6)

@@ -1,0 +1,53 @@
+"""What the benchmarks write; what they measure is not tested."""
+
+import importlib.util
+import json
+import math
+import pathlib
+import sys
+
+import pytest
+from absl import flags
+
+PATH = pathlib.Path(__file__).resolve().parents[1] / "benchmarks" / "allpairs.py"
+
+
+@pytest.fixture
+def allpairs(monkeypatch):
+    """The benchmark's module, with flags of its own."""
+    values = flags.FlagValues()
+    for kind in ("list", "integer", "float", "multi_enum", "string"):
+        define = getattr(flags, f"DEFINE_{kind}")
+        monkeypatch.setattr(
+            flags,
+            f"DEFINE_{kind}",
+            lambda *arguments, define=define: define(*arguments, flag_values=values),
+        )
+    spec = importlib.util.spec_from_file_location("allpairs", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.flag_values = values
+    return module
+
+
+def test_every_row_is_on_disk_before_the_next_is_measured_and_tells_its_growth(
+    allpairs, monkeypatch, tmp_path, capsys
+):
+    path = tmp_path / "rows.json"
+    on_disk = []
+
+    def quadratic(way, num_images):
+        on_disk.append(len(json.loads(path.read_text())) if path.exists() else 0)
+        seconds = {"seconds": 1e-6 * num_images**2} if num_images < 400 else {"note": "over 600 s"}
+        figures = {"pairs_per_s": 1.0, "memory_growth_mb": 1.0, "product_share": 0.5, "is_certified": True}
+        return {"way": way, "num_images": num_images, "pairs": 1, **figures, **seconds}
+
+    monkeypatch.setattr(allpairs, "measure_apart", quadratic)
+    allpairs.flag_values(["allpairs", "--way=mgue", "--num_images=100,200,400", f"--json={path}"])
+    allpairs.main(sys.argv[:1])
+    assert on_disk == [0, 1, 2]
+    exponents = [row["growth_exponent"] for row in json.loads(path.read_text())]
+    assert exponents[0] is exponents[2] is None
+    assert math.isclose(exponents[1], 2.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert "N^2.00" in lines[3] and lines[4].endswith("over 600 s")
