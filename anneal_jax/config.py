@@ -36,8 +36,8 @@ class ExperimentConfig:
       scan_precision: of matrix products over all pairs: `float32`, `bfloat16_3x` (three passes, nearly as
         accurate) or `bfloat16` (approximate). A backend without such units, as CPU, computes in float32.
       scan_share: part of all pairs that `mgue` and `bcgue` look at, for archives too large for all.
-      scan_tile_size: images along a side of the squares in which all pairs are scored; memory grows with its
-        square; 0 is a good choice for the device.
+      scan_tile_size: images along a side of the squares in which all pairs are scored; memory grows with
+        its square; 0 is a good choice for the device.
       transitive: `one_step` adds the pairs that two answers imply; `none` does not.
       rounds: rounds of questions after the first set.
       pairs_per_round: questions in a round; 0 is 20% of the training images.
