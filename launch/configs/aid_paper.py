@@ -4,6 +4,7 @@ command   python launch/run.py --config=launch/configs/aid_paper.py --workdir=ru
 hardware  one GPU
 duration  untested: data absent
 expected  untested: data absent
+note      the default threshold trains five more networks of epochs_first epochs, once, before round 1
 data      ../shared/data/aid, a folder per class
 """
 
