@@ -32,6 +32,8 @@ def main(argv: Sequence[str]) -> None:
     outcome = run_experiment(
         checked, _WORKDIR.value, on_round=lambda row: print(round_line(row), flush=True)
     )
+    for note in outcome.notes:
+        print(note)
     print(report_run(checked, outcome, _WORKDIR.value))
 
 
