@@ -47,7 +47,7 @@ def run_app(main: Callable[[Sequence[str]], None]) -> None:
 
     def guarded(argv: Sequence[str]) -> None:
         if len(argv) > 1:
-            _fail(f"unexpected argument {argv[1]!r}; every setting is a flag (--help lists them).")
+            _fail(f"unexpected argument {argv[1]!r}; settings are flags, such as --config.seed=1.")
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # orbax reports every step of every save
         try:

@@ -29,12 +29,15 @@ class Retrieval(NamedTuple):
     Attributes:
       neighbours: int32[Q, K], indices into the archive, nearest first.
       relevant: bool[Q, K], whether each has the query's class.
+      num_relevant: int64[Q], R, tiles of each query's class in the searched part. A query with none
+        is left out of the figures.
       mean_average_precision: mAP@5 with denominator min(k, R).
       precision: precision@5.
     """
 
     neighbours: IntArray
     relevant: npt.NDArray[np.bool_]
+    num_relevant: npt.NDArray[np.int64]
     mean_average_precision: float
     precision: float
 
@@ -58,6 +61,7 @@ def evaluate_retrieval(vectors: FloatArray, labels: IntArray, split: Split) -> R
     return Retrieval(
         split.archive[ranking],
         relevant,
+        num_relevant,
         mean_average_precision_at_k(relevant, num_relevant, denominator=DENOMINATOR),
         mean_over_queries(precision_at_k(relevant, num_relevant)),
     )

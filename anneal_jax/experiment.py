@@ -36,6 +36,7 @@ from anneal_jax.selection import (
     SelectedPairs,
     draw_first_pairs,
     gather_knowledge,
+    questions_per_round,
     select_questions,
 )
 from anneal_jax.training.checkpoints import RoundCheckpoints
@@ -144,7 +145,10 @@ def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
         model, row = _learn(run, round_index, model)
         append_round(run.log_path, row)
         on_round(row)
+        num_asked = row["bits_spent"] - (rows[-1]["bits_spent"] if rows else 0)
         rows.append(row)
+        if round_index and num_asked < questions_per_round(run.config, run.problem):
+            notes.append(f"Round {round_index} asked {num_asked:,} questions: no more pairs were left.")
     assert model is not None  # round 0 is there, or was refused
     retrieval = retrieve(run.problem, model)
     return Outcome(run.problem, rows, retrieval, tuple(notes), len(rows) - num_old)

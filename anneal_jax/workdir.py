@@ -22,8 +22,10 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     The lock is the operating system's: a killed run leaves none behind.
 
     Raises:
-      WorkdirError: another run holds it, or it cannot be created.
+      WorkdirError: another run holds it, it cannot be created, or it holds files of something else.
     """
+    if workdir.is_dir() and any(workdir.iterdir()) and not (workdir / "lock").exists():
+        raise WorkdirError(f"{workdir} holds files of something else; give a new folder as --workdir.")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         handle = (workdir / "lock").open("w")

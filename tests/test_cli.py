@@ -47,7 +47,7 @@ def run_app(*arguments):
         ([], "give a recipe, such as --config=launch/configs/digits.py."),
         (["--config.rounds=3"], "give --config=FILE, a recipe, before --config.rounds."),
         (["--config=anneal_jax/seeds.py"], "the recipe anneal_jax/seeds.py cannot be used ("),
-        ([DIGITS, "extra"], "unexpected argument 'extra'; every setting is a flag (--help lists them)."),
+        ([DIGITS, "extra"], "unexpected argument 'extra'; settings are flags, such as --config.seed=1."),
         ([DIGITS, "--workdri=x"], "there is no flag --workdri (did you mean 'workdir'?)."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -18,6 +18,7 @@ from anneal_jax.experiment import run_experiment
 from anneal_jax.pairs.canonical import count_pairs, pair_keys
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.pairs.transitive import expand_one_step
+from anneal_jax.reporting.run_report import summarise
 from anneal_jax.run_log import read_rounds, without_times
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.types import Answer
@@ -246,6 +247,7 @@ def test_an_empty_pool_ends_the_run_with_a_message(vectors, tmp_path):
     outcome = run_experiment(config, tmp_path)
     assert len(outcome.rows) < 6
     assert "pool was empty" in outcome.notes[-1]
+    assert "questions: no more pairs were left" in outcome.notes[-2]
     num_train = len(outcome.problem.split.train)
     last = outcome.rows[-1]
     assert last["num_labelled_pairs"] + last["num_derived_pairs"] == count_pairs(num_train)
@@ -370,6 +372,19 @@ def test_a_wrong_weights_file_does_not_bind_the_workdir(tmp_path):
     with pytest.raises(WeightsError):
         run_experiment(config, tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_queries_with_nothing_to_find_are_counted_and_not_shown(tmp_path):
+    rng = np.random.default_rng(5)
+    labels = np.append(np.arange(60) % 3, [3, 4, 5, 6])  # four classes of one vector each
+    np.savez(tmp_path / "v.npz", embeddings=rng.normal(size=(64, 5)), labels=labels)
+    config = small(tmp_path / "v.npz", rounds=0, query_fraction=0.4, train_fraction=0.4)
+    outcome = run_experiment(config, tmp_path / "run")
+    num_queries = len(outcome.problem.split.query)
+    num_measured = int(np.sum(outcome.retrieval.num_relevant > 0))
+    assert 0 < num_measured < num_queries
+    sentence = summarise(config, outcome)
+    assert f"{num_measured} of {num_queries} queries, the others have nothing to find" in sentence
 
 
 def test_a_refused_archive_leaves_no_config_behind(tmp_path):

@@ -161,3 +161,10 @@ def test_torn_inputs_are_one_clear_sentence(tmp_path, torn):
     (tmp_path / "inputs.json").write_bytes(torn)
     with pytest.raises(WorkdirError, match=r"cannot read .*inputs.json; restore it"):
         settle_config(tmp_path, ExperimentConfig(), {"tiles": "aa"})
+
+
+def test_a_folder_of_something_else_is_no_workdir(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(WorkdirError, match="holds files of something else"), locked(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

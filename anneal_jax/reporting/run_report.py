@@ -6,8 +6,7 @@ import pathlib
 import numpy as np
 
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.data.splits import Split
-from anneal_jax.evaluation import DENOMINATOR
+from anneal_jax.evaluation import DENOMINATOR, Retrieval
 from anneal_jax.experiment import Outcome
 from anneal_jax.problem import input_size
 from anneal_jax.reporting.curve import plot_curve
@@ -78,11 +77,15 @@ def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
     bits = f"{last['bits_spent']:,}"
     is_answered = config.supervision in ("pairs", "group_ask", "all_pairs")
     cost = f"{bits} answers" if is_answered else f"class labels worth {bits} bits"
+    num_measured = int(np.count_nonzero(outcome.retrieval.num_relevant))
+    queries = f"{num_measured} queries"
+    if num_measured < len(split.query):
+        queries = f"{num_measured} of {len(split.query)} queries, the others have nothing to find"
     features = "frozen features" if config.regime == "frozen" else "its backbone's features"
     return (
         f"{_method(config)} on {config.archive}: mAP@5 {last['mean_average_precision_at_5']:.3f} after "
         f"{cost}, where {features} reach {last['mean_average_precision_at_5_features']:.3f} "
-        f"({len(split.query)} queries, {len(split.archive)} tiles searched, denominator {DENOMINATOR})."
+        f"({queries}, {len(split.archive)} tiles searched, denominator {DENOMINATOR})."
     )
 
 
@@ -97,7 +100,7 @@ def _method(config: ExperimentConfig) -> str:
 
 def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path) -> None:
     archive, split = outcome.problem.archive, outcome.problem.split
-    rows = _shown_queries(split)
+    rows = _shown_queries(outcome.retrieval)
     neighbours = outcome.retrieval.neighbours[rows]
     # Small tiles are shown as the network saw them, pixel by pixel.
     side = min(SHOWN_SIDE_PX, input_size(config))
@@ -112,7 +115,8 @@ def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path
     )
 
 
-def _shown_queries(split: Split) -> np.ndarray:
-    """Spread the shown queries evenly over the list: chosen by place, never by result."""
-    count = min(NUM_SHOWN_QUERIES, len(split.query))
-    return np.unique(np.linspace(0, len(split.query) - 1, count).round().astype(int))
+def _shown_queries(retrieval: Retrieval) -> np.ndarray:
+    """Spread the shown queries evenly over those measured: chosen by place, never by result."""
+    measured = np.flatnonzero(retrieval.num_relevant)
+    count = min(NUM_SHOWN_QUERIES, len(measured))
+    return measured[np.unique(np.linspace(0, len(measured) - 1, count).round().astype(int))]
