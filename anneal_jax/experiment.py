@@ -111,7 +111,7 @@ def run_experiment(
 def fingerprints(config: ExperimentConfig, problem: Problem) -> dict[str, str]:
     """Return SHA-256 of whatever the settings name by a path, by its name in a sentence."""
     found = {
-        "tiles": hashlib.sha256(problem.archive.digests().tobytes()).hexdigest(),
+        "tiles": problem.tiles_sha256,
         "labels": hashlib.sha256(problem.labels.tobytes()).hexdigest(),
     }
     if config.pretrained != "none":

@@ -1,5 +1,6 @@
 """What a run works on: the archive, its split, its duplicates, and a learner over its features."""
 
+import hashlib
 from typing import NamedTuple, cast
 
 import jax
@@ -33,12 +34,14 @@ class Problem(NamedTuple):
       labels: int32[N], the class of each tile; used by the oracle and the metrics alone.
       split: training, query and searched images.
       identical: int64[M], sorted keys of the pairs of byte-identical tiles; never asked.
+      tiles_sha256: of all tiles, in their order.
     """
 
     archive: Archive
     labels: IntArray
     split: Split
     identical: PairKeys
+    tiles_sha256: str
 
     @property
     def identical_in_train(self) -> PairKeys:
@@ -88,7 +91,8 @@ def load_problem(config: ExperimentConfig) -> Problem:
         config.archive, labels_csv=config.labels or None, on_bad_image=cast(OnBadImage, config.on_bad_image)
     )
     labels = require_classes(archive)
-    groups = duplicate_groups(archive.digests())
+    digests = archive.digests()
+    groups = duplicate_groups(digests)
     identical = _identical_pairs(groups, archive)  # before the split: it may refuse the archive
     split = split_images(
         len(archive.ids),
@@ -97,7 +101,7 @@ def load_problem(config: ExperimentConfig) -> Problem:
         query_fraction=config.query_fraction,
         groups=groups if config.keep_duplicates_together else None,
     )
-    return Problem(archive, labels, split, identical)
+    return Problem(archive, labels, split, identical, hashlib.sha256(digests.tobytes()).hexdigest())
 
 
 def input_size(config: ExperimentConfig) -> int:

@@ -11,11 +11,10 @@ import optax
 
 from anneal_jax.losses.masking import masked_mean
 from anneal_jax.models.heads import WIDTHS, SimilarityNetwork
-from anneal_jax.seeds import Use, device_key, host_rng
+from anneal_jax.seeds import Use, device_key
 from anneal_jax.training.fitting import fit
 from anneal_jax.training.frozen import CHUNK_STEPS, FrozenLearner, FrozenLoss
 from anneal_jax.training.head_steps import FitSettings, HeadParams, init_heads
-from anneal_jax.training.sampling import draw_group_batches
 from anneal_jax.types import FloatArray, IntArray, Params
 
 LEARNING_RATE = 1e-3
@@ -56,13 +55,7 @@ class ClassLearner:
           round_index: keys every draw.
         """
         frozen = self.frozen
-        batches = draw_group_batches(
-            host_rng(frozen.seed, round_index, Use.BATCHES),
-            images,
-            classes,
-            num_steps=frozen.num_steps,
-            batch_size=frozen.batch_size,
-        )
+        batches = frozen.group_batches(images, classes, round_index)
         return fit(
             FrozenLoss(class_objective, frozen.settings),
             self._initial(round_index),

@@ -24,7 +24,7 @@ from anneal_jax.training.learner import (
     standardise,
     tabulate_classifier,
 )
-from anneal_jax.training.sampling import draw_group_batches, draw_pair_batches
+from anneal_jax.training.sampling import GroupBatches, draw_group_batches, draw_pair_batches
 from anneal_jax.types import ClassifierTables, FloatArray, IntArray
 
 CHUNK_STEPS = 50
@@ -81,14 +81,18 @@ class FrozenLearner:
         self, images: IntArray, classes: IntArray, round_index: int = 0, *, use: str = "train"
     ) -> HeadParams:
         """Train the similarity network anew on class labels, or on other groups."""
-        batches = draw_group_batches(
+        batches = self.group_batches(images, classes, round_index)
+        return self._fit(group_objective, tuple(batches), round_index, use)
+
+    def group_batches(self, images: IntArray, classes: IntArray, round_index: int) -> GroupBatches:
+        """Draw a round's batches of tiles with their classes, or other groups."""
+        return draw_group_batches(
             host_rng(self.seed, round_index, Use.BATCHES),
             images,
             classes,
             num_steps=self.num_steps,
             batch_size=self.batch_size,
         )
-        return self._fit(group_objective, tuple(batches), round_index, use)
 
     def features(self, params: HeadParams) -> FloatArray:
         """Return the features of every tile; no parameter changes them."""
