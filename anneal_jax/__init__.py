@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from anneal_jax.acquisition.similarity import pairwise_cosine_similarity
     from anneal_jax.config import ExperimentConfig
     from anneal_jax.data.archives import open_archive
+    from anneal_jax.embedder import load_embedder
     from anneal_jax.errors import AnnealError
     from anneal_jax.experiment import Outcome, run_experiment
     from anneal_jax.types import Answer
@@ -23,6 +24,7 @@ _HOMES = {
     "Answer": "anneal_jax.types",
     "ExperimentConfig": "anneal_jax.config",
     "Outcome": "anneal_jax.experiment",
+    "load_embedder": "anneal_jax.embedder",
     "open_archive": "anneal_jax.data.archives",
     "pairwise_cosine_similarity": "anneal_jax.acquisition.similarity",
     "run_experiment": "anneal_jax.experiment",
@@ -36,6 +38,7 @@ __all__ = [
     "ExperimentConfig",
     "Outcome",
     "__version__",
+    "load_embedder",
     "open_archive",
     "pairwise_cosine_similarity",
     "run_experiment",

@@ -21,10 +21,13 @@ class ExperimentConfig:
       labels: CSV file with the header `id,label`; gives or overrides class labels. Empty: none.
       on_bad_image: `refuse` stops at tiles that cannot be read; `skip` leaves them out.
       backbone: network that turns a tile into a feature; ignored for `embeddings:`.
-      pretrained: weights file for the backbone, or `none` for random weights.
-      image_size: side in pixels that tiles are resized to; 0 is the backbone's own size.
+      pretrained: weights of the backbone, a file or `hf:OWNER/NAME` on the Hugging Face hub (docs/weights.md);
+        `none` draws random ones.
+      image_size: side in pixels that tiles are resized to; 0 is the size that the weights, or else the
+        backbone, are for.
       regime: `frozen` trains only the heads on features computed once; `finetune` trains everything.
-      supervision: what is paid for: `pairs` is active learning, all else a simulation of its rivals:
+      supervision: what is paid for: `pairs` is active learning as the papers have it; `belief_ask` asks
+        about groups, question by question (`interview`); all else is a simulation of its rivals:
         `class_labels`, `random_labels`, `tcal`, `tcal_igarss`, `tcal_random`, `group_ask` or
         `all_pairs`. See `label_experiment`.
       acquisition: how the next questions are chosen: `random`, `bcgue`, `mgue`, `coreset` or `typicality`.
@@ -38,7 +41,8 @@ class ExperimentConfig:
       scan_share: part of all pairs that `mgue` and `bcgue` look at, for archives too large for all.
       scan_tile_size: images along a side of the squares in which all pairs are scored; memory grows with
         its square; 0 is a good choice for the device.
-      transitive: `one_step` adds the pairs that two answers imply; `none` does not.
+      transitive: `one_step` adds the pairs that two answers imply, `closure` all that follow however
+        many answers it takes; `none` adds nothing.
       rounds: rounds of questions after the first set.
       pairs_per_round: questions in a round; 0 is 20% of the training images.
       initial_draw: `class_balanced` is the paper's first set, drawn with class labels; `random`
@@ -63,6 +67,9 @@ class ExperimentConfig:
       group_loss: trains on class labels and on groups; a name of `losses/registry.py`.
       temperature: of the group losses `info_nce` and `n_pairs`, a cosine.
       tcal_bits: what `tcal` and `tcal_igarss` spend at most.
+      oracle_wrong: share of the simulated person's answers that are wrong.
+      oracle_unsure: share of them that are "unsure".
+      belief_tiles: training tiles that `belief_ask` asks about at most: a sample of a larger archive.
       all_pairs_steps: optimiser steps of `all_pairs`.
       cache_dir: folder for frozen features; empty is the user's cache folder.
     """
@@ -106,6 +113,9 @@ class ExperimentConfig:
     group_loss: str = "info_nce"
     temperature: float = 0.1
     tcal_bits: int = 4400
+    oracle_wrong: float = 0.0
+    oracle_unsure: float = 0.0
+    belief_tiles: int = 20_000
     all_pairs_steps: int = 5_000
     cache_dir: str = ""
 
@@ -142,12 +152,13 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "tcal_random",
         "group_ask",
         "all_pairs",
+        "belief_ask",
     ),
     "acquisition": ("random", "bcgue", "mgue", "coreset", "typicality"),
     "threshold": ("prequential", "balanced", "midpoint", "gaussian"),
     "classifier_order": ("canonical", "two_order"),
     "scan_precision": ("float32", "bfloat16_3x", "bfloat16"),
-    "transitive": ("one_step", "none"),
+    "transitive": ("one_step", "closure", "none"),
     "initial_draw": ("class_balanced", "random"),
     "group_loss": (
         "contrastive",
@@ -184,6 +195,9 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "beta": (0.0, 1.0),
     "temperature": (0.001, 10.0),
     "tcal_bits": (1, 1_000_000_000),
+    "oracle_wrong": (0.0, 0.5),
+    "oracle_unsure": (0.0, 0.9),
+    "belief_tiles": (MIN_IMAGES, 1_000_000),
     "all_pairs_steps": (1, 10_000_000),
 }
 

@@ -24,8 +24,16 @@ class WorkdirError(AnnealError, RuntimeError):
     """A working directory holds something that the request contradicts."""
 
 
+class RetrievalError(AnnealError, RuntimeError):
+    """An index cannot be written, read or searched as asked."""
+
+
 class StoreError(AnnealError, RuntimeError):
     """The answer store refuses an operation that would lose or falsify an answer."""
+
+
+class StorageFullError(StoreError):
+    """The disk is full, and what was asked for was not stored."""
 
 
 def nearest_hint(name: str, known: Iterable[str]) -> str:

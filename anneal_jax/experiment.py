@@ -21,15 +21,25 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from anneal_jax.acquisition.beliefs import Beliefs
 from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, WorkdirError
+from anneal_jax.interview import (
+    Interview,
+    ask_next,
+    hear,
+    open_interview,
+    replay,
+    training_groups,
+)
 from anneal_jax.label_experiment import check_regime, run_label_experiment
-from anneal_jax.models.pretrained import weights_digest
+from anneal_jax.models.pretrained import preparation, weights_digest
 from anneal_jax.outcome import Outcome, measure, retrieve
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.problem import Problem, load_problem, make_learner
+from anneal_jax.pairs.writing import Given
+from anneal_jax.problem import Problem, load_problem, make_learner, prepared_backbone
 from anneal_jax.run_log import Row, append_round, read_rounds
 from anneal_jax.selection import (
     Knowledge,
@@ -41,8 +51,11 @@ from anneal_jax.selection import (
 )
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import Learner, Model, checkpoint_state, represent
-from anneal_jax.types import Annotator, Answer
-from anneal_jax.workdir import check_config, locked, settle_config
+from anneal_jax.types import Annotator, Answer, Params
+from anneal_jax.workdir import check_config, is_annotated, locked, settle_config
+
+ASKING = ("pairs", "belief_ask")
+"""Kinds of supervision that put questions to somebody."""
 
 ORACLE, ANNOTATOR = "oracle", "annotator"
 
@@ -62,6 +75,8 @@ class _Run:
     annotator: Annotator
     annotator_name: str
     log_path: pathlib.Path
+    inputs: dict[str, str]
+    interview: Interview | None
 
 
 def run_experiment(
@@ -87,36 +102,60 @@ def run_experiment(
     """
     workdir = pathlib.Path(workdir)
     with locked(workdir):
+        _refuse_annotated(workdir)
         check_config(workdir, config)
         check_regime(config)
         problem = load_problem(config)
         learner = make_learner(config, problem, with_classifier=_trains_classifier(config))
-        settle_config(workdir, config, fingerprints(config, problem))
-        if config.supervision != "pairs":
-            return run_label_experiment(config, problem, learner, workdir, on_round=on_round)
-        with closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints:
+        inputs = fingerprints(config, problem)
+        settle_config(workdir, config, inputs)
+        if config.supervision not in ASKING:
+            return run_label_experiment(config, problem, learner, workdir, inputs=inputs, on_round=on_round)
+        with (
+            closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints,
+            closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)) as store,
+        ):
             run = _Run(
                 config,
                 problem,
                 learner,
-                AnswerStore(workdir / "answers.sqlite", problem.archive.ids),
+                store,
                 checkpoints,
-                annotator or ClassOracle(problem.labels),
+                annotator or _oracle(config, problem),
                 ANNOTATOR if annotator else ORACLE,
                 workdir / "rounds.jsonl",
+                inputs,
+                open_interview(config, problem, learner) if config.supervision == "belief_ask" else None,
             )
             return _run_rounds(run, on_round)
 
 
+def _refuse_annotated(workdir: pathlib.Path) -> None:
+    if is_annotated(workdir):
+        raise WorkdirError(
+            f"{workdir} holds a person's answers, to which an oracle adds none; train on them with "
+            f"launch/run.py --workdir={workdir}, without --config, or give another workdir."
+        )
+
+
 def fingerprints(config: ExperimentConfig, problem: Problem) -> dict[str, str]:
-    """Return SHA-256 of whatever the settings name by a path, by its name in a sentence."""
+    """Return SHA-256 of whatever the settings name by a path, by its name in a sentence.
+
+    How tiles are prepared for pretrained weights is kept in full: what tells it lies beside the weights.
+    """
     found = {
         "tiles": problem.tiles_sha256,
         "labels": hashlib.sha256(problem.labels.tobytes()).hexdigest(),
     }
     if config.pretrained != "none":
         found["weights"] = weights_digest(config.pretrained)
+        if text := preparation(prepared_backbone(config)):
+            found["preprocessing"] = text
     return found
+
+
+def _oracle(config: ExperimentConfig, problem: Problem) -> ClassOracle:
+    return ClassOracle(problem.labels, config.oracle_wrong, config.oracle_unsure, config.seed)
 
 
 def _trains_classifier(config: ExperimentConfig) -> bool:
@@ -128,8 +167,9 @@ def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
     rows = read_rounds(run.log_path)
     num_old = len(rows)
     model = _restore(run, num_old - 1) if num_old else None
+    beliefs: Beliefs | None = None
     for round_index in range(num_old, run.config.rounds + 1):
-        if not _ask(run, round_index, model):
+        if not _ask(run, round_index, model):  # an interview chooses its questions as it asks them
             if model is None:
                 num_images = len(run.problem.split.train)
                 raise ConfigError(
@@ -141,8 +181,11 @@ def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
                 "answered, or follows from answers. The run ended there."
             )
             break
-        _annotate(run, round_index)
-        model, row = _learn(run, round_index, model)
+        if run.interview is None:
+            _annotate(run, round_index)
+        else:
+            beliefs = _converse(run, run.interview, round_index, beliefs)
+        model, row = _learn(run, round_index, model, beliefs)
         append_round(run.log_path, row)
         on_round(row)
         num_asked = row["bits_spent"] - (rows[-1]["bits_spent"] if rows else 0)
@@ -157,6 +200,14 @@ def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
 def _ask(run: _Run, round_index: int, model: Model | None) -> bool:
     """Commit the round's questions unless they stand already; False where the pool is empty."""
     if run.store.facts(round_index) is not None:
+        return True
+    if run.interview is not None:
+        was_cut_short = round_index and len(run.store.answered(round_index - 1).answers) < _interview_bits(
+            run, round_index - 1
+        )
+        if was_cut_short:  # nothing was left to ask
+            return False
+        run.store.add_round(round_index, np.empty((0, 2), np.int32), facts={"select_s": 0.0})
         return True
     start = time.perf_counter()
     if model is None:
@@ -186,23 +237,52 @@ def _annotate(run: _Run, round_index: int) -> None:
     run.store.record_all(pending, annotator=run.annotator_name)
 
 
+def _converse(run: _Run, interview: Interview, round_index: int, beliefs: Beliefs | None) -> Beliefs:
+    """Ask the round's questions one by one, each chosen with all answers before it."""
+    per_commit = ORACLE_ANSWERS_PER_COMMIT if run.annotator_name == ORACLE else 1
+    answered = run.store.answered(round_index)
+    if beliefs is None:
+        beliefs = replay(interview, answered)
+    num_open = _interview_bits(run, round_index) - len(answered.answers)
+    pending: list[Given] = []
+    for _ in tqdm(range(num_open), f"round {round_index}: answers", leave=False, disable=None):
+        beliefs, pair = ask_next(interview, beliefs)
+        if pair is None:
+            break
+        answer = run.annotator(*pair)
+        beliefs = hear(interview, beliefs, *pair, answer)
+        pending.append(Given(*pair, answer, run.annotator_name, kind="training"))
+        if len(pending) >= per_commit:
+            run.store.give(pending)
+            pending = []
+    run.store.give(pending)
+    return beliefs
+
+
+def _interview_bits(run: _Run, round_index: int) -> int:
+    """Return how many questions an interview has put after a round: as many as pairs would cost."""
+    first = len(draw_first_pairs(run.config, run.problem))
+    return first + round_index * questions_per_round(run.config, run.problem)
+
+
 def _knowledge(run: _Run, last_round: int) -> Knowledge:
-    return gather_knowledge(run.store.answered(last_round), run.problem, transitive=run.config.transitive)
+    return gather_knowledge(
+        run.store.answered(last_round),
+        run.problem,
+        transitive=run.config.transitive,
+        reserved=run.store.audited_pairs(),
+    )
 
 
-def _learn(run: _Run, round_index: int, previous: Model | None) -> tuple[Model, Row]:
+def _learn(
+    run: _Run, round_index: int, previous: Model | None, beliefs: Beliefs | None
+) -> tuple[Model, Row]:
     """Train on all that is known, save the result, and measure it."""
     start = time.perf_counter()
     knowledge = _knowledge(run, round_index)
-    params = run.learner.fit_pairs(
-        knowledge.training_pairs,
-        round_index,
-        previous.params if previous else None,
-        use=f"round {round_index}: train",
-    )
-    jax.block_until_ready(params)
+    params = _fit(run, round_index, knowledge, previous.params if previous else None, beliefs)
     train_s = time.perf_counter() - start
-    run.checkpoints.save(round_index, checkpoint_state(run.learner, params))
+    _save(run, round_index, params)
     model = represent(run.learner, params)
     return model, {
         "round_index": round_index,
@@ -212,15 +292,48 @@ def _learn(run: _Run, round_index: int, previous: Model | None) -> tuple[Model, 
     }
 
 
+def _fit(
+    run: _Run, round_index: int, knowledge: Knowledge, previous: Params | None, beliefs: Beliefs | None
+) -> Params:
+    use = f"round {round_index}: train"
+    if run.interview is not None:
+        beliefs = beliefs or replay(run.interview, run.store.answered(round_index))
+        images, groups, weights = training_groups(run.interview, beliefs)
+        return jax.block_until_ready(
+            run.learner.fit_classes(images, groups, round_index, weights=weights, use=use)
+        )
+    return jax.block_until_ready(
+        run.learner.fit_pairs(knowledge.training_pairs, round_index, previous, use=use)
+    )
+
+
+def _save(run: _Run, round_index: int, params: Params) -> None:
+    provenance = {
+        "config": dataclasses.asdict(run.config),
+        "inputs": run.inputs,
+        "num_answers": len(run.store.answered(round_index).answers),
+    }
+    run.checkpoints.save(round_index, checkpoint_state(run.learner, params), provenance=provenance)
+
+
 def _restore(run: _Run, round_index: int) -> Model:
-    """Return the model of a finished round."""
+    """Return the model of a finished round; where its checkpoint is damaged, train it again.
+
+    That begins at the newest sound checkpoint and asks nothing: the answers are in the store.
+    """
     if run.store.facts(round_index) is None:
         raise WorkdirError(
             f"{run.log_path} tells of round {round_index}, and the answer store beside it does not: it was "
             "emptied or replaced. Restore answers.sqlite, or begin in a new workdir."
         )
     template = checkpoint_state(run.learner, run.learner.template())
-    return represent(run.learner, run.checkpoints.restore(round_index, template)["params"])
+    found = run.checkpoints.restore_newest(round_index, template)
+    params = found.state["params"] if found else None
+    for again in range(found.round_index + 1 if found else 0, round_index + 1):
+        params = _fit(run, again, _knowledge(run, again), params, None)
+        _save(run, again, params)
+    assert params is not None
+    return represent(run.learner, params)
 
 
 def _facts(run: _Run, round_index: int, knowledge: Knowledge) -> Row:
@@ -228,7 +341,7 @@ def _facts(run: _Run, round_index: int, knowledge: Knowledge) -> Row:
     usable = answers.answers[(answers.round_indices == round_index) & (answers.answers != Answer.UNSURE)]
     facts = run.store.facts(round_index) or {}
     return {
-        "bits_spent": len(answers.answers),
+        "bits_spent": round(run.store.tally(round_index).bits_spent),
         "num_labelled_pairs": len(knowledge.labelled.labels),
         "num_derived_pairs": len(knowledge.derived.pair_labels),
         "num_contradictory_pairs": knowledge.derived.num_contradictory,

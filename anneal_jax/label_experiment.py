@@ -15,6 +15,7 @@ a person, so a run that was killed starts again; a finished one is only read.
 """
 
 import dataclasses
+import functools
 import math
 import pathlib
 import time
@@ -99,6 +100,7 @@ def run_label_experiment(
     learner: Learner,
     workdir: pathlib.Path,
     *,
+    inputs: Mapping[str, str] | None = None,
     on_round: Callable[[Row], object] = lambda row: None,
 ) -> Outcome:
     """Run a rival of active learning on pairs, unless it is finished.
@@ -108,28 +110,40 @@ def run_label_experiment(
       problem: the archive and its split.
       learner: of the configured regime, without a pair classifier.
       workdir: an existing folder; gets `rounds.jsonl` and the last round's checkpoint.
+      inputs: fingerprint of each thing that the settings name by a path, for the checkpoint.
       on_round: called with the row of each new round, once it is on disk.
     """
     course = COURSES[config.supervision](config, problem, learner)
     log_path = workdir / "rounds.jsonl"
     rows = read_rounds(log_path)
-    num_old = len(rows) if len(rows) == course.num_rounds else 0
     with closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints:
-        if num_old:
-            template = checkpoint_state(learner, learner.template())
-            params = checkpoints.restore(num_old - 1, template)["params"]
-        else:
+        params = _restore(course, learner, checkpoints) if len(rows) == course.num_rounds else None
+        num_old = 0 if params is None else len(rows)
+        if params is None:
+            provenance = {
+                "config": dataclasses.asdict(config),
+                "inputs": dict(inputs or {}),
+                "num_answers": 0,
+            }
+            save = functools.partial(checkpoints.save, provenance=provenance)
             log_path.unlink(missing_ok=True)
-            rows, params = _take(course, problem, learner, checkpoints, log_path, on_round)
+            rows, params = _take(course, problem, learner, save, log_path, on_round)
     found = retrieve(problem, represent(learner, params))
     return Outcome(problem, rows, found, tuple(problem.archive.notes), len(rows) - num_old)
+
+
+def _restore(course: Course, learner: Learner, checkpoints: RoundCheckpoints) -> Params | None:
+    """Return the last round's parameters; None, and a warning, where its checkpoint is damaged."""
+    template = checkpoint_state(learner, learner.template())
+    found = checkpoints.restore_newest(course.num_rounds - 1, template)
+    return found.state["params"] if found and found.round_index == course.num_rounds - 1 else None
 
 
 def _take(
     course: Course,
     problem: Problem,
     learner: Learner,
-    checkpoints: RoundCheckpoints,
+    save: Callable[[int, Params], None],
     log_path: pathlib.Path,
     on_round: Callable[[Row], object],
 ) -> tuple[list[Row], Params]:
@@ -138,7 +152,7 @@ def _take(
         params = jax.block_until_ready(lesson.params)
         train_s = time.perf_counter() - start - lesson.select_s
         if round_index == course.num_rounds - 1:  # before the row that ends the run
-            checkpoints.save(round_index, checkpoint_state(learner, params))
+            save(round_index, checkpoint_state(learner, params))
         rows.append(_row(round_index, lesson, measure(problem, represent(learner, params)), train_s))
         append_round(log_path, rows[-1])
         on_round(rows[-1])

@@ -1,6 +1,7 @@
 """What a run works on: the archive, its split, its duplicates, and a learner over its features."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import NamedTuple, cast
 
 import jax
@@ -9,10 +10,11 @@ import numpy.typing as npt
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import OnBadImage, open_archive, require_classes
+from anneal_jax.data.bands import bands_of
 from anneal_jax.data.splits import Split, duplicate_groups, split_images
 from anneal_jax.errors import ArchiveError, ConfigError
 from anneal_jax.models.backbones import Backbone, get_backbone
-from anneal_jax.models.pretrained import load_pretrained, weights_digest
+from anneal_jax.models.pretrained import as_pretrained, load_pretrained, prepared_by, weights_digest
 from anneal_jax.pairs.canonical import PairKeys, pair_keys, pairs_of_keys
 from anneal_jax.seeds import Use, device_key, host_seed
 from anneal_jax.training.encoding import encode
@@ -104,19 +106,42 @@ def load_problem(config: ExperimentConfig) -> Problem:
     return Problem(archive, labels, split, identical, hashlib.sha256(digests.tobytes()).hexdigest())
 
 
-def input_size(config: ExperimentConfig) -> int:
-    """Return the side in pixels that tiles are resized to for the backbone."""
-    return config.image_size or get_backbone(config.backbone).default_image_size
+def prepared_backbone(config: ExperimentConfig, inputs: Mapping[str, str] | None = None) -> Backbone:
+    """Return the backbone, its input prepared as that of its pretrained weights was.
+
+    Args:
+      config: the settings.
+      inputs: `inputs.json` of a workdir, which remembers the preparation, so that no weights are looked at.
+
+    Raises:
+      ConfigError: no backbone has the configured name.
+      WeightsError: the weights, or what lies beside them, cannot be used.
+    """
+    bands = bands_of(config.archive)
+    backbone = get_backbone(config.backbone, num_bands=len(bands.numbers), rgb_bands=bands.rgb)
+    if inputs is not None:
+        return prepared_by(backbone, inputs.get("preprocessing", ""))
+    return backbone if config.pretrained == "none" else as_pretrained(backbone, config.pretrained)
 
 
-def load_network(config: ExperimentConfig) -> Network:
+def input_size(config: ExperimentConfig, inputs: Mapping[str, str] | None = None) -> int:
+    """Return the side in pixels that tiles are resized to; arguments and errors as `prepared_backbone`."""
+    return config.image_size or prepared_backbone(config, inputs).default_image_size
+
+
+def load_network(config: ExperimentConfig, inputs: Mapping[str, str] | None = None) -> Network:
     """Build the backbone, from a weights file or at random.
+
+    Args:
+      config: the settings.
+      inputs: as in `prepared_backbone`.
 
     Raises:
       ConfigError: no backbone has the configured name, or it does not take tiles of this size.
       WeightsError: the weights file cannot be used.
     """
-    backbone, image_size = get_backbone(config.backbone), input_size(config)
+    backbone = prepared_backbone(config, inputs)
+    image_size = config.image_size or backbone.default_image_size
     if config.pretrained == "none":
         variables = backbone.init(device_key(config.seed, 0, Use.WEIGHTS), image_size)
         return Network(
@@ -163,7 +188,7 @@ def make_learner(config: ExperimentConfig, problem: Problem, *, with_classifier:
             f"regime='finetune' needs tiles, and {config.archive} holds ready vectors; use frozen."
         )
     network = load_network(config)
-    images = archive.load(np.arange(len(archive.ids)), network.image_size)
+    images = archive.load(np.arange(len(archive.ids)), network.image_size, network.backbone.resampling)
     mean, scale = standardisation(encode(network.backbone, network.variables, images), train)
     return FinetuneLearner(
         images=images,

@@ -20,6 +20,7 @@ class Use(IntEnum):
     NOISE = 4
     SELECTION = 5
     FOLDS = 6
+    ERRORS = 7
 
 
 def host_rng(seed: int, round_index: int, use: Use) -> np.random.Generator:

@@ -18,7 +18,8 @@ from anneal_jax.acquisition.threshold import (
     initial_threshold,
 )
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.pairs.canonical import PairKeys, contains, pair_keys
+from anneal_jax.pairs.canonical import PairKeys, agreed, contains, pair_keys
+from anneal_jax.pairs.closure import expand_closure
 from anneal_jax.pairs.drawing import draw_class_balanced_pairs, draw_random_pairs
 from anneal_jax.pairs.store import Answered, AnswerStore
 from anneal_jax.pairs.transitive import DerivedPairs, expand_one_step
@@ -65,23 +66,31 @@ class SelectedPairs(NamedTuple):
     facts: Mapping[str, Any]
 
 
-def gather_knowledge(answered: Answered, problem: Problem, *, transitive: str) -> Knowledge:
+def gather_knowledge(
+    answered: Answered, problem: Problem, *, transitive: str, reserved: PairIndices | None = None
+) -> Knowledge:
     """Collect what is known from the answered questions.
+
+    A pair that was answered more than once counts once, and not at all where the answers differ.
 
     Args:
       answered: every answered question so far.
       problem: the archive.
-      transitive: `one_step` or `none`.
+      transitive: `one_step`, `closure` or `none`.
+      reserved: int32[R, 2], more pairs never to be asked, such as those of audits.
     """
     is_usable = answered.answers != Answer.UNSURE
-    labelled = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
     num_images = len(problem.labels)
-    derived = _derive(labelled, num_images, transitive)
+    usable = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
+    labelled = TrainingPairs(*agreed(*usable, num_images))
+    derived = _derive(usable, num_images, transitive)
     never_asked = [
         problem.local_keys(answered.pair_indices),
         problem.local_keys(derived.pair_indices),
         problem.identical_in_train,
     ]
+    if reserved is not None:
+        never_asked.append(problem.local_keys(reserved))
     return Knowledge(labelled, derived, np.unique(np.concatenate(never_asked)))
 
 
@@ -243,10 +252,12 @@ def _prequential_similarities(
     return similarities
 
 
-def _derive(labelled: TrainingPairs, num_images: int, transitive: str) -> DerivedPairs:
+def _derive(usable: TrainingPairs, num_images: int, transitive: str) -> DerivedPairs:
     if transitive == "none":
         return DerivedPairs(np.empty((0, 2), np.int32), np.empty(0, np.int8), 0)
-    return expand_one_step(labelled.pair_indices, labelled.labels, num_images)
+    if transitive == "closure":  # where two answers to one pair differ, its group contradicts itself
+        return expand_closure(*usable, num_images)
+    return expand_one_step(*agreed(*usable, num_images), num_images)
 
 
 def _joined(labelled: TrainingPairs, derived: TrainingPairs | DerivedPairs) -> TrainingPairs:

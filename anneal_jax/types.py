@@ -56,6 +56,8 @@ class Archive(Protocol):
       class_names: names of the classes; empty without labels.
       kind: "image" when `load` returns tiles, "vector" when it returns ready feature vectors.
       notes: sentences for the user about what was left out and why.
+      boxes: float64[N, 4], west, south, east, north of each tile in degrees (WGS 84), NaN where unknown;
+        None if no tile has any.
     """
 
     @property
@@ -70,9 +72,16 @@ class Archive(Protocol):
     def kind(self) -> str: ...
     @property
     def notes(self) -> Sequence[str]: ...
+    @property
+    def boxes(self) -> npt.NDArray[np.float64] | None: ...
 
-    def load(self, indices: npt.ArrayLike, image_size: int) -> np.ndarray:
-        """Return uint8[B, image_size, image_size, 3], or float32[B, D] for kind "vector"."""
+    def load(self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear") -> np.ndarray:
+        """Return uint8[B, image_size, image_size, S], or float32[B, D] for kind "vector".
+
+        S is 3, RGB, for all but `geotiff:` (`anneal_jax.data.bands`).
+
+        `resampling` is Pillow's name, in small letters, of the filter that tiles are resized by.
+        """
         ...
 
     def digests(self) -> npt.NDArray[np.uint8]:

@@ -11,8 +11,18 @@ from anneal_jax import atomic
 from anneal_jax.config import ExperimentConfig, config_from_mapping
 from anneal_jax.errors import WorkdirError
 
+_UNTOLD = {"preprocessing": ""}  # weights need not tell it
+
 GROWING_FIELDS = ("rounds",)
 """Settings that a later command may raise in an old workdir."""
+
+ANNOTATION_MARK = "annotation.json"
+"""A file that only the workdirs hold whose answers come from a person."""
+
+
+def is_annotated(workdir: pathlib.Path) -> bool:
+    """Tell whether a person answered in this workdir; a run of it asks nothing."""
+    return (workdir / ANNOTATION_MARK).exists()
 
 
 @contextmanager
@@ -97,11 +107,24 @@ def read_config(workdir: pathlib.Path) -> ExperimentConfig:
         ) from error
 
 
+def read_inputs(workdir: pathlib.Path) -> dict[str, str]:
+    """Return the fingerprints of what a workdir was made from, as `settle_config` wrote them.
+
+    Raises:
+      WorkdirError: there are none, or they cannot be read.
+    """
+    path = workdir / "inputs.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise WorkdirError(f"cannot read {path}; restore it, or begin in a new workdir.") from error
+
+
 def _require_same_inputs(path: pathlib.Path, inputs: Mapping[str, str]) -> None:
     try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(name for name in inputs if old[name] != inputs[name])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        old, new = _UNTOLD | read_inputs(path.parent), _UNTOLD | dict(inputs)
+        changed = sorted(name for name in new if old[name] != new[name])
+    except KeyError as error:
         raise WorkdirError(f"cannot read {path}; restore it, or begin in a new workdir.") from error
     if changed:
         raise WorkdirError(

@@ -1,14 +1,16 @@
 """Compare systems on one archive, with shared seeds.
 
   python launch/compare.py --config=launch/configs/ucm_frozen.py --workdir=runs/ucm --seeds=5 \
-      --acquisitions=random,mgue+clustering,tcal,random_labels,group_ask,class_labels
+      --acquisitions=random,mgue+clustering,mgue+clustering+margin=0.3,tcal,group_ask,class_labels
 
 Systems are acquisitions of pairs, each with and without `+clustering`, and their rivals: all_pairs,
 class_labels, group_ask, random_labels, srl_all, srl_groups, srl_labels, tcal, tcal_igarss and tcal_random.
-Finished cells are never run again; the same command goes on after a kill.
+`+SETTING=VALUE` makes a variant of any. Finished cells are never run again; the same command goes on after
+a kill. What --workers and --cpus_each do to time and to the last digits stands in docs/operations.md.
 """
 
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -21,31 +23,46 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the comparison.", req
 _ACQUISITIONS = flags.DEFINE_list(
     "acquisitions",
     ["random", "bcgue+clustering", "mgue+clustering"],
-    "Systems: an acquisition, ACQUISITION+clustering, or a rival such as group_ask.",
+    "Systems: an acquisition, ACQUISITION+clustering, or a rival such as group_ask; with +SETTING=VALUE.",
 )
 _SEEDS = flags.DEFINE_integer("seeds", 5, "How many seeds.", lower_bound=1)
 _FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
 _REFERENCE = flags.DEFINE_string("reference", "random", "System that the others are compared to.")
+_WORKERS = flags.DEFINE_integer("workers", 0, "Cells at a time; 0: as many as pay.", lower_bound=0)
+_CPUS_EACH = flags.DEFINE_integer("cpus_each", 0, "CPUs bound to each worker; 0: all.", lower_bound=0)
+_TRACKER = flags.DEFINE_enum("tracker", None, ["tensorboard", "wandb"], "Where else rounds are logged.")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the grid; write its tables and its picture."""
+    """Run the grid; write its tables, its picture and its pages."""
     del argv
     config = config_of(_CONFIG.value)
-    from anneal_jax.comparison import run_grid
-    from anneal_jax.reporting.comparison_report import report_comparison
+    from anneal_jax.comparison import FailedCell, choose_workers, run_grid
+    from anneal_jax.reporting.comparison_report import FILES, report_comparison
+    from anneal_jax.reporting.run_report import round_line
+    from anneal_jax.reporting.tracking import require_tracker, track_cell
+    from anneal_jax.systems import canonical_systems
 
+    require_tracker(_TRACKER.value)
+    systems = canonical_systems(config, _ACQUISITIONS.value)
     seeds = range(_FIRST_SEED.value, _FIRST_SEED.value + _SEEDS.value)
-    systems = list(dict.fromkeys(_ACQUISITIONS.value))
-    cells = []
-    for cell in run_grid(config, systems, seeds, _WORKDIR.value):
+    workdir, cells, failed, cpus_each = pathlib.Path(_WORKDIR.value), [], set(), _CPUS_EACH.value
+    num_workers = _WORKERS.value or choose_workers(cpus_each)
+    for cell in run_grid(config, systems, seeds, workdir, num_workers=num_workers, cpus_each=cpus_each):
+        if isinstance(cell, FailedCell):
+            failed.add(cell.system)
+            print(f"error: {cell.system} seed {cell.seed}: {cell.reason}", file=sys.stderr, flush=True)
+            continue
         cells.append(cell)
-        last = cell.rows[-1]
-        figure = f"mAP@5 {last['mean_average_precision_at_5']:.3f}"
-        print(f"{cell.system} seed {cell.seed}: {figure} at {last['bits_spent']:,} bits", flush=True)
-    title = f"{config.archive}, {_SEEDS.value} seeds"
-    tables = report_comparison(cells, _WORKDIR.value, title=title, reference=_REFERENCE.value)
-    print(f"{tables}\nSee {pathlib.Path(_WORKDIR.value) / 'compare.md'}, compare.csv and compare.png.")
+        track_cell(_TRACKER.value, config, cell, workdir)
+        print(f"{cell.system} seed {cell.seed}, {round_line(cell.rows[-1])}", flush=True)
+    cells = [cell for name in systems if name not in failed for cell in cells if cell.system == name]
+    if cells:
+        title = f"{config.archive}, {_SEEDS.value} seeds"
+        tables = report_comparison(config, cells, workdir, title=title, reference=_REFERENCE.value)
+        print(f"{tables}\nSee, in {workdir}: {', '.join(FILES)}.")
+    if failed:
+        sys.exit(f"error: left out, since cells of them failed: {', '.join(sorted(failed))}.")
 
 
 if __name__ == "__main__":

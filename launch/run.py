@@ -3,35 +3,50 @@
   python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
 
 Any setting of the recipe can be changed: --config.archive=folder:PATH --config.rounds=10. The same command
-after a kill goes on where it was.
+after a kill goes on where it was. On a workdir of launch/annotate.py, give --workdir alone: it trains on the
+answers that are there, and asks nothing.
 """
 
+import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
 
 from anneal_jax.cli import config_of, run_app
+from anneal_jax.workdir import is_annotated, read_config
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything the run leaves.", required=True)
 _LABELS = flags.DEFINE_string("labels", None, "CSV (id,label) of class labels; overrides the recipe's.")
+_TRACKER = flags.DEFINE_enum("tracker", None, ["tensorboard", "wandb"], "Where else rounds are logged.")
 
 
 def main(argv: Sequence[str]) -> None:
     """Run, write the report, and print the result in one sentence."""
     del argv
-    config = _CONFIG.value
+    config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
+    if config is None and is_annotated(workdir):
+        from anneal_jax.annotated import train_on_answers
+
+        print(train_on_answers(read_config(workdir), workdir))
+        return
     if _LABELS.value is not None and config is not None:
         config.labels = _LABELS.value
     checked = config_of(config)
     # jax loads only now: --help and a wrong setting answer at once.
     from anneal_jax.experiment import run_experiment
     from anneal_jax.reporting.run_report import report_run, round_line
+    from anneal_jax.reporting.tracking import tracking
 
-    outcome = run_experiment(
-        checked, _WORKDIR.value, on_round=lambda row: print(round_line(row), flush=True)
-    )
+    with tracking(_TRACKER.value, checked, _WORKDIR.value, name=_WORKDIR.value) as tell_new_rounds:
+
+        def on_round(row: dict[str, Any]) -> None:
+            print(round_line(row), flush=True)
+            tell_new_rounds()
+
+        outcome = run_experiment(checked, _WORKDIR.value, on_round=on_round)
     for note in outcome.notes:
         print(note)
     print(report_run(checked, outcome, _WORKDIR.value))

@@ -127,6 +127,7 @@ def test_a_finished_run_asks_nothing_more(vectors, tmp_path):
 def test_an_emptied_store_beside_a_log_is_refused(vectors, tmp_path):
     run_experiment(small(vectors, rounds=0), tmp_path)
     (tmp_path / "answers.sqlite").unlink()
+    (tmp_path / "answers.sqlite.seal").unlink()
     with pytest.raises(WorkdirError, match="answer store beside it does not"):
         run_experiment(small(vectors, rounds=1), tmp_path)
 

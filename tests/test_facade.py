@@ -12,6 +12,7 @@ PUBLIC = [
     "ExperimentConfig",
     "Outcome",
     "__version__",
+    "load_embedder",
     "open_archive",
     "pairwise_cosine_similarity",
     "run_experiment",

@@ -11,18 +11,23 @@ PACKAGE = ROOT / "anneal_jax"
 
 # From the ground up. Folders of one layer never import each other; single modules of one layer may.
 LAYERS = [
-    {"_version", "atomic", "config", "errors", "run_log", "seeds", "types"},
+    {"_version", "atomic", "config", "errors", "integrity", "run_log", "seeds", "types"},
     {"data", "learning_curves", "losses", "metrics", "models", "pairs", "ranking", "statistics"},
-    {"acquisition", "training"},
+    {"acquisition", "retrieval", "training"},
     {
         "comparison",
+        "embedder",
         "evaluation",
         "experiment",
         "label_experiment",
         "outcome",
         "problem",
+        "queries",
+        "query_results",
         "selection",
+        "systems",
         "workdir",
+        "workers",
     },
     {"reporting"},
     {"__init__", "__main__", "cli"},

@@ -10,7 +10,9 @@ from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.data.digits import open_digits
 from anneal_jax.data.embeddings import open_embeddings
 from anneal_jax.data.folder import open_folder
+from anneal_jax.data.geotiff import open_geotiff
 from anneal_jax.data.labels import with_labels_csv
+from anneal_jax.data.tfds_archive import open_tfds
 from anneal_jax.errors import ArchiveError, unknown_name
 from anneal_jax.types import Archive, IntArray
 
@@ -21,6 +23,8 @@ _SCHEMES: dict[str, tuple[str, Callable[[str, OnBadImage], Catalogue]]] = {
     "digits": ("digits", open_digits),
     "folder": ("folder:PATH", open_folder),
     "embeddings": ("embeddings:FILE.npz", open_embeddings),
+    "geotiff": ("geotiff:PATH", open_geotiff),
+    "tfds": ("tfds:NAME", open_tfds),
 }
 
 
@@ -33,8 +37,9 @@ def open_archive(
     """Open a read-only archive.
 
     Args:
-      spec: `digits`, `folder:PATH` or `embeddings:FILE.npz`. All behind the first colon is the
-        location as it is: commas, spaces and further colons need no quoting.
+      spec: `digits`, `folder:PATH`, `embeddings:FILE.npz`, `geotiff:PATH` or `tfds:NAME`. All behind the
+        first colon is the location as it is: commas, spaces and further colons need no quoting. The last
+        two take options behind it, as in `geotiff:PATH?tile=64` (docs/archives.md).
       labels_csv: a file with the columns `id` and `label`, laid over the archive's own labels.
       on_bad_image: what becomes of a damaged, oversized or 16-bit image: "refuse" raises one error
         that names the first five; "skip" leaves them out and says so in `notes`.

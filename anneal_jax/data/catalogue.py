@@ -3,7 +3,7 @@
 import abc
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ class Catalogue(abc.ABC):
     """The names, labels and notes of an archive; a subclass adds `load` and `digests`.
 
     Attributes:
-      spec, ids, labels, class_names, kind, notes: as in `anneal_jax.types.Archive`.
+      spec, ids, labels, class_names, kind, notes, boxes: as in `anneal_jax.types.Archive`.
       left_out: ids of tiles that were found but not taken, so that a labels file may name them.
     """
 
@@ -28,9 +28,10 @@ class Catalogue(abc.ABC):
     kind: str = "image"
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    boxes: npt.NDArray[np.float64] | None = field(default=None, repr=False)
 
     @abc.abstractmethod
-    def load(self, indices: npt.ArrayLike, image_size: int) -> np.ndarray:
+    def load(self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear") -> np.ndarray:
         """Return the tiles at `indices`; see `anneal_jax.types.Archive.load`."""
 
     @abc.abstractmethod

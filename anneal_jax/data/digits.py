@@ -25,14 +25,16 @@ class DigitsArchive(Catalogue):
 
     tiles: npt.NDArray[np.uint8] = field(repr=False)
 
-    def load(self, indices: npt.ArrayLike, image_size: int) -> npt.NDArray[np.uint8]:
-        """Return uint8[B, image_size, image_size, 3], enlarged bilinearly, grey as RGB."""
+    def load(
+        self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear"
+    ) -> npt.NDArray[np.uint8]:
+        """Return uint8[B, image_size, image_size, 3], enlarged by a filter of Pillow's, grey as RGB."""
         check_image_size(image_size)
         rows = checked_indices(indices, len(self.ids))
         grey = np.empty((len(rows), image_size, image_size, 1), np.uint8)
         for slot, row in enumerate(rows):
             image = Image.fromarray(self.tiles[row])
-            resized = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+            resized = image.resize((image_size, image_size), Image.Resampling[resampling.upper()])
             grey[slot, :, :, 0] = np.asarray(resized)
         return np.repeat(grey, 3, axis=-1)
 

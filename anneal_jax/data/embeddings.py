@@ -26,9 +26,9 @@ class VectorArchive(Catalogue):
 
     vectors: FloatArray = field(repr=False)
 
-    def load(self, indices: npt.ArrayLike, image_size: int) -> FloatArray:
-        """Return float32[B, D], a copy; `image_size` has no meaning here."""
-        del image_size
+    def load(self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear") -> FloatArray:
+        """Return float32[B, D], a copy; the other arguments have no meaning here."""
+        del image_size, resampling
         return self.vectors[checked_indices(indices, len(self.ids))]
 
     def digests(self) -> npt.NDArray[np.uint8]:

@@ -30,12 +30,15 @@ class FolderArchive(Catalogue):
     root: pathlib.Path
     file_digests: npt.NDArray[np.uint8] = field(repr=False)
 
-    def load(self, indices: npt.ArrayLike, image_size: int) -> npt.NDArray[np.uint8]:
+    def load(
+        self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear"
+    ) -> npt.NDArray[np.uint8]:
         """Decode tiles in several threads.
 
         Args:
           indices: int[B], rows of the archive.
           image_size: side of the returned squares in pixels.
+          resampling: the filter that they are resized by, as Pillow names it in small letters.
 
         Returns:
           uint8[B, image_size, image_size, 3], RGB; see `anneal_jax.data.tiles` for the conversions.
@@ -46,7 +49,9 @@ class FolderArchive(Catalogue):
         check_image_size(image_size)
         rows = checked_indices(indices, len(self.ids)).tolist()
         tiles = np.empty((len(rows), image_size, image_size, 3), np.uint8)
-        decoded = threaded(lambda row: tile_pixels(self._unchanged_bytes(row), image_size), rows)
+        decoded = threaded(
+            lambda row: tile_pixels(self._unchanged_bytes(row), image_size, resampling), rows
+        )
         for slot, tile in enumerate(decoded):
             tiles[slot] = tile
         return tiles

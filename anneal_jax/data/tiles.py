@@ -81,15 +81,40 @@ def decode_tile(data: bytes) -> Image.Image:
         raise TileError("is truncated or corrupt", str(error)) from error
 
 
-def tile_pixels(data: bytes, image_size: int) -> npt.NDArray[np.uint8]:
-    """Decode `data` and squash it to a square, bilinear with antialiasing.
+def tile_pixels(data: bytes, image_size: int, resampling: str = "bilinear") -> npt.NDArray[np.uint8]:
+    """Decode `data` and squash it to a square, with antialiasing.
+
+    Args:
+      data: the bytes of an image file.
+      image_size: side of the square, in pixels.
+      resampling: Pillow's name of the filter, in small letters, such as `bicubic`.
 
     Returns:
       uint8[image_size, image_size, 3].
     """
-    image = decode_tile(data)
+    return _squashed(decode_tile(data), image_size, resampling)
+
+
+def squash_tile(
+    tile: npt.NDArray[np.uint8], image_size: int, resampling: str = "bilinear"
+) -> npt.NDArray[np.uint8]:
+    """Squash a decoded tile uint8[H, W, S] of any bands to a square as `tile_pixels` does.
+
+    Returns:
+      uint8[image_size, image_size, S].
+
+    >>> squash_tile(np.zeros((40, 30, 3), np.uint8), 32).shape
+    (32, 32, 3)
+    """
+    if tile.shape[2] == 3:
+        return _squashed(Image.fromarray(tile), image_size, resampling)
+    bands = (Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(tile, 2, 0))
+    return np.stack([_squashed(band, image_size, resampling) for band in bands], axis=2)
+
+
+def _squashed(image: Image.Image, image_size: int, resampling: str) -> npt.NDArray[np.uint8]:
     if image.size != (image_size, image_size):
-        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+        image = image.resize((image_size, image_size), Image.Resampling[resampling.upper()])
     return np.asarray(image)
 
 

@@ -51,6 +51,7 @@ def similarity_retention_loss(
 
     Source: the ideas of Zhao et al. 2020, Similarity Retention Loss (SRL) Based on Deep Metric
     Learning for Remote Sensing Image Retrieval; form and defaults are this project's.
+    pytorch-metric-learning has no such loss.
     """
     positive, negative = batch_relations(groups, mask)
     distances = batch_distances(embeddings, mask)

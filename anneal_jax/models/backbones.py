@@ -1,6 +1,7 @@
 """The networks that turn a tile into a feature, by name, behind init and apply."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -12,8 +13,12 @@ from anneal_jax.errors import ConfigError, unknown_name
 from anneal_jax.models.mobilenet_v2 import MobileNetV2
 from anneal_jax.models.resnet import BasicBlock, Bottleneck, ResNet
 from anneal_jax.models.tiny_cnn import TinyCNN
+from anneal_jax.models.vit import VisionTransformer
 
 _LARGEST_PIXELS_SIZE = 64
+
+RgbBands = tuple[int, int, int] | None
+"""Places of red, green and blue among the bands of a tile; None where it has no visible ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +30,10 @@ class Backbone:
       feature_dim: F, values per feature; for `pixels` at the default image size.
       default_image_size: side of the tiles it was designed for, in pixels.
       network: the Flax module; takes images scaled by `mean` and `spread`.
-      mean: per band, subtracted from values in [0, 255].
+      mean: per band, subtracted from values in [0, 255]; one for each of the S bands.
       spread: per band, what they are then divided by.
+      rgb_bands: which of the bands are red, green and blue: the pretrained filters of these are kept.
+      resampling: Pillow's filter that tiles are resized by, as `bilinear` or `bicubic`.
 
     >>> backbone = get_backbone("tiny_cnn")
     >>> variables = backbone.init(jax.random.key(0), image_size=16)
@@ -38,8 +45,10 @@ class Backbone:
     feature_dim: int
     default_image_size: int
     network: nn.Module
-    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    spread: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    mean: tuple[float, ...] = (127.5, 127.5, 127.5)
+    spread: tuple[float, ...] = (127.5, 127.5, 127.5)
+    rgb_bands: RgbBands = (0, 1, 2)
+    resampling: str = "bilinear"
 
     def init(self, key: jax.Array, image_size: int) -> Any:
         """Draw random variables: `params`, and `batch_stats` for a ResNet.
@@ -48,7 +57,7 @@ class Backbone:
           key: a PRNG key.
           image_size: side of the tiles, in pixels.
         """
-        images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
+        images = jnp.zeros((1, image_size, image_size, len(self.mean)), jnp.float32)
         return jax.jit(self.network.init)(key, images)
 
     def apply(self, variables: Any, images: jax.typing.ArrayLike) -> jax.Array:
@@ -56,7 +65,7 @@ class Backbone:
 
         Args:
           variables: from `init` or `load_pretrained`.
-          images: uint8 or float32[B, S, S, 3] in [0, 255], RGB.
+          images: uint8 or float32[B, H, H, S] in [0, 255]; three bands are RGB.
 
         Returns:
           float32[B, F].
@@ -64,7 +73,7 @@ class Backbone:
         Raises:
           ConfigError: `images` has another shape or dtype.
         """
-        scaled = self._scale(_checked(jnp.asarray(images)))
+        scaled = self._scale(_checked(jnp.asarray(images), len(self.mean)))
         return jnp.asarray(self.network.apply(variables, scaled)).astype(jnp.float32)
 
     def _scale(self, images: jax.Array) -> jax.Array:
@@ -97,22 +106,59 @@ def backbone_names() -> tuple[str, ...]:
     return tuple(sorted(_MAKERS))
 
 
-def get_backbone(name: str, dtype: Dtype = jnp.float32) -> Backbone:
+def get_backbone(
+    name: str, dtype: Dtype = jnp.float32, *, num_bands: int = 3, rgb_bands: RgbBands = (0, 1, 2)
+) -> Backbone:
     """Look up a backbone by name.
 
     Args:
       name: one of `backbone_names()`.
       dtype: of the computation. Parameters and features are float32 whatever it is.
+      num_bands: S, bands of a tile, at least 1. Weights for RGB are inflated to them when they are
+        loaded (`anneal_jax.models.bands`).
+      rgb_bands: places of red, green and blue among them; None: none of them is visible.
 
     Raises:
-      ConfigError: no backbone has that name.
+      ConfigError: no backbone has that name, or a place is outside the bands.
 
     >>> get_backbone("mobilenet_v2").feature_dim
     1280
+    >>> get_backbone("resnet18", num_bands=4, rgb_bands=(2, 1, 0)).mean
+    (103.53, 116.28, 123.675, 114.495)
     """
     if name not in _MAKERS:
         raise unknown_name("backbone", name, backbone_names())
-    return _MAKERS[name](name, dtype)
+    backbone = dataclasses.replace(_MAKERS[name](name, dtype), rgb_bands=rgb_bands)
+    if rgb_bands is not None and (len(set(rgb_bands)) < 3 or not set(rgb_bands) <= set(range(num_bands))):
+        raise ConfigError(
+            f"rgb_bands={rgb_bands} are not three different ones of {num_bands} bands, counted from 0; "
+            "correct them, or give None where no band is visible"
+        )
+    return scaled_by(backbone, backbone.mean, backbone.spread, num_bands)
+
+
+def scaled_by(
+    backbone: Backbone, rgb_mean: Sequence[float], rgb_spread: Sequence[float], num_bands: int
+) -> Backbone:
+    """Return the backbone with another scaling of its input.
+
+    Red, green and blue take their own numbers, every further band the mean of the three: a guess,
+    for which `dataclasses.replace(backbone, mean=..., spread=...)` puts the archive's own numbers.
+
+    Args:
+      backbone: the network; its `rgb_bands` say where red, green and blue are.
+      rgb_mean: of red, green and blue, in [0, 255].
+      rgb_spread: of red, green and blue, on the same scale.
+      num_bands: S, bands of a tile.
+    """
+
+    def of_bands(rgb: Sequence[float]) -> tuple[float, ...]:
+        values = [sum(rgb) / 3] * num_bands
+        for band, value in zip(backbone.rgb_bands or (), rgb, strict=False):
+            values[band] = value
+        return tuple(values)
+
+    return dataclasses.replace(backbone, mean=of_bands(rgb_mean), spread=of_bands(rgb_spread))
 
 
 def _tiny_cnn(name: str, dtype: Dtype) -> Backbone:
@@ -135,18 +181,29 @@ def _resnet(name: str, dtype: Dtype) -> Backbone:
         512 * block.expansion,
         224,
         ResNet(block, stage_sizes, dtype),
-        mean=(123.675, 116.28, 103.53),  # torchvision's ImageNet statistics, times 255
-        spread=(58.395, 57.12, 57.375),
+        mean=_IMAGENET_MEAN,
+        spread=_IMAGENET_SPREAD,
     )
 
 
-def _checked(images: jax.Array) -> jax.Array:
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype not in (jnp.uint8, jnp.float32):
+def _vit(name: str, dtype: Dtype) -> Backbone:
+    width, depth, num_heads, num_registers = _VITS[name]
+    network = VisionTransformer(width, depth, num_heads, num_registers, dtype=dtype)
+    return Backbone(name, width, 224, network, mean=_IMAGENET_MEAN, spread=_IMAGENET_SPREAD)
+
+
+def _checked(images: jax.Array, num_bands: int) -> jax.Array:
+    allowed = (jnp.uint8, jnp.float32)
+    if images.ndim != 4 or images.shape[-1] != num_bands or images.dtype not in allowed:
         raise ConfigError(
             f"images are {images.dtype}{list(images.shape)}; a backbone takes uint8 or float32 "
-            "[B, S, S, 3] with values in [0, 255]"
+            f"[B, H, H, {num_bands}] with values in [0, 255]"
         )
     return images
+
+
+_IMAGENET_MEAN = (123.675, 116.28, 103.53)  # torchvision's statistics, times 255
+_IMAGENET_SPREAD = (58.395, 57.12, 57.375)
 
 
 _RESNETS = {
@@ -154,9 +211,17 @@ _RESNETS = {
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
 }
+# Width, blocks, attention heads, register tokens; of DINOv2 (oquab2024dinov2, darcet2024vision).
+_VITS = {
+    "vit_s14": (384, 12, 6, 0),
+    "vit_s14_reg4": (384, 12, 6, 4),
+    "vit_b14": (768, 12, 12, 0),
+    "vit_b14_reg4": (768, 12, 12, 4),
+}
 _MAKERS = {
     "mobilenet_v2": _mobilenet_v2,
     "pixels": _pixels,
     "tiny_cnn": _tiny_cnn,
     **dict.fromkeys(_RESNETS, _resnet),
+    **dict.fromkeys(_VITS, _vit),
 }

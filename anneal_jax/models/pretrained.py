@@ -1,59 +1,70 @@
 """Import of pretrained weights. A file fits the network exactly or is refused.
 
-The one format so far is an `.npz` (`numpy.savez`) of MobileNetV2 1.0 (sandler2018mobilenetv2) with batch
-norm folded into the layers. Each of its 52 layers, numbered in the order in which a tile passes them, has
-two arrays, `LAYER/kernel` and `LAYER/bias`, of any float type; they are read as float32. LAYER is
-`NN_KIND_sSTRIDE_actACT`: NN from `00` on, KIND `conv` or `dwconv`, STRIDE 1 or 2, ACT 3 where ReLU6
-follows and 0 where nothing does.
+| backbone | file | names |
+|---|---|---|
+| `mobilenet_v2` | `.npz` | `anneal_jax.models.folded_npz` |
+| `resnet18`, `resnet34`, `resnet50` | `.safetensors` | torchvision, timm, Hugging Face |
+| `vit_s14`, `vit_b14`, each with `_reg4` too | `.safetensors` | timm, Hugging Face, DINOv2's own |
 
-- Layer `00_conv_s2_act3`, the stem: kernel [3, 3, 3, 32].
-- Then 17 blocks, as in Table 2 of the paper. From C channels to W, with expansion t: `conv_s1_act3`, kernel
-  [1, 1, C, t C], absent where t = 1; `dwconv_sSTRIDE_act3`, kernel [3, 3, 1, t C]; `conv_s1_act0`, kernel
-  [1, 1, t C, W]. So the first block is `01_dwconv_s1_act3` and `02_conv_s1_act0`, the last ends at 50.
-- Layer `51_conv_s1_act3`, the head: kernel [1, 1, 320, 1280]. Its mean over all places is the feature.
-- A layer `52_conv_s1_act0`, the classes, may follow and is not read; any other array is refused.
-
-`dict(folded_layer_names())` of `anneal_jax.models.mobilenet_v2` lists the layers. Kernels are
-[height, width, in, out], those of depthwise layers [height, width, 1, channels]; a bias is [out]. From
-PyTorch's [out, in, height, width] both come by `kernel.transpose(2, 3, 1, 0)`. Batch norm with gamma, beta,
-mean, variance and epsilon is folded, per output channel, by g = gamma / sqrt(variance + epsilon): the
-kernel becomes kernel * g, the bias beta - mean * g. The weights must be for RGB scaled to [-1, 1], as
-x / 127.5 - 1 of 8-bit values, and for TensorFlow's SAME padding: where a stride of 2 needs one pixel of it
-only, that is at the bottom and right. A file of weights for another scaling or padding is not noticed.
+A source is the path of a file, or `hf:OWNER/NAME` on the Hugging Face hub (`anneal_jax.models.hub`). The
+feature is what the classification layer would be given: the mean over all places of a convolutional
+network's last maps, the normalised class token of a vision transformer.
 """
 
+import dataclasses
 import hashlib
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import traverse_util
 
 from anneal_jax.errors import WeightsError
-from anneal_jax.models.backbones import Backbone
-from anneal_jax.models.mobilenet_v2 import FOLDED_CLASSIFIER, folded_layer_names
+from anneal_jax.models import torch_names
+from anneal_jax.models.backbones import Backbone, get_backbone, scaled_by
+from anneal_jax.models.bands import inflate_kernel
+from anneal_jax.models.folded_npz import folded_slots, read_npz
+from anneal_jax.models.hub import fetch, is_on_hub
+from anneal_jax.models.preprocessing import Preprocessing, check_architecture, read_preprocessing
+from anneal_jax.models.slots import fill, variable_shapes
+from anneal_jax.models.vit import VisionTransformer
 
-_Path = tuple[str, ...]
+CONVERSION = (
+    "import sys, torch; from safetensors.torch import save_file; "
+    "w = torch.load(sys.argv[1], map_location='cpu', weights_only=True); "
+    "save_file({k: v.clone().contiguous() for k, v in w.get('state_dict', w).items()}, sys.argv[2])"
+)
+"""Python that turns a pickle of PyTorch into a safetensors file, where PyTorch is installed."""
 
+_RGB = (1.0,) * 3  # numbers of no meaning: the shapes depend only on how many there are
 _PICKLES = (".pth", ".pt", ".pkl", ".ckpt", ".bin")
-# A .npy where an .npz should be is no context manager: TypeError.
-_DAMAGES = (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
-_MOST_DIFFERENCES_SHOWN = 5
 
 
-def load_pretrained(backbone: Backbone, path: str | Path) -> Any:
-    """Read a backbone's variables from a file.
+class _Importer(NamedTuple):
+    """What a backbone's weights are read from, and the layer that meets the bands."""
 
-    Today's one format is the `.npz` of MobileNetV2, laid out as this module says at its head.
+    suffix: str
+    first_layer: str
+
+
+_IMPORTERS = {
+    "mobilenet_v2": _Importer(".npz", "stem"),
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50"), _Importer(".safetensors", "conv1")),
+    **dict.fromkeys(
+        ("vit_s14", "vit_s14_reg4", "vit_b14", "vit_b14_reg4"), _Importer(".safetensors", "patch_embed")
+    ),
+}
+
+
+def load_pretrained(backbone: Backbone, source: str | Path) -> Any:
+    """Read a backbone's variables from a file or the hub.
+
+    Give `as_pretrained(backbone, source)` for exactly what the network was trained with. The first layer is
+    inflated where the backbone takes other bands than RGB (`anneal_jax.models.bands`).
 
     Args:
       backbone: the network to fill.
-      path: the file.
+      source: path of a file, or `hf:OWNER/NAME`.
 
     Returns:
       Variables for `backbone.apply`, float32.
@@ -62,84 +73,127 @@ def load_pretrained(backbone: Backbone, path: str | Path) -> Any:
       WeightsError: the file is missing, is damaged, may run code when read (a pickle), or differs
         from the network in a name or shape.
     """
-    file = _readable(Path(path))
-    if backbone.name != "mobilenet_v2":
-        raise WeightsError(
-            f"{file}: no importer for backbone {backbone.name!r}; "
-            "set `pretrained` to none, or `backbone` to mobilenet_v2"
-        )
-    shapes = _parameter_shapes(backbone)
-    arrays = _read_npz(file)
-    _refuse_differences(file, arrays, {k: _file_shape(shapes[path]) for k, path in _paths(shapes)})
-    filled = {path: jnp.asarray(arrays[k].reshape(shapes[path])) for k, path in _paths(shapes)}
-    return {"params": traverse_util.unflatten_dict(filled)}
+    file, importer = _importable(backbone, source)
+    of_rgb = dataclasses.replace(backbone, mean=_RGB, spread=_RGB)
+    shapes = variable_shapes(of_rgb)
+    if importer.suffix == ".npz":
+        variables = fill(file, folded_slots(shapes), read_npz(file))
+    else:
+        naming, prefix = torch_names.recognise(file, backbone.name, shapes)
+        arrays = torch_names.read_safetensors(file, prefix)
+        variables = fill(file, naming.slots(shapes), arrays)
+    layer = variables["params"][importer.first_layer]
+    layer["kernel"] = jnp.asarray(inflate_kernel(layer["kernel"], len(backbone.mean), backbone.rgb_bands))
+    return variables
 
 
-def weights_digest(path: str | Path) -> str:
+def as_pretrained(backbone: Backbone, source: str | Path) -> Backbone:
+    """Return a backbone whose input is prepared as that of the pretrained network was.
+
+    Args:
+      backbone: the network.
+      source: path of a file, or `hf:OWNER/NAME`.
+
+    Returns:
+      The backbone with the scaling, image size and resampling that the files beside the weights tell, where
+      they do, and with the resampling of position embeddings of the family that the weights are of.
+
+    Raises:
+      WeightsError: as in `load_pretrained`; or the files beside the weights cannot be used, or say that
+        these are for another network.
+    """
+    file, importer = _importable(backbone, source)
+    if importer.suffix == ".npz":
+        return backbone
+    check_architecture(file.parent, backbone)
+    network = backbone.network
+    if isinstance(network, VisionTransformer) and not network.num_registers:
+        naming, _ = torch_names.recognise(file, backbone.name, variable_shapes(backbone))
+        network = network.clone(position_resampling=naming.position_resampling)
+    backbone = dataclasses.replace(backbone, network=network)
+    known = read_preprocessing(file.parent)
+    return backbone if known is None else _prepared(backbone, known)
+
+
+def preparation(backbone: Backbone) -> str:
+    """Return, as JSON, how a backbone's input is prepared; nothing where that is the backbone's own way.
+
+    >>> preparation(get_backbone("resnet18"))
+    ''
+    >>> larger = dataclasses.replace(get_backbone("resnet18"), default_image_size=288)
+    >>> json.loads(preparation(larger))["default_image_size"]
+    288
+    """
+    own = get_backbone(backbone.name, num_bands=len(backbone.mean), rgb_bands=backbone.rgb_bands)
+    settings, own_settings = _preparation(backbone), _preparation(own)
+    return "" if settings == own_settings else json.dumps(settings)
+
+
+def prepared_by(backbone: Backbone, text: str) -> Backbone:
+    """Return the backbone with its input prepared as `preparation` said.
+
+    >>> bicubic = dataclasses.replace(get_backbone("resnet18"), resampling="bicubic")
+    >>> prepared_by(get_backbone("resnet18"), preparation(bicubic)) == bicubic
+    True
+    """
+    if not text:
+        return backbone
+    settings = json.loads(text)
+    network = backbone.network
+    if "position_resampling" in settings:
+        network = network.clone(position_resampling=settings.pop("position_resampling"))
+    settings |= {name: tuple(settings[name]) for name in ("mean", "spread")}
+    return dataclasses.replace(backbone, network=network, **settings)
+
+
+def weights_digest(source: str | Path) -> str:
     """Return the SHA-256 of a weights file, in hexadecimal.
 
     Raises:
-      WeightsError: the file is missing or a pickle.
+      WeightsError: the file is missing, a pickle, or not to be had from the hub.
     """
-    with _readable(Path(path)).open("rb") as file:
+    with _readable(source).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _readable(path: Path) -> Path:
+def _preparation(backbone: Backbone) -> dict[str, Any]:
+    settings = {
+        name: getattr(backbone, name) for name in ("mean", "spread", "default_image_size", "resampling")
+    }
+    if isinstance(backbone.network, VisionTransformer):
+        settings["position_resampling"] = backbone.network.position_resampling
+    return settings
+
+
+def _prepared(backbone: Backbone, known: Preprocessing) -> Backbone:
+    scaled = scaled_by(backbone, known.mean, known.spread, len(backbone.mean))
+    return dataclasses.replace(scaled, default_image_size=known.image_size, resampling=known.resampling)
+
+
+def _importable(backbone: Backbone, source: str | Path) -> tuple[Path, _Importer]:
+    """Return the local file and its importer."""
+    file = _readable(source)
+    importer = _IMPORTERS.get(backbone.name)
+    if importer is None:
+        raise WeightsError(
+            f"{source}: there is no importer for backbone {backbone.name!r}; set `pretrained` to none, or "
+            f"`backbone` to one of {', '.join(_IMPORTERS)}"
+        )
+    if file.suffix != importer.suffix:
+        raise WeightsError(
+            f"{source}: weights of {backbone.name!r} are read from a {importer.suffix} file; give one, or "
+            "choose the backbone that these are for"
+        )
+    return file, importer
+
+
+def _readable(source: str | Path) -> Path:
+    path = fetch(str(source)) if is_on_hub(str(source)) else Path(source)
     if not path.is_file():
         raise WeightsError(f"no weights file at {path}; correct the path or set it to none")
     if path.suffix.lower() in _PICKLES:
         raise WeightsError(
-            f"{path} is a pickle, which can run any code when it is read; convert it where you "
-            "trust it: safetensors.torch.save_file(torch.load(PATH, weights_only=True), OUTPUT)"
+            f"{path} is a pickle, which can run any code when it is read; convert it where PyTorch is "
+            f'installed: python -c "{CONVERSION}" {path} {path.with_suffix(".safetensors")}'
         )
     return path
-
-
-def _read_npz(file: Path) -> dict[str, np.ndarray]:
-    """Read all arrays but those of the classification layer, as float32."""
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            names = [name for name in stored.files if not name.startswith(FOLDED_CLASSIFIER)]
-            arrays = {name: stored[name].astype(np.float32) for name in names}
-    except _DAMAGES as error:
-        raise WeightsError(f"{file} is no intact .npz of arrays ({error}); fetch it anew") from error
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise WeightsError(f"{file}: {name} holds nan or infinite values; fetch it anew")
-    return arrays
-
-
-def _parameter_shapes(backbone: Backbone) -> dict[_Path, tuple[int, ...]]:
-    size = backbone.default_image_size
-    variables = jax.eval_shape(lambda key: backbone.init(key, size), jax.random.key(0))
-    flat: dict[_Path, Any] = traverse_util.flatten_dict(variables["params"])
-    return {path: leaf.shape for path, leaf in flat.items()}
-
-
-def _paths(shapes: Iterable[_Path]) -> Iterator[tuple[str, _Path]]:
-    """Yield (name in the file, path inside the parameters) of every parameter."""
-    layer_names = dict(folded_layer_names())
-    for path in shapes:
-        yield f"{layer_names[path[:-1]]}/{path[-1]}", path
-
-
-def _file_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape in the file: there, a matrix is the kernel of a 1x1 convolution."""
-    return (1, 1, *shape) if len(shape) == 2 else shape
-
-
-def _refuse_differences(
-    file: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]
-) -> None:
-    found = {name: array.shape for name, array in arrays.items()}
-    differences = [
-        f"{name} is {found.get(name, 'absent')}, expected {expected.get(name, 'absent')}"
-        for name in sorted(found.keys() | expected.keys())
-        if found.get(name) != expected.get(name)
-    ]
-    if differences:
-        shown = "; ".join(differences[:_MOST_DIFFERENCES_SHOWN])
-        raise WeightsError(
-            f"{file} does not fit the network in {len(differences)} of {len(expected)} arrays: {shown}"
-        )

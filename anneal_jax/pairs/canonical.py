@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.types import PairIndices
+from anneal_jax.types import PairIndices, PairLabels
 
 PairKeys = npt.NDArray[np.int64]
 """int64[P], `first * num_images + second`; sorting keys sorts pairs."""
@@ -79,7 +79,30 @@ def contains(sorted_keys: PairKeys, keys: PairKeys) -> npt.NDArray[np.bool_]:
     return sorted_keys[places] == keys
 
 
-def pairs_of_ranks(ranks: npt.NDArray[np.int64], num_images: int) -> PairIndices:
+def agreed(
+    pair_indices: PairIndices, pair_labels: PairLabels, num_images: int
+) -> tuple[PairIndices, PairLabels]:
+    """Return each pair once, where it first stands, and leave out pairs with two labels.
+
+    Args:
+      pair_indices: int32[P, 2], canonical.
+      pair_labels: int8[P], 1 or 0.
+      num_images: N, above every index.
+
+    >>> pairs = np.array([[1, 2], [0, 1], [1, 2]], np.int32)
+    >>> pairs, labels = agreed(pairs, np.array([1, 0, 1], np.int8), 3)
+    >>> pairs.tolist(), labels.tolist()
+    ([[1, 2], [0, 1]], [1, 0])
+    """
+    _, places, inverse, counts = np.unique(
+        pair_keys(pair_indices, num_images), return_index=True, return_inverse=True, return_counts=True
+    )
+    num_similar = np.bincount(inverse, weights=pair_labels, minlength=counts.size)
+    kept = np.sort(places[(num_similar == 0) | (num_similar == counts)])
+    return pair_indices[kept], pair_labels[kept]
+
+
+def pairs_of_ranks(ranks: npt.NDArray[np.int64], num_images: int | npt.NDArray[np.int64]) -> PairIndices:
     """Return the pairs at the given places of the row-by-row list of all pairs.
 
     Place 0 is (0, 1), place N-2 is (0, N-1), place N-1 is (1, 2). Exact for every N up to 2^31 - 1:
@@ -87,7 +110,7 @@ def pairs_of_ranks(ranks: npt.NDArray[np.int64], num_images: int) -> PairIndices
 
     Args:
       ranks: int64[P] in [0, N(N-1)/2).
-      num_images: N.
+      num_images: N; or int64[P], one for each rank.
 
     >>> pairs_of_ranks(np.arange(3), 3).tolist()
     [[0, 1], [0, 2], [1, 2]]
@@ -98,7 +121,7 @@ def pairs_of_ranks(ranks: npt.NDArray[np.int64], num_images: int) -> PairIndices
 
     # From the end the rows grow by one, so the row is a triangular root. Rounding in float64 may
     # make the root one too large, and never too small.
-    remaining = count_pairs(num_images) - 1 - ranks
+    remaining = num_images * (num_images - 1) // 2 - 1 - ranks
     root = ((np.sqrt(8.0 * remaining + 1.0) - 1.0) / 2.0).astype(np.int64)
     first = num_images - 2 - root
     first += row_start(first + 1) <= ranks

@@ -2,93 +2,132 @@
 
 A rollback journal with `synchronous=EXTRA` is used: write-ahead logging of the SQLite that Python 3.11
 carries has a corruption bug, and one commit per answer costs about a millisecond.
+
+Rows are only ever added (`schema`), each with a checksum chained to the row before it (`chain`). A store
+that was closed has the SHA-256 of the whole file beside it, `answers.sqlite.seal`, so that a single
+flipped bit is noticed wherever it lies, also where SQLite keeps nothing.
 """
 
-import hashlib
-import json
+import errno
 import pathlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from anneal_jax.errors import StoreError
-from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices, PairLabels
-
-SCHEMA_VERSION = 1
+from anneal_jax import integrity
+from anneal_jax.errors import StorageFullError, StoreError
+from anneal_jax.pairs import records, schema, writing
+from anneal_jax.pairs.records import Answered, AnswerRecord, Question, Tally
+from anneal_jax.pairs.writing import Given
+from anneal_jax.types import Answer, FloatArray, PairIndices
 
 _PRAGMAS = ("journal_mode = DELETE", "synchronous = EXTRA", "foreign_keys = ON")
 
 # How long a transaction waits for one of another process; each takes milliseconds.
 _PATIENCE_S = 30.0
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE images (image_index INTEGER PRIMARY KEY, image_id TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE rounds (round_index INTEGER PRIMARY KEY, facts TEXT NOT NULL) STRICT;
-CREATE TABLE questions (
-  question_id INTEGER PRIMARY KEY,
-  round_index INTEGER NOT NULL REFERENCES rounds,
-  first INTEGER NOT NULL REFERENCES images,
-  second INTEGER NOT NULL REFERENCES images,
-  similarity REAL,
-  CHECK (first < second),
-  UNIQUE (round_index, first, second)
-) STRICT;
-CREATE TABLE answers (
-  question_id INTEGER PRIMARY KEY REFERENCES questions,
-  answer INTEGER NOT NULL CHECK (answer IN (0, 1, 2)),
-  annotator TEXT NOT NULL,
-  answered_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-) STRICT;
-"""
-
-
-class Question(NamedTuple):
-    """One question put to an annotator: are the tiles `first` < `second` alike?"""
-
-    question_id: int
-    first: int
-    second: int
-
-
-class Answered(NamedTuple):
-    """Answered questions in the order asked, one row each.
-
-    Attributes:
-      pair_indices: int32[P, 2], canonical indices into the archive.
-      answers: int8[P], values of `Answer`.
-      similarities: float32[P], cosine similarity by the model that asked, before it was trained on
-        the answer; NaN where none was recorded.
-      round_indices: int32[P], the round that asked.
-    """
-
-    pair_indices: PairIndices
-    answers: PairLabels
-    similarities: FloatArray
-    round_indices: IntArray
-
 
 class AnswerStore:
     """Questions and answers of one workdir.
 
-    Every method opens its own short transaction; a reader never blocks the writer for long. Answers
-    are idempotent: the same answer to the same question may be recorded any number of times.
+    Every method opens its own short transaction; a reader never blocks the writer for long. One process
+    at a time should write (`anneal_jax.workdir.locked`); where two do, each answer still counts once.
+
+    Answers belong to a set, and a set to the sentence that says what "similar" means: `set_sentence` with
+    another one begins a new set. All methods but `records` speak of the present set.
+
+    A question has one answer at most that stands. The same answer again, or a request with a `key` that
+    was seen before, stores nothing and returns what the first one returned; another answer is refused
+    until the first is taken back. The same pair may be put again as another question.
+
+    An unsure answer is never trained on, and its pair is not asked again by any later round of its set;
+    only a `repeat` may.
+
+    >>> import tempfile, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = AnswerStore(f"{folder}/answers.sqlite", ["a.png", "b.png", "c.png"])
+    ...     store.add_round(0, np.array([[0, 1], [1, 2]], np.int32))
+    ...     first, second = store.unanswered(0)
+    ...     once = store.record(first.question_id, Answer.SIMILAR, annotator="Ada", key="tap 1")
+    ...     again = store.record(first.question_id, Answer.SIMILAR, annotator="Ada", key="tap 1")
+    ...     undone = store.undo(annotator="Ada")
+    ...     once == again == undone.answer_id, store.unanswered(0) == [first, second], store.tally()
+    (True, True, Tally(num_answers=0, num_unsure=0, bits_spent=1.0, elapsed_s=0.0))
     """
 
     def __init__(self, path: str | pathlib.Path, image_ids: Sequence[str]):
-        """Open the store, creating it for an archive with these tile names.
+        """Open the store, creating it for an archive with these tile names, and verify it.
+
+        A file of an older version is brought up to date, in one transaction.
 
         Raises:
           StoreError: the file is damaged, of another version, or belongs to another archive.
         """
         self._path = pathlib.Path(path)
+        self._seal_path = self._path.with_name(self._path.name + ".seal")
+        self._image_ids = tuple(image_ids)
+        if self._read_seal() and not self._path.exists():
+            raise StoreError(f"the answer store {self._path} is gone; restore it beside its seal.")
         with self._transaction() as connection:
-            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                _create(connection, image_ids)
-            _verify(connection, self._path, image_ids)
+            self._require_seal()
+            schema.prepare(connection, self._path, self._image_ids)
+
+    @property
+    def image_ids(self) -> Sequence[str]:
+        """Names of the archive's tiles."""
+        return self._image_ids
+
+    def verify(self) -> None:
+        """Check the whole file again, as when it was opened.
+
+        Raises:
+          StoreError: it is damaged.
+        """
+        with self._transaction() as connection:
+            self._require_seal()
+            schema.verify(connection, self._path, self._image_ids)
+
+    def close(self) -> None:
+        """Seal the file. The store may be used further, and is then no longer sealed."""
+        with self._transaction():
+            self._write_seal(integrity.seal_of(self._path)._asdict())
+
+    # Sets.
+
+    def sentence(self) -> str:
+        """Return what "similar" means in the present set."""
+        with self._transaction() as connection:
+            return records.current_set(connection)[1]
+
+    def present_set(self) -> int:
+        """Return the number of the present set, from 1."""
+        with self._transaction() as connection:
+            return records.current_set(connection)[0]
+
+    def sentences(self) -> dict[int, str]:
+        """Return the sentence of every set by its number, from 1; the last one is the present set."""
+        with self._transaction() as connection:
+            return records.sentences(connection)
+
+    def set_sentence(self, sentence: str) -> int:
+        """Say what "similar" means. Another sentence than the present one begins a new set.
+
+        The answers of earlier sets stay in the file; nothing is trained on them any more.
+
+        Returns:
+          The number of the present set, from 1.
+
+        Raises:
+          StoreError: the sentence is empty, longer than 500 characters or not one line.
+        """
+        with self.changing() as connection:
+            set_id, present = records.current_set(connection)
+            if writing.text_of("sentence", sentence) == present:
+                return set_id
+            return writing.start_set(connection, sentence)
+
+    # Questions.
 
     def add_round(
         self,
@@ -109,22 +148,83 @@ class AnswerStore:
         Raises:
           StoreError: the round exists already, or a pair is not canonical, unknown or given twice.
         """
-        values = [None] * len(pair_indices) if similarities is None else similarities.tolist()
-        rows = [(*pair, value) for pair, value in zip(pair_indices.tolist(), values, strict=True)]
-        with self._transaction() as connection:
-            if connection.execute("SELECT 1 FROM rounds WHERE round_index = ?", (round_index,)).fetchone():
-                raise StoreError(f"round {round_index} was asked already; its questions stand.")
-            text = json.dumps(dict(facts or {}), allow_nan=False)
-            connection.execute("INSERT INTO rounds VALUES (?, ?)", (round_index, text))
-            _insert_questions(connection, round_index, rows)
+        with self.changing() as connection:
+            writing.add_round(connection, round_index, facts or {})
+            writing.add_questions(connection, round_index, "training", pair_indices, similarities)
 
-    def record(self, question_id: int, answer: Answer, *, annotator: str) -> None:
-        """Store one answer durably; when this returns, it is on disk.
+    def add_questions(
+        self, kind: str, pair_indices: PairIndices, *, similarities: FloatArray | None = None
+    ) -> list[Question]:
+        """Commit questions of another kind to the last round: audits, or pairs repeated.
+
+        Args:
+          kind: `audit` or `repeat`; their answers are never trained on.
+          pair_indices: int32[P, 2], canonical, each once.
+          similarities: float32[P], by the present model.
 
         Raises:
-          StoreError: the question is unknown, or has another answer already.
+          StoreError: the kind is another one, or as `add_round`.
         """
-        self.record_all([(question_id, answer)], annotator=annotator)
+        if kind not in ("audit", "repeat"):
+            raise StoreError(f"questions of kind {kind!r} cannot be added; give 'audit' or 'repeat'.")
+        with self.changing() as connection:
+            last = records.latest_round(connection)
+            ids = writing.add_questions(connection, last, kind, pair_indices, similarities)
+        return [Question(key, *pair) for key, pair in zip(ids, pair_indices.tolist(), strict=True)]
+
+    def unanswered(self, round_index: int, kind: str = "training") -> list[Question]:
+        """Return the questions of a round that still wait for an answer, in the order asked."""
+        with self._transaction() as connection:
+            return records.unanswered(connection, round_index, kind)
+
+    def facts(self, round_index: int) -> dict[str, Any] | None:
+        """Return what `add_round` recorded of a round, or None where it was not asked."""
+        with self._transaction() as connection:
+            return records.facts(connection, round_index)
+
+    def set_similarities(self, round_index: int, similarities: FloatArray) -> None:
+        """Record out-of-sample similarities for a round that was asked before any model existed.
+
+        What is recorded already stays.
+
+        Args:
+          round_index: the round.
+          similarities: float32[P], one for each answer that `answered` has of it, in that order.
+        """
+        with self.changing() as connection:
+            writing.score(connection, round_index, similarities)
+
+    # Answers.
+
+    def record(
+        self,
+        question_id: int,
+        answer: Answer,
+        *,
+        annotator: str,
+        key: str | None = None,
+        elapsed_s: float | None = None,
+    ) -> int:
+        """Store one answer durably; when this returns, it is on disk.
+
+        Args:
+          question_id: of a question of this store.
+          answer: what was said.
+          annotator: who said it.
+          key: the caller's name for this request, for repeats of it.
+          elapsed_s: seconds from question to answer.
+
+        Returns:
+          The id of the answer; where it was stored before, the id it got then.
+
+        Raises:
+          StorageFullError: the disk is full; the answer was not stored.
+          StoreError: the question is unknown, or has another answer already; or the key is another's.
+        """
+        with self.changing() as connection:
+            return writing.answer(
+                connection, question_id, answer, annotator=annotator, key=key, elapsed_s=elapsed_s
+            )
 
     def record_all(self, answers: Sequence[tuple[int, Answer]], *, annotator: str) -> None:
         """Store several answers durably, all or none; see `record`.
@@ -133,60 +233,86 @@ class AnswerStore:
           answers: (question_id, answer) of each.
           annotator: who gave them.
         """
-        with self._transaction() as connection:
+        with self.changing() as connection:
             for question_id, answer in answers:
-                _insert_answer(connection, question_id, answer, annotator)
+                writing.answer(connection, question_id, answer, annotator=annotator)
 
-    def set_similarities(self, round_index: int, similarities: FloatArray) -> None:
-        """Record out-of-sample similarities for a round that was asked before any model existed.
+    def give(self, given: Sequence[Given]) -> list[int]:
+        """Store answers that were not asked for, all or none: a marked search result, an imported file.
+
+        Returns:
+          The id of each answer; a key that is known keeps its answer.
+
+        Raises:
+          StorageFullError, StoreError: as `record`, or a pair is not of this archive.
+        """
+        with self.changing() as connection:
+            return writing.give(connection, given)
+
+    def undo(self, *, annotator: str | None = None, key: str | None = None) -> AnswerRecord | None:
+        """Take back the last answer that stands and was given here; its question is open again.
 
         Args:
-          round_index: the round.
-          similarities: float32[P], one for each of its questions, in the order asked.
+          annotator: whose; None is anyone's.
+          key: the caller's name for this request; the same key again undoes no second answer.
+
+        Returns:
+          The answer that was taken back, or None where none is left. What it cost stays spent.
         """
-        with self._transaction() as connection:
-            ids = connection.execute(
-                "SELECT question_id FROM questions WHERE round_index = ? ORDER BY question_id",
-                (round_index,),
-            ).fetchall()
-            connection.executemany(
-                "UPDATE questions SET similarity = ? WHERE question_id = ?",
-                [(value, row[0]) for value, row in zip(similarities.tolist(), ids, strict=True)],
-            )
+        with self.changing() as connection:
+            return writing.undo(connection, annotator, key)
 
-    def facts(self, round_index: int) -> dict[str, Any] | None:
-        """Return what `add_round` recorded of a round, or None where it was not asked."""
-        with self._transaction() as connection:
-            row = connection.execute(
-                "SELECT facts FROM rounds WHERE round_index = ?", (round_index,)
-            ).fetchone()
-        return None if row is None else json.loads(row[0])
+    def retract(self, answer_id: int, *, annotator: str, key: str | None = None) -> AnswerRecord:
+        """Take back any one answer; one that was taken back already stays so.
 
-    def unanswered(self, round_index: int) -> list[Question]:
-        """Return the questions of a round that still wait for an answer, in the order asked."""
-        with self._transaction() as connection:
-            rows = connection.execute(
-                "SELECT question_id, first, second FROM questions LEFT JOIN answers USING (question_id)"
-                " WHERE round_index = ? AND answer IS NULL ORDER BY question_id",
-                (round_index,),
-            ).fetchall()
-        return [Question(*row) for row in rows]
+        Raises:
+          StoreError: there is no such answer.
+        """
+        with self.changing() as connection:
+            return writing.retract(connection, answer_id, annotator, key=key)
+
+    # Reading.
 
     def answered(self, last_round: int) -> Answered:
-        """Return every answered question of the rounds up to `last_round`, in the order asked."""
+        """Return the answers to train on, of the rounds up to `last_round`, in the order asked.
+
+        Those of audits and repeats, taken back or of earlier sets are not among them. A pair that was
+        asked twice stands there twice.
+        """
         with self._transaction() as connection:
-            rows = connection.execute(
-                "SELECT first, second, answer, similarity, round_index FROM questions"
-                " JOIN answers USING (question_id) WHERE round_index <= ? ORDER BY question_id",
-                (last_round,),
-            ).fetchall()
-        table = np.array(rows, np.float64).reshape(-1, 5)
-        return Answered(
-            table[:, :2].astype(np.int32),
-            table[:, 2].astype(np.int8),
-            table[:, 3].astype(np.float32),
-            table[:, 4].astype(np.int32),
-        )
+            return records.answered(connection, last_round)
+
+    def audited_pairs(self) -> PairIndices:
+        """Return int32[P, 2], the pairs that audits asked or will ask; no round may."""
+        with self._transaction() as connection:
+            return records.pairs_of_kind(connection, "audit")
+
+    def records(self) -> list[AnswerRecord]:
+        """Return every answer of every set, also those taken back, in the order given."""
+        with self._transaction() as connection:
+            return records.all_records(connection)
+
+    def standing(self) -> list[AnswerRecord]:
+        """Return the answers of the present set that were not taken back, of every kind."""
+        with self._transaction() as connection:
+            present, _ = records.current_set(connection)
+            found = records.all_records(connection)
+        return [record for record in found if record.set_id == present and record.undone_at is None]
+
+    def tally(self, last_round: int | None = None) -> Tally:
+        """Return what the present set has cost and brought, up to a round or in all."""
+        with self._transaction() as connection:
+            return records.tally(connection, last_round)
+
+    # The file.
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection inside one transaction that breaks the seal, for the modules beside this."""
+        with self._transaction() as connection:
+            if self._read_seal():
+                self._write_seal({})
+            yield connection
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -200,75 +326,44 @@ class AnswerStore:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last: a damaged text
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> StoreError:
+        is_full = (
+            error.errno in (errno.ENOSPC, errno.EDQUOT)
+            if isinstance(error, OSError)
+            else getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        )
+        if is_full:
+            return StorageFullError(
+                f"there is no room left for the answer store {self._path}, and the last request was not "
+                "stored; free some space, then repeat it. Everything acknowledged before is safe."
+            )
+        return StoreError(
+            f"the answer store {self._path} cannot be used ({error}); free it if another program "
+            "holds it, else restore a copy of it, or begin in a new workdir."
+        )
+
+    def _require_seal(self) -> None:
+        """Raise where the file is not as it was when it was closed; a store in use has no seal."""
+        seal = self._read_seal()
+        if seal and seal != integrity.seal_of(self._path)._asdict():
             raise StoreError(
-                f"the answer store {self._path} cannot be used ({error}); free it if another program "
-                "holds it, else restore a copy of it, or begin in a new workdir."
+                f"the answer store {self._path} is damaged (it is not as it was when it was closed); "
+                f"restore a copy of it together with {self._seal_path.name}."
+            )
+
+    def _read_seal(self) -> dict[str, Any]:
+        try:
+            return integrity.read_sealed(self._seal_path)
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"the seal {self._seal_path} of the answer store is damaged; delete it if the store "
+                "itself opens without it, else restore a copy of both."
             ) from error
 
-
-def _insert_answer(
-    connection: sqlite3.Connection, question_id: int, answer: Answer, annotator: str
-) -> None:
-    stored = connection.execute(
-        "SELECT answer FROM answers WHERE question_id = ?", (question_id,)
-    ).fetchone()
-    if stored is not None and stored[0] != int(answer):
-        raise StoreError(
-            f"question {question_id} was answered {Answer(stored[0]).name.lower()} already; "
-            f"{answer.name.lower()} was not stored."
-        )
-    if stored is None:
-        try:
-            connection.execute(
-                "INSERT INTO answers (question_id, answer, annotator) VALUES (?, ?, ?)",
-                (question_id, int(answer), annotator),
-            )
-        except sqlite3.IntegrityError as error:
-            raise StoreError(f"there is no question {question_id}.") from error
-
-
-def _fingerprint(image_ids: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(list(image_ids)).encode()).hexdigest()
-
-
-def _create(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
-    for statement in _SCHEMA.split(";\n"):
-        connection.execute(statement)
-    connection.executemany("INSERT INTO images VALUES (?, ?)", enumerate(image_ids))
-    connection.executemany(
-        "INSERT INTO meta VALUES (?, ?)",
-        [("schema_version", str(SCHEMA_VERSION)), ("image_ids_sha256", _fingerprint(image_ids))],
-    )
-
-
-def _insert_questions(
-    connection: sqlite3.Connection, round_index: int, rows: Sequence[tuple[int, int, float | None]]
-) -> None:
-    try:
-        connection.executemany(
-            "INSERT INTO questions (round_index, first, second, similarity) VALUES (?, ?, ?, ?)",
-            [(round_index, *row) for row in rows],
-        )
-    except sqlite3.IntegrityError as error:
-        raise StoreError(
-            f"the questions of round {round_index} must be different pairs of the archive's tiles, "
-            f"first < second ({error}); none was stored."
-        ) from error
-
-
-def _verify(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> None:
-    report = connection.execute("PRAGMA quick_check").fetchone()[0]
-    if report != "ok":
-        raise StoreError(f"the answer store {path} is damaged ({report}); restore a copy of it.")
-    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-    if meta.get("schema_version") != str(SCHEMA_VERSION):
-        raise StoreError(
-            f"the answer store {path} has schema {meta.get('schema_version')}; this version reads "
-            f"schema {SCHEMA_VERSION}. Use the version of anneal-jax that wrote it."
-        )
-    if meta.get("image_ids_sha256") != _fingerprint(image_ids):
-        raise StoreError(
-            f"the answers in {path} belong to an archive with other tile names; open the archive "
-            "they were given for, or begin in a new workdir."
-        )
+    def _write_seal(self, seal: Mapping[str, Any]) -> None:
+        integrity.write_sealed(self._seal_path, seal)

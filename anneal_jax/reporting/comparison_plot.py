@@ -7,22 +7,28 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from anneal_jax.comparison import TRAINED_ONCE, Cell
+from anneal_jax.comparison import Cell
 from anneal_jax.evaluation import DENOMINATOR
 from anneal_jax.reporting import style
-from anneal_jax.reporting.comparison_table import FIGURE, mean_interval, runs_of
+from anneal_jax.reporting.comparison_curves import FIGURE, is_level, levels_of, mean_interval, runs_of
 from anneal_jax.reporting.curve import DASHES, Curve, frame_axes, label_ends, limit_axes
 from anneal_jax.run_log import Row
 
 _WIDTH_PX, _HEIGHT_PX, _DPI = 1800, 1300, 240
-_BAND_OPACITY = 0.15
+_LABEL_PX, _FRAME_PX = 58, 260  # a line of label, and what stands above and below the axes
+_NAME_LETTERS = 26
+_BAND_OPACITY, _SEED_OPACITY = 0.15, 0.45
+
+_FEWEST_SEEDS_WITH_BAND = 3
+"""The t interval of two seeds is 12.7 standard errors wide: it would hide every curve and tell nothing."""
 
 
 def plot_comparison(cells: Sequence[Cell], path: str | os.PathLike[str], *, title: str) -> None:
     """Draw mAP@5 against bits spent, a line with its 95% t interval for each system, as a PNG.
 
-    Systems trained once on everything, and frozen features, are dashed levels: what they cost lies
-    outside the picture, or is nothing.
+    With two seeds each is a thin line in place of the interval. Systems trained once on everything, and
+    frozen features, are dashed levels: what they cost lies outside the picture, or is nothing. The
+    picture grows with the number of systems, so that each keeps a line for its name.
 
     Args:
       cells: finished runs, the same seeds for every system.
@@ -30,18 +36,20 @@ def plot_comparison(cells: Sequence[Cell], path: str | os.PathLike[str], *, titl
       title: one line above the plot.
     """
     runs = runs_of(cells)
-    figure = style.new_figure(_WIDTH_PX, _HEIGHT_PX, _DPI)
+    num_labels = len(runs) + 1  # and the frozen features
+    height_px = max(_HEIGHT_PX, _FRAME_PX + _LABEL_PX * num_labels)
+    figure = style.new_figure(_WIDTH_PX, height_px, _DPI)
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
     axes = figure.add_subplot()
     frame_axes(axes, title, DENOMINATOR)
     axes.xaxis.label.set_text("annotation cost (bits)")
-    names = [name for name in runs if name not in TRAINED_ONCE]
+    names = [name for name in runs if not is_level(name)]
     curves = [_draw(axes, order, name, runs[name]) for order, name in enumerate(names)]
-    levels = [_level(name, runs[name]) for name in TRAINED_ONCE if name in runs]
+    levels = [_level(name, runs[name]) for name in levels_of(runs)]
     frozen = float(np.mean([cell.rows[0][f"{FIGURE}_features"] for cell in cells]))
     levels.append(Curve(f"{frozen:.3f} frozen, 0 bits", [0.0], [frozen], style.MUTED))
     limit_axes(axes, [*curves, *levels])
-    label_ends(axes, [*curves, *levels])
+    label_ends(axes, [*curves, *levels], gap=_LABEL_PX / (height_px - _FRAME_PX))
     style.save_png(figure, path)
 
 
@@ -52,10 +60,12 @@ def _draw(axes: Axes, order: int, name: str, runs: Sequence[Sequence[Row]]) -> C
     values = [np.array([row[FIGURE] for row in rows]) for rows in rounds]
     means = [float(np.mean(of_seeds)) for of_seeds in values]
     colour = style.SERIES_COLOURS[order % len(style.SERIES_COLOURS)]
-    if len(runs) > 1:
+    if len(runs) >= _FEWEST_SEEDS_WITH_BAND:
         intervals = [mean_interval(of_seeds) for of_seeds in values]
         lower, upper = [each.lower for each in intervals], [each.upper for each in intervals]
         axes.fill_between(bits, lower, upper, color=colour, alpha=_BAND_OPACITY, linewidth=0, zorder=2)
+    elif len(runs) > 1:
+        axes.plot(bits, values, color=colour, alpha=_SEED_OPACITY, linewidth=0.8, zorder=2)
     line: dict[str, Any] = {"linewidth": 1.8, "markersize": 5, "zorder": 3, "color": colour}
     axes.plot(
         bits,
@@ -65,9 +75,10 @@ def _draw(axes: Axes, order: int, name: str, runs: Sequence[Sequence[Row]]) -> C
         clip_on=False,
         **line,
     )
-    return Curve(f"{means[-1]:.3f} {style.legible(name, limit=26)}", bits, means, colour)
+    return Curve(f"{means[-1]:.3f} {style.legible(name, limit=_NAME_LETTERS)}", bits, means, colour)
 
 
 def _level(name: str, runs: Sequence[Sequence[Row]]) -> Curve:
     mean = float(np.mean([rows[-1][FIGURE] for rows in runs]))
+    name = style.legible(name, limit=_NAME_LETTERS)
     return Curve(f"{mean:.3f} {name}, {runs[0][-1]['bits_spent']:,} bits", [0.0], [mean], style.INK)

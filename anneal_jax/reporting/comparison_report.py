@@ -5,16 +5,28 @@ from collections.abc import Sequence
 
 from anneal_jax import atomic
 from anneal_jax.comparison import Cell
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.reporting.comparison_claims import claims_markdown
 from anneal_jax.reporting.comparison_plot import plot_comparison
+from anneal_jax.reporting.comparison_queries import write_queries_page
 from anneal_jax.reporting.comparison_table import comparison_csv, comparison_markdown
+
+FILES = ("compare.md", "claims.md", "compare.csv", "compare.png", "queries.html")
+"""What `report_comparison` writes."""
 
 
 def report_comparison(
-    cells: Sequence[Cell], workdir: str | pathlib.Path, *, title: str, reference: str = "random"
+    config: ExperimentConfig,
+    cells: Sequence[Cell],
+    workdir: str | pathlib.Path,
+    *,
+    title: str,
+    reference: str = "random",
 ) -> str:
-    """Write `compare.csv`, `compare.md` and `compare.png`.
+    """Write the files of a comparison, `FILES`.
 
     Args:
+      config: the recipe of the grid.
       cells: finished runs, the same seeds for every system.
       workdir: folder of the comparison.
       title: one line above the picture.
@@ -22,10 +34,15 @@ def report_comparison(
 
     Returns:
       The tables, as in `compare.md`.
+
+    Raises:
+      AnnealError: the archive cannot be used.
     """
     workdir = pathlib.Path(workdir)
     tables = comparison_markdown(cells, reference=reference)
     atomic.write_text(workdir / "compare.csv", comparison_csv(cells))
     atomic.write_text(workdir / "compare.md", tables)
+    atomic.write_text(workdir / "claims.md", claims_markdown(cells))
     plot_comparison(cells, workdir / "compare.png", title=title)
+    write_queries_page(config, cells, workdir, title=title)
     return tables

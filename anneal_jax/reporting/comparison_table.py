@@ -2,31 +2,32 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from anneal_jax.comparison import TRAINED_ONCE, Cell
+from anneal_jax.comparison import Cell
 from anneal_jax.evaluation import DENOMINATOR
-from anneal_jax.learning_curves import cost_to_reach, mean_quality, quality_at
+from anneal_jax.learning_curves import cost_to_reach, mean_quality
+from anneal_jax.reporting.comparison_curves import (
+    FIGURE,
+    Runs,
+    Values,
+    bits_of,
+    common_bits,
+    figures_of,
+    is_level,
+    last_figures,
+    levels_of,
+    mean_interval,
+    read_at,
+    runs_of,
+)
 from anneal_jax.run_log import Row
-from anneal_jax.statistics import PairedDifference, paired_difference_interval
+from anneal_jax.statistics import paired_difference_interval
 
-FIGURE = "mean_average_precision_at_5"
 TARGETS = (0.95, 0.99)
 """Shares of the upper bound whose cost is looked for."""
-
-Values = npt.NDArray[np.float64]
-Runs = Mapping[str, Sequence[Sequence[Row]]]
-"""The rows of each system's runs, the same seeds in the same order for every system."""
-
-
-def runs_of(cells: Sequence[Cell]) -> Runs:
-    """Group finished cells by system, in the order of the first of each."""
-    systems = dict.fromkeys(cell.system for cell in cells)
-    in_order = sorted(cells, key=lambda cell: cell.seed)
-    return {name: [cell.rows for cell in in_order if cell.system == name] for name in systems}
 
 
 def comparison_csv(cells: Sequence[Cell]) -> str:
@@ -49,8 +50,8 @@ def comparison_markdown(cells: Sequence[Cell], *, reference: str = "random") -> 
         where it is not among them, the first with a curve.
     """
     runs = runs_of(cells)
-    curves = {name: of_seeds for name, of_seeds in runs.items() if name not in TRAINED_ONCE}
-    bounds = [name for name in TRAINED_ONCE if name in runs]
+    curves = {name: of_seeds for name, of_seeds in runs.items() if not is_level(name)}
+    bounds = levels_of(runs)
     frozen = np.array([cell.rows[0][f"{FIGURE}_features"] for cell in cells])
     lines = [
         f"mAP@5, denominator {DENOMINATOR}, mean ± half the 95% t interval over "
@@ -65,33 +66,28 @@ def comparison_markdown(cells: Sequence[Cell], *, reference: str = "random") -> 
     if curves:
         reference = reference if reference in curves else next(iter(curves))
         lines += _curve_table(curves, reference)
-        lines += _summary_table(curves, reference, _last_figures(runs[bounds[0]]) if bounds else None)
+        lines += _summary_table(curves, reference, last_figures(runs[bounds[0]]) if bounds else None)
         lines += _difference_table(curves, reference)
     return "\n".join(lines)
 
 
-def mean_interval(values: Values) -> PairedDifference:
-    """Return the mean over seeds, at least two, with its 95% t interval."""
-    return paired_difference_interval(values, np.zeros_like(values))
-
-
 def _bound_table(runs: Runs, bounds: Sequence[str]) -> list[str]:
     rows = [
-        [name, f"{_bits(runs[name][0])[-1]:,.0f}", _with_interval(_last_figures(runs[name]))]
+        [name, f"{bits_of(runs[name][0])[-1]:,.0f}", _with_interval(last_figures(runs[name]))]
         for name in bounds
     ]
     return _table(["everything known", "bits", "mAP@5"], rows)
 
 
 def _curve_table(curves: Runs, reference: str) -> list[str]:
-    bits = _reference_bits(curves, reference)
-    rows = [[name, *map(_with_interval, _on_columns(curves[name], bits).T)] for name in curves]
+    bits = common_bits(curves[reference])
+    rows = [[name, *map(_with_interval, read_at(curves[name], bits).T)] for name in curves]
     return _table(["bits", *(f"{value:,.0f}" for value in bits.mean(axis=0))], rows)
 
 
 def _summary_table(curves: Runs, reference: str, bound: Values | None) -> list[str]:
     """Condense each curve to its mean height, and to what good retrieval costs."""
-    bits = _reference_bits(curves, reference)
+    bits = common_bits(curves[reference])
     low, high = bits[:, 0].mean(), bits[:, -1].mean()
     titles = ["system", f"mean mAP@5, {low:,.0f} to {high:,.0f} bits"]
     rows = [[name, _with_interval(_heights(runs, bits))] for name, runs in curves.items()]
@@ -104,38 +100,26 @@ def _summary_table(curves: Runs, reference: str, bound: Values | None) -> list[s
 
 def _difference_table(curves: Runs, reference: str) -> list[str]:
     """Compare each system to the reference: at the last column, and over all costs of the reference."""
-    bits = _reference_bits(curves, reference)
+    bits = common_bits(curves[reference])
     others = [name for name in curves if name != reference]
     if not others or len(bits) < 2:
         return []
     ends, heights = (
         {name: measured(curves[name], bits) for name in curves}
-        for measured in (lambda runs, bits: _on_columns(runs, bits)[:, -1], _heights)
+        for measured in (lambda runs, bits: read_at(runs, bits)[:, -1], _heights)
     )
     rows = [[name, *(_difference(of[name], of[reference]) for of in (ends, heights))] for name in others]
     titles = [f"less {reference}, paired by seed", f"at {bits[:, -1].mean():,.0f} bits", "mean mAP@5"]
     return _table(titles, rows)
 
 
-def _reference_bits(curves: Runs, reference: str) -> Values:
-    """Return float64[seeds, rounds], over the rounds that every seed of the reference reached."""
-    return _rectangle([_bits(rows) for rows in curves[reference]])
-
-
-def _on_columns(runs: Sequence[Sequence[Row]], bits: Values) -> Values:
-    """Read each run off at the costs of the reference's run with the same seed."""
-    return np.array(
-        [quality_at(_bits(rows), _figures(rows), at) for rows, at in zip(runs, bits, strict=True)]
-    )
-
-
 def _heights(runs: Sequence[Sequence[Row]], bits: Values) -> Values:
     """Return the mean quality of each run over the costs of the reference's run."""
     if bits.shape[1] < 2:
-        return _on_columns(runs, bits)[:, 0]
+        return read_at(runs, bits)[:, 0]
     return np.array(
         [
-            mean_quality(_bits(rows), _figures(rows), at[0], at[-1])
+            mean_quality(bits_of(rows), figures_of(rows), at[0], at[-1])
             for rows, at in zip(runs, bits, strict=True)
         ]
     )
@@ -144,27 +128,10 @@ def _heights(runs: Sequence[Sequence[Row]], bits: Values) -> Values:
 def _costs(runs: Sequence[Sequence[Row]], targets: Values) -> Values:
     return np.array(
         [
-            cost_to_reach(_bits(rows), _figures(rows), target)
+            cost_to_reach(bits_of(rows), figures_of(rows), target)
             for rows, target in zip(runs, targets, strict=True)
         ]
     )
-
-
-def _bits(rows: Sequence[Row]) -> Values:
-    return np.array([row["bits_spent"] for row in rows], np.float64)
-
-
-def _figures(rows: Sequence[Row]) -> Values:
-    return np.array([row[FIGURE] for row in rows], np.float64)
-
-
-def _last_figures(runs: Sequence[Sequence[Row]]) -> Values:
-    return np.array([rows[-1][FIGURE] for rows in runs])
-
-
-def _rectangle(rows: Sequence[Values]) -> Values:
-    """Stack rows, cut to the shortest."""
-    return np.array([row[: min(map(len, rows))] for row in rows])
 
 
 def _with_interval(values: Values) -> str:

@@ -144,13 +144,19 @@ def limit_axes(axes: Axes, curves: Sequence[Curve]) -> None:
     axes.set_ylim(max(0.0, math.floor(10 * lowest - 0.25) / 10), 1.0)
 
 
-def label_ends(axes: Axes, curves: Sequence[Curve]) -> None:
-    """Name each curve where it ends, so that no legend has to be matched by colour."""
+def label_ends(axes: Axes, curves: Sequence[Curve], *, gap: float = _LABEL_GAP) -> None:
+    """Name each curve where it ends, so that no legend has to be matched by colour.
+
+    Args:
+      axes: with their limits set.
+      curves: drawn in them.
+      gap: a line of label, as a share of the height of the axes.
+    """
     end, floor = axes.get_xlim()[1], axes.get_ylim()[0]
     heights = [(curve.values[-1] - floor) / (1 - floor) for curve in curves]
     line: dict[str, Any] = {"linewidth": 1.2, "zorder": 1}
     outside: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
-    for curve, start, height in zip(curves, heights, spread(heights, _LABEL_GAP), strict=True):
+    for curve, start, height in zip(curves, heights, spread(heights, gap), strict=True):
         level = [curve.values[-1]] * 2
         axes.plot([curve.bits[-1], end], level, color=curve.colour, linestyle=(0, (5, 4)), **line)
         axes.plot([1.0, 1.03], [start, height], color=curve.colour, **line, **outside)

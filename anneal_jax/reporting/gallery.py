@@ -17,6 +17,7 @@ _GAP_PX, _QUERY_GAP_PX, _MARGIN_PX = 12, 40, 24
 _CAPTION_PX, _ROW_GAP_PX, _HEADER_PX = 38, 28, 52
 _TALLY_PX, _LETTER_PX = 180, 15  # room for `5 of 5 right`, and for a wide letter
 _TEXT_POINTS = 17  # of a picture that a page shows at two thirds of its size
+_NOTE_POINTS, _NOTE_LETTER_PX = 14, 12
 _TICK = ((-0.48, 0.04), (-0.12, 0.42), (0.52, -0.38))
 _CROSS = ((-0.4, -0.4), (0.4, 0.4), (0.0, 0.0), (-0.4, 0.4), (0.4, -0.4))
 
@@ -27,6 +28,8 @@ def plot_gallery(
     relevant: npt.NDArray[np.bool_] | None,
     captions: Sequence[str],
     path: str | os.PathLike[str],
+    *,
+    notes: Sequence[Sequence[str]] | None = None,
 ) -> None:
     """Draw each query and its nearest neighbours, nearest first, in a row of a PNG.
 
@@ -40,6 +43,7 @@ def plot_gallery(
       relevant: bool[Q, K], whether a neighbour is similar to its query; None where nobody knows.
       captions: Q names, one above each row.
       path: the PNG to create or replace.
+      notes: Q times K lines, one below each neighbour.
 
     Raises:
       ValueError: there is no query or no neighbour, or the shapes do not fit each other.
@@ -49,7 +53,7 @@ def plot_gallery(
     num_queries, num_neighbours = neighbour_tiles.shape[:2]
     side = _side(query_tiles.shape[1])
     lefts = _lefts(num_neighbours, side)
-    row_height = _CAPTION_PX + side + _ROW_GAP_PX
+    row_height = _CAPTION_PX + side + _ROW_GAP_PX + (_CAPTION_PX if notes else 0)
     width = lefts[-1] + side + _MARGIN_PX
     caption_letters = (width - 2 * _MARGIN_PX - _TALLY_PX) // _LETTER_PX
     canvas = _Canvas(width, _MARGIN_PX + _HEADER_PX + num_queries * row_height)
@@ -65,6 +69,10 @@ def plot_gallery(
             axes = canvas.show(lefts[column], top + _CAPTION_PX, side, tile)
             if column and relevant is not None:
                 _mark(axes, bool(relevant[row, column - 1]), side)
+            if column and notes:
+                bottom = top + _CAPTION_PX + side + _GAP_PX // 2
+                note = style.legible(notes[row][column - 1], side // _NOTE_LETTER_PX)
+                canvas.write(lefts[column], bottom, note, style.MUTED, fontsize=_NOTE_POINTS)
     style.save_png(canvas.figure, path)
 
 
@@ -81,11 +89,10 @@ class _Canvas:
             1 - top / self.height,
             text,
             verticalalignment="top",
-            fontsize=_TEXT_POINTS,
             fontfamily=style.FONT,
             color=colour,
             parse_math=False,
-            **options,
+            **{"fontsize": _TEXT_POINTS, **options},
         )
 
     def show(self, left: int, top: int, side: int, tile: npt.NDArray[np.uint8]) -> Axes:

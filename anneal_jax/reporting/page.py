@@ -84,20 +84,21 @@ def write_report(
     """
     figures = [_figure(caption, png) for caption, png in images.items()]
     body = [
-        f'<h1>{_text(title)}</h1>\n<p class="result">{_text(sentence)}</p>',
+        f'<h1>{escaped(title)}</h1>\n<p class="result">{escaped(sentence)}</p>',
         *figures[:1],
         _section("Round by round", _rounds(rows)),
         *figures[1:],
-        _section("Notes", _list(map(_text, notes))) if notes else "",
+        _section("Notes", _list(map(escaped, notes))) if notes else "",
         _section("What the figures mean", _glossary(denominator)),
         _section("How to go on", _how_to_go_on(config)),
         _section("Settings", _settings(config)),
         _section("Files beside this page", _list(_files(Path(path).parent))),
     ]
-    atomic.write_text(path, _document(title, "\n".join(body)))
+    atomic.write_text(path, document(title, "\n".join(body)))
 
 
-def _document(title: str, body: str) -> str:
+def document(title: str, body: str, css: str = CSS) -> str:
+    """Return a whole HTML page; `body` is markup, the title a text."""
     # The policy forbids a browser to run or fetch anything, whatever a text might smuggle in.
     return f"""<!DOCTYPE html>
 <html lang="en-GB">
@@ -106,8 +107,8 @@ def _document(title: str, body: str) -> str:
 <meta http-equiv="Content-Security-Policy"
   content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_text(title)}</title>
-<style>{CSS}</style>
+<title>{escaped(title)}</title>
+<style>{css}</style>
 </head>
 <body>
 <main>
@@ -118,7 +119,7 @@ def _document(title: str, body: str) -> str:
 """
 
 
-def _text(value: object) -> str:
+def escaped(value: object) -> str:
     """Escape a text for HTML; file names that are not UTF-8 show their bytes."""
     return html.escape(str(value).encode("utf-8", "backslashreplace").decode("utf-8"))
 
@@ -133,7 +134,7 @@ def _list(items: Iterable[str]) -> str:
 
 def _figure(caption: str, png: str | os.PathLike[str]) -> str:
     data = base64.b64encode(Path(png).read_bytes()).decode("ascii")
-    text = _text(caption)
+    text = escaped(caption)
     return (
         f'<figure>\n<div class="scroll" tabindex="0" role="region" aria-label="{text}">'
         f'<img alt="{text}" src="data:image/png;base64,{data}"></div>\n'
@@ -167,7 +168,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def _cell(column: _Column, row: Mapping[str, Any]) -> str:
     try:
-        return _text(column.template.format_map(row))
+        return escaped(column.template.format_map(row))
     except (KeyError, TypeError):  # a round without this figure holds None, or no such field
         return _NONE
 
@@ -193,14 +194,14 @@ def _glossary(denominator: Denominator) -> str:
         "derived, contradictory": "Pairs whose answer follows from two answered pairs that share "
         "an image; a pair that follows both ways is contradictory and left out.",
     }
-    items = (f"\n<dt>{name}</dt>\n<dd>{_text(text)}</dd>" for name, text in entries.items())
+    items = (f"\n<dt>{name}</dt>\n<dd>{escaped(text)}</dd>" for name, text in entries.items())
     return "<dl>" + "".join(items) + "\n</dl>"
 
 
 def _how_to_go_on(config: Mapping[str, Any]) -> str:
     if config.get("supervision", "pairs") != "pairs":
         return "<p>A rival of active learning on pairs, for comparison, with an end of its own.</p>"
-    now = f" (this run: {_text(config['rounds'])})" if "rounds" in config else ""
+    now = f" (this run: {escaped(config['rounds'])})" if "rounds" in config else ""
     return (
         f"<p>Run the same command again with a larger <code>--config.rounds</code>{now}. "
         "Every answer is kept, no question is asked twice, and the new rounds join the curve.</p>"
@@ -209,7 +210,7 @@ def _how_to_go_on(config: Mapping[str, Any]) -> str:
 
 def _settings(config: Mapping[str, Any]) -> str:
     items = (
-        f"\n<div><dt><code>{_text(name)}</code></dt><dd><code>{_setting(value)}</code></dd></div>"
+        f"\n<div><dt><code>{escaped(name)}</code></dt><dd><code>{_setting(value)}</code></dd></div>"
         for name, value in config.items()
     )
     return '<dl class="pairs">' + "".join(items) + "\n</dl>"
@@ -217,7 +218,7 @@ def _settings(config: Mapping[str, Any]) -> str:
 
 def _setting(value: object) -> str:
     """Show a setting as `config.json` and the command line write it, texts without quotes."""
-    return _text(value if isinstance(value, str) else json.dumps(value, default=str)) or "(empty)"
+    return escaped(value if isinstance(value, str) else json.dumps(value, default=str)) or "(empty)"
 
 
 def _files(folder: Path) -> list[str]:

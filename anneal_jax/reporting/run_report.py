@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.evaluation import DENOMINATOR, Retrieval
 from anneal_jax.experiment import Outcome
 from anneal_jax.problem import input_size
@@ -104,7 +105,7 @@ def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path
     neighbours = outcome.retrieval.neighbours[rows]
     # Small tiles are shown as the network saw them, pixel by pixel.
     side = min(SHOWN_SIDE_PX, input_size(config))
-    tiles = archive.load(np.concatenate([split.query[rows], neighbours.ravel()]), side)
+    tiles = rgb_tiles(archive, np.concatenate([split.query[rows], neighbours.ravel()]), side)
     query_tiles, neighbour_tiles = tiles[: len(rows)], tiles[len(rows) :]
     plot_gallery(
         query_tiles,

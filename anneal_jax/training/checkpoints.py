@@ -1,15 +1,48 @@
-"""One checkpoint per round, complete before the round counts as done."""
+"""One checkpoint per round, complete before the round counts as done, and known to be sound.
 
+A step is a folder `checkpoints/<round_index>/`: what orbax wrote, and last of all `manifest.json` with the
+SHA-256 of each of its files and what the round was made from. A step without one was never finished, or
+comes from a version that wrote none. Orbax by itself restores flipped bits without a word.
+"""
+
+import importlib.metadata
+import logging
 import pathlib
-from typing import Any
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from anneal_jax._version import __version__
 from anneal_jax.errors import WorkdirError
+from anneal_jax.integrity import FileSeal, damaged_files, read_sealed, seals_below, write_sealed
 from anneal_jax.types import Params
 
+MANIFEST = "manifest.json"
+
 _ADVICE = "Restore the folder, or remove rounds.jsonl to train the rounds again from the stored answers."
+_LIBRARIES = ("flax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint")
+_UNFINISHED = "*.orbax-checkpoint-tmp*"
+
+_log = logging.getLogger(__name__)
+
+
+class Checkpoint(NamedTuple):
+    """A restored round.
+
+    Attributes:
+      round_index: the round.
+      state: arrays of NumPy, in the structure of the template, or in dicts where there was none.
+      provenance: what the round was made from, as `save` got it, with `versions`; None where the step
+        has no manifest.
+    """
+
+    round_index: int
+    state: Any
+    provenance: dict[str, Any] | None
 
 
 class RoundCheckpoints:
@@ -19,33 +52,98 @@ class RoundCheckpoints:
       folder: where the steps lie, `checkpoints/<round_index>/`.
     """
 
-    def __init__(self, folder: str | pathlib.Path):
-        """Open the folder, creating it where it is absent."""
+    def __init__(self, folder: str | pathlib.Path, *, read_only: bool = False):
+        """Open the folder.
+
+        Args:
+          folder: created where it is absent.
+          read_only: change nothing: an absent folder holds no rounds. Otherwise what a kill left half
+            written is removed, so that one process at a time may open the folder.
+        """
         import orbax.checkpoint as ocp
 
         self.folder = pathlib.Path(folder).absolute()
-        self._manager = ocp.CheckpointManager(self.folder)
+        if not read_only:
+            _remove_leftovers(self.folder)
+        # Not orbax's `read_only`, which warns of itself three times; without `create` nothing is written.
+        options = ocp.CheckpointManagerOptions(create=not read_only)
+        self._manager = ocp.CheckpointManager(
+            self.folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
+        )
 
-    def save(self, round_index: int, state: Params) -> None:
-        """Save a round's state; on return it is on disk. An older attempt at the round is replaced."""
+    def save(self, round_index: int, state: Params, *, provenance: Mapping[str, Any] | None = None) -> None:
+        """Save a round's state; on return it is on disk. An older attempt at the round is replaced.
+
+        Args:
+          round_index: the round.
+          state: a tree of arrays, wherever they lie.
+          provenance: what the round was made from, as JSON takes it; library versions are added.
+        """
         import orbax.checkpoint as ocp
 
         if round_index in self._manager.all_steps():
             self._manager.delete(round_index)
-        self._manager.save(round_index, args=ocp.args.StandardSave(jax.tree.map(np.asarray, state)))
+        arrays = ocp.args.StandardSave(jax.tree.map(np.asarray, state))
+        self._manager.save(round_index, args=arrays, force=True)  # else no round before the newest
         # `save` returns before the files are complete; a kill then would lose the round.
         self._manager.wait_until_finished()
+        step = self.folder / str(round_index)
+        content = {
+            "files": seals_below(step),
+            "provenance": {**(provenance or {}), "round_index": round_index, "versions": _versions()},
+        }
+        write_sealed(step / MANIFEST, content)
 
-    def restore(self, round_index: int, template: Params) -> Any:
+    def restore(self, round_index: int, template: Params | None = None) -> Any:
         """Return a round's state as NumPy arrays, on whatever devices it was made.
+
+        Its files are verified first.
 
         Args:
           round_index: the round.
-          template: a tree of the same structure and shapes.
+          template: a tree of the same structure and shapes; without one, nested dicts are returned.
 
         Raises:
-          WorkdirError: the round has no complete checkpoint, or it cannot be read.
+          WorkdirError: the round has no complete checkpoint, it is damaged, or of another network.
         """
+        return self._read(round_index, template).state
+
+    def restore_newest(
+        self, last_round: int | None = None, template: Params | None = None
+    ) -> Checkpoint | None:
+        """Return the newest sound round, and warn of each newer one that is damaged.
+
+        Args:
+          last_round: the newest to look at; None is all.
+          template: as in `restore`.
+
+        Returns:
+          The round, or None where none is sound. Rounds without a manifest come after those with one.
+        """
+        if last_round is not None and last_round not in self._manager.all_steps():
+            _log.warning(
+                "%s has no checkpoint of round %d; an older one is taken.", self.folder, last_round
+            )
+        for round_index in self._newest_first(last_round):
+            try:
+                found = self._read(round_index, template)
+            except WorkdirError as error:
+                _log.warning("%s The newest sound round before it is taken.", _without_advice(error))
+                continue
+            if found.provenance is None:
+                _log.warning(
+                    "the checkpoint of round %d in %s has no %s, as older versions wrote it: whether it is "
+                    "sound cannot be told.",
+                    *(round_index, self.folder, MANIFEST),
+                )
+            return found
+        return None
+
+    def close(self) -> None:
+        """Release the manager's threads."""
+        self._manager.close()
+
+    def _read(self, round_index: int, template: Params | None) -> Checkpoint:
         import orbax.checkpoint as ocp
 
         if round_index not in self._manager.all_steps():
@@ -53,15 +151,59 @@ class RoundCheckpoints:
                 f"{self.folder} has no complete checkpoint of round {round_index}; rounds present: "
                 f"{sorted(self._manager.all_steps())}. {_ADVICE}"
             )
-        target = jax.tree.map(np.asarray, template)
+        provenance = self._verified_provenance(round_index)
         try:
-            return self._manager.restore(round_index, args=ocp.args.StandardRestore(target))
+            target = self._blank(round_index) if template is None else jax.tree.map(np.asarray, template)
+            state = self._manager.restore(round_index, args=ocp.args.StandardRestore(target))
         except Exception as error:  # damage surfaces as whatever the reader of the hit file raises
-            raise WorkdirError(
-                f"the checkpoint of round {round_index} in {self.folder} is damaged, or of another "
-                f"network ({type(error).__name__}). {_ADVICE}"
-            ) from error
+            raise self._damage(round_index, f"or of another network ({type(error).__name__})") from error
+        return Checkpoint(round_index, state, provenance)
 
-    def close(self) -> None:
-        """Release the manager's threads."""
-        self._manager.close()
+    def _newest_first(self, last_round: int | None) -> Iterator[int]:
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        within = [step for step in steps if last_round is None or step <= last_round]
+        is_sealed = {step: (self.folder / str(step) / MANIFEST).exists() for step in within}
+        return iter(sorted(within, key=lambda step: not is_sealed[step]))
+
+    def _verified_provenance(self, round_index: int) -> dict[str, Any] | None:
+        step = self.folder / str(round_index)
+        try:
+            content = read_sealed(step / MANIFEST)
+            seals = {name: FileSeal(*seal) for name, seal in content["files"].items()}
+            provenance = content["provenance"]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damage(round_index, f"in {MANIFEST}") from error
+        if damaged := damaged_files(step, seals):
+            raise self._damage(round_index, f"in {damaged[0]}")
+        return provenance
+
+    def _blank(self, round_index: int) -> Any:
+        """Return zeros in the shapes that a step holds, for orbax to restore into without devices."""
+        metadata = self._manager.item_metadata(round_index)
+        return jax.tree.map(
+            lambda leaf: np.zeros(leaf.shape, leaf.dtype), getattr(metadata, "tree", metadata)
+        )
+
+    def _damage(self, round_index: int, where: str) -> WorkdirError:
+        return WorkdirError(
+            f"the checkpoint of round {round_index} in {self.folder} is damaged, {where}. {_ADVICE}"
+        )
+
+
+def _remove_leftovers(folder: pathlib.Path) -> None:
+    """Remove the steps, and the manifests, that a kill left half written."""
+    for unfinished in folder.glob(_UNFINISHED):
+        shutil.rmtree(unfinished)
+    for temporary in folder.glob(f"*/.{pathlib.Path(MANIFEST).stem}.*"):
+        temporary.unlink()
+
+
+def _versions() -> dict[str, str]:
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {"anneal-jax": __version__, "python": platform.python_version(), **libraries}
+
+
+def _without_advice(error: WorkdirError) -> str:
+    return str(error).removesuffix(_ADVICE).strip()

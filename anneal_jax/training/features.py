@@ -145,24 +145,26 @@ def standardisation(features: FloatArray, train_indices: npt.ArrayLike) -> tuple
     return mean.astype(np.float32), scale.astype(np.float32)
 
 
-def _compute(
-    archive: Archive, backbone: Backbone, variables: Any, image_size: int, batch_size: int | None
-) -> FloatArray:
-    size = batch_size or default_batch_size()
-    tiles = _decoded_ahead(archive, image_size, size)
-    features = encode_batches(backbone, variables, tiles, num_tiles=len(archive.ids), batch_size=size)
-    if not np.isfinite(features).all():
-        raise WeightsError(f"backbone {backbone.name!r} gives nan or infinite features; check its weights")
-    return features
+def decoded_ahead(
+    archive: Archive,
+    rows: npt.NDArray[np.integer],
+    image_size: int,
+    batch_size: int,
+    resampling: str = "bilinear",
+) -> Iterator[np.ndarray]:
+    """Yield tiles uint8[<= batch_size, S, S, 3] in order, while one thread decodes the next.
 
-
-def _decoded_ahead(archive: Archive, image_size: int, batch_size: int) -> Iterator[np.ndarray]:
-    """Yield uint8[<= batch_size, S, S, 3] in order, while one thread decodes the next."""
-    starts = range(0, len(archive.ids), batch_size)
+    Args:
+      archive: where the tiles are.
+      rows: int[M], which of them; at least one.
+      image_size: S, side to which tiles are resized, in pixels.
+      batch_size: tiles at once.
+      resampling: the backbone's filter for resizing them.
+    """
+    starts = range(0, len(rows), batch_size)
 
     def load(start: int) -> np.ndarray:
-        stop = min(start + batch_size, len(archive.ids))
-        return archive.load(np.arange(start, stop), image_size)
+        return archive.load(rows[start : start + batch_size], image_size, resampling)
 
     with ThreadPoolExecutor(max_workers=1) as thread:
         coming = thread.submit(load, 0)
@@ -170,6 +172,17 @@ def _decoded_ahead(archive: Archive, image_size: int, batch_size: int) -> Iterat
             tiles, coming = coming.result(), thread.submit(load, start)
             yield tiles
         yield coming.result()
+
+
+def _compute(
+    archive: Archive, backbone: Backbone, variables: Any, image_size: int, batch_size: int | None
+) -> FloatArray:
+    size = batch_size or default_batch_size()
+    tiles = decoded_ahead(archive, np.arange(len(archive.ids)), image_size, size, backbone.resampling)
+    features = encode_batches(backbone, variables, tiles, num_tiles=len(archive.ids), batch_size=size)
+    if not np.isfinite(features).all():
+        raise WeightsError(f"backbone {backbone.name!r} gives nan or infinite features; check its weights")
+    return features
 
 
 def _make_writable(folder: Path) -> None:

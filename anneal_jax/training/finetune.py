@@ -26,7 +26,11 @@ from anneal_jax.training.learner import (
     standardise,
     tabulate_classifier,
 )
-from anneal_jax.training.sampling import draw_image_batches, draw_pair_batches
+from anneal_jax.training.sampling import (
+    draw_image_batches,
+    draw_pair_batches,
+    draw_weighted_group_batches,
+)
 from anneal_jax.types import ClassifierTables, FloatArray, IntArray, Params
 
 CHUNK_STEPS = 1
@@ -104,13 +108,27 @@ class FinetuneLearner:
         return self._fit(pair_objective, start, tuple(batches), round_index, use)
 
     def fit_classes(
-        self, images: IntArray, classes: IntArray, round_index: int = 0, *, use: str = "train"
+        self,
+        images: IntArray,
+        classes: IntArray,
+        round_index: int = 0,
+        *,
+        weights: FloatArray | None = None,
+        use: str = "train",
     ) -> NetworkParams:
         """Train on class labels, or on other groups, from the weights before the first round on."""
-        num_steps = self.epochs_first * len(images) // min(self.batch_size, len(images))
+        size = min(self.batch_size, len(images))
+        num_steps = self.epochs_first * len(images) // size
         rng = host_rng(self.seed, round_index, Use.BATCHES)
-        drawn = draw_image_batches(rng, len(images), num_steps=num_steps, batch_size=self.batch_size)
-        batches = (images[drawn], classes[drawn])
+        if weights is None:
+            drawn = draw_image_batches(rng, len(images), num_steps=num_steps, batch_size=size)
+            batches = (images[drawn], classes[drawn])
+        else:
+            batches = tuple(
+                draw_weighted_group_batches(
+                    rng, images, classes, weights, num_steps=num_steps, batch_size=size
+                )
+            )
         return self._fit(group_objective, self.template(), batches, round_index, use)
 
     def features(self, params: NetworkParams) -> FloatArray:

@@ -24,7 +24,12 @@ from anneal_jax.training.learner import (
     standardise,
     tabulate_classifier,
 )
-from anneal_jax.training.sampling import GroupBatches, draw_group_batches, draw_pair_batches
+from anneal_jax.training.sampling import (
+    GroupBatches,
+    draw_group_batches,
+    draw_pair_batches,
+    draw_weighted_group_batches,
+)
 from anneal_jax.types import ClassifierTables, FloatArray, IntArray
 
 CHUNK_STEPS = 50
@@ -78,10 +83,26 @@ class FrozenLearner:
         return self._fit(pair_objective, tuple(batches), round_index, use)
 
     def fit_classes(
-        self, images: IntArray, classes: IntArray, round_index: int = 0, *, use: str = "train"
+        self,
+        images: IntArray,
+        classes: IntArray,
+        round_index: int = 0,
+        *,
+        weights: FloatArray | None = None,
+        use: str = "train",
     ) -> HeadParams:
         """Train the similarity network anew on class labels, or on other groups."""
-        batches = self.group_batches(images, classes, round_index)
+        if weights is None:
+            batches = self.group_batches(images, classes, round_index)
+        else:
+            batches = draw_weighted_group_batches(
+                host_rng(self.seed, round_index, Use.BATCHES),
+                images,
+                classes,
+                weights,
+                num_steps=self.num_steps,
+                batch_size=self.batch_size,
+            )
         return self._fit(group_objective, tuple(batches), round_index, use)
 
     def group_batches(self, images: IntArray, classes: IntArray, round_index: int) -> GroupBatches:

@@ -56,9 +56,17 @@ class Learner(Protocol):
         ...
 
     def fit_classes(
-        self, images: IntArray, classes: IntArray, round_index: int = 0, *, use: str = ""
+        self,
+        images: IntArray,
+        classes: IntArray,
+        round_index: int = 0,
+        *,
+        weights: FloatArray | None = None,
+        use: str = "",
     ) -> Params:
         """Train anew on the class labels, or other groups, int32[M] of tiles int32[M].
+
+        `weights`, float64[M], says how often each is drawn; by default all equally often.
 
         Raises:
           ConfigError: the fit diverges.

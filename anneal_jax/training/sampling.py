@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.errors import ConfigError
-from anneal_jax.types import IntArray, PairIndices, PairLabels
+from anneal_jax.types import FloatArray, IntArray, PairIndices, PairLabels
 
 
 class PairBatches(NamedTuple):
@@ -88,6 +88,29 @@ def draw_group_batches(
     return GroupBatches(
         np.pad(images[drawn], rest), np.pad(groups[drawn], rest, constant_values=-1).astype(np.int32)
     )
+
+
+def draw_weighted_group_batches(
+    rng: np.random.Generator,
+    images: IntArray,
+    groups: IntArray,
+    weights: FloatArray,
+    *,
+    num_steps: int,
+    batch_size: int,
+) -> GroupBatches:
+    """Draw the batches of a fit on groups that are not all equally sure.
+
+    Args:
+      rng: source of randomness.
+      images: int32[M], indices into the archive.
+      groups: int32[M], the group of each, not negative.
+      weights: float64[M] >= 0, not all 0; an image is drawn in proportion, and may come twice in a step.
+      num_steps: T.
+      batch_size: B.
+    """
+    drawn = rng.choice(len(images), size=(num_steps, batch_size), p=weights / weights.sum())
+    return GroupBatches(images[drawn], groups[drawn].astype(np.int32))
 
 
 def draw_pair_batches(

@@ -5,6 +5,8 @@ hardware  one GPU
 duration  untested: data absent
 expected  untested: data absent
 note      the default threshold trains five more networks of epochs_first epochs, once, before round 1
+weights   random, for none of ImageNet were at hand: untested with real ones. For those of ImageNet add
+          --config.pretrained=hf:timm/resnet18.tv_in1k (docs/weights.md)
 data      ../shared/data/aid, a folder per class
 """
 

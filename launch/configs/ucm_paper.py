@@ -5,7 +5,9 @@ hardware  one GPU
 duration  untested: no GPU at hand
 expected  untested. The paper's curve (its Fig. 3) is read by eye and its mAP@5 has no stated denominator
 open      the paper names no initial weights, tile size, batch size or number of epochs: the values here
-          are this project's. ResNet18 weights are not at hand either, so it starts at random
+          are this project's
+weights   random, for none of ImageNet were at hand: untested with real ones. For those of ImageNet add
+          --config.pretrained=hf:timm/resnet18.tv_in1k (docs/weights.md)
 """
 
 from anneal_jax.cli import recipe

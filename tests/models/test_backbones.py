@@ -23,7 +23,7 @@ def _tiles(seed, count=2, size=SIZE):
 def test_abstract_shapes_and_dtypes(name):
     for dtype in (jnp.float32, jnp.bfloat16):
         backbone = get_backbone(name, dtype)
-        size = min(backbone.default_image_size, 64)
+        size = min(backbone.default_image_size, 56)  # a multiple of a vision transformer's patch
         variables = jax.eval_shape(lambda k, b=backbone, s=size: b.init(k, s), jax.random.key(0))
         images = jax.ShapeDtypeStruct((3, size, size, 3), jnp.uint8)
         features = jax.eval_shape(backbone.apply, variables, images)
@@ -123,6 +123,28 @@ def test_unknown_name_is_refused_with_the_nearest():
 def test_wrong_images_are_refused(images):
     with pytest.raises(ConfigError, match=r"a backbone takes uint8 or float32"):
         get_backbone("pixels").apply({}, images)
+
+
+@pytest.mark.parametrize("num_bands", [1, 2, 13])
+def test_any_number_of_bands_goes_in(num_bands):
+    backbone = get_backbone("tiny_cnn", num_bands=num_bands, rgb_bands=None)
+    variables = jax.eval_shape(lambda key: backbone.init(key, 8), jax.random.key(0))
+    images = jax.ShapeDtypeStruct((2, 8, 8, num_bands), jnp.uint8)
+    assert jax.eval_shape(backbone.apply, variables, images).shape == (2, 128)
+    with pytest.raises(ConfigError, match=rf"\[B, H, H, {num_bands}\]"):
+        backbone.apply(variables, np.zeros((2, 8, 8, 3), np.uint8))
+
+
+def test_bands_are_scaled_by_their_own_numbers():
+    backbone = get_backbone("resnet18", num_bands=5, rgb_bands=(3, 2, 1))
+    assert backbone.mean[3:0:-1] == get_backbone("resnet18").mean
+    assert backbone.mean[0] == backbone.mean[4] == pytest.approx(114.495)
+
+
+@pytest.mark.parametrize("rgb_bands", [(0, 1, 4), (-1, 0, 1), (1, 1, 2)])
+def test_impossible_places_of_colours_are_refused(rgb_bands):
+    with pytest.raises(ConfigError, match="not three different ones of 4 bands"):
+        get_backbone("resnet18", num_bands=4, rgb_bands=rgb_bands)
 
 
 def test_equal_backbones_are_one_static_argument():

@@ -116,19 +116,21 @@ def test_non_finite_weights_are_refused(tmp_path, weights):
         load_pretrained(get_backbone("mobilenet_v2"), path)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
 def test_pickles_are_refused_unread(tmp_path, suffix):
     path = tmp_path / f"resnet{suffix}"
     path.write_bytes(b"cos\nsystem\n")
-    with pytest.raises(WeightsError, match=r"is a pickle.*safetensors"):
+    with pytest.raises(WeightsError, match=r"is a pickle.*python -c .*resnet\.safetensors"):
         load_pretrained(get_backbone("resnet18"), path)
 
 
 def test_missing_file_and_missing_importer_say_what_to_do(tmp_path, mobilenet_weights):
     with pytest.raises(WeightsError, match=r"no weights file at .*absent\.npz"):
         load_pretrained(get_backbone("mobilenet_v2"), tmp_path / "absent.npz")
-    with pytest.raises(WeightsError, match="no importer for backbone 'resnet18'"):
+    with pytest.raises(WeightsError, match=r"'resnet18' are read from a \.safetensors file"):
         load_pretrained(get_backbone("resnet18"), mobilenet_weights)
+    with pytest.raises(WeightsError, match="no importer for backbone 'tiny_cnn'"):
+        load_pretrained(get_backbone("tiny_cnn"), mobilenet_weights)
 
 
 def _truncated(data):

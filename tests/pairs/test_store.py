@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax.errors import StoreError
-from anneal_jax.pairs.store import SCHEMA_VERSION, AnswerStore
+from anneal_jax.pairs.schema import SCHEMA_VERSION
+from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.types import Answer
 from tests.reference.pairs import all_pairs
 

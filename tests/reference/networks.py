@@ -1,5 +1,7 @@
 """Plain float64 NumPy twins of the networks: loops and formulas, nothing clever."""
 
+import math
+
 import numpy as np
 
 
@@ -75,6 +77,70 @@ def resnet_features(variables, images, blocks_per_stage, mean, spread):
             stride = 2 if stage > 0 and i == 0 else 1
             hidden = _residual_block(params[name], statistics[name], hidden, stride)
     return hidden.mean(axis=(1, 2))
+
+
+def vision_transformer_features(params, images, heads, positions):
+    """Read DINOv2's definition aloud, token by token; `images` are scaled, `positions` on their grid."""
+    params = {name: _float64(value) for name, value in params.items()}
+    patch, rows, columns = 14, images.shape[1] // 14, images.shape[2] // 14
+    features = []
+    for image in np.asarray(images, np.float64):
+        tokens = [params["class_token"][0], *params.get("register_tokens", [])]
+        for y in range(rows):
+            for x in range(columns):
+                window = image[y * patch : (y + 1) * patch, x * patch : (x + 1) * patch]
+                embedded = np.einsum("ijc,ijco->o", window, params["patch_embed"]["kernel"])
+                tokens.append(embedded + params["patch_embed"]["bias"] + positions[y, x])
+        tokens = np.stack(tokens)
+        for i in range(sum(name.startswith("blocks_") for name in params)):
+            tokens = _transformer_block(params[f"blocks_{i}"], tokens, heads)
+        features.append(_layer_norm(params["norm"], tokens[:1])[0])
+    return np.stack(features)
+
+
+def _float64(tree):
+    if isinstance(tree, dict):
+        return {name: _float64(value) for name, value in tree.items()}
+    return np.asarray(tree, np.float64)
+
+
+def _transformer_block(block, tokens, heads):
+    qkv = _dense(block["qkv"], _layer_norm(block["norm1"], tokens))
+    queries, keys, values = (np.split(part, heads, axis=1) for part in np.split(qkv, 3, axis=1))
+    mixed = []
+    for q, k, v in zip(queries, keys, values, strict=True):
+        weights = np.exp(q @ k.T / np.sqrt(q.shape[1]))
+        mixed.append(weights / weights.sum(axis=1, keepdims=True) @ v)
+    tokens = tokens + block["scale1"] * _dense(block["proj"], np.concatenate(mixed, axis=1))
+    hidden = _dense(block["fc1"], _layer_norm(block["norm2"], tokens))
+    gelu = hidden * 0.5 * (1 + np.vectorize(math.erf)(hidden / np.sqrt(2)))
+    return tokens + block["scale2"] * _dense(block["fc2"], gelu)
+
+
+def _layer_norm(layer, tokens):
+    centred = tokens - tokens.mean(axis=1, keepdims=True)
+    deviation = np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + 1e-6)
+    return centred / deviation * layer["scale"] + layer["bias"]
+
+
+def bicubic(values, rows, columns, offset=0.0):
+    """Resample [H, W, D] as PyTorch does without antialiasing, place by place."""
+
+    def taps(place, length, new_length):
+        centre = (place + 0.5) * length / (new_length + offset) - 0.5
+        for tap in range(math.floor(centre) - 1, math.floor(centre) + 3):
+            d = abs(centre - tap)
+            near = 1.25 * d**3 - 2.25 * d**2 + 1
+            far = -0.75 * d**3 + 3.75 * d**2 - 6 * d + 3
+            yield min(max(tap, 0), length - 1), near if d <= 1 else far
+
+    new = np.zeros((rows, columns, values.shape[2]))
+    for y in range(rows):
+        for x in range(columns):
+            for row, row_weight in taps(y, values.shape[0], rows):
+                for column, column_weight in taps(x, values.shape[1], columns):
+                    new[y, x] += row_weight * column_weight * values[row, column]
+    return new
 
 
 def _residual_block(params, statistics, inputs, stride):

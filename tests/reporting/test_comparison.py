@@ -1,12 +1,17 @@
 import csv
 import io
+import itertools
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from anneal_jax.comparison import Cell
-from anneal_jax.reporting.comparison_report import report_comparison
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.reporting import comparison_report
+from anneal_jax.reporting.comparison_claims import claims_markdown
+from anneal_jax.reporting.comparison_plot import plot_comparison
+from anneal_jax.reporting.comparison_report import FILES, report_comparison
 from anneal_jax.reporting.comparison_table import comparison_csv, comparison_markdown
 from tests.reporting.test_curve import _texts
 
@@ -113,31 +118,72 @@ def test_the_csv_holds_every_field_of_every_row(cells):
     assert [row["bits_spent"] for row in rows[:2]] == ["100", "200"]
 
 
-def test_three_files_are_left(cells, tmp_path, saved):
-    text = report_comparison(cells, tmp_path, title="vectors")
+def test_all_files_are_left(cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        comparison_report,
+        "write_queries_page",
+        lambda config, cells, workdir, title: (workdir / "queries.html").touch(),
+    )
+    text = report_comparison(ExperimentConfig(), cells, tmp_path, title="vectors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
     assert (tmp_path / "compare.md").read_text() == text
     assert (tmp_path / "compare.csv").read_text() == comparison_csv(cells)
+    assert (tmp_path / "claims.md").read_text() == claims_markdown(cells)
     with Image.open(tmp_path / "compare.png") as image:
         assert image.size == (1800, 1300)
 
 
 def test_the_picture_names_every_system_and_draws_means_and_levels(cells, tmp_path, saved):
-    report_comparison(cells, tmp_path, title="vectors")
+    plot_comparison(three(cells), tmp_path / "compare.png", title="vectors")
     (figure,) = saved
     assert _texts(figure) == [
-        "0.700 random",
+        "0.733 random",
         "0.800 rival",
         "0.700 late",
-        "0.850 class_labels, 900 bits",
+        "0.867 class_labels, 900 bits",
         "0.250 frozen, 0 bits",
     ]
     axes = figure.axes[0]
     assert len(axes.collections) == 3  # a band for each curve
     means = next(line for line in axes.get_lines() if line.get_marker() == "s").get_xydata()
-    np.testing.assert_allclose(means, [[49, 0.4], [149, 0.6], [249, 0.8]])
+    np.testing.assert_allclose(means, [[48 + 2 / 3, 0.4], [148 + 2 / 3, 0.6], [248 + 2 / 3, 0.8]])
     assert axes.get_xlabel() == "annotation cost (bits)"
 
 
-def test_one_seed_has_no_band(cells, tmp_path, saved):
-    report_comparison([cell for cell in cells if cell.seed == 0], tmp_path, title="vectors")
-    assert len(saved[0].axes[0].collections) == 0
+def test_two_seeds_are_lines_and_one_has_no_band(cells, tmp_path, saved):
+    plot_comparison(cells, tmp_path / "compare.png", title="vectors")
+    plot_comparison([cell for cell in cells if cell.seed == 0], tmp_path / "one.png", title="vectors")
+    two, one = (figure.axes[0] for figure in saved)
+    assert not two.collections and not one.collections
+    thin = [line.get_ydata() for line in two.get_lines() if line.get_alpha()]
+    assert len(thin) == 6 and not [line for line in one.get_lines() if line.get_alpha()]
+    np.testing.assert_allclose(thin[:2], [[0.5, 0.6], [0.5, 0.8]])
+
+
+def test_variants_of_levels_are_levels_and_variants_of_curves_are_curves(cells, tmp_path, saved):
+    renamed = {"class_labels": "class_labels+group_loss=srl", "late": "random+initial_draw=random"}
+    plot_comparison(
+        [cell._replace(system=renamed.get(cell.system, cell.system)) for cell in cells],
+        tmp_path / "compare.png",
+        title="vectors",
+    )
+    shown = _texts(saved[0])
+    assert "0.700 random+initial_draw=random" in shown
+    assert "0.850 class_labels…roup_loss=srl, 900 bits" in shown
+
+
+def test_a_picture_of_many_systems_grows_so_that_no_two_names_meet(cells, tmp_path, saved):
+    many = [cells[0]._replace(system=f"system {n}") for n in range(30)]
+    plot_comparison(many, tmp_path / "compare.png", title="vectors")
+    (figure,) = saved
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    tops = sorted((box.y0, box.y1) for box in boxes)
+    assert len(tops) == 31
+    assert all(below[1] <= above[0] + 1 for below, above in itertools.pairwise(tops))
+    assert tops[0][0] >= 0 and tops[-1][1] <= figure.bbox.height
+
+
+def three(cells):
+    """Add a third seed, like the second: enough for an interval that says something."""
+    return [*cells, *(cell._replace(seed=2) for cell in cells if cell.seed == 1)]

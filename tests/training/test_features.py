@@ -37,7 +37,7 @@ class FakeArchive:
         self.ids = [f"{i:03d}" for i in range(len(self.tiles))]
         self.loads = np.zeros(len(self.tiles), int)
 
-    def load(self, indices, image_size):
+    def load(self, indices, image_size, resampling="bilinear"):
         if self.kind == "vector":
             return self.tiles[indices]
         assert image_size <= self.tiles.shape[1]
@@ -86,6 +86,7 @@ class _Counting:
 
     def __init__(self, backbone):
         self.name, self.traces, self._backbone = backbone.name, 0, backbone
+        self.resampling = backbone.resampling
 
     def __repr__(self):
         return repr(self._backbone)

@@ -1,0 +1,136 @@
+"""What stands between the page and everything else: who may call, from where, and with what.
+
+The server speaks to whoever knows the token in the path. A page of another origin can guess neither, and is
+refused by its `Origin`; a name that was turned to this machine (DNS rebinding) is refused by its `Host`.
+"""
+
+import secrets
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY_BYTES = 16_384
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Access(NamedTuple):
+    """Who may use the server.
+
+    Attributes:
+      token: the first part of every path.
+      hosts: names under which this server may be called, without ports.
+      outer_hosts: those of them behind which something else may stand (a tunnel, a notebook): their pages
+        may hold this one in a frame, and their port is not this server's.
+    """
+
+    token: str
+    hosts: frozenset[str]
+    outer_hosts: tuple[str, ...] = ()
+
+    def may_call(self, host: str) -> bool:
+        """Tell whether a `Host` names this server."""
+        return _name_of(f"//{host}") in self.hosts
+
+    def may_write(self, origin: str, host: str) -> bool:
+        """Tell whether a page of this `Origin` may write to this `Host`."""
+        if urlsplit(origin).scheme not in ("http", "https"):
+            return False
+        return urlsplit(origin).netloc == host or _name_of(origin) in self.outer_hosts
+
+
+def make_access(host: str, allowed_hosts: Sequence[str] = ()) -> Access:
+    """Draw a token, and list the names that the server answers to."""
+    names = {*LOOPBACK, *([host] if host not in ("0.0.0.0", "::") else []), *allowed_hosts}  # noqa: S104
+    return Access(
+        secrets.token_urlsafe(24), frozenset(name.lower() for name in names), tuple(allowed_hosts)
+    )
+
+
+class Guard:
+    """ASGI middleware: refuses what `Access` does not allow, and marks every answer as private."""
+
+    def __init__(self, app: ASGIApp, access: Access):
+        """Stand before an app that serves below `/TOKEN/`."""
+        self._app = app
+        self._access = access
+        ancestors = " ".join(f"https://{name}" for name in access.outer_hosts) or "'none'"
+        self._headers = {
+            "Content-Security-Policy": (
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+                f"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+            ),
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "same-origin",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cache-Control": "no-store",
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # no other protocol is spoken
+            return
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        refusal = self._refusal(scope)
+        app = refusal or self._app
+        await app(scope, _limited(receive), send_marked)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers, method = Headers(scope=scope), scope["method"]
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self._access.may_call(host):
+            return _refused(403, "This server is not called by that name.")
+        if origin is not None and not self._access.may_write(origin, host):
+            return _refused(403, "Pages of other origins may not call this server.")
+        token, _, path = scope["path"].removeprefix("/").partition("/")
+        if not secrets.compare_digest(token.encode(), self._access.token.encode()):
+            return _refused(404, "Open the whole address that was printed when the server started.")
+        if method == "POST":
+            if origin is None:
+                return _refused(403, "A request that writes must name its origin.")
+            if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+                return _refused(415, "Only JSON is read.")
+            length = headers.get("content-length", "")
+            if not length.isascii() or not length.isdigit() or int(length) > MAX_BODY_BYTES:
+                return _refused(413, f"A request holds at most {MAX_BODY_BYTES} bytes, and says how many.")
+        elif method not in ("GET", "HEAD"):
+            return _refused(405, "Only GET and POST are served.")
+        return None
+
+
+def _limited(receive: Receive) -> Receive:
+    """Cut off a body that is longer than it may be, whatever it declared."""
+    num_bytes = 0
+
+    async def limited() -> Message:
+        nonlocal num_bytes
+        message = await receive()
+        num_bytes += len(message.get("body", b""))
+        return message if num_bytes <= MAX_BODY_BYTES else {"type": "http.disconnect"}
+
+    return limited
+
+
+def _refused(status: int, sentence: str) -> Response:
+    return PlainTextResponse(sentence + "\n", status)
+
+
+def _name_of(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""

@@ -1,0 +1,61 @@
+// What both pages share: requests, elements made from text alone, and who sits here.
+
+export class Refusal extends Error {
+  constructor(status, sentence) {
+    super(sentence);
+    this.status = status;
+  }
+}
+
+export function randomKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export async function post(path, body) {
+  return answerOf(await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  }));
+}
+
+export async function get(path) {
+  return answerOf(await fetch(path));
+}
+
+async function answerOf(response) {
+  const text = await response.text();
+  let content = {};
+  try {
+    content = JSON.parse(text);
+  } catch {
+    content = { error: text.trim() };
+  }
+  if (!response.ok) throw new Refusal(response.status, content.error || `The server said ${response.status}.`);
+  return content;
+}
+
+// Text goes in as text: a file name can hold any markup, and none of it is ever read as such.
+export function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  Object.assign(made, properties);
+  made.append(...children);
+  return made;
+}
+
+export const tileUrl = (tile) => `tile/${tile}.jpg`;
+
+export function remembered(name) {
+  try {
+    return localStorage.getItem(`anneal.${name}`) || "";
+  } catch { // a frame may have no storage
+    return "";
+  }
+}
+
+export function remember(name, value) {
+  try {
+    localStorage.setItem(`anneal.${name}`, value);
+  } catch { /* it is asked again next time */ }
+}

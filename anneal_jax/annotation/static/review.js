@@ -1,0 +1,119 @@
+// The review page: the learning curve, the answers given, and the neighbours of any tile.
+import { element, get, post, randomKey, remembered, tileUrl } from "./common.js";
+
+const $ = (id) => document.getElementById(id);
+const TAB = randomKey();
+const WORDS = { similar: "similar", dissimilar: "different", unsure: "unsure" };
+const OTHER = { similar: "dissimilar", dissimilar: "similar" };
+
+const attempt = (work) => async (...args) => {
+  try {
+    $("trouble").hidden = true;
+    await work(...args);
+  } catch (error) {
+    $("trouble").textContent = error.message;
+    $("trouble").hidden = false;
+  }
+};
+
+const load = attempt(async (offset = 0) => {
+  const query = new URLSearchParams({ offset, answer: $("answer").value, text: $("text").value });
+  const [page, view] = await Promise.all([get(`answers?${query}`), get("state")]);
+  $("sentence").textContent = view.sentence;
+  $("facts").textContent = `${view.num_answers} answers, ${view.num_known} pairs known through them, `
+    + `${view.bits_spent} bits, ${view.minutes} minutes, ${view.num_contradictions} contradictions.`;
+  if (!offset) $("rows").replaceChildren();
+  $("rows").append(...page.answers.map(row));
+  $("more").hidden = $("rows").children.length >= page.num_answers;
+  $("more").onclick = () => load($("rows").children.length);
+  drawCurve([...page.curve, { ...view }].filter((point) => point.quality.share !== null));
+  tellPeople(page);
+});
+
+function row(said) {
+  const act = (path, more) => attempt(async () => {
+    await post("session", { tab: TAB, annotator: remembered("name") || said.annotator, mode: "pairs" });
+    await post(path, { tab: TAB, answer_id: said.answer_id, key: randomKey(), ...more });
+    await load();
+  });
+  const buttons = [element("button", { className: "quiet", textContent: "take back", onclick: act("retract") })];
+  if (OTHER[said.answer]) {
+    buttons.unshift(element("button", {
+      className: "quiet", textContent: `make it ${WORDS[OTHER[said.answer]]}`,
+      onclick: act("correct", { answer: OTHER[said.answer] }),
+    }));
+  }
+  return element("tr", {},
+    element("td", {}, element("div", { className: "filters" }, thumb(said.first, said.names[0]), thumb(said.second, said.names[1]))),
+    element("td", {}, element("span", { className: `word ${said.answer}`, textContent: WORDS[said.answer] }),
+      element("small", { textContent: `${said.annotator}, ${new Date(said.answered_at).toLocaleString("en-GB")}` }),
+      element("small", { className: "wide", textContent: said.names.join(" · ") })),
+    element("td", {}, ...buttons));
+}
+
+function thumb(tile, name) {
+  return element("img", { src: tileUrl(tile), alt: name, title: name, loading: "lazy", onclick: () => near(tile) });
+}
+
+const near = attempt(async (tile) => {
+  const found = await get(`neighbours/${tile}`);
+  const shown = [{ tile: found.tile, name: found.name }, ...found.neighbours];
+  $("strip").replaceChildren(...shown.map((item, place) => element("figure", {}, thumb(item.tile, item.name),
+    element("figcaption", { textContent: place ? `${place}. ${item.name}` : `this tile: ${item.name}` }))));
+  $("near").hidden = false;
+  $("near").scrollIntoView({ behavior: "smooth", block: "nearest" });
+});
+
+function drawCurve(points) {
+  if (!points.length) {
+    $("curve").replaceChildren(element("p", { className: "hint", textContent:
+      "Precision@5 is drawn here when the first audits are answered: a few questions that only measure." }));
+    return;
+  }
+  const [width, height, left, bottom] = [800, 300, 50, 36];
+  const most = Math.max(...points.map((point) => point.bits_spent), 1);
+  const x = (bits) => left + (bits / most) * (width - left - 20);
+  const y = (share) => height - bottom - share * (height - bottom - 20);
+  const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, class: "curve", role: "img",
+    "aria-label": "precision at 5 against bits spent" });
+  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+    svg.append(shape("line", { class: "grid", x1: left, x2: width - 20, y1: y(share), y2: y(share) }));
+    svg.append(label(share.toFixed(2), left - 8, y(share) + 4, "end"));
+  }
+  const along = (name) => points.map((point) => `${x(point.bits_spent)},${y(point.quality[name])}`);
+  svg.append(shape("polygon", { class: "band", points: [...along("upper"), ...along("lower").reverse()].join(" ") }));
+  svg.append(shape("polyline", { class: "line", points: along("share").join(" ") }));
+  for (const point of points) {
+    svg.append(shape("circle", { r: 4, cx: x(point.bits_spent), cy: y(point.quality.share) }));
+  }
+  svg.append(label("0", left, height - 12, "middle"), label(`${most} bits`, width - 20, height - 12, "end"));
+  $("curve").replaceChildren(svg, element("p", { className: "hint", textContent:
+    "Precision@5 by blind audits, with its 95% interval, for each model and for the one in use." }));
+}
+
+function shape(name, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+function label(text, left, top, anchor) {
+  const made = shape("text", { x: left, y: top, "text-anchor": anchor });
+  made.textContent = text;
+  return made;
+}
+
+function tellPeople({ agreement, consistency }) {
+  const lines = [
+    ...consistency.map((one) => `${one.first} answered ${one.num_pairs} pairs again, `
+      + `${Math.round(one.share * 100)}% of them as before.`),
+    ...agreement.map((one) => `${one.first} and ${one.second} agree on ${Math.round(one.share * 100)}% of `
+      + `${one.num_pairs} pairs.`),
+  ];
+  $("people").replaceChildren(...(lines.length ? lines : ["No pair was answered twice yet."])
+    .map((text) => element("p", { textContent: text })));
+}
+
+$("answer").onchange = () => load();
+$("text").oninput = () => load();
+load();

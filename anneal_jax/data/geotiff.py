@@ -1,0 +1,231 @@
+"""An archive of the windows of georeferenced scenes, of any bands: `geotiff:PATH?OPTIONS`.
+
+Values become 8 bits by one rule for the whole archive: per band, `limits[0]` and all below it is 0,
+`limits[1]` and all above it 255. The limits are the option `range`, or else percentiles of the pixels of
+all windows; no label and no split has a part in them.
+"""
+
+import hashlib
+import pathlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.data.bands import GEOTIFF_OPTIONS
+from anneal_jax.data.catalogue import Catalogue, check_image_size, checked_indices, stacked_digests
+from anneal_jax.data.labels import encode_labels
+from anneal_jax.data.options import split_options
+from anneal_jax.data.scene_scan import (
+    Found,
+    inspect_all,
+    read_headers,
+    scaling_limits,
+    scene_names,
+    values_digest,
+)
+from anneal_jax.data.scenes import (
+    Scene,
+    SceneError,
+    import_rasterio,
+    opened,
+    read_window,
+    wgs84_boxes,
+    window_bounds,
+)
+from anneal_jax.data.tiles import squash_tile
+from anneal_jax.data.tiling import TilingSettings, scaled_to_8_bits, tiling_settings
+from anneal_jax.errors import ArchiveError
+
+_NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GeoTiffArchive(Catalogue):
+    """Windows of GeoTIFF scenes; an id is the scene's path below `root`, `@`, `y` row `x` column in pixels.
+
+    Attributes:
+      root: folder of the scenes.
+      settings: how they were cut.
+      names: of the scenes, by path below `root`.
+      scenes: their headers.
+      windows: int32[N, 3]: place in `scenes`, first row, first column.
+      limits: float64[S, 2], the values that become 0 and 255.
+      tile_digests: uint8[N, 32].
+    """
+
+    root: pathlib.Path
+    settings: TilingSettings
+    names: tuple[str, ...]
+    scenes: tuple[Scene, ...] = field(repr=False)
+    windows: npt.NDArray[np.int32] = field(repr=False)
+    limits: npt.NDArray[np.float64] = field(repr=False)
+    tile_digests: npt.NDArray[np.uint8] = field(repr=False)
+
+    def load(
+        self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear"
+    ) -> npt.NDArray[np.uint8]:
+        """Read windows, scale them to 8 bits and resize them.
+
+        Args:
+          indices: int[B], rows of the archive.
+          image_size: side of the returned squares, in pixels.
+          resampling: the filter that they are resized by, as Pillow names it in small letters.
+
+        Returns:
+          uint8[B, image_size, image_size, S]; 0 where there is no data.
+
+        Raises:
+          ArchiveError: a scene vanished or changed after the archive was opened.
+        """
+        check_image_size(image_size)
+        rows = checked_indices(indices, len(self.ids))
+        tiles = np.empty((len(rows), image_size, image_size, len(self.limits)), np.uint8)
+        for scene in np.unique(self.windows[rows, 0]).tolist():
+            slots = np.flatnonzero(self.windows[rows, 0] == scene)
+            for slot, tile in zip(slots, self._read(scene, rows[slots]), strict=True):
+                tiles[slot] = squash_tile(tile, image_size, resampling)
+        return tiles
+
+    def digests(self) -> npt.NDArray[np.uint8]:
+        """Return uint8[N, 32], the SHA-256 of each window's values and of the limits they are scaled by."""
+        return self.tile_digests
+
+    def crs(self, index: int) -> str:
+        """Return the coordinate reference system of a tile as well-known text; "" without one."""
+        return self.scenes[self.windows[index, 0]].crs
+
+    def bounds(self, index: int) -> tuple[float, float, float, float]:
+        """Return left, bottom, right, top of a tile in the unit of its `crs`; `boxes` has degrees."""
+        scene, row, column = self.windows[index].tolist()
+        left, bottom, right, top = window_bounds(self.scenes[scene], [row], [column], self.settings.tile)[0]
+        return float(left), float(bottom), float(right), float(top)
+
+    def _read(self, scene: int, rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.uint8]]:
+        path = self.root / self.names[scene]
+        advice = "restore it, or start again to read the scenes as they are now"
+        try:
+            with opened(path) as dataset:
+                for row in rows.tolist():
+                    _, top, left = self.windows[row].tolist()
+                    numbers = self.settings.bands.numbers
+                    values, is_data = read_window(dataset, numbers, top, left, self.settings.tile)
+                    if _sealed(values_digest(values), self.limits) != self.tile_digests[row].tobytes():
+                        raise ArchiveError(f"{path} has changed since the archive was opened; {advice}")
+                    yield scaled_to_8_bits(values, is_data, self.limits)
+        except SceneError as error:
+            raise ArchiveError(
+                f"{path} was readable when the archive was opened, and now {error}; {advice}"
+            ) from error
+
+
+def open_geotiff(location: str, on_bad_image: str) -> GeoTiffArchive:
+    """Open `geotiff:PATH?OPTIONS`, reading every window once, in bounded memory.
+
+    The last window of a row or column ends with the scene and so may overlap the one before it. The first
+    folder of a scene's path below PATH is the class of its tiles, as in `folder:`.
+
+    Args:
+      location: a GeoTIFF, or a folder with any below it; and options (docs/archives.md).
+      on_bad_image: "refuse" raises one error for all scenes that cannot be used; "skip" leaves them out.
+
+    Raises:
+      ArchiveError: an option, a scene or the whole cannot be used; or rasterio is not installed.
+    """
+    import_rasterio()
+    place, options = split_options(location, GEOTIFF_OPTIONS)
+    settings = tiling_settings(options)
+    root, names = scene_names(place)
+    headers, faults = read_headers(root, names, settings)
+    found, broken = inspect_all(root, headers, settings)
+    faults |= broken
+    if faults and on_bad_image == "refuse":
+        raise ArchiveError(_refusal(root, faults, len(names)))
+    notes = _notes(found, faults, settings)
+    windows = np.concatenate([np.empty((0, 3), np.int32), *_numbered(found)])
+    if not len(windows):
+        raise ArchiveError(f"{root} holds no usable window of a scene. {' '.join(notes)}".rstrip())
+    scenes = [headers[name] for name in found]
+    limits, scaling_notes = scaling_limits(settings, scenes, [part.sample for part in found.values()])
+    digests = (digest for part in found.values() for digest in part.digests)
+    kept = tuple(found)
+    labels, class_names = encode_labels([_class_of(kept[scene]) for scene in windows[:, 0].tolist()])
+    return GeoTiffArchive(
+        spec=f"geotiff:{location}",
+        ids=tuple(_tile_id(kept[scene], row, column) for scene, row, column in windows.tolist()),
+        labels=labels,
+        class_names=class_names,
+        notes=(*notes, *scaling_notes),
+        left_out=tuple(
+            _tile_id(name, *at) for name, part in found.items() for at in part.left_out.tolist()
+        ),
+        boxes=_boxes(scenes, windows, settings.tile),
+        root=root,
+        settings=settings,
+        names=kept,
+        scenes=tuple(scenes),
+        windows=windows,
+        limits=limits,
+        tile_digests=stacked_digests(_sealed(digest, limits) for digest in digests),
+    )
+
+
+def _numbered(found: dict[str, Found]) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield the windows of each scene with its place before them."""
+    for place, part in enumerate(found.values()):
+        yield np.insert(part.windows, 0, place, axis=1)
+
+
+def _tile_id(name: str, row: int, column: int) -> str:
+    return f"{name}@y{row:05d}x{column:05d}"
+
+
+def _boxes(
+    scenes: list[Scene], windows: npt.NDArray[np.int32], tile: int
+) -> npt.NDArray[np.float64] | None:
+    if not any(scene.crs for scene in scenes):
+        return None
+    boxes = np.full((len(windows), 4), np.nan)
+    for place, scene in enumerate(scenes):
+        rows = np.flatnonzero(windows[:, 0] == place)
+        bounds = window_bounds(scene, windows[rows, 1], windows[rows, 2], tile)
+        boxes[rows] = wgs84_boxes(scene.crs, bounds)
+    return boxes
+
+
+def _sealed(digest: bytes, limits: npt.NDArray[np.float64]) -> bytes:
+    """Return the digest of a tile: of its values as stored, and of what they are scaled by."""
+    return hashlib.sha256(digest + limits.tobytes()).digest()
+
+
+def _class_of(name: str) -> str | None:
+    folder, slash, _ = name.partition("/")
+    return folder if slash else None
+
+
+def _refusal(root: pathlib.Path, faults: dict[str, str], num_scenes: int) -> str:
+    return (
+        f"{root}: {len(faults):,} of {num_scenes:,} scenes cannot be used: {_first(faults)}. Repair them, "
+        "change the options, or set on_bad_image=skip to leave them out."
+    )
+
+
+def _notes(found: dict[str, Found], faults: dict[str, str], settings: TilingSettings) -> list[str]:
+    notes = [f"Left out {len(faults):,} scenes: {_first(faults)}."] if faults else []
+    num_kept, num_out = (
+        sum(len(getattr(part, name)) for part in found.values()) for name in ("windows", "left_out")
+    )
+    if num_out:
+        share = num_out / (num_kept + num_out)
+        notes.append(
+            f"Left out {num_out:,} of {num_kept + num_out:,} windows ({share:.1%}): more than "
+            f"{settings.nodata:.0%} of their pixels hold no data."
+        )
+    return notes
+
+
+def _first(faults: dict[str, str]) -> str:
+    named = [f"{name!r} {fault}" for name, fault in faults.items()]
+    more = f"; and {len(named) - _NAMED_AT_MOST:,} more" if len(named) > _NAMED_AT_MOST else ""
+    return "; ".join(named[:_NAMED_AT_MOST]) + more

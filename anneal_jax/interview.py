@@ -1,0 +1,120 @@
+"""Ask about groups, one question after another, each chosen with all answers before it.
+
+The state is a function of the answers in their order, so that an interrupted run, and a workdir that a
+person has answered, go on from the store alone.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from anneal_jax.acquisition.belief_questions import next_question
+from anneal_jax.acquisition.beliefs import Beliefs, absorb, begin, settled_groups
+from anneal_jax.acquisition.neighbours import NeighbourGraph, neighbour_graph
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.pairs.canonical import pair_keys, pairs_of_keys
+from anneal_jax.pairs.store import Answered
+from anneal_jax.problem import Problem
+from anneal_jax.seeds import Use, host_rng
+from anneal_jax.training.learner import Learner, standardise
+from anneal_jax.types import Answer, FloatArray, IntArray
+
+LEAST_BELIEF = 0.6
+"""Belief in its group from which on a tile is trained on."""
+
+GROUP_SIZE_POWER = 0.5
+"""Groups are drawn in proportion to this power of their size, large ones and small ones both heard."""
+
+
+class Interview(NamedTuple):
+    """What questions are chosen from.
+
+    Attributes:
+      tiles: int32[M], sorted indices into the archive: the training tiles, or a sample of them.
+      graph: of their nearest neighbours by the features before any training.
+      start: what is believed before any answer.
+    """
+
+    tiles: IntArray
+    graph: NeighbourGraph
+    start: Beliefs
+
+
+class TrainingGroups(NamedTuple):
+    """Tiles to train on.
+
+    Attributes:
+      images: int32[M], indices into the archive.
+      groups: int32[M], the group of each.
+      weights: float64[M], how often each is drawn, relative to the others.
+    """
+
+    images: IntArray
+    groups: IntArray
+    weights: FloatArray
+
+
+def open_interview(config: ExperimentConfig, problem: Problem, learner: Learner) -> Interview:
+    """Lay out the tiles to ask about; byte-identical ones are never compared."""
+    tiles = problem.split.train
+    if len(tiles) > config.belief_tiles:
+        rng = host_rng(config.seed, 0, Use.INITIAL_PAIRS)
+        tiles = np.sort(rng.choice(tiles, config.belief_tiles, replace=False))
+    features = learner.features(learner.template())[tiles]
+    graph = neighbour_graph(standardise(features, learner.mean, learner.scale))
+    identical = pairs_of_keys(problem.identical, len(problem.labels))
+    identical = identical[np.isin(identical, tiles).all(axis=1)]
+    places = np.searchsorted(tiles, identical).astype(np.int32)
+    asked = np.unique(pair_keys(places, len(tiles)))
+    return Interview(tiles, graph, begin(graph)._replace(asked=asked))
+
+
+def ask_next(interview: Interview, beliefs: Beliefs) -> tuple[Beliefs, tuple[int, int] | None]:
+    """Choose the next question.
+
+    Returns:
+      (beliefs, pair): the state to learn the answer with, and indices (i, j) into the archive, i < j; None
+      where nothing is left to ask.
+    """
+    beliefs, pair = next_question(interview.graph, beliefs)
+    if pair is None:
+        return beliefs, None
+    return beliefs, (int(interview.tiles[pair[0]]), int(interview.tiles[pair[1]]))
+
+
+def hear(interview: Interview, beliefs: Beliefs, first: int, second: int, answer: Answer) -> Beliefs:
+    """Learn from the answer about two tiles of the archive; pairs with others teach nothing here."""
+    pair = np.array([first, second])
+    if not np.isin(pair, interview.tiles).all():
+        return beliefs
+    places = np.searchsorted(interview.tiles, pair)
+    return absorb(interview.graph, beliefs, int(places[0]), int(places[1]), answer)
+
+
+def replay(interview: Interview, answered: Answered) -> Beliefs:
+    """Hear all answers again, in their order, as they were heard when they were given.
+
+    Args:
+      interview: what was asked about.
+      answered: the answers that stand, from any source.
+    """
+    beliefs = interview.start
+    for (first, second), answer in zip(answered.pair_indices.tolist(), answered.answers, strict=True):
+        chosen, pair = ask_next(interview, beliefs)
+        beliefs = chosen if pair == (first, second) else beliefs
+        beliefs = hear(interview, beliefs, first, second, Answer(int(answer)))
+    return beliefs
+
+
+def training_groups(interview: Interview, beliefs: Beliefs) -> TrainingGroups:
+    """Return the tiles whose group is sure enough to train on, asked about or not.
+
+    A tile weighs its squared belief, over the root of the sum of these in its group.
+    """
+    groups, belief = settled_groups(interview.graph, beliefs)
+    kept = np.flatnonzero(belief >= LEAST_BELIEF)
+    if not kept.size:  # before anything is sure: the tiles that were asked about
+        kept = np.flatnonzero(beliefs.groups >= 0)
+    squares = np.maximum(belief[kept].astype(np.float64), 1e-3) ** 2
+    sizes = np.bincount(groups[kept], weights=squares)[groups[kept]]
+    return TrainingGroups(interview.tiles[kept], groups[kept], squares / sizes ** (1 - GROUP_SIZE_POWER))

@@ -1,0 +1,84 @@
+"""Weights named by a place on the Hugging Face hub, `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`.
+
+Such a name is the only thing that makes this package touch the network, and only until the files are in the
+hub's cache on this machine: from then on they are taken from there, so that a run goes on with what it
+began with, also offline. A revision (branch, tag or commit) may be named; it is `main` otherwise.
+"""
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+from anneal_jax.errors import WeightsError
+
+_PREFIX = "hf:"
+_WEIGHTS = "model.safetensors"
+_BESIDE = ("config.json", "preprocessor_config.json")
+_FORM = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+
+
+def is_on_hub(source: str) -> bool:
+    """Say whether weights are named by a place on the hub.
+
+    >>> is_on_hub("hf:timm/resnet18.tv_in1k"), is_on_hub("resnet18.safetensors")
+    (True, False)
+    """
+    return source.startswith(_PREFIX)
+
+
+def fetch(source: str) -> Path:
+    """Return the path of a hub's weights in the local cache, fetching what is not there.
+
+    The files that tell how tiles were prepared are fetched too, of the same commit, and lie beside it.
+
+    Args:
+      source: `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`, where OWNER/NAME has a `model.safetensors`.
+
+    Raises:
+      WeightsError: `source` has another form, huggingface_hub is not installed, or the hub does not
+        give the file.
+    """
+    form = _FORM.fullmatch(source.removeprefix(_PREFIX))
+    if not form:
+        raise WeightsError(f"{source!r} names no weights; write hf:OWNER/NAME or hf:OWNER/NAME@REVISION")
+    try:
+        hub = importlib.import_module("huggingface_hub")
+        importlib.import_module("huggingface_hub.errors")
+    except ImportError as error:
+        raise WeightsError(
+            f"{source} is on the Hugging Face hub; pip install huggingface_hub to fetch it, or give "
+            "the path of a downloaded model.safetensors"
+        ) from error
+    repo, revision = form["repo"], form["revision"]
+    try:
+        weights = _cached(hub, repo, _WEIGHTS, revision)
+        if weights is None:
+            raise WeightsError(f"{source} has no {_WEIGHTS}; name another, or give the path of a file")
+        for name in _BESIDE:
+            _cached(hub, repo, name, revision=weights.parent.name)  # a snapshot's folder is its commit
+    except WeightsError:
+        raise
+    except Exception as error:  # the client lets through whatever its network layer raises
+        raise WeightsError(
+            f"cannot fetch {source} from the hub ({_first_line(error)}); correct the name, or give the "
+            "path of a downloaded model.safetensors"
+        ) from error
+    return weights
+
+
+def _cached(hub: Any, repo: str, name: str, revision: str | None) -> Path | None:
+    """Return a file's path in the cache, fetched where it is unknown; None where the hub has none."""
+    known = hub.try_to_load_from_cache(repo, name, revision=revision)
+    if isinstance(known, str):
+        return Path(known)
+    if known is not None:  # the cache remembers that there is none
+        return None
+    try:
+        return Path(hub.hf_hub_download(repo, name, revision=revision))
+    except hub.errors.RemoteEntryNotFoundError:
+        return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

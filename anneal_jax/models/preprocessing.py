@@ -1,0 +1,138 @@
+"""How the tiles of a pretrained network were prepared, as the files beside its weights tell.
+
+`config.json` is read where timm wrote it, `preprocessor_config.json` where transformers did; both lie
+beside `model.safetensors` on the hub. Where neither does, a backbone's own numbers hold: ImageNet's mean
+and spread, 224 px, bilinear.
+
+A tile is always resized whole: the crop at the centre, which evaluation on photographs ends with, would
+throw away a border that belongs to the tile as much as its middle.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from anneal_jax.errors import WeightsError
+from anneal_jax.models.backbones import Backbone
+
+RESAMPLINGS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
+"""Filters by name, in the order of Pillow's numbers for them."""
+
+_BILINEAR = RESAMPLINGS.index("bilinear")
+_FOLDER_FILES = ("config.json", "preprocessor_config.json")
+
+
+class Preprocessing(NamedTuple):
+    """What is done to a tile before the network sees it.
+
+    Attributes:
+      mean: of red, green and blue, subtracted from values in [0, 255].
+      spread: of red, green and blue, what they are then divided by.
+      image_size: side in pixels.
+      resampling: one of `RESAMPLINGS`.
+    """
+
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    image_size: int
+    resampling: str
+
+
+def read_preprocessing(folder: Path) -> Preprocessing | None:
+    """Return what the files of a folder say of a network's input; None where they say nothing.
+
+    Raises:
+      WeightsError: a file of timm or transformers is there, and cannot be used.
+    """
+    timm, transformers = (_read_object(folder / name) for name in _FOLDER_FILES)
+    readers = ((transformers, "image_mean", _of_transformers), (_timm_settings(timm), "mean", _of_timm))
+    for settings, mark, reader in readers:
+        if mark in settings:
+            try:
+                return _checked(reader(settings))
+            except (KeyError, TypeError, ValueError, IndexError) as error:
+                raise WeightsError(
+                    f"the preprocessing beside the weights in {folder} cannot be used ({error!r}); move "
+                    f"{' and '.join(_FOLDER_FILES)} away to use the backbone's own"
+                ) from error
+    return None
+
+
+def check_architecture(folder: Path, backbone: Backbone) -> None:
+    """Refuse weights that fit a backbone by their names, and are for another network all the same.
+
+    Raises:
+      WeightsError: the config beside them says so.
+    """
+    config = _read_object(folder / "config.json")
+    named = config.get("architecture")  # timm's
+    if isinstance(named, str) and named.removeprefix("tv_") not in _TIMM_NAMES.get(backbone.name, (named,)):
+        raise WeightsError(
+            f"the weights in {folder} are for {named!r}, which is not the network of {backbone.name!r}; "
+            "choose the backbone that they are for, or other weights"
+        )
+    for setting in ("downsample_in_bottleneck", "downsample_in_first_stage", "use_swiglu_ffn"):
+        if config.get(setting):
+            raise WeightsError(
+                f"the weights in {folder} are for a network with {setting}, which {backbone.name!r} has "
+                "not; choose other weights"
+            )
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"cannot read {file}, beside the weights ({error}); fetch it anew") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _timm_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return timm's settings, which older files have among those of the architecture."""
+    inner = config.get("pretrained_cfg", config)
+    return inner if isinstance(inner, dict) and "architecture" in config else {}
+
+
+def _of_timm(settings: dict[str, Any]) -> Preprocessing:
+    _, _, image_size = settings["input_size"]
+    mean, spread = (_scaled(settings[name], 255.0) for name in ("mean", "std"))
+    return Preprocessing(mean, spread, image_size, settings.get("interpolation", "bilinear"))
+
+
+def _of_transformers(settings: dict[str, Any]) -> Preprocessing:
+    white = 1 / settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1.0
+    mean, spread = _scaled(settings["image_mean"], white), _scaled(settings["image_std"], white)
+    if not settings.get("do_normalize", True):
+        mean, spread = (0.0,) * 3, (white,) * 3
+    is_cropped = settings.get("do_center_crop", "crop_size" in settings)
+    size = settings["crop_size"] if is_cropped else settings["size"]
+    if isinstance(size, dict):
+        size = size["height"] if "height" in size else size["shortest_edge"]
+    return Preprocessing(mean, spread, size, RESAMPLINGS[settings.get("resample", _BILINEAR)])
+
+
+def _scaled(values: list[float], factor: float) -> tuple[float, ...]:
+    return tuple(factor * float(value) for value in values)
+
+
+def _checked(found: Preprocessing) -> Preprocessing:
+    numbers = (*found.mean, *found.spread)
+    if len(numbers) != 6 or not all(map(math.isfinite, numbers)) or min(found.spread) <= 0:
+        raise ValueError(f"mean {found.mean} and spread {found.spread} are not three numbers each")
+    if type(found.image_size) is not int or found.image_size < 1:
+        raise ValueError(f"the size is {found.image_size!r} pixels")
+    if found.resampling not in RESAMPLINGS:
+        raise ValueError(f"the interpolation is {found.resampling!r}")
+    return found
+
+
+_TIMM_NAMES = {
+    **{name: (name,) for name in ("resnet18", "resnet34", "resnet50")},
+    "vit_s14": ("vit_small_patch14_dinov2",),
+    "vit_s14_reg4": ("vit_small_patch14_reg4_dinov2",),
+    "vit_b14": ("vit_base_patch14_dinov2",),
+    "vit_b14_reg4": ("vit_base_patch14_reg4_dinov2",),
+}

@@ -1,0 +1,199 @@
+"""The vision transformer of DINOv2 (oquab2024dinov2), with or without registers (darcet2024vision).
+
+Patches of 14 px, pre-norm blocks, a learned scale on each branch (LayerScale), exact GELU, layer norm
+with epsilon 1e-6. The feature is the class token after the last layer norm.
+
+Tiles of another size than the network was trained at need its position embeddings resampled, and the
+three homes of these weights do that differently: see `PositionResampling`. Each is reproduced, for
+the difference is far more than rounding.
+"""
+
+from typing import Literal, get_args
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.typing import Dtype
+
+from anneal_jax.errors import ConfigError
+
+PATCH_SIZE = 14
+"""Side of a patch, in pixels."""
+
+POSITION_SIDE = 37
+"""Patches along a side in training, 518 px: the position embeddings of DINOv2 are for these."""
+
+PositionResampling = Literal["bicubic", "bicubic_antialiased", "bicubic_offset"]
+"""How position embeddings are brought to another grid.
+
+`bicubic`: PyTorch's, coefficient -0.75, without antialiasing; Hugging Face's `Dinov2Model`.
+`bicubic_antialiased`: coefficient -0.5; timm, and every variant with registers.
+`bicubic_offset`: as `bicubic`, but with the scale (side + 0.1) / 37; the original code.
+"""
+
+POSITION_RESAMPLINGS: tuple[PositionResampling, ...] = get_args(PositionResampling)
+
+_EPSILON = 1e-6
+_ORIGINAL_OFFSET = 0.1
+_BICUBIC_COEFFICIENT = -0.75
+
+
+class TransformerBlock(nn.Module):
+    """Attention, then two dense layers, each normalised before and scaled after, with shortcuts."""
+
+    num_heads: int
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """Map float[B, T, D] to float[B, T, D]."""
+        batch, length, width = tokens.shape
+        heads = (batch, length, 3, self.num_heads, width // self.num_heads)
+        hidden = _layer_norm(tokens, "norm1")
+        qkv = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(hidden).reshape(heads)
+        with jax.numpy_dtype_promotion("standard"):  # its softmax is in float32 whatever the tokens are
+            hidden = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2])
+        hidden = nn.Dense(width, dtype=self.dtype, name="proj")(hidden.reshape(tokens.shape))
+        tokens = tokens + self._scaled(hidden, "scale1")
+        hidden = _layer_norm(tokens, "norm2")
+        hidden = nn.Dense(4 * width, dtype=self.dtype, name="fc1")(hidden)
+        hidden = nn.Dense(width, dtype=self.dtype, name="fc2")(nn.gelu(hidden, approximate=False))
+        return tokens + self._scaled(hidden, "scale2")
+
+    @nn.nowrap
+    def _scaled(self, hidden: jax.Array, name: str) -> jax.Array:
+        # From random weights the branches count fully; DINOv2's own start, 1e-5, would leave a class
+        # token that hardly depends on the tile.
+        scale = self.param(name, nn.initializers.ones_init(), hidden.shape[-1:], jnp.float32)
+        return hidden * scale.astype(self.dtype)[None, None]
+
+
+class VisionTransformer(nn.Module):
+    """A vision transformer without its classification layer.
+
+    Attributes:
+      width: D, values per token.
+      depth: blocks.
+      num_heads: attention heads; a divisor of `width`.
+      num_registers: tokens beside the class token that carry no patch and no feature.
+      position_side: patches along a side that the position embeddings are for.
+      position_resampling: how they are brought to another number.
+      dtype: of the computation; parameters are float32.
+    """
+
+    width: int
+    depth: int
+    num_heads: int
+    num_registers: int = 0
+    position_side: int = POSITION_SIDE
+    position_resampling: PositionResampling = "bicubic_antialiased"
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Map float32[B, H, W, S], standardised per band, to float[B, D].
+
+        Raises:
+          ConfigError: a side is no multiple of 14 px.
+        """
+        _check_sides(*images.shape[1:3])
+        tokens = self._tokens(images)
+        for i in range(self.depth):
+            tokens = TransformerBlock(self.num_heads, self.dtype, name=f"blocks_{i}")(tokens)
+        # Each token is normalised by itself, so the others need not be.
+        return _layer_norm(tokens[:, 0], "norm")
+
+    @nn.nowrap
+    def _tokens(self, images: jax.Array) -> jax.Array:
+        """Return [class token, registers, patches]; only the patches have positions.
+
+        The position of the class token is part of `class_token`: it never changes with the grid.
+        """
+        size = (PATCH_SIZE, PATCH_SIZE)
+        embed = nn.Conv(
+            self.width, size, strides=size, padding="VALID", dtype=self.dtype, name="patch_embed"
+        )
+        patches = embed(images)
+        positions = resample_positions(
+            self._param("position_embedding", self.position_side, self.position_side),
+            (patches.shape[1], patches.shape[2]),
+            self.position_resampling,
+        )
+        patches = patches + positions.astype(self.dtype)[None]
+        batch, rows, columns, width = patches.shape
+        lone = [self._param("class_token", 1)]
+        if self.num_registers:
+            lone.append(self._param("register_tokens", self.num_registers))
+        first = [jnp.broadcast_to(t.astype(self.dtype)[None], (batch, *t.shape)) for t in lone]
+        return jnp.concatenate([*first, patches.reshape(batch, rows * columns, width)], axis=1)
+
+    @nn.nowrap
+    def _param(self, name: str, *lengths: int) -> jax.Array:
+        init = nn.initializers.truncated_normal(0.02)
+        return self.param(name, init, (*lengths, self.width), jnp.float32)
+
+
+def resample_positions(
+    positions: jax.Array, grid: tuple[int, int], resampling: PositionResampling
+) -> jax.Array:
+    """Bring position embeddings to another grid of patches.
+
+    Args:
+      positions: float32[P, P, D].
+      grid: (rows, columns) wanted.
+      resampling: one of `POSITION_RESAMPLINGS`.
+
+    Returns:
+      float32[rows, columns, D]; `positions` itself where the grid is the same.
+
+    Source: PyTorch's `interpolate(mode="bicubic", align_corners=False)`, as each code calls it.
+
+    >>> resample_positions(jnp.ones((4, 4, 2)), (2, 3), "bicubic").shape
+    (2, 3, 2)
+    """
+    side = positions.shape[0]
+    if grid == (side, side):
+        return positions
+    if resampling == "bicubic_antialiased":
+        return jax.image.resize(positions, (*grid, positions.shape[-1]), "cubic")
+    offset = _ORIGINAL_OFFSET if resampling == "bicubic_offset" else 0.0
+    rows, columns = (jnp.asarray(_bicubic_matrix(side, length, offset)) for length in grid)
+    return jnp.einsum("rp,cq,pqd->rcd", rows, columns, positions)
+
+
+def _bicubic_matrix(length: int, new_length: int, offset: float) -> np.ndarray:
+    """Return float32[new_length, length], the weights of old places in new ones along one axis."""
+    step = length / (new_length + offset)
+    centres = (np.arange(new_length) + 0.5) * step - 0.5
+    matrix = np.zeros((new_length, length))
+    for tap in range(-1, 3):
+        places = np.floor(centres).astype(int) + tap
+        clamped = np.clip(places, 0, length - 1)  # beyond the border its value goes on
+        np.add.at(matrix, (np.arange(new_length), clamped), _cubic(np.abs(centres - places)))
+    return matrix.astype(np.float32)
+
+
+def _cubic(distance: np.ndarray) -> np.ndarray:
+    """Weigh a place by its distance, below 2 (keys1981cubic)."""
+    a, d = _BICUBIC_COEFFICIENT, distance
+    near = ((a + 2) * d - (a + 3)) * d**2 + 1
+    far = ((d - 5) * d + 8) * d * a - 4 * a
+    return np.where(d <= 1, near, far)
+
+
+def _layer_norm(tokens: jax.Array, name: str) -> jax.Array:
+    """Normalise each token, in float32 whatever the tokens are."""
+    # The fast variance, E[x^2] - E[x]^2, loses digits where a token has a large mean.
+    norm = nn.LayerNorm(epsilon=_EPSILON, use_fast_variance=False, name=name)
+    return norm(tokens.astype(jnp.float32)).astype(tokens.dtype)
+
+
+def _check_sides(*sides: int) -> None:
+    for side in sides:
+        if side % PATCH_SIZE or not side:
+            below = max(side // PATCH_SIZE, 1) * PATCH_SIZE
+            raise ConfigError(
+                f"a network with patches of {PATCH_SIZE} px takes tiles whose side is a multiple of that, "
+                f"not {side} px; set image_size to {below} or {below + PATCH_SIZE}"
+            )

@@ -1,0 +1,86 @@
+"""Append-only tables whose every row carries a checksum chained to the row before it."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from anneal_jax.errors import StoreError
+
+CHAINED: Mapping[str, tuple[str, ...]] = {
+    "sets": ("set_id", "sentence", "started_at"),
+    "rounds": ("place", "round_index", "facts"),
+    "questions": (
+        "question_id",
+        "set_id",
+        "round_index",
+        "first",
+        "second",
+        "similarity",
+        "kind",
+        "source",
+    ),
+    "scores": ("score_id", "question_id", "similarity"),
+    "answers": (
+        "answer_id",
+        "question_id",
+        "answer",
+        "retracts",
+        "annotator",
+        "answered_at",
+        "elapsed_s",
+        "bits",
+        "key",
+    ),
+}
+"""The chained tables and their columns in order: an id that counts from 1, the values, then `checksum`."""
+
+
+def append(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[Any]]) -> list[int]:
+    """Append rows to a chained table.
+
+    Args:
+      connection: inside a transaction.
+      table: a name in `CHAINED`.
+      rows: the values of each row without id and checksum; None, str, int or finite float.
+
+    Returns:
+      The ids of the rows.
+    """
+    key = CHAINED[table][0]
+    last = connection.execute(
+        f"SELECT {key}, checksum FROM {table} ORDER BY {key} DESC LIMIT 1"  # noqa: S608
+    ).fetchone()
+    row_id, checksum = last or (0, _origin(table))
+    sealed = []
+    for row in rows:
+        row_id += 1
+        checksum = _link(checksum, (row_id, *row))
+        sealed.append((row_id, *row, checksum))
+    marks = ", ".join("?" * (len(CHAINED[table]) + 1))
+    connection.executemany(f"INSERT INTO {table} VALUES ({marks})", sealed)  # noqa: S608
+    return [row[0] for row in sealed]
+
+
+def verify(connection: sqlite3.Connection) -> None:
+    """Compute every checksum of every chained table again.
+
+    Raises:
+      StoreError: a row is missing or not as it was written.
+    """
+    for table, columns in CHAINED.items():
+        checksum = _origin(table)
+        rows = connection.execute(f"SELECT * FROM {table} ORDER BY {columns[0]}")  # noqa: S608
+        for place, row in enumerate(rows, start=1):
+            checksum = _link(checksum, row[:-1])
+            if row[0] != place or row[-1] != checksum:
+                raise StoreError(f"row {place} of its table {table} is not as it was written")
+
+
+def _origin(table: str) -> bytes:
+    return hashlib.sha256(table.encode()).digest()
+
+
+def _link(checksum: bytes, row: Sequence[Any]) -> bytes:
+    return hashlib.sha256(checksum + json.dumps(list(row), allow_nan=False).encode()).digest()

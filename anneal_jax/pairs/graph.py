@@ -1,0 +1,151 @@
+"""The answer graph: what is known of any pair, why, and which answers contradict each other."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from anneal_jax.errors import unknown_name
+from anneal_jax.pairs.components import Components
+from anneal_jax.pairs.evidence import Evidence, Ids, SignedAnswer
+from anneal_jax.pairs.records import TRAINED_KINDS, AnswerRecord
+from anneal_jax.pairs.rules import RULES
+from anneal_jax.types import Answer
+
+
+class AnswerGraph:
+    """Answers, what they imply, and where they disagree; kept as answers come and go.
+
+    Every answer has an id of the caller's. Several answers may be about one pair; where they differ the
+    pair itself has no label. A contradiction is a "dissimilar" answer whose two images "similar" answers
+    join. Its answers are all kept; what they still imply is the rule's business (`rules`). None of it
+    depends on the order of the answers, so undoing one leaves the graph as if it had never been given.
+
+    Args:
+      transitive: the rule, `none`, `one_step` or `closure`. Contradictions do not depend on it.
+
+    Raises:
+      ConfigError: there is no such rule.
+
+    >>> graph = AnswerGraph("closure")
+    >>> for answer_id, pair, is_similar in [(7, (0, 1), True), (8, (1, 2), True), (9, (2, 3), False)]:
+    ...     assert not graph.insert(answer_id, *pair, is_similar=is_similar)
+    >>> graph.implied(0, 3), graph.explain(0, 3), graph.num_derived()
+    (0, (7, 8, 9), 3)
+    >>> sorted(graph.insert(10, 3, 0, is_similar=True))
+    [9]
+    >>> graph.chain(9), graph.implied(0, 2)
+    ((8, 7, 10, 9), None)
+    >>> graph.retract(10)
+    >>> graph.implied(0, 3)
+    0
+    """
+
+    def __init__(self, transitive: str = "closure"):
+        if transitive not in RULES:
+            raise unknown_name("transitive", transitive, RULES)
+        self._rule = RULES[transitive]
+        self._evidence = Evidence()
+        self._components = Components()
+
+    def __len__(self) -> int:
+        return len(self._evidence.answers)
+
+    @property
+    def answers(self) -> Mapping[int, SignedAnswer]:
+        """The answers by id."""
+        return self._evidence.answers
+
+    def insert(self, answer_id: int, first: int, second: int, *, is_similar: bool) -> frozenset[int]:
+        """Add an answer.
+
+        Args:
+          answer_id: a new id.
+          first: an image.
+          second: another image.
+          is_similar: the answer.
+
+        Returns:
+          Ids of the "dissimilar" answers that are contradicted now and were not before, perhaps this
+          one; `chain` tells by what. Empty where the answer fits.
+
+        Raises:
+          ValueError: the id is in use, or the images are one.
+        """
+        if answer_id in self._evidence.answers:
+            raise ValueError(f"answer {answer_id} is in the graph already.")
+        if first == second:
+            raise ValueError(f"answer {answer_id} joins image {first} with itself.")
+        answer = SignedAnswer(min(first, second), max(first, second), bool(is_similar))
+        self._evidence.add(answer_id, answer)
+        return self._components.add(answer_id, answer)
+
+    def retract(self, answer_id: int) -> None:
+        """Take an answer back, with everything that followed from it.
+
+        The group it joined is searched from both ends of the answer and divided where nothing else
+        joins them; other groups are not looked at.
+
+        Raises:
+          KeyError: there is no such answer.
+        """
+        answer = self._evidence.remove(answer_id)
+        self._components.remove(answer_id, answer, self._evidence)
+
+    def implied(self, first: int, second: int) -> int | None:
+        """Return what is known of two different images: 1, 0, or None.
+
+        What was answered of the pair itself comes first; else what the rule derives.
+        """
+        if self._evidence.is_answered(first, second):
+            return self._evidence.label(first, second)
+        return self._rule.implied(self._evidence, self._components, first, second)
+
+    def explain(self, first: int, second: int) -> Ids:
+        """Return ids of answers from which the label of a pair follows, along the chain.
+
+        Returns:
+          A shortest chain; one id where the pair was answered itself; empty where nothing is known.
+        """
+        label = self.implied(first, second)
+        if label is None:
+            return ()
+        if direct := self._evidence.ids_between(first, second, label):
+            return (min(direct),)
+        return self._rule.explain(self._evidence, self._components, first, second)
+
+    def contradictions(self) -> list[int]:
+        """Return the ids of all "dissimilar" answers whose images "similar" answers join, sorted."""
+        return self._components.refuted()
+
+    def chain(self, answer_id: int) -> Ids:
+        """Return the answers of one contradiction, at least one of which is wrong.
+
+        Args:
+          answer_id: a "dissimilar" answer out of `contradictions`.
+
+        Returns:
+          Ids of a shortest chain of "similar" answers that joins its images, then its own.
+        """
+        first, second, _ = self._evidence.answers[answer_id]
+        return (*self._evidence.shortest(first, second), answer_id)
+
+    def derived_pairs(self) -> Iterator[tuple[int, int, int]]:
+        """Yield (first, second, label) of every implied pair that was not answered itself, each once."""
+        return self._rule.derived(self._evidence, self._components)
+
+    def num_derived(self) -> int:
+        """Return how many `derived_pairs` there are; for the closure without listing them."""
+        return self._rule.count(self._evidence, self._components)
+
+
+def build_graph(records: Iterable[AnswerRecord], transitive: str = "closure") -> AnswerGraph:
+    """Return the graph of what may be trained on: no audits, no repeats, nothing unsure.
+
+    Args:
+      records: answers that stand, as `AnswerStore.standing` gives them; their ids become the graph's.
+      transitive: as in `AnswerGraph`.
+    """
+    graph = AnswerGraph(transitive)
+    for record in records:
+        if record.kind in TRAINED_KINDS and record.answer != Answer.UNSURE:
+            is_similar = record.answer == Answer.SIMILAR
+            graph.insert(record.answer_id, record.first, record.second, is_similar=is_similar)
+    return graph

@@ -1,0 +1,190 @@
+"""What the answer store gives out, and the queries that fetch it."""
+
+import json
+import sqlite3
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices, PairLabels
+
+TRAINED_KINDS = ("training", "volunteered", "label")
+"""Kinds of question whose answers are trained on; audits and repeats only measure."""
+
+
+class Question(NamedTuple):
+    """One question put to an annotator: are the tiles `first` < `second` alike?"""
+
+    question_id: int
+    first: int
+    second: int
+
+
+class Answered(NamedTuple):
+    """Answered questions in the order asked, one row each.
+
+    Attributes:
+      pair_indices: int32[P, 2], canonical indices into the archive.
+      answers: int8[P], values of `Answer`.
+      similarities: float32[P], cosine similarity by the model that asked, before it was trained on
+        the answer; NaN where none was recorded.
+      round_indices: int32[P], the round that asked; -1 for what was given before the first.
+    """
+
+    pair_indices: PairIndices
+    answers: PairLabels
+    similarities: FloatArray
+    round_indices: IntArray
+
+
+class AnswerRecord(NamedTuple):
+    """One answer with all that is known of it.
+
+    Attributes:
+      answer_id: counts from 1 in the order given.
+      question_id: what it answers.
+      set_id: the set of answers, that is, the sentence it was given under.
+      round_index: the round that asked, or the last one before it was given; -1 before the first.
+      first: a tile.
+      second: another tile, first < second.
+      kind: `training` asked by a round; `volunteered` without being asked; `label` from class labels;
+        `audit` and `repeat` only measure.
+      answer: what was said.
+      annotator: who said it.
+      answered_at: when, in UTC.
+      elapsed_s: seconds that the person took; None where unknown.
+      bits: what it cost.
+      key: names it for good, also in other files.
+      source: the file it came from; None where it was given here.
+      undone_at: when it was taken back; None while it stands.
+    """
+
+    answer_id: int
+    question_id: int
+    set_id: int
+    round_index: int
+    first: int
+    second: int
+    kind: str
+    answer: Answer
+    annotator: str
+    answered_at: str
+    elapsed_s: float | None
+    bits: float
+    key: str
+    source: str | None
+    undone_at: str | None
+
+
+class Tally(NamedTuple):
+    """What a set of answers has cost and brought so far.
+
+    Attributes:
+      num_answers: answers that stand, of every kind.
+      num_unsure: those of them that are unsure.
+      bits_spent: of all answers ever given, also those taken back.
+      elapsed_s: seconds spent on them, as far as they were recorded.
+    """
+
+    num_answers: int
+    num_unsure: int
+    bits_spent: float
+    elapsed_s: float
+
+
+def current_set(connection: sqlite3.Connection) -> tuple[int, str]:
+    """Fetch the number and the sentence of the present set of answers."""
+    return connection.execute("SELECT set_id, sentence FROM sets ORDER BY set_id DESC LIMIT 1").fetchone()
+
+
+def sentences(connection: sqlite3.Connection) -> dict[int, str]:
+    """Fetch the sentence of every set by its number."""
+    return dict(connection.execute("SELECT set_id, sentence FROM sets ORDER BY set_id").fetchall())
+
+
+def latest_round(connection: sqlite3.Connection) -> int:
+    """Fetch the last round that was asked; -1 before the first."""
+    return connection.execute("SELECT coalesce(max(round_index), -1) FROM rounds").fetchone()[0]
+
+
+def facts(connection: sqlite3.Connection, round_index: int) -> dict[str, Any] | None:
+    """Fetch what was recorded of a round; None where it was not asked."""
+    row = connection.execute("SELECT facts FROM rounds WHERE round_index = ?", (round_index,)).fetchone()
+    return None if row is None else json.loads(row[0])
+
+
+def unanswered(connection: sqlite3.Connection, round_index: int, kind: str) -> list[Question]:
+    """Fetch the open questions of one kind of a round, in the order asked."""
+    rows = connection.execute(
+        "SELECT question_id, first, second FROM questions LEFT JOIN standing USING (question_id)"
+        " WHERE round_index = ? AND kind = ? AND source IS NULL AND answer IS NULL"
+        " AND set_id = (SELECT max(set_id) FROM sets) ORDER BY question_id",
+        (round_index, kind),
+    ).fetchall()
+    return [Question(*row) for row in rows]
+
+
+def answered(connection: sqlite3.Connection, last_round: int) -> Answered:
+    """Fetch what may be trained on, of the rounds up to `last_round`."""
+    rows = connection.execute(
+        "SELECT first, second, answer, similarity, round_index FROM trained"
+        " WHERE round_index <= ? ORDER BY question_id",
+        (last_round,),
+    ).fetchall()
+    table = np.array(rows, np.float64).reshape(-1, 5)
+    return Answered(
+        table[:, :2].astype(np.int32),
+        table[:, 2].astype(np.int8),
+        table[:, 3].astype(np.float32),
+        table[:, 4].astype(np.int32),
+    )
+
+
+def pairs_of_kind(connection: sqlite3.Connection, kind: str) -> PairIndices:
+    """Fetch the pairs that were asked as one kind of question in the present set, each once, sorted."""
+    rows = connection.execute(
+        "SELECT DISTINCT first, second FROM questions"
+        " WHERE kind = ? AND set_id = (SELECT max(set_id) FROM sets) ORDER BY first, second",
+        (kind,),
+    ).fetchall()
+    return np.array(rows, np.int32).reshape(-1, 2)
+
+
+def all_records(connection: sqlite3.Connection) -> list[AnswerRecord]:
+    """Fetch the answers of all sets, also those taken back, in the order given."""
+    rows = connection.execute("SELECT * FROM history ORDER BY answer_id").fetchall()
+    return [_record(row) for row in rows]
+
+
+def record_of(connection: sqlite3.Connection, answer_id: int) -> AnswerRecord | None:
+    """Fetch one answer."""
+    row = connection.execute("SELECT * FROM history WHERE answer_id = ?", (answer_id,)).fetchone()
+    return _record(row) if row else None
+
+
+def last_standing(connection: sqlite3.Connection, annotator: str | None) -> AnswerRecord | None:
+    """Fetch the last answer that was given here, in the present set, and was not taken back."""
+    row = connection.execute(
+        "SELECT * FROM history WHERE undone_at IS NULL AND source IS NULL"
+        " AND set_id = (SELECT max(set_id) FROM sets) AND annotator = coalesce(?, annotator)"
+        " ORDER BY answer_id DESC LIMIT 1",
+        (annotator,),
+    ).fetchone()
+    return _record(row) if row else None
+
+
+def tally(connection: sqlite3.Connection, last_round: int | None) -> Tally:
+    """Count the present set's answers, of the rounds up to `last_round` where it is given."""
+    row = connection.execute(
+        "SELECT count(*) FILTER (WHERE undone_at IS NULL),"
+        " count(*) FILTER (WHERE undone_at IS NULL AND answer = 2),"
+        " total(bits), total(elapsed_s) FROM history"
+        " WHERE set_id = (SELECT max(set_id) FROM sets) AND round_index <= coalesce(?, round_index)",
+        (last_round,),
+    ).fetchone()
+    return Tally(*row)
+
+
+def _record(row: tuple[Any, ...]) -> AnswerRecord:
+    record = AnswerRecord(*row)
+    return record._replace(answer=Answer(record.answer))

@@ -1,0 +1,230 @@
+"""The papers' claims, held against a comparison: reproduced, not reproduced, or not to be told.
+
+A claim is about a difference, paired by seed, and a threshold. It is reproduced where the whole interval
+lies above the threshold, not reproduced where it lies below, and cannot be told where the interval holds
+both. Claims about every number of bits must be reproduced at each round; one round below refutes them.
+Intervals are those of single rounds, not of all at once.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from anneal_jax.comparison import Cell
+from anneal_jax.reporting.comparison_curves import (
+    Runs,
+    Values,
+    bits_of,
+    common_bits,
+    last_figures,
+    read_at,
+    runs_of,
+)
+from anneal_jax.statistics import PairedDifference, paired_difference_interval
+from anneal_jax.systems import base_of
+
+CONFIDENCE = 0.95
+"""Of every interval."""
+
+ABOVE = 0.0
+"""One system is above another where their difference in mAP@5 is larger than this."""
+
+GAIN = 0.30
+"""What "up to 30%" must reach at its best round, in mAP@5."""
+
+REACHED_WITHIN = 0.01
+"""A level counts as reached from this much mAP@5 below it."""
+
+ALL_PAIRS_SHARE, TCAL_SHARE = 0.34, 0.54
+"""Of the bits of all class labels: where ANNEAL reaches its level, and TCAL does not yet reach its own."""
+
+REPRODUCED, REFUTED, OPEN = "reproduced", "not reproduced", "cannot be told"
+
+_ALL_LABELS = "class_labels"
+
+
+class Verdict(NamedTuple):
+    """What a comparison says of a claim.
+
+    Attributes:
+      verdict: `REPRODUCED`, `REFUTED` or `OPEN`.
+      by: the differences that it rests on, or why there are none.
+    """
+
+    verdict: str
+    by: str
+
+
+class Claim(NamedTuple):
+    """A sentence of a paper.
+
+    Attributes:
+      source: where it stands.
+      sentence: what it says.
+      systems: whose runs it needs.
+      judge: makes a verdict of the runs of these systems.
+    """
+
+    source: str
+    sentence: str
+    systems: tuple[str, ...]
+    judge: Callable[[Runs], Verdict]
+
+
+def claims_markdown(cells: Sequence[Cell]) -> str:
+    """Return the checklist of the papers' claims as Markdown.
+
+    Args:
+      cells: finished runs, the same seeds for every system.
+    """
+    runs = runs_of(cells)
+    num_seeds = len(cells) // len(runs)
+    rows, missing = [], []
+    for claim in papers_claims(runs):
+        absent = [name for name in claim.systems if name not in runs]
+        if absent:
+            missing.append(f"- {claim.sentence} ({claim.source}): needs {', '.join(absent)}")
+            continue
+        verdict = claim.judge(runs) if num_seeds > 1 else Verdict(OPEN, "an interval needs two seeds")
+        rows.append(f"| {claim.sentence} | {claim.source} | **{verdict.verdict}** | {verdict.by} |")
+    lines = [
+        "# The papers' claims, on this archive",
+        "",
+        f"Differences in mAP@5, paired by seed, with {CONFIDENCE:.0%} t intervals over {num_seeds} seeds. "
+        "A claim is reproduced where the whole interval lies above its threshold, not reproduced where it "
+        f"lies below. Thresholds: above another system by more than {ABOVE:g}; a gain of {GAIN:.2f}; a "
+        f"level is reached from {REACHED_WITHIN:g} below it. The papers fine-tuned a ResNet18; the figures "
+        "here are this recipe's.",
+        "",
+    ]
+    if rows:
+        lines += ["| claim | paper | verdict | by how much |", "|---|---|---|---|", *rows, ""]
+    if missing:
+        lines += ["Not judged, for want of systems:", "", *missing, ""]
+    return "\n".join(lines)
+
+
+def papers_claims(runs: Runs) -> list[Claim]:
+    """Return every claim, about those variants of TCAL that the runs hold."""
+    claims = []
+    for method, source in (("bcgue", "IGARSS"), ("mgue", "TGRS")):
+        name, full = method.upper(), f"{method}+clustering"
+        claims += [
+            _every_round(source, f"{name} + clustering is above random pairs", full, "random", first=1),
+            _best_round(
+                source, f"{name} + clustering gains up to 30 points on random pairs", full, "random"
+            ),
+            _every_round(source, f"{name} with clustering is above {name} alone", full, method, first=1),
+            _reaches_all_pairs(source, name, full),
+            _every_round(source, f"{name} + clustering is above TCAL (IGARSS form)", full, "tcal_igarss"),
+            _every_round(source, f"{name} + clustering is above TCAL (full form)", full, "tcal"),
+        ]
+    tcal = "TCAL is above random class labels (same classifier)"
+    claims.append(_every_round("TCAL", tcal, "tcal", "tcal_random", first=1))
+    claims.append(_tcal_bound(runs))
+    return claims
+
+
+def _every_round(source: str, sentence: str, system: str, other: str, *, first: int = 0) -> Claim:
+    """One system above another at every number of bits.
+
+    Args:
+      source: see `Claim`.
+      sentence: see `Claim`.
+      system: whose rounds give the numbers of bits.
+      other: read off there.
+      first: round to begin with: 1 where round 0 is the same for both by construction.
+    """
+
+    def judge(runs: Runs) -> Verdict:
+        found = _by_round(runs, system, other, first)
+        if not found:
+            return Verdict(OPEN, "there is no round to compare at")
+        verdicts = [_verdict(interval, ABOVE) for interval, _ in found]
+        overall = REFUTED if REFUTED in verdicts else OPEN if OPEN in verdicts else REPRODUCED
+        num_above = verdicts.count(REPRODUCED)
+        least, most = _at(*min(found)), _at(*max(found))
+        return Verdict(overall, f"above in {num_above} of {len(found)} rounds; least {least}; most {most}")
+
+    return Claim(source, f"{sentence} at every number of bits", (system, other), judge)
+
+
+def _best_round(source: str, sentence: str, system: str, other: str) -> Claim:
+    """The largest mean difference of all rounds against `GAIN`."""
+
+    def judge(runs: Runs) -> Verdict:
+        found = _by_round(runs, system, other, 0)
+        if not found:
+            return Verdict(OPEN, "there is no round to compare at")
+        best, bits = max(found)
+        return Verdict(_verdict(best, GAIN), f"at most {_at(best, bits)}")
+
+    return Claim(source, sentence, (system, other), judge)
+
+
+def _reaches_all_pairs(source: str, name: str, system: str) -> Claim:
+    def judge(runs: Runs) -> Verdict:
+        return _against_level(runs, system, last_figures(runs["all_pairs"]), ALL_PAIRS_SHARE)
+
+    sentence = (
+        f"{name} + clustering reaches the level of all pairs at {ALL_PAIRS_SHARE:.0%} of all labels' bits"
+    )
+    return Claim(source, sentence, (system, "all_pairs", _ALL_LABELS), judge)
+
+
+def _tcal_bound(runs: Runs) -> Claim:
+    """TCAL reaches its own level, with every class label, only late; the level is its longest variant's."""
+    needed = "tcal_igarss+tcal_bits=N (N: the bits of all labels)"
+    complete = [name for name in runs if _labels_everything(runs, name)]
+    system = complete[0] if complete else needed
+
+    def judge(runs: Runs) -> Verdict:
+        verdict, by = _against_level(runs, system, last_figures(runs[system]), TCAL_SHARE)
+        return Verdict({REPRODUCED: REFUTED, REFUTED: REPRODUCED}.get(verdict, verdict), by)
+
+    sentence = f"TCAL reaches its upper bound only past {TCAL_SHARE:.0%} of all labels' bits"
+    return Claim("IGARSS", sentence, (system, _ALL_LABELS), judge)
+
+
+def _labels_everything(runs: Runs, name: str) -> bool:
+    if base_of(name) != "tcal_igarss" or _ALL_LABELS not in runs:
+        return False
+    pairs = zip(runs[name], runs[_ALL_LABELS], strict=True)
+    return all(bits_of(own)[-1] >= bits_of(labels)[-1] for own, labels in pairs)
+
+
+def _against_level(runs: Runs, system: str, level: Values, share: float) -> Verdict:
+    """Judge whether a system has reached a level at a share of the bits of all class labels."""
+    budgets = share * np.array([bits_of(rows)[-1] for rows in runs[_ALL_LABELS]])
+    ends = np.array([bits_of(rows)[-1] for rows in runs[system]])
+    if (ends < budgets).any():
+        return Verdict(OPEN, f"{system} ends at {ends.min():,.0f} bits, before {budgets.mean():,.0f}")
+    reached = read_at(runs[system], budgets[:, None])[:, 0]
+    if np.isnan(reached).any():
+        return Verdict(OPEN, f"{system} begins after {budgets.mean():,.0f} bits")
+    interval = _interval(reached - level)
+    return Verdict(_verdict(interval, -REACHED_WITHIN), _at(interval, budgets.mean()))
+
+
+def _by_round(runs: Runs, system: str, other: str, first: int) -> list[tuple[PairedDifference, float]]:
+    """Return system less other after each round from `first` on, once the other has begun; and the cost."""
+    bits = common_bits(runs[system])[:, first:]
+    differences = read_at(runs[system], bits) - read_at(runs[other], bits)
+    columns = zip(differences.T, bits.mean(axis=0), strict=True)
+    return [(_interval(each), float(cost)) for each, cost in columns if not np.isnan(each).any()]
+
+
+def _interval(differences: Values) -> PairedDifference:
+    return paired_difference_interval(differences, np.zeros_like(differences), confidence=CONFIDENCE)
+
+
+def _verdict(interval: PairedDifference, threshold: float) -> str:
+    if interval.lower > threshold:
+        return REPRODUCED
+    return REFUTED if interval.upper < threshold else OPEN
+
+
+def _at(interval: PairedDifference, bits: float) -> str:
+    """Write a difference, its interval and where it was measured."""
+    return f"{interval.mean:+.3f} ({interval.lower:+.3f} to {interval.upper:+.3f}) at {bits:,.0f} bits"

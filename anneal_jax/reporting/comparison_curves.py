@@ -1,0 +1,69 @@
+"""The curves of a comparison as arrays: what the tables, the picture and the claims are made from."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.comparison import Cell
+from anneal_jax.learning_curves import quality_at
+from anneal_jax.run_log import Row
+from anneal_jax.statistics import PairedDifference, paired_difference_interval
+from anneal_jax.systems import TRAINED_ONCE, base_of
+
+FIGURE = "mean_average_precision_at_5"
+
+Values = npt.NDArray[np.float64]
+Runs = Mapping[str, Sequence[Sequence[Row]]]
+"""The rows of each system's runs, the same seeds in the same order for every system."""
+
+
+def runs_of(cells: Sequence[Cell]) -> Runs:
+    """Group finished cells by system, in the order of the first of each."""
+    systems = dict.fromkeys(cell.system for cell in cells)
+    in_order = sorted(cells, key=lambda cell: cell.seed)
+    return {name: [cell.rows for cell in in_order if cell.system == name] for name in systems}
+
+
+def is_level(system: str) -> bool:
+    """Tell whether a system is trained once on everything: a level, not a curve."""
+    return base_of(system) in TRAINED_ONCE
+
+
+def levels_of(runs: Runs) -> list[str]:
+    """Return the systems that are levels, the upper bound first, each before its variants."""
+    levels = [name for name in runs if is_level(name)]
+    return sorted(levels, key=lambda name: (TRAINED_ONCE.index(base_of(name)), base_of(name) != name))
+
+
+def bits_of(rows: Sequence[Row]) -> Values:
+    """Return what was spent after each round, float64[R]."""
+    return np.array([row["bits_spent"] for row in rows], np.float64)
+
+
+def figures_of(rows: Sequence[Row]) -> Values:
+    """Return mAP@5 after each round, float64[R]."""
+    return np.array([row[FIGURE] for row in rows], np.float64)
+
+
+def last_figures(runs: Sequence[Sequence[Row]]) -> Values:
+    """Return mAP@5 after the last round of each run, float64[seeds]."""
+    return np.array([rows[-1][FIGURE] for rows in runs])
+
+
+def common_bits(runs: Sequence[Sequence[Row]]) -> Values:
+    """Return float64[seeds, rounds], the costs of the rounds that every run reached."""
+    num_rounds = min(map(len, runs))
+    return np.array([bits_of(rows)[:num_rounds] for rows in runs])
+
+
+def read_at(runs: Sequence[Sequence[Row]], bits: Values) -> Values:
+    """Read each run off at costs of its own, float64[seeds, M]; NaN before its first round."""
+    return np.array(
+        [quality_at(bits_of(rows), figures_of(rows), at) for rows, at in zip(runs, bits, strict=True)]
+    )
+
+
+def mean_interval(values: Values) -> PairedDifference:
+    """Return the mean over seeds, at least two, with its 95% t interval."""
+    return paired_difference_interval(values, np.zeros_like(values))

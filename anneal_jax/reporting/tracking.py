@@ -1,0 +1,204 @@
+"""Rounds told to a tracker as scalars, with the bits spent as the step. Both trackers are extras.
+
+TensorBoard files are written by tensorboardX, which needs neither TensorFlow nor TensorBoard. Weights &
+Biases stays offline unless its user has set it up: without `WANDB_MODE`, an API key or a login nothing is
+asked of the network, and `wandb sync` sends the files later.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import netrc
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+
+from anneal_jax import atomic
+from anneal_jax.comparison import Cell, cell_folder
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.errors import ConfigError, unknown_name
+from anneal_jax.run_log import Row, read_rounds
+from anneal_jax.systems import configure
+
+_TellRow = Callable[[Row], None]
+
+_PROJECT = "anneal-jax"
+_NUM_TOLD_FILE = "rounds_told"
+
+
+@contextlib.contextmanager
+def tracking(
+    tracker: str | None,
+    config: ExperimentConfig,
+    workdir: str | pathlib.Path,
+    *,
+    name: str,
+    group: str = "",
+) -> Iterator[Callable[[], None]]:
+    """Keep a tracker level with the `rounds.jsonl` of a run.
+
+    How many rounds it was told is kept beside its files, in a folder of its name in the workdir: no round
+    is told twice, and a tracker that is named later learns of the earlier ones.
+
+    Args:
+      tracker: `tensorboard`, `wandb`, or None.
+      config: settings of the run.
+      workdir: folder of the run.
+      name: of the run.
+      group: runs that belong together.
+
+    Yields:
+      What to call after each round. It is called once more when the context ends without an error.
+
+    Raises:
+      ConfigError: there is no such tracker, or its package is not installed.
+    """
+    if not tracker:
+        yield lambda: None
+        return
+    open_tracker = _opener(tracker)
+    folder = pathlib.Path(workdir) / tracker
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache  # opened once there is something to tell: a workdir must begin empty
+        def tell_row() -> _TellRow:
+            return stack.enter_context(open_tracker(config, folder, name, group))
+
+        def tell_new_rounds() -> None:
+            rows = read_rounds(folder.parent / "rounds.jsonl")
+            for row in rows[_num_told(folder) :]:
+                tell_row()(row)
+                atomic.write_text(folder / _NUM_TOLD_FILE, str(row["round_index"] + 1))
+
+        yield tell_new_rounds
+        tell_new_rounds()
+
+
+def track_cell(
+    tracker: str | None, config: ExperimentConfig, cell: Cell, workdir: str | pathlib.Path
+) -> None:
+    """Tell a tracker the rounds of a cell of a grid that it does not know yet.
+
+    Args:
+      tracker: see `tracking`.
+      config: the recipe of the grid.
+      cell: a finished run.
+      workdir: folder of the grid.
+
+    Raises:
+      ConfigError: as in `tracking`.
+    """
+    settings = configure(config, cell.system, cell.seed)
+    folder = cell_folder(workdir, cell.system, cell.seed)
+    with tracking(tracker, settings, folder, name=f"{cell.system}, seed {cell.seed}", group=cell.system):
+        pass  # all rounds are there
+
+
+def require_tracker(tracker: str | None) -> None:
+    """Refuse a tracker whose package is not there, before any work begins.
+
+    Raises:
+      ConfigError: as in `tracking`.
+    """
+    if tracker:
+        _opener(tracker)
+
+
+def scalars(row: Row) -> dict[str, float]:
+    """Return the figures of a row that a tracker can draw.
+
+    >>> scalars({"round_index": 1, "bits_spent": 112, "threshold": None, "selection_certified": True})
+    {'round_index': 1.0, 'selection_certified': 1.0}
+    """
+    return {
+        name: float(value)
+        for name, value in row.items()
+        if isinstance(value, int | float) and name != "bits_spent"
+    }
+
+
+def _opener(tracker: str) -> "_Open":
+    if tracker not in _TRACKERS:
+        raise unknown_name("tracker", tracker, _TRACKERS)
+    package, open_tracker = _TRACKERS[tracker]
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(
+            f"--tracker={tracker} needs {package}; install it with: pip install 'anneal-jax[{tracker}]'."
+        )
+    return open_tracker
+
+
+def _num_told(folder: pathlib.Path) -> int:
+    path = folder / _NUM_TOLD_FILE
+    return int(path.read_text(encoding="utf-8")) if path.exists() else 0
+
+
+@contextlib.contextmanager
+def _tensorboard(
+    config: ExperimentConfig, folder: pathlib.Path, name: str, group: str
+) -> Iterator[_TellRow]:
+    import tensorboardX
+
+    del name, group  # TensorBoard names runs by their folders
+    # Files are named by the second; two openings within one would be one file.
+    suffix = f".from_round_{_num_told(folder)}"
+    with tensorboardX.SummaryWriter(str(folder), filename_suffix=suffix) as writer:
+        settings = (f"    {key}: {value}" for key, value in dataclasses.asdict(config).items())
+        writer.add_text("settings", "\n".join(settings))
+
+        def tell(row: Row) -> None:
+            for field, value in scalars(row).items():
+                writer.add_scalar(field, value, row["bits_spent"])
+            writer.flush()
+
+        yield tell
+
+
+@contextlib.contextmanager
+def _wandb(config: ExperimentConfig, folder: pathlib.Path, name: str, group: str) -> Iterator[_TellRow]:
+    mode = _wandb_mode()
+    import wandb  # pyright: ignore[reportMissingImports]  # it reads the environment now
+
+    folder.mkdir(parents=True, exist_ok=True)
+    run = wandb.init(
+        project=_PROJECT,
+        dir=str(folder.parent),  # where it makes its own folder `wandb`
+        name=name,
+        group=group or None,
+        # The same run after a kill: its folder names it.
+        id=hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16],
+        config=dataclasses.asdict(config),
+        **mode,
+    )
+    try:
+        yield lambda row: run.log(scalars(row), step=row["bits_spent"])
+    finally:
+        run.finish()
+
+
+def _wandb_mode() -> dict[str, str]:
+    """Leave the mode to a user who has set W&B up; choose offline for all others, and no telemetry."""
+    if "WANDB_MODE" in os.environ or "WANDB_API_KEY" in os.environ or _has_login():
+        return {"resume": "allow"}
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # it would look its server up, offline or not
+    return {"mode": "offline"}
+
+
+def _has_login() -> bool:
+    try:
+        path = os.environ.get("NETRC", pathlib.Path("~/.netrc").expanduser())
+        return netrc.netrc(path).authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+_Open = Callable[[ExperimentConfig, pathlib.Path, str, str], AbstractContextManager[_TellRow]]
+
+_TRACKERS: Mapping[str, tuple[str, _Open]] = {
+    "tensorboard": ("tensorboardX", _tensorboard),
+    "wandb": ("wandb", _wandb),
+}
+"""Each tracker's package, and what opens it."""

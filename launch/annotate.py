@@ -1,0 +1,58 @@
+"""Ask a person: open a page on which two tiles are compared with a key, and learn while they answer.
+
+  python launch/annotate.py --archive=folder:PATH --workdir=runs/mine --backbone=resnet18 \
+      --pretrained=hf:timm/resnet18.tv_in1k
+
+No labels are needed. Without pretrained weights the first questions are hardly better than chance. The same
+command goes on where it was; `launch/run.py --workdir=runs/mine` then trains on the answers.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+from ml_collections import config_flags
+
+from anneal_jax.cli import config_of, run_app
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.workdir import is_annotated, read_config
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe; by default that of the workdir.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the answers and all else.", required=True)
+_ARCHIVE = flags.DEFINE_string("archive", None, "folder:PATH; by default that of the recipe.")
+_BACKBONE = flags.DEFINE_string("backbone", None, "Network that gives the features, such as resnet18.")
+_PRETRAINED = flags.DEFINE_string("pretrained", None, "Its weights: a file, or hf:OWNER/NAME.")
+_SENTENCE = flags.DEFINE_string("sentence", "", "What similar means; asked on the page where not given.")
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at.")
+_PORT = flags.DEFINE_integer("port", 8765, "Port; 0 takes any.", lower_bound=0, upper_bound=65535)
+_ALLOWED_HOST = flags.DEFINE_multi_string(
+    "allowed_host", [], "Another name the page is called by, such as a tunnel's; may be repeated."
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Serve the page until Ctrl-C."""
+    del argv
+    workdir = pathlib.Path(_WORKDIR.value)
+    if _CONFIG.value is not None:
+        config = config_of(_CONFIG.value)
+    else:
+        config = read_config(workdir) if is_annotated(workdir) else ExperimentConfig()
+    named = {"archive": _ARCHIVE.value, "backbone": _BACKBONE.value, "pretrained": _PRETRAINED.value}
+    config = dataclasses.replace(config, **{name: value for name, value in named.items() if value is not None})
+    from anneal_jax.annotation.serving import serve
+
+    serve(
+        config,
+        workdir,
+        host=_HOST.value,
+        port=_PORT.value,
+        allowed_hosts=_ALLOWED_HOST.value,
+        sentence=_SENTENCE.value,
+        tell=lambda line: print(line, flush=True),
+    )
+
+
+if __name__ == "__main__":
+    run_app(main)

@@ -1,0 +1,68 @@
+"""Encode an archive with a trained model, into an index to be searched.
+
+  python launch/embed.py --checkpoint=runs/ucm_frozen --archive=folder:PATH --index=indexes/mine
+
+Tiles that the index has are not encoded again, so the same command adds new ones, and goes on after a kill.
+Several machines share the work by --process and --num_processes. The archive is only read.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import cast
+
+from absl import flags
+
+from anneal_jax.cli import run_app
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Workdir of a run.", required=True)
+_ARCHIVE = flags.DEFINE_string(
+    "archive", None, "As in docs/archives.md, such as folder:PATH.", required=True
+)
+_INDEX = flags.DEFINE_string("index", None, "Folder of the index, made where absent.", required=True)
+_LABELS = flags.DEFINE_string("labels", None, "CSV (id,label) of class labels.")
+_METADATA = flags.DEFINE_string(
+    "metadata", None, "CSV (id and label, date, west,south,east,north) to filter by."
+)
+_DTYPE = flags.DEFINE_enum("dtype", "float16", ["float16", "float32"], "Of the stored vectors.")
+_ON_BAD_IMAGE = flags.DEFINE_enum("on_bad_image", "refuse", ["refuse", "skip"], "What bad tiles lead to.")
+_PRETRAINED = flags.DEFINE_string("pretrained", "", "Weights file, where it no longer lies as it did.")
+_PROCESS = flags.DEFINE_integer("process", 0, "Number of this process.", lower_bound=0)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "How many share the archive.", lower_bound=1)
+_SHARD_ROWS = flags.DEFINE_integer("shard_rows", 16_384, "Tiles per shard.", lower_bound=1)
+_FAISS = flags.DEFINE_bool("faiss", False, "Also train codes for approximate search (extra faiss).")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Write the index, and say in a sentence what is in it."""
+    del argv
+    from anneal_jax.data.archives import OnBadImage, open_archive
+    from anneal_jax.embedder import load_embedder
+    from anneal_jax.retrieval.index import open_index
+    from anneal_jax.retrieval.metadata import read_metadata
+    from anneal_jax.retrieval.writing import append_tiles
+
+    bad = cast(OnBadImage, _ON_BAD_IMAGE.value)
+    embedder = load_embedder(_CHECKPOINT.value, pretrained=_PRETRAINED.value)
+    archive = open_archive(_ARCHIVE.value, labels_csv=_LABELS.value, on_bad_image=bad)
+    metadata = read_metadata(_METADATA.value, archive.ids) if _METADATA.value else None
+    added = append_tiles(
+        _INDEX.value,
+        archive,
+        embedder.embed_archive,
+        embedder.model_card(_DTYPE.value),
+        metadata=metadata.columns if metadata else None,
+        process=_PROCESS.value,
+        num_processes=_NUM_PROCESSES.value,
+        shard_rows=_SHARD_ROWS.value,
+    )
+    notes = [*archive.notes, *([metadata.note] if metadata and metadata.note else [])]
+    print("\n".join([*notes, f"{added.num_new:,} tiles encoded, {added.num_old:,} were there already."]))
+    if _FAISS.value:
+        from anneal_jax.retrieval.faiss_search import build_faiss
+
+        build_faiss(open_index(_INDEX.value))
+    print(f"See {os.path.normpath(_INDEX.value)}; launch/search.py searches it.")
+
+
+if __name__ == "__main__":
+    run_app(main)

@@ -1,0 +1,94 @@
+"""Names on the hub, against a stand-in for its client; the real one is met in tests/parity/test_hub.py."""
+
+import sys
+import types
+
+import pytest
+
+from anneal_jax.errors import WeightsError
+from anneal_jax.models.hub import fetch
+
+
+class RemoteEntryNotFoundError(Exception):
+    pass
+
+
+class FakeHub(types.ModuleType):
+    """A hub of one repository; remembers what was asked of the network."""
+
+    def __init__(self, folder, names):
+        super().__init__("huggingface_hub")
+        self.errors = types.ModuleType("huggingface_hub.errors")
+        self.errors.RemoteEntryNotFoundError = RemoteEntryNotFoundError
+        self.folder, self.names, self.absent, self.asked = folder / "commit", names, set(), []
+
+    def try_to_load_from_cache(self, repo, name, *, revision):
+        path = self.folder / name
+        return str(path) if path.exists() else object() if name in self.absent else None
+
+    def hf_hub_download(self, repo, name, *, revision):
+        self.asked.append((repo, name, revision))
+        if name not in self.names:
+            self.absent.add(name)
+            raise RemoteEntryNotFoundError(name)
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / name).write_text(name)
+        return str(self.folder / name)
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    fake = FakeHub(tmp_path, ["model.safetensors", "config.json"])
+    monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
+    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", fake.errors)
+    return fake
+
+
+def test_weights_and_what_lies_beside_are_fetched_once_of_one_commit(hub):
+    first = fetch("hf:timm/resnet18.tv_in1k")
+    assert first.read_text() == "model.safetensors"
+    assert sorted(path.name for path in first.parent.iterdir()) == ["config.json", "model.safetensors"]
+    repo = "timm/resnet18.tv_in1k"
+    expected = [
+        ("model.safetensors", None),
+        ("config.json", "commit"),
+        ("preprocessor_config.json", "commit"),
+    ]
+    assert hub.asked == [(repo, *rest) for rest in expected]
+    assert fetch("hf:timm/resnet18.tv_in1k") == first
+    assert len(hub.asked) == 3
+
+
+def test_a_revision_may_be_named(hub):
+    fetch("hf:facebook/dinov2-small@refs/pr/1")
+    assert hub.asked[0] == ("facebook/dinov2-small", "model.safetensors", "refs/pr/1")
+
+
+def test_a_repository_without_weights_is_refused(hub):
+    hub.names.remove("model.safetensors")
+    with pytest.raises(WeightsError, match=r"hf:owner/name has no model\.safetensors"):
+        fetch("hf:owner/name")
+
+
+def test_what_the_network_raises_becomes_one_sentence(hub, monkeypatch):
+    def offline(repo, name, *, revision):
+        raise ConnectionError("no route.\nMore lines")
+
+    monkeypatch.setattr(hub, "hf_hub_download", offline)
+    with pytest.raises(
+        WeightsError, match=r"cannot fetch hf:owner/name from the hub \(no route\); correct"
+    ):
+        fetch("hf:owner/name")
+
+
+@pytest.mark.parametrize("source", ["hf:", "hf:resnet18", "hf:a/b/c", "hf:a/b@", "hf:../b/c", "hf:a b/c"])
+def test_other_forms_are_refused_before_the_network_is_asked(hub, source):
+    with pytest.raises(WeightsError, match="write hf:OWNER/NAME"):
+        fetch(source)
+    assert hub.asked == []
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(WeightsError, match=r"pip install huggingface_hub"):
+        fetch("hf:timm/resnet18.tv_in1k")
