@@ -7,9 +7,11 @@ person has answered, go on from the store alone.
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from anneal_jax.acquisition.belief_answers import absorb
 from anneal_jax.acquisition.belief_questions import next_question
-from anneal_jax.acquisition.beliefs import Beliefs, absorb, begin, settled_groups
+from anneal_jax.acquisition.beliefs import Beliefs, begin, settled_groups
 from anneal_jax.acquisition.neighbours import NeighbourGraph, neighbour_graph
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.pairs.canonical import pair_keys, pairs_of_keys
@@ -17,7 +19,7 @@ from anneal_jax.pairs.store import Answered
 from anneal_jax.problem import Problem
 from anneal_jax.seeds import Use, host_rng
 from anneal_jax.training.learner import Learner, standardise
-from anneal_jax.types import Answer, FloatArray, IntArray
+from anneal_jax.types import Answer, IntArray
 
 LEAST_BELIEF = 0.6
 """Belief in its group from which on a tile is trained on."""
@@ -51,7 +53,7 @@ class TrainingGroups(NamedTuple):
 
     images: IntArray
     groups: IntArray
-    weights: FloatArray
+    weights: npt.NDArray[np.float64]
 
 
 def open_interview(config: ExperimentConfig, problem: Problem, learner: Learner) -> Interview:
@@ -73,13 +75,13 @@ def ask_next(interview: Interview, beliefs: Beliefs) -> tuple[Beliefs, tuple[int
     """Choose the next question.
 
     Returns:
-      (beliefs, pair): the state to learn the answer with, and indices (i, j) into the archive, i < j; None
-      where nothing is left to ask.
+      (beliefs, pair): the state to learn the answer with, and indices (i, j) into the archive, i < j. Where
+      nothing is left to ask, the state given, which follows from the answers alone, and None.
     """
-    beliefs, pair = next_question(interview.graph, beliefs)
+    chosen, pair = next_question(interview.graph, beliefs)
     if pair is None:
         return beliefs, None
-    return beliefs, (int(interview.tiles[pair[0]]), int(interview.tiles[pair[1]]))
+    return chosen, (int(interview.tiles[pair[0]]), int(interview.tiles[pair[1]]))
 
 
 def hear(interview: Interview, beliefs: Beliefs, first: int, second: int, answer: Answer) -> Beliefs:

@@ -15,10 +15,13 @@ LAYERS = [
     {"data", "learning_curves", "losses", "metrics", "models", "pairs", "ranking", "statistics"},
     {"acquisition", "retrieval", "training"},
     {
+        "annotated",
         "comparison",
+        "duplicates",
         "embedder",
         "evaluation",
         "experiment",
+        "interview",
         "label_experiment",
         "outcome",
         "problem",
@@ -29,7 +32,7 @@ LAYERS = [
         "workdir",
         "workers",
     },
-    {"reporting"},
+    {"annotation", "exporting", "reporting"},
     {"__init__", "__main__", "cli"},
 ]
 LAYER_OF = {piece: layer for layer, pieces in enumerate(LAYERS) for piece in pieces}

@@ -9,6 +9,7 @@ compared. A settled tile that its neighbours contradict is asked about again.
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.acquisition.belief_answers import settle_subject
 from anneal_jax.acquisition.beliefs import (
     OPEN,
     Beliefs,
@@ -17,7 +18,6 @@ from anneal_jax.acquisition.beliefs import (
     joining_chances,
     membership,
     own_beliefs,
-    settle_subject,
     unreached,
 )
 from anneal_jax.acquisition.neighbours import NeighbourGraph
@@ -29,7 +29,7 @@ UNREACHED_WEIGHT = 2.0
 OWN_WEIGHT = 0.3
 """Weight of a tile's own uncertainty beside that of its neighbourhood."""
 
-LEAST_JOINING = 0.1
+LEAST_JOINING = 0.03
 """Chance that two groups are one from which on it is asked."""
 
 LEAST_GROUP = 1e-4

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.acquisition.neighbours import NeighbourGraph
-from anneal_jax.types import Answer, FloatArray, IntArray
+from anneal_jax.types import FloatArray, IntArray
 
 OPEN = -1
 """The group of a tile that is not settled; as a subject: no tile."""
@@ -106,7 +106,7 @@ def begin(graph: NeighbourGraph) -> Beliefs:
         apart=np.zeros((0, 0), np.float32),
         asked=np.empty(0, np.int64),
     )
-    return spread(graph, _found(state, int(np.argmax(graph.smooth.sum(axis=1)))), BeliefSettings(), 30)
+    return spread(graph, found_group(state, int(np.argmax(graph.smooth.sum(axis=1)))), BeliefSettings(), 30)
 
 
 def error_rate(state: Beliefs, settings: BeliefSettings) -> float:
@@ -163,45 +163,6 @@ def chances(
     return joint / joint.sum()
 
 
-def absorb(
-    graph: NeighbourGraph,
-    state: Beliefs,
-    first: int,
-    second: int,
-    answer: Answer,
-    settings: BeliefSettings | None = None,
-) -> Beliefs:
-    """Learn from an answer about any two tiles, whoever chose them.
-
-    Args:
-      graph: of the tiles.
-      state: before the answer.
-      first: a tile, in [0, M).
-      second: another one.
-      answer: similar, dissimilar or unsure.
-      settings: how answers are weighed.
-
-    Returns:
-      The beliefs after it. An unsure answer puts the tile aside that was asked about.
-    """
-    settings = settings or BeliefSettings()
-    subject, other = _subject_first(state, first, second)
-    if state.groups[other] == OPEN and answer != Answer.UNSURE:
-        state = _found(state, other)
-    state = _note_asked(state, first, second)
-    if answer == Answer.UNSURE:
-        aside = state.is_aside.copy()
-        aside[subject] = True
-        return state._replace(is_aside=aside, subject=OPEN, replies=())
-    group, is_yes = int(state.groups[other]), answer == Answer.SIMILAR
-    if state.groups[subject] != OPEN and state.subject != subject:
-        return _absorb_between(graph, state, subject, other, is_yes, settings)
-    replies = state.replies if state.subject == subject else ()
-    state = _weigh(state, subject, group, is_yes, settings)
-    state = state._replace(subject=subject, replies=(*replies, (group, is_yes)))
-    return _settle(graph, state, settings)
-
-
 def settled_groups(
     graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings | None = None
 ) -> tuple[IntArray, FloatArray]:
@@ -234,14 +195,7 @@ def own_beliefs(
     return joint, joint[np.arange(settled.size), state.groups[settled]]
 
 
-def _subject_first(state: Beliefs, first: int, second: int) -> tuple[int, int]:
-    """Order a pair: the tile in question, then the one that stands for a group."""
-    if second == state.subject or (first != state.subject and state.groups[second] == OPEN):
-        return second, first
-    return first, second
-
-
-def _found(state: Beliefs, tile: int) -> Beliefs:
+def found_group(state: Beliefs, tile: int) -> Beliefs:
     """Settle a tile in a new group of its own."""
     groups, seniority = state.groups.copy(), state.seniority.copy()
     groups[tile], seniority[tile] = state.num_groups, seniority.max() + 1
@@ -253,28 +207,6 @@ def _found(state: Beliefs, tile: int) -> Beliefs:
         reached=np.pad(state.reached, column),
         apart=np.pad(state.apart, [(0, 1), (0, 1)]),
     )
-
-
-def _note_asked(state: Beliefs, first: int, second: int) -> Beliefs:
-    low, high = sorted((first, second))
-    key = low * len(state.groups) + high
-    return state._replace(asked=np.insert(state.asked, np.searchsorted(state.asked, key), key))
-
-
-def _log_odds(state: Beliefs, settings: BeliefSettings) -> float:
-    rate = error_rate(state, settings)
-    return float(np.log((1 - rate) / rate))
-
-
-def _weigh(state: Beliefs, tile: int, group: int, is_yes: bool, settings: BeliefSettings) -> Beliefs:
-    """Add an answer about a tile and a group to the tile's evidence."""
-    evidence, num_answers = state.evidence.copy(), state.num_answers.copy()
-    rate = error_rate(state, settings)
-    others, own = (rate, 1 - rate) if is_yes else (1 - rate, rate)
-    evidence[tile] += np.log(others)
-    evidence[tile, group] += np.log(own) - np.log(others)
-    num_answers[tile] += 1
-    return state._replace(evidence=evidence, num_answers=num_answers)
 
 
 def _likelihood_of_new(state: Beliefs, tile: int, settings: BeliefSettings) -> float:
@@ -297,83 +229,6 @@ def _chance_of_new(state: Beliefs, tile: int, settings: BeliefSettings) -> float
     return float(np.clip(share * lost[tile] / max(typical, 1e-6), 1e-4, settings.most_new))
 
 
-def _settle(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> Beliefs:
-    """Close the questions about the subject where the answers suffice."""
-    tile, believed = state.subject, chances(graph, state, state.subject, settings)
-    best = int(np.argmax(believed))
-    is_new = best == state.num_groups
-    if is_new and state.groups[tile] != OPEN:
-        return state._replace(subject=OPEN, replies=())
-    may_be_new = len(state.replies) >= min(settings.least_answers, state.num_groups)
-    if not (is_new and may_be_new) and believed[best] < settings.confidence:
-        return state
-    if is_new and not may_be_new:
-        return state
-    return settle_subject(graph, state, settings)
-
-
-def settle_subject(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> Beliefs:
-    """Settle the subject in its likeliest group, however likely that is, or in one of its own."""
-    tile, believed = state.subject, chances(graph, state, state.subject, settings)
-    best = int(np.argmax(believed))
-    state = _judge_replies(state, believed)
-    if best == state.num_groups:
-        if state.groups[tile] != OPEN:
-            return state._replace(subject=OPEN, replies=())
-        state = _found(state, tile)
-        evidence = state.evidence.copy()
-        evidence[tile, -1] = np.max(evidence[tile]) + _log_odds(state, settings)
-        state = state._replace(evidence=evidence)
-    else:
-        groups, seniority = state.groups.copy(), state.seniority.copy()
-        is_sure = believed[best] >= settings.confidence
-        groups[tile], seniority[tile] = best, seniority.max() + 1 if is_sure else 0
-        state = _drop_empty(state._replace(groups=groups, seniority=seniority))
-    state = _hold_apart(state, tile, settings)
-    return spread(graph, state._replace(subject=OPEN, replies=()), settings)
-
-
-def _judge_replies(state: Beliefs, believed: npt.NDArray[np.float64]) -> Beliefs:
-    """Count how many of the subject's answers were wrong, by what is now believed."""
-    wrong = sum(1 - believed[group] if is_yes else believed[group] for group, is_yes in state.replies)
-    return state._replace(wrong=state.wrong + float(wrong), judged=state.judged + len(state.replies))
-
-
-def _hold_apart(state: Beliefs, tile: int, settings: BeliefSettings) -> Beliefs:
-    """A sure member's "no" to another group tells the two groups apart."""
-    if not state.seniority[tile]:
-        return state
-    apart, group = state.apart.copy(), state.groups[tile]
-    for refused, is_yes in state.replies:
-        if not is_yes and refused != group and refused < state.num_groups:
-            apart[group, refused] -= _log_odds(state, settings)
-            apart[refused, group] = apart[group, refused]
-    return state._replace(apart=apart)
-
-
-def _absorb_between(
-    graph: NeighbourGraph,
-    state: Beliefs,
-    first: int,
-    second: int,
-    is_yes: bool,
-    settings: BeliefSettings,
-) -> Beliefs:
-    """Learn from an answer about two settled tiles: it speaks of both, and of their groups."""
-    one, other = int(state.groups[first]), int(state.groups[second])
-    state = _weigh(state, first, other, is_yes, settings)
-    state = _weigh(state, second, one, is_yes, settings)
-    if one == other:
-        return state
-    apart = state.apart.copy()
-    apart[one, other] += _log_odds(state, settings) * (1 if is_yes else -1)
-    apart[other, one] = apart[one, other]
-    state = state._replace(apart=apart)
-    if is_yes and joining_chances(graph, state, settings)[one, other] >= settings.join_confidence:
-        return spread(graph, _join(state, min(one, other), max(one, other)), settings, 30)
-    return state
-
-
 def joining_chances(
     graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings
 ) -> npt.NDArray[np.float64]:
@@ -394,30 +249,3 @@ def joining_chances(
     chance = 1 / (1 + np.exp(-odds))
     np.fill_diagonal(chance, 0)
     return chance
-
-
-def _join(state: Beliefs, kept: int, dropped: int) -> Beliefs:
-    """Make two groups one."""
-    evidence, apart, reached = state.evidence.copy(), state.apart.copy(), state.reached.copy()
-    evidence[:, kept] = np.maximum(evidence[:, kept], evidence[:, dropped])
-    reached[:, kept] += reached[:, dropped]
-    apart[kept] = np.minimum(apart[kept], apart[dropped])
-    apart[:, kept], apart[kept, kept] = apart[kept], 0
-    groups = np.where(state.groups == dropped, kept, state.groups).astype(np.int32)
-    state = state._replace(groups=groups, evidence=evidence, reached=reached, apart=apart)
-    return _drop_empty(state)
-
-
-def _drop_empty(state: Beliefs) -> Beliefs:
-    """Number the groups anew where one has lost its last tile."""
-    is_used = np.bincount(state.groups[state.groups != OPEN], minlength=state.num_groups) > 0
-    if is_used.all():
-        return state
-    numbers = np.append(np.cumsum(is_used) - 1, OPEN).astype(np.int32)
-    return state._replace(
-        groups=numbers[state.groups],
-        evidence=state.evidence[:, is_used],
-        reached=state.reached[:, is_used],
-        apart=state.apart[is_used][:, is_used],
-        replies=tuple((int(numbers[group]), is_yes) for group, is_yes in state.replies if is_used[group]),
-    )

@@ -199,7 +199,7 @@ def _glossary(denominator: Denominator) -> str:
 
 
 def _how_to_go_on(config: Mapping[str, Any]) -> str:
-    if config.get("supervision", "pairs") != "pairs":
+    if config.get("supervision", "pairs") not in ("pairs", "belief_ask"):
         return "<p>A rival of active learning on pairs, for comparison, with an end of its own.</p>"
     now = f" (this run: {escaped(config['rounds'])})" if "rounds" in config else ""
     return (

@@ -76,7 +76,7 @@ def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
     last = outcome.rows[-1]
     split = outcome.problem.split
     bits = f"{last['bits_spent']:,}"
-    is_answered = config.supervision in ("pairs", "group_ask", "all_pairs")
+    is_answered = config.supervision in ("pairs", "belief_ask", "group_ask", "all_pairs")
     cost = f"{bits} answers" if is_answered else f"class labels worth {bits} bits"
     num_measured = int(np.count_nonzero(outcome.retrieval.num_relevant))
     queries = f"{num_measured} queries"

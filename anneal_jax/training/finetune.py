@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import numpy.typing as npt
 
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.seeds import Use, device_key, host_rng
@@ -113,7 +114,7 @@ class FinetuneLearner:
         classes: IntArray,
         round_index: int = 0,
         *,
-        weights: FloatArray | None = None,
+        weights: npt.NDArray[np.float64] | None = None,
         use: str = "train",
     ) -> NetworkParams:
         """Train on class labels, or on other groups, from the weights before the first round on."""

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 
 from anneal_jax.seeds import Use, device_key, host_rng
 from anneal_jax.training.fitting import fit
@@ -88,7 +90,7 @@ class FrozenLearner:
         classes: IntArray,
         round_index: int = 0,
         *,
-        weights: FloatArray | None = None,
+        weights: npt.NDArray[np.float64] | None = None,
         use: str = "train",
     ) -> HeadParams:
         """Train the similarity network anew on class labels, or on other groups."""

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from anneal_jax.models.heads import classifier_first_layer
 from anneal_jax.training.blocks import map_blocks
@@ -61,7 +62,7 @@ class Learner(Protocol):
         classes: IntArray,
         round_index: int = 0,
         *,
-        weights: FloatArray | None = None,
+        weights: npt.NDArray[np.float64] | None = None,
         use: str = "",
     ) -> Params:
         """Train anew on the class labels, or other groups, int32[M] of tiles int32[M].

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.errors import ConfigError
-from anneal_jax.types import FloatArray, IntArray, PairIndices, PairLabels
+from anneal_jax.types import IntArray, PairIndices, PairLabels
 
 
 class PairBatches(NamedTuple):
@@ -94,7 +94,7 @@ def draw_weighted_group_batches(
     rng: np.random.Generator,
     images: IntArray,
     groups: IntArray,
-    weights: FloatArray,
+    weights: npt.NDArray[np.float64],
     *,
     num_steps: int,
     batch_size: int,
