@@ -1,7 +1,7 @@
 """Tiles of an archive that are copies of one another, or nearly, found before any question is asked."""
 
 import tempfile
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from anneal_jax.acquisition.scan import scan_pairs
 from anneal_jax.acquisition.scorers import threshold_scorer
 from anneal_jax.data.splits import duplicate_groups
 from anneal_jax.errors import ConfigError
+from anneal_jax.pairs.canonical import count_pairs
 from anneal_jax.training.features import decoded_ahead
 from anneal_jax.types import Archive, FloatArray, IntArray, PairIndices
 
@@ -69,7 +70,9 @@ def find_duplicates(
     """
     limit = MAX_DIFFERENCE[archive.kind] if max_difference is None else max_difference
     if not limit > 0.0:
-        raise ConfigError(f"max_difference={limit} must be above 0; identical tiles are listed in any case.")
+        raise ConfigError(
+            f"max_difference={limit} must be above 0; identical tiles are listed in any case."
+        )
     identical, different = _identical(archive)
     if archive.kind == "vector":
         points = _on_sphere(archive.load(different, 0))
@@ -96,7 +99,7 @@ def _identical(archive: Archive) -> tuple[PairIndices, IntArray]:
     return np.stack([first[groups[copies]], copies], axis=1).astype(np.int32), first.astype(np.int32)
 
 
-def _small_pictures(archive: Archive, rows: IntArray, file: "tempfile._TemporaryFileWrapper") -> np.memmap:
+def _small_pictures(archive: Archive, rows: IntArray, file: IO[bytes]) -> np.memmap:
     """Return uint8[M, 32, 32, S] of some tiles, mapped from a temporary file."""
     pictures = None
     with tqdm(total=len(rows), desc="Reading tiles", unit="tile", delay=_PROGRESS_AFTER_S) as progress:
@@ -135,11 +138,11 @@ def _on_sphere(vectors: FloatArray) -> FloatArray:
 
 def _nearest(points: FloatArray, limit: float, most_pairs: int) -> tuple[PairIndices, bool]:
     """Return all pairs of points with 1 - cosine <= limit, and whether there may be more than fit."""
-    num_all = len(points) * (len(points) - 1) // 2
+    num_all = count_pairs(len(points))
     num_pairs = min(most_pairs, num_all)
     scorer = threshold_scorer(points, threshold=1.0)
-    with scan_progress(num_all) as progress:
-        pairs = scan_pairs(scorer, len(points), num_pairs, progress=progress).pair_indices
+    with scan_progress(len(points)) as bar:
+        pairs = scan_pairs(scorer, len(points), num_pairs, progress=bar.update).pair_indices
     cosines = np.einsum("pd,pd->p", *points[pairs.T].astype(np.float64))
     is_near = cosines >= 1.0 - limit - _ROUNDING
     return pairs[is_near], bool(is_near.all()) and num_pairs < num_all
@@ -149,6 +152,8 @@ def _differences(pictures: np.memmap, pairs: PairIndices) -> npt.NDArray[np.floa
     """Return float64[P], root mean square differences in levels, a block of pairs at a time."""
     found = [np.empty(0)]
     for start in range(0, len(pairs), _PAIRS_AT_ONCE):
-        first, second = (pictures[rows].astype(np.float64) for rows in pairs[start : start + _PAIRS_AT_ONCE].T)
+        first, second = (
+            pictures[rows].astype(np.float64) for rows in pairs[start : start + _PAIRS_AT_ONCE].T
+        )
         found.append(np.sqrt(np.mean(np.square(first - second), axis=(1, 2, 3))))
     return np.concatenate(found)

@@ -202,6 +202,8 @@ def _ask(run: _Run, round_index: int, model: Model | None) -> bool:
     if run.store.facts(round_index) is not None:
         return True
     if run.interview is not None:
+        if model is None and ask_next(run.interview, run.interview.start)[1] is None:
+            return False
         was_cut_short = round_index and len(run.store.answered(round_index - 1).answers) < _interview_bits(
             run, round_index - 1
         )

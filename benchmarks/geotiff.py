@@ -72,9 +72,8 @@ def main(argv: Sequence[str]) -> None:
         start = time.perf_counter()
         numbers = ",".join(str(number + 1) for number in range(_BANDS.value))
         archive = open_archive(f"geotiff:{scene}?tile=256&bands={numbers}")
-        print(
-            f"open: {len(archive.ids):,} windows, {time.perf_counter() - start:.1f} s, {peak_mib():,.0f} MiB"
-        )
+        open_s = time.perf_counter() - start
+        print(f"open: {len(archive.ids):,} windows, {open_s:.1f} s, {peak_mib():,.0f} MiB")
         start = time.perf_counter()
         card = ModelCard("noise", backbone.feature_dim, "float16", "none")
         append_tiles(pathlib.Path(folder, "index"), archive, embed, card)

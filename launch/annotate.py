@@ -40,7 +40,9 @@ def main(argv: Sequence[str]) -> None:
     else:
         config = read_config(workdir) if is_annotated(workdir) else ExperimentConfig()
     named = {"archive": _ARCHIVE.value, "backbone": _BACKBONE.value, "pretrained": _PRETRAINED.value}
-    config = dataclasses.replace(config, **{name: value for name, value in named.items() if value is not None})
+    config = dataclasses.replace(
+        config, **{name: value for name, value in named.items() if value is not None}
+    )
     from anneal_jax.annotation.serving import serve
 
     serve(

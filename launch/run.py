@@ -3,8 +3,8 @@
   python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
 
 Any setting of the recipe can be changed: --config.archive=folder:PATH --config.rounds=10. The same command
-after a kill goes on where it was. On a workdir of launch/annotate.py, give --workdir alone: it trains on the
-answers that are there, and asks nothing.
+after a kill goes on where it was. On a workdir of launch/annotate.py, give --workdir alone: it trains on
+the answers that are there, and asks nothing.
 """
 
 import pathlib

@@ -46,7 +46,8 @@ def absorb(
     if answer == Answer.UNSURE:
         aside = state.is_aside.copy()
         aside[subject] = True
-        return state._replace(is_aside=aside, subject=OPEN, replies=())
+        state = state._replace(is_aside=aside)
+        return state._replace(subject=OPEN, replies=()) if subject == state.subject else state
     group, is_yes = int(state.groups[other]), answer == Answer.SIMILAR
     if state.groups[subject] != OPEN and state.subject != subject:
         return _absorb_between(graph, state, subject, other, is_yes, settings)
@@ -170,7 +171,8 @@ def _join(state: Beliefs, kept: int, dropped: int) -> Beliefs:
     apart[kept] = np.minimum(apart[kept], apart[dropped])
     apart[:, kept], apart[kept, kept] = apart[kept], 0
     groups = np.where(state.groups == dropped, kept, state.groups).astype(np.int32)
-    state = state._replace(groups=groups, evidence=evidence, reached=reached, apart=apart)
+    replies = tuple((kept if group == dropped else group, is_yes) for group, is_yes in state.replies)
+    state = state._replace(groups=groups, evidence=evidence, reached=reached, apart=apart, replies=replies)
     return _drop_empty(state)
 
 

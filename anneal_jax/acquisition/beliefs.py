@@ -7,9 +7,8 @@ outweighed by what the neighbourhood says and is asked about again.
 
 All of it runs on the host. One answer changes one row, and the next question waits for it.
 
-Source: this project's. The walk is the harmonic function of Zhu et al. 2003, Semi-Supervised Learning
-Using Gaussian Fields and Harmonic Functions, with a chance to die; the groups, the prices of errors and
-the joining of groups are ours.
+Source: this project's. The walk is the harmonic function of zhu2003semi, with a chance to die; the
+groups, the prices of errors and the joining of groups are ours.
 """
 
 from typing import NamedTuple

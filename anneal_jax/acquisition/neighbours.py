@@ -44,7 +44,7 @@ def neighbour_graph(
       num_neighbours: of each tile; fewer where there are not so many tiles.
       sharpness: >= 0.
 
-    Source: the graph of Zhu et al. 2003, with the weights that Iscen et al. 2019 give it.
+    Source: zhu2003semi, with the weights of edges of iscen2019label.
 
     >>> graph = neighbour_graph(np.array([[1, 0], [1, 0.1], [0, 1]], np.float32), num_neighbours=1)
     >>> graph.walk.toarray().round(2).tolist()
@@ -59,11 +59,14 @@ def neighbour_graph(
         search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(units)
         distances, places = search.kneighbors()
         cosines = np.maximum(1 - distances.astype(np.float64) ** 2 / 2, _FAINTEST)
+        is_bare = lengths < _SHORTEST
+        cosines[is_bare | is_bare[places, 0]] = _FAINTEST
         rows = np.repeat(np.arange(num_tiles), count)
         shape = (num_tiles, num_tiles)
         weights = sparse.csr_array(((cosines**sharpness).ravel(), (rows, places.ravel())), shape=shape)
         weights = weights.maximum(weights.T)
-    degrees = np.maximum(weights.sum(axis=1), _SHORTEST)
+    degrees = weights.sum(axis=1)
+    degrees = np.where(degrees > 0, degrees, 1)  # a tile by itself stays by itself
     scale = sparse.diags_array(1 / np.sqrt(degrees))
     walk = sparse.csr_array(sparse.diags_array(1 / degrees) @ weights, dtype=np.float32)
     return NeighbourGraph(units, walk, sparse.csr_array(scale @ weights @ scale, dtype=np.float32))

@@ -17,7 +17,8 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from anneal_jax.annotation.audits import nearest_tiles
-from anneal_jax.annotation.desk import MODES, Desk
+from anneal_jax.annotation.desk import Desk
+from anneal_jax.annotation.guide import MODES
 from anneal_jax.annotation.learning import Learning
 from anneal_jax.annotation.pictures import TilePictures
 from anneal_jax.annotation.safety import Access, Guard
@@ -133,6 +134,12 @@ def _correct(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
     return desk.correct(_key(body, "tab"), _whole(body, "answer_id"), said, _key(body, "key"))
 
 
+def _volunteer(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+    said = _ANSWERS[_one_of(body, "answer", _ANSWERS)]
+    pair = _whole(body, "first"), _whole(body, "second")
+    return desk.volunteer(_key(body, "tab"), pair, said, _key(body, "key"))
+
+
 def _sentence(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
     return desk.set_sentence(_key(body, "tab"), _text(body, "sentence"))
 
@@ -143,6 +150,7 @@ _POSTS: dict[str, Callable[[Desk, dict[str, Any]], dict[str, Any]]] = {
     "undo": _undo,
     "retract": _retract,
     "correct": _correct,
+    "volunteer": _volunteer,
     "sentence": _sentence,
 }
 
@@ -292,4 +300,3 @@ def _tile_number(request: Request, office: Office) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) >= len(office.names):
         raise BadRequestError("there is no such tile.")
     return int(text)
-

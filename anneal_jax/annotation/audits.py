@@ -83,7 +83,9 @@ def draw_audits(embeddings: FloatArray, *, seed: int) -> AuditDraws:
     tiles = rng.permutation(num_tiles)[:MOST_AUDITS].astype(np.int32)
     ranks = rng.integers(min(NEIGHBOURS, num_tiles - 1), size=num_tiles)[: len(tiles)]
     nearest = nearest_tiles(embeddings, tiles, min(NEIGHBOURS, num_tiles - 1))
-    pairs = (sorted((int(tile), int(row[rank]))) for tile, row, rank in zip(tiles, nearest, ranks, strict=True))
+    pairs = (
+        sorted((int(tile), int(row[rank]))) for tile, row, rank in zip(tiles, nearest, ranks, strict=True)
+    )
     return AuditDraws(tuple((first, second) for first, second in pairs))
 
 

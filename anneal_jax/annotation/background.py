@@ -84,7 +84,7 @@ class BackgroundTrainer:
         with atomic.replacing(self._folder / f"{self._job}.snapshot.npz") as path:
             np.savez(path, reserved=reserved, **answered._asdict())
         with (self._folder / "training.log").open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603, its arguments are ours
+            self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "anneal_jax.annotation.training_job", str(self._folder), self._job],
                 stdin=subprocess.PIPE,  # closes with this process, and the job ends
                 stdout=log,
@@ -100,6 +100,7 @@ class BackgroundTrainer:
             return None
         code, path = self._end(), self._folder / f"{self._job}.result.npz"
         if code != 0 or not path.exists():
+            path.unlink(missing_ok=True)
             self.failure = f"the last training ended with code {code}; see {self._folder / 'training.log'}"
             return None
         self.failure = ""
@@ -116,9 +117,10 @@ class BackgroundTrainer:
             self._end()
 
     def _end(self) -> int:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
         process, self._process = self._process, None
         code = process.wait()
-        process.stdin.close()
+        if process.stdin is not None:
+            process.stdin.close()
         (self._folder / f"{self._job}.snapshot.npz").unlink(missing_ok=True)
         return code

@@ -9,7 +9,8 @@ from typing import Any
 
 from anneal_jax import atomic
 from anneal_jax.annotation.background import BackgroundTrainer, Result
-from anneal_jax.annotation.desk import Desk, Guide, make_guide
+from anneal_jax.annotation.desk import Desk
+from anneal_jax.annotation.guide import Guide, make_guide
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Tiles as a browser shows them: by number, decoded by the archive and encoded anew, never a file as it is."""
+"""Tiles as a browser shows them: by number, decoded by the archive and encoded anew, never as files."""
 
 import io
 import threading
@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from PIL import Image
 
+from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.types import Archive
 
 PICTURE_PX = 512
@@ -65,7 +66,7 @@ class TilePictures:
         return coming
 
     def _make(self, tile: int) -> bytes:
-        pixels = self._archive.load([tile], self._side_px, "bicubic")[0]
+        pixels = rgb_tiles(self._archive, [tile], self._side_px, "bicubic")[0]
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
         return buffer.getvalue()

@@ -1,8 +1,8 @@
 """Where questions come from: one small contract, and the sources behind it.
 
 A source is a value with pure functions over a state of its own. It is given every standing answer in the
-order given (`absorb`), and proposes pairs, the best first (`propose`); whoever asks takes the first that may be
-asked. After an answer was taken back the state is made anew from the answers that still stand.
+order given (`absorb`), and proposes pairs, the best first (`propose`); whoever asks takes the first that
+may be asked. After an answer was taken back the state is made anew from the answers that still stand.
 """
 
 import functools

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from anneal_jax.annotated import load_whole_archive, settle_annotation
 from anneal_jax.annotation.background import BackgroundTrainer
-from anneal_jax.annotation.desk import Desk, make_guide
+from anneal_jax.annotation.desk import Desk
+from anneal_jax.annotation.guide import make_guide
 from anneal_jax.annotation.learning import Learning
 from anneal_jax.annotation.pictures import TilePictures
 from anneal_jax.annotation.questions import unit_directions
@@ -61,14 +62,16 @@ def opened(
     """
     if config.regime != "frozen" or config.supervision != "pairs":
         raise ConfigError(
-            "a person is asked with regime='frozen' and supervision='pairs': a whole network does not learn "
-            "between two answers."
+            "a person is asked with regime='frozen' and supervision='pairs': a whole network learns too "
+            "slowly between two answers."
         )
     with ExitStack() as stack:
         stack.enter_context(locked(workdir))
         problem = load_whole_archive(config)
         if problem.archive.kind != "image":
-            raise ConfigError(f"{config.archive} holds vectors, which nobody can look at; give folder:PATH.")
+            raise ConfigError(
+                f"{config.archive} holds vectors, which nobody can look at; give folder:PATH."
+            )
         learner = make_learner(config, problem, with_classifier=False)
         settle_annotation(workdir, config, problem)
         features = learner.features(None)
@@ -156,10 +159,10 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen()  # now, so that the printed address works at once
     except OSError as error:
         listener.close()
         raise ConfigError(
             f"cannot listen at {host}:{port} ({error.strerror}); give another --port, or 0."
         ) from error
     return listener
-

@@ -2,7 +2,8 @@
 
   python -m anneal_jax.annotation.training_job FOLDER JOB
 
-FOLDER holds `config.json`, `features.npz` and `JOB.snapshot.npz`; `JOB.result.npz` appears whole or not at all.
+FOLDER holds `config.json`, `features.npz` and `JOB.snapshot.npz`; `JOB.result.npz` appears whole or not
+at all.
 The process is of low priority, on one core, ends with the one that started it, and never opens the store.
 """
 
@@ -33,7 +34,9 @@ def _be_humble() -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # the other end is open as long as the server lives
+    # The other end is open as long as the server lives. Not `sys.stdin`: a thread that waits in there when
+    # the interpreter ends makes it abort.
+    os.read(0, 1)
     os._exit(1)
 
 

@@ -72,18 +72,21 @@ def bands_from_options(options: Mapping[str, str]) -> Bands:
     return Bands(numbers, (red, green, blue))
 
 
-def rgb_tiles(archive: Archive, indices: npt.ArrayLike, image_size: int) -> npt.NDArray[np.uint8]:
+def rgb_tiles(
+    archive: Archive, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear"
+) -> npt.NDArray[np.uint8]:
     """Return tiles as a person sees them.
 
     Args:
       archive: of images.
       indices: int[B], rows.
       image_size: side in pixels.
+      resampling: the filter that they are resized by, as Pillow names it in small letters.
 
     Returns:
       uint8[B, image_size, image_size, 3]; where no band is visible, the first one as grey.
     """
-    tiles = archive.load(indices, image_size)
+    tiles = archive.load(indices, image_size, resampling)
     bands = bands_of(archive.spec)
     return tiles[..., list(bands.rgb or (0, 0, 0))]
 

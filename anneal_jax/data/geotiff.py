@@ -186,12 +186,12 @@ def _boxes(
 ) -> npt.NDArray[np.float64] | None:
     if not any(scene.crs for scene in scenes):
         return None
-    boxes = np.full((len(windows), 4), np.nan)
-    for place, scene in enumerate(scenes):
-        rows = np.flatnonzero(windows[:, 0] == place)
-        bounds = window_bounds(scene, windows[rows, 1], windows[rows, 2], tile)
-        boxes[rows] = wgs84_boxes(scene.crs, bounds)
-    return boxes
+    firsts = np.searchsorted(windows[:, 0], np.arange(1, len(scenes)))
+    boxes = []
+    for scene, part in zip(scenes, np.split(windows, firsts), strict=True):
+        bounds = window_bounds(scene, part[:, 1], part[:, 2], tile)
+        boxes.append(wgs84_boxes(scene.crs, bounds))
+    return np.concatenate(boxes)
 
 
 def _sealed(digest: bytes, limits: npt.NDArray[np.float64]) -> bytes:

@@ -103,7 +103,8 @@ def inspect_all(
         total=num_windows, desc="Reading windows", unit="window", delay=_PROGRESS_AFTER_S
     ) as progress:
         for name in scenes:
-            is_sampled = np.arange(num_done, num_done + len(windows[name])) % every == 0
+            numbers = np.arange(num_done, num_done + len(windows[name]))
+            is_sampled = (numbers % every == 0) & (settings.limits is None)
             try:
                 found[name] = _inspect(
                     root / name, windows[name], settings, is_sampled, min(step, settings.tile)

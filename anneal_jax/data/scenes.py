@@ -155,11 +155,13 @@ def wgs84_boxes(crs: str, bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.flo
     """Return float64[M, 4]: west, south, east, north in degrees of the bounds [M, 4] of windows.
 
     Each is the smallest box that holds the window's four sides, which may be curved in degrees. East of a
-    window across the 180th meridian is above 180. NaN without a coordinate reference system.
+    window across the 180th meridian is above 180. NaN without a coordinate reference system, or with one
+    that is tied to no place on Earth.
     """
     if not crs or not len(bounds):
         return np.full(bounds.shape, np.nan)
-    warp = importlib.import_module("rasterio.warp")
+    rasterio = import_rasterio()
+    warp, errors = (importlib.import_module(f"rasterio.{name}") for name in ("warp", "_err"))
     parts = np.linspace(0.0, 1.0, _BOX_POINTS)
     boxes = []
     for start in range(0, len(bounds), _WINDOWS_AT_ONCE):
@@ -168,7 +170,10 @@ def wgs84_boxes(crs: str, bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.flo
         ones = np.ones_like(parts)
         xs = np.concatenate([across, across, left * ones, right * ones], axis=1)
         ys = np.concatenate([bottom * ones, top * ones, up, up], axis=1)
-        east, north = warp.transform(crs, _WGS84, xs.ravel(), ys.ravel())
+        try:
+            east, north = warp.transform(crs, _WGS84, xs.ravel(), ys.ravel())
+        except (rasterio.errors.RasterioError, errors.CPLE_BaseError):  # a system of no place on Earth
+            return np.full(bounds.shape, np.nan)
         east, north = np.reshape(east, xs.shape), np.reshape(north, ys.shape)
         crosses = np.ptp(east, axis=1) > 180.0
         east = np.where(crosses[:, None] & (east < 0.0), east + 360.0, east)

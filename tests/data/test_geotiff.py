@@ -1,6 +1,7 @@
 """Windows of scenes that the tests write, against plain loops over the whole scene."""
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -147,6 +148,9 @@ def test_places_at_the_180th_meridian_and_nowhere(tmp_path):
     west, south, east, north = archive.boxes[0]
     assert 179 < west < 180 < east < 181 and 29 < south < north < 30
     assert np.isnan(archive.boxes[1]).all() and archive.crs(1) == ""
+    write_scene(tmp_path / "c.tif", values, crs='LOCAL_CS["a field",UNIT["metre",1]]')
+    local = open_archive(f"geotiff:{tmp_path / 'c.tif'}?tile={SIDE}&bands=1")
+    assert np.isnan(local.boxes).all() and "a field" in local.crs(0)
     assert open_archive(f"geotiff:{tmp_path / 'b.tif'}?tile={SIDE}&bands=1").boxes is None
 
 
@@ -275,3 +279,17 @@ def test_wrong_places(tmp_path):
     write_scene(tmp_path / "empty.tif", np.zeros((3, SIDE, SIDE), np.uint16), nodata=0)
     with pytest.raises(ArchiveError, match=r"holds no usable window of a scene. Left out 1 of 1 windows"):
         open_archive(f"geotiff:{tmp_path}?tile={SIDE}")
+
+
+def test_memory_does_not_grow_with_the_scene(tmp_path):
+    values = random_values(2, 2_000, 2_000)
+    write_scene(tmp_path / "scene.tif", values, tiled=True)
+    spec = f"geotiff:{tmp_path / 'scene.tif'}?tile=200&bands=1,2&range=0,4000"
+    open_archive(spec)  # whatever is imported or cached once
+    tracemalloc.start()
+    archive = open_archive(spec)
+    archive.load(range(8), 32)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(archive.ids) == 100
+    assert peak_bytes < values.nbytes / 4

@@ -4,7 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax.errors import ConfigError
-from anneal_jax.training.sampling import cycle_permutations, draw_image_batches, draw_pair_batches
+from anneal_jax.training.sampling import (
+    cycle_permutations,
+    draw_image_batches,
+    draw_pair_batches,
+    draw_weighted_group_batches,
+)
 
 
 def generator(seed=0):
@@ -104,3 +109,43 @@ def test_images_of_one_step_differ(num_images, batch_size, num_steps):
 def test_image_batches_meet_nearly_all_images():
     drawn = draw_image_batches(generator(), 100, num_steps=30, batch_size=32)
     assert len(np.unique(drawn)) == 100
+
+
+def draw_weighted(weights, *, seed=0, num_steps=200, batch_size=50):
+    rows = np.arange(len(weights), dtype=np.int32)
+    return draw_weighted_group_batches(
+        generator(seed),
+        1000 + rows,
+        rows % 3,
+        np.array(weights, np.float64),
+        num_steps=num_steps,
+        batch_size=batch_size,
+    )
+
+
+def test_images_are_drawn_in_proportion_to_their_weights_with_their_groups():
+    weights = np.array([0.0, 1.0, 2.0, 5.0, 0.5])
+    batches = draw_weighted(weights)
+    assert batches.images.shape == batches.groups.shape == (200, 50)
+    assert batches.images.dtype == batches.groups.dtype == np.int32
+    np.testing.assert_array_equal(batches.groups, (batches.images - 1000) % 3)
+    counts = np.bincount(batches.images.ravel() - 1000, minlength=5)
+    shares = weights / weights.sum()
+    assert (np.abs(counts - 10_000 * shares) <= 4 * np.sqrt(10_000 * shares * (1 - shares))).all()
+    assert counts[0] == 0
+
+
+def test_weights_count_relative_to_each_other():
+    one, other = (draw_weighted(scale * np.array([1.0, 3.0, 2.0])) for scale in (1, 1024))
+    np.testing.assert_array_equal(one.images, other.images)
+
+
+def test_one_image_fills_every_weighted_batch():
+    batches = draw_weighted([0.3], num_steps=2, batch_size=4)
+    assert batches.images.tolist() == [[1000] * 4] * 2
+
+
+def test_weighted_draws_depend_on_the_seed_alone():
+    first, second, other = (draw_weighted([1, 2, 3, 4], seed=seed).images for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, second)
+    assert (first != other).any()

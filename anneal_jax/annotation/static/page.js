@@ -1,5 +1,5 @@
 // The question page. An answer is shown as given at once, sent in order, and ticked when it is on disk.
-import { Refusal, element, get, post, randomKey, remember, remembered, tileUrl } from "./common.js";
+import { Refusal, element, get, openConflict, post, randomKey, remember, remembered, tileUrl } from "./common.js";
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
@@ -284,18 +284,10 @@ $("welcome").addEventListener("close", () => {
   send("sentence", { sentence: meaning });
 });
 
-function showConflict({ chain }) {
-  $("chain").replaceChildren(...chain.map((said) => element("li", {},
-    element("img", { src: tileUrl(said.first), alt: said.names[0] }),
-    element("img", { src: tileUrl(said.second), alt: said.names[1] }),
-    element("span", {},
-      element("span", { className: `word ${said.answer}`, textContent: said.answer === "similar" ? "similar" : "different" }),
-      element("small", { textContent: `${said.annotator}, ${new Date(said.answered_at).toLocaleString("en-GB")}` })),
-    element("button", { className: "answer small", textContent: "This one is wrong", onclick: () => {
-      $("contradiction").close();
-      send("retract", { answer_id: said.answer_id, key: randomKey() }, () => tellSaved("taken back"));
-    } }))));
-  if (!$("contradiction").open) $("contradiction").showModal();
+function showConflict(conflict) {
+  openConflict(conflict, (answer_id) => {
+    send("retract", { answer_id, key: randomKey() }, () => tellSaved("taken back"));
+  });
 }
 
 window.addEventListener("beforeunload", (event) => {

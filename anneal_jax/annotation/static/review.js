@@ -1,9 +1,8 @@
 // The review page: the learning curve, the answers given, and the neighbours of any tile.
-import { element, get, post, randomKey, remembered, tileUrl } from "./common.js";
+import { element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
-const WORDS = { similar: "similar", dissimilar: "different", unsure: "unsure" };
 const OTHER = { similar: "dissimilar", dissimilar: "similar" };
 
 const attempt = (work) => async (...args) => {
@@ -30,22 +29,25 @@ const load = attempt(async (offset = 0) => {
   tellPeople(page);
 });
 
+const write = attempt(async (path, body) => {
+  await post("session", { tab: TAB, annotator: remembered("name") || "reviewer", mode: "pairs" });
+  const view = await post(path, { tab: TAB, key: randomKey(), ...body });
+  await load();
+  if (view.conflict) openConflict(view.conflict, (answer_id) => write("retract", { answer_id }));
+});
+
 function row(said) {
-  const act = (path, more) => attempt(async () => {
-    await post("session", { tab: TAB, annotator: remembered("name") || said.annotator, mode: "pairs" });
-    await post(path, { tab: TAB, answer_id: said.answer_id, key: randomKey(), ...more });
-    await load();
-  });
+  const act = (path, more) => () => write(path, { answer_id: said.answer_id, ...more });
   const buttons = [element("button", { className: "quiet", textContent: "take back", onclick: act("retract") })];
   if (OTHER[said.answer]) {
     buttons.unshift(element("button", {
-      className: "quiet", textContent: `make it ${WORDS[OTHER[said.answer]]}`,
+      className: "quiet", textContent: `make it ${inWords(OTHER[said.answer])}`,
       onclick: act("correct", { answer: OTHER[said.answer] }),
     }));
   }
   return element("tr", {},
-    element("td", {}, element("div", { className: "filters" }, thumb(said.first, said.names[0]), thumb(said.second, said.names[1]))),
-    element("td", {}, element("span", { className: `word ${said.answer}`, textContent: WORDS[said.answer] }),
+    element("td", {}, element("div", { className: "pair" }, thumb(said.first, said.names[0]), thumb(said.second, said.names[1]))),
+    element("td", {}, element("span", { className: `word ${said.answer}`, textContent: inWords(said.answer) }),
       element("small", { textContent: `${said.annotator}, ${new Date(said.answered_at).toLocaleString("en-GB")}` }),
       element("small", { className: "wide", textContent: said.names.join(" · ") })),
     element("td", {}, ...buttons));
@@ -59,10 +61,18 @@ const near = attempt(async (tile) => {
   const found = await get(`neighbours/${tile}`);
   const shown = [{ tile: found.tile, name: found.name }, ...found.neighbours];
   $("strip").replaceChildren(...shown.map((item, place) => element("figure", {}, thumb(item.tile, item.name),
-    element("figcaption", { textContent: place ? `${place}. ${item.name}` : `this tile: ${item.name}` }))));
+    element("figcaption", { textContent: place ? `${place}. ${item.name}` : `this tile: ${item.name}` }),
+    ...(place ? judgements(found.tile, item.tile) : []))));
   $("near").hidden = false;
   $("near").scrollIntoView({ behavior: "smooth", block: "nearest" });
 });
+
+function judgements(first, second) {
+  return ["similar", "dissimilar"].map((answer) => element("button", {
+    className: `quiet word ${answer}`, textContent: inWords(answer),
+    onclick: () => write("volunteer", { first, second, answer }),
+  }));
+}
 
 function drawCurve(points) {
   if (!points.length) {

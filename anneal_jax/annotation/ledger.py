@@ -1,0 +1,132 @@
+"""What stands and what follows from it: the answers of the present set in memory, beside the store."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from anneal_jax.annotation.questions import Pair, Said
+from anneal_jax.pairs.graph import AnswerGraph
+from anneal_jax.pairs.records import TRAINED_KINDS, AnswerRecord
+from anneal_jax.types import Answer, PairIndices
+
+_COUNTED_EACH_TIME = 1_000  # with n times as many answers what is implied is counted every n-th time
+
+
+class Ledger:
+    """The standing answers of one set, and the graph of those that may be trained on."""
+
+    def __init__(self, records: Iterable[AnswerRecord], image_ids: Sequence[str]):
+        """Take answers up, in the order given."""
+        self._image_ids = image_ids
+        self._graph = AnswerGraph("closure")
+        self._standing: dict[int, AnswerRecord] = {}
+        self._by_pair: dict[Pair, list[int]] = {}
+        self._count, self._counted = 0, -1
+        for record in records:
+            self.take(record)
+
+    def __len__(self) -> int:
+        return len(self._standing)
+
+    @property
+    def records(self) -> list[AnswerRecord]:
+        """The answers, in the order given."""
+        return list(self._standing.values())
+
+    @property
+    def said(self) -> list[Said]:
+        """The answers as sources of questions see them."""
+        return [Said(record.first, record.second, record.answer) for record in self._standing.values()]
+
+    def take(self, record: AnswerRecord) -> frozenset[int]:
+        """Take a stored answer in.
+
+        Returns:
+          Ids of the "dissimilar" answers that are contradicted now and were not before.
+        """
+        if record.undone_at is not None or record.answer_id in self._standing:
+            return frozenset()
+        self._standing[record.answer_id] = record
+        self._by_pair.setdefault((record.first, record.second), []).append(record.answer_id)
+        if not _is_trained(record):
+            return frozenset()
+        is_similar = record.answer == Answer.SIMILAR
+        return self._graph.insert(record.answer_id, record.first, record.second, is_similar=is_similar)
+
+    def forget(self, answer_id: int) -> bool:
+        """Let go of an answer that was taken back; False where that was done before."""
+        record = self._standing.pop(answer_id, None)
+        if record is None:
+            return False
+        if _is_trained(record):
+            self._graph.retract(answer_id)
+        pair = record.first, record.second
+        self._by_pair[pair].remove(answer_id)
+        if not self._by_pair[pair]:
+            del self._by_pair[pair]
+        self._counted = -1
+        return True
+
+    def label(self, first: int, second: int) -> int | None:
+        """Return what is known of a pair, by answers of any kind: 1, 0, 2 for unsure, or None."""
+        implied = self._graph.implied(first, second)
+        ids = self._by_pair.get((first, second))
+        return implied if implied is not None or not ids else int(self._standing[ids[-1]].answer)
+
+    def known(self, first: int, second: int) -> int | None:
+        """Return the label for those who choose questions: an audit tells them nothing but to keep off."""
+        implied = self._graph.implied(first, second)
+        if implied is not None or (first, second) not in self._by_pair:
+            return implied
+        return int(Answer.UNSURE)
+
+    def reserved(self) -> PairIndices:
+        """Return int32[P, 2], pairs that nobody may choose: audited, or unsure."""
+        pairs = [pair for pair, ids in self._by_pair.items() if not _is_trained(self._standing[ids[-1]])]
+        return np.array(sorted(pairs), np.int32).reshape(-1, 2)
+
+    def old_pair(self, turn: int, *, after: int) -> Pair | None:
+        """Return a pair answered more than `after` answers ago and never repeated; another each turn."""
+        if len(self) <= after:
+            return None
+        ids = list(self._standing)[:-after]
+        record = self._standing[ids[turn * 7919 % len(ids)]]  # a prime, to jump about
+        pair = record.first, record.second
+        return pair if _is_trained(record) and len(self._by_pair[pair]) == 1 else None
+
+    def num_trainable(self) -> int:
+        """Return the number of answers to train on; 0 while all of them are one word."""
+        said = [answer.is_similar for answer in self._graph.answers.values()]
+        return len(said) if 0 < sum(said) < len(said) else 0
+
+    def num_known(self) -> int:
+        """Return the number of pairs answered or implied; with many answers a little late."""
+        if self._counted < 0 or len(self) - self._counted >= max(1, len(self) // _COUNTED_EACH_TIME):
+            self._count, self._counted = self._graph.num_derived() + len(self._by_pair), len(self)
+        return self._count
+
+    def contradictions(self) -> list[int]:
+        """Return the ids of the "dissimilar" answers that others contradict, sorted."""
+        return self._graph.contradictions()
+
+    def conflict(self, answer_id: int) -> dict[str, Any]:
+        """Return a contradiction as pages show it: the chain of answers of which one is wrong."""
+        return {"chain": [self.told(self._standing[key]) for key in self._graph.chain(answer_id)]}
+
+    def told(self, record: AnswerRecord) -> dict[str, Any]:
+        """Return an answer as pages show it. Whether it was an audit is no secret any more."""
+        return {
+            "answer_id": record.answer_id,
+            "first": record.first,
+            "second": record.second,
+            "names": [self._image_ids[record.first], self._image_ids[record.second]],
+            "answer": record.answer.name.lower(),
+            "kind": record.kind,
+            "annotator": record.annotator,
+            "answered_at": record.answered_at,
+        }
+
+
+def _is_trained(record: AnswerRecord) -> bool:
+    return record.kind in TRAINED_KINDS and record.answer != Answer.UNSURE

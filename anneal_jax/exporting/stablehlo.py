@@ -1,0 +1,90 @@
+"""A trained model as one StableHLO function, which needs neither this package nor its checkpoint.
+
+  exported = jax.export.deserialize(bytearray(pathlib.Path("embedder.jaxexport").read_bytes()))
+  embeddings = exported.call(tiles)
+
+`tiles` are uint8[B, H, H, S] for any B, H the side that `exported.in_avals` tells; `embeddings`
+float32[B, D] of unit norm. `exported.mlir_module()` is the text for other compilers of StableHLO.
+"""
+
+import importlib.util
+import json
+import os
+
+import jax
+import jax.numpy as jnp
+
+from anneal_jax import atomic
+from anneal_jax.embedder import Embedder
+from anneal_jax.errors import ConfigError
+from anneal_jax.training.head_steps import embed_features
+from anneal_jax.training.learner import standardise
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+"""What the function runs on."""
+
+
+def export_embedder(embedder: Embedder) -> jax.export.Exported:
+    """Return a model as a function exported by JAX, for batches of any size.
+
+    Args:
+      embedder: from `load_embedder`.
+
+    Returns:
+      From tiles uint8[B, H, H, S], or vectors float32[B, F] where `embedder.kind` is "vector", to
+      float32[B, D]. The weights are constants of it.
+    """
+    network = embedder.network
+    if network is None:
+        shape, dtype = f"b, {len(embedder.mean)}", jnp.float32
+    else:
+        shape = f"b, {network.image_size}, {network.image_size}, {len(network.backbone.mean)}"
+        dtype = jnp.uint8
+
+    def embed(inputs: jax.Array) -> jax.Array:
+        features = inputs if network is None else network.backbone.apply(network.variables, inputs)
+        mean, scale = jnp.asarray(embedder.mean), jnp.asarray(embedder.scale)
+        return embed_features(embedder.similarity, standardise(features, mean, scale))
+
+    specimen = jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), dtype)
+    # An accelerator's faster, coarser products would make embeddings depend on the machine.
+    with jax.default_matmul_precision("float32"):
+        return jax.export.export(jax.jit(embed), platforms=PLATFORMS)(specimen)
+
+
+def write_stablehlo(embedder: Embedder, path: str | os.PathLike[str]) -> None:
+    """Write the function to `path`, and beside it, to `path` + `.json`, what its input must be.
+
+    Args:
+      embedder: from `load_embedder`.
+      path: the file to create or replace.
+
+    Raises:
+      ConfigError: flatbuffers, which JAX writes the file with, is not installed.
+    """
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ConfigError(
+            "StableHLO is written with flatbuffers, which is not installed; pip install -e '.[stablehlo]' "
+            "brings it."
+        )
+    atomic.write_bytes(path, bytes(export_embedder(embedder).serialize()))
+    atomic.write_text(f"{os.fspath(path)}.json", json.dumps(_card(embedder), indent=2) + "\n")
+
+
+def _card(embedder: Embedder) -> dict[str, object]:
+    """Return what a caller must know to prepare tiles as they were for training."""
+    card: dict[str, object] = {
+        "kind": embedder.kind,
+        "embedding_numbers": embedder.dim,
+        "model": embedder.fingerprint,
+        "jax": jax.__version__,
+    }
+    if embedder.network:
+        backbone = embedder.network.backbone
+        card |= {
+            "image_size_px": embedder.network.image_size,
+            "resampling": backbone.resampling,
+            "bands": len(backbone.mean),
+            "rgb_bands": backbone.rgb_bands,
+        }
+    return card

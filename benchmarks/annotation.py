@@ -1,0 +1,81 @@
+"""A scripted person before the real page's server: how long each answer takes, and what it brings.
+
+  python benchmarks/annotation.py --config=launch/configs/ucm_frozen.py --answers=1000 --workdir=runs/person
+
+The person answers by the class folders, with mistakes and doubts; models are trained in the background as
+for anybody. At the end of it: latencies over HTTP, from sending an answer to having the next question, and
+precision@5 of the model in use by the audits beside the true one.
+"""
+
+import argparse
+import pathlib
+import sys
+import time
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+from anneal_jax.data.archives import open_archive
+from tests.annotation.scripted import Person, Server
+
+ROWS = 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--config", default="launch/configs/ucm_frozen.py")
+    parser.add_argument("--archive", default="folder:../shared/data/ucm")
+    parser.add_argument("--workdir", type=pathlib.Path, required=True)
+    parser.add_argument("--answers", type=int, default=1_000)
+    parser.add_argument("--mode", choices=("pairs", "groups"), default="pairs")
+    parser.add_argument("--mistakes", type=float, default=0.05)
+    parser.add_argument("--unsure", type=float, default=0.05)
+    parser.add_argument(
+        "--pause_s", type=float, default=0.1, help="between two answers; a person takes 2 s"
+    )
+    arguments = parser.parse_args()
+    labels = open_archive(arguments.archive).labels
+    assert labels is not None
+    person = Person(labels, mistakes=arguments.mistakes, unsure=arguments.unsure)
+    was_training = []
+    flags = (f"--config={arguments.config}", f"--archive={arguments.archive}", "--sentence=Same land use")
+    with Server(arguments.workdir, *flags) as server:
+        view = person.sit_down(server, arguments.mode)
+        for number in range(1, arguments.answers + 1):
+            was_training.append(view["is_training"])
+            view = person.answer(server, view)
+            if number % ROWS == 0:
+                print(row(view, server, labels), flush=True)
+            if not view["questions"]:
+                break
+            time.sleep(arguments.pause_s)
+    latencies_ms = 1e3 * np.array(person.latencies_s)
+    for name, chosen in (("all", slice(None)), ("while training", np.array(was_training))):
+        took_ms = latencies_ms[chosen]
+        p50, p99 = np.percentile(took_ms, [50, 99])
+        print(f"{name}: {len(took_ms)} answers, ms: p50 {p50:.1f}, p99 {p99:.1f}, most {took_ms.max():.0f}")
+
+
+def row(view: dict, server: Server, labels: np.ndarray) -> str:
+    """Say where the person is; the true precision@5 is that of 300 random tiles."""
+    quality = view["quality"]
+    tiles = np.random.default_rng(0).permutation(len(labels))[:300]
+    found = [server.get(f"neighbours/{tile}")["neighbours"][:5] for tile in tiles]
+    true = np.mean(
+        [
+            [labels[near["tile"]] == labels[tile] for near in five]
+            for tile, five in zip(tiles, found, strict=True)
+        ]
+    )
+    share = f"{quality['share']:.3f}" if quality["share"] is not None else "-"
+    return (
+        f"{view['num_answers']} answers -> {view['num_known']:,} pairs, {view['bits_spent']:.0f} bits, "
+        f"{view['minutes']} min; precision@5 {share} ({quality['lower']:.2f} to {quality['upper']:.2f}, "
+        f"{quality['num_audits']} audits), true {true:.3f}; model of {view['model_answers']}, "
+        f"{view['num_contradictions']} contradictions"
+    )
+
+
+if __name__ == "__main__":
+    main()

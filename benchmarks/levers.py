@@ -1,0 +1,146 @@
+"""What each choice of `belief_ask` gives: the recipe, and the recipe with one thing changed.
+
+  python benchmarks/levers.py                                    # seeds 100 to 104 on UC Merced, truthful
+  python benchmarks/levers.py --wrong=0.05 --unsure=0.05 --bits=500,1000,1500 --levers=recipe,trusting
+  python benchmarks/levers.py --train --bits=500 --levers=recipe
+
+One line per lever and budget: the share of training tiles, asked about or not, that lie in a group of
+their own class (each group counts for the class of most of its settled tiles), the groups, the settled
+tiles, and with --train the mAP@5 of queries; mean and half of the 95% t interval over the seeds.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+from scipy import stats
+
+from anneal_jax.acquisition.belief_answers import absorb
+from anneal_jax.acquisition.belief_questions import next_question
+from anneal_jax.acquisition.beliefs import OPEN, BeliefSettings, begin, settled_groups
+from anneal_jax.acquisition.neighbours import neighbour_graph
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.interview import Interview, training_groups
+from anneal_jax.outcome import measure
+from anneal_jax.pairs.oracle import ClassOracle
+from anneal_jax.problem import load_problem, make_learner
+from anneal_jax.training.learner import centred, represent, standardise
+
+UCM = ExperimentConfig(
+    archive="folder:../shared/data/ucm",
+    backbone="mobilenet_v2",
+    pretrained="../shared/weights/mobilenet_v2_1.0_224_imagenet.npz",
+)
+
+LEVERS = {
+    "recipe": {},
+    "sizes_as_they_are": {"balance": 0.0},
+    "equal_sizes": {"balance": 1.0},
+    "new_group_at_first_no": {"least_answers": 1},
+    "new_group_after_ten": {"least_answers": 10},
+    "settle_at_0.8": {"confidence": 0.8},
+    "settle_at_0.97": {"confidence": 0.97},
+    "longer_walks": {"death": 0.02},
+    "shorter_walks": {"death": 0.2},
+    "trusting": {"error_range": (0.01, 0.01)},
+    "wary": {"error_range": (0.05, 0.05)},
+    "no_second_thoughts": {"most_checks": 1},
+    "join_at_0.9": {"join_confidence": 0.9},
+    "never_join": {"joining": 1e-6},
+    "centred_features": {"graph": {"is_scaled": False}},
+    "5_neighbours": {"graph": {"num_neighbours": 5}},
+    "20_neighbours": {"graph": {"num_neighbours": 20}},
+    "flat_edges": {"graph": {"sharpness": 1.0}},
+}
+"""The recipe, and what is changed of it by name."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--archive", default=UCM.archive, help="as a run's; digits takes pixels")
+    parser.add_argument("--bits", default="300,500,700,1000")
+    parser.add_argument("--seeds", default="100,101,102,103,104")
+    parser.add_argument("--levers", default=",".join(LEVERS))
+    parser.add_argument("--wrong", type=float, default=0.0, help="share of wrong answers")
+    parser.add_argument("--unsure", type=float, default=0.0, help="share of unsure answers")
+    parser.add_argument("--train", action="store_true", help="train on each budget's groups, too")
+    parser.add_argument("--json", type=pathlib.Path, help="write the figures to this file as well")
+    arguments = parser.parse_args()
+    rows = []
+    for lever in arguments.levers.split(","):
+        for row in rows_of(lever, arguments):
+            rows.append(row)
+            print("{lever:24s} {bits:6,d} bits  {text}".format(**row), flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"archive": arguments.archive, "rows": rows}, indent=2))
+
+
+def rows_of(lever, arguments):
+    """Run a lever with every seed; return one row per budget."""
+    budgets = [int(bits) for bits in arguments.bits.split(",")]
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    runs = [one_run(LEVERS[lever], budgets, seed, arguments) for seed in seeds]
+    rows = []
+    for place, bits in enumerate(budgets):
+        found = {name: [run[place][name] for run in runs] for name in runs[0][place]}
+        rows.append({"lever": lever, "bits": bits, **found, "text": described(found)})
+    return rows
+
+
+def one_run(changes, budgets, seed, arguments):
+    """Ask to the last budget; return the figures at each."""
+    recipe = UCM if arguments.archive != "digits" else ExperimentConfig(backbone="pixels", steps=300)
+    config = dataclasses.replace(recipe, archive=arguments.archive, seed=seed)
+    problem = load_problem(config)
+    learner = make_learner(config, problem, with_classifier=False)
+    tiles = problem.split.train
+    graph = graph_of(learner, tiles, **changes.get("graph", {}))
+    settings = BeliefSettings(**{name: value for name, value in changes.items() if name != "graph"})
+    oracle = ClassOracle(problem.labels, arguments.wrong, arguments.unsure, seed)
+    state, figures = begin(graph), []
+    for bits in range(1, budgets[-1] + 1):
+        state, pair = next_question(graph, state, settings)
+        if pair is not None:
+            answer = oracle(int(tiles[pair[0]]), int(tiles[pair[1]]))
+            state = absorb(graph, state, *pair, answer, settings)
+        if bits in budgets:
+            figures.append(judged(graph, state, problem.labels[tiles], settings))
+            if arguments.train:
+                groups = training_groups(Interview(tiles, graph, state), state)
+                params = learner.fit_classes(*groups[:2], weights=groups.weights)
+                row = measure(problem, represent(learner, params))
+                figures[-1]["map_at_5"] = row["mean_average_precision_at_5"]
+    return figures
+
+
+def graph_of(learner, tiles, *, is_scaled=True, **options):
+    """Build the graph as a run does, or from features that are only centred."""
+    features = learner.features(learner.template())
+    scaled = standardise(features[tiles], learner.mean, learner.scale)
+    return neighbour_graph(scaled if is_scaled else centred(features, tiles)[tiles], **options)
+
+
+def judged(graph, state, classes, settings):
+    """Hold what is believed against the classes."""
+    groups, _ = settled_groups(graph, state, settings)
+    settled = np.flatnonzero(state.groups != OPEN)
+    counts = np.zeros((state.num_groups, classes.max() + 1))
+    np.add.at(counts, (state.groups[settled], classes[settled]), 1)
+    right = np.mean(np.argmax(counts, axis=1)[groups] == classes)
+    return {"right": float(right), "groups": state.num_groups, "settled": int(settled.size)}
+
+
+def described(found):
+    """Write each figure as its mean and half of its interval."""
+    texts = []
+    for name, values in found.items():
+        half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else np.nan
+        digits = 3 if np.mean(values) <= 1 else 0
+        texts.append(f"{name} {np.mean(values):.{digits}f} ± {half:.{digits}f}")
+    return "  ".join(texts)
+
+
+if __name__ == "__main__":
+    main()

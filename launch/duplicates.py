@@ -1,0 +1,40 @@
+"""List the tiles of an archive that are copies of one another, or nearly, before any question is asked.
+
+  python launch/duplicates.py --archive=folder:PATH --csv=duplicates.csv
+
+Near copies of images differ by at most --max_difference levels of 255 (root mean square at 32 x 32 pixels),
+those of vectors by at most that much from a cosine of 1. Nothing in the archive is changed.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+from absl import flags
+
+from anneal_jax.cli import run_app
+
+_ARCHIVE = flags.DEFINE_string(
+    "archive", None, "As in docs/archives.md, such as folder:PATH.", required=True
+)
+_CSV = flags.DEFINE_string("csv", None, "File to write all pairs into.")
+_MAX_DIFFERENCE = flags.DEFINE_float("max_difference", None, "Of near copies; 4, or 0.001 of vectors.")
+_MOST_PAIRS = flags.DEFINE_integer("most_pairs", 100_000, "Near copies listed at most.", lower_bound=1)
+_ON_BAD_IMAGE = flags.DEFINE_enum("on_bad_image", "refuse", ["refuse", "skip"], "What bad tiles lead to.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Compare all tiles, print the first pairs, and write all of them where asked."""
+    del argv
+    from anneal_jax.data.archives import OnBadImage, open_archive
+    from anneal_jax.duplicates import find_duplicates
+    from anneal_jax.reporting.duplicates_list import duplicates_table, write_duplicates
+
+    archive = open_archive(_ARCHIVE.value, on_bad_image=cast(OnBadImage, _ON_BAD_IMAGE.value))
+    found = find_duplicates(archive, max_difference=_MAX_DIFFERENCE.value, most_pairs=_MOST_PAIRS.value)
+    print("\n".join([*archive.notes, duplicates_table(found, archive.ids)]))
+    if _CSV.value:
+        write_duplicates(found, archive.ids, _CSV.value)
+
+
+if __name__ == "__main__":
+    run_app(main)

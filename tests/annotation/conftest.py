@@ -1,0 +1,96 @@
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("starlette", reason="needs the extra serve: pip install 'anneal-jax[serve]'")
+
+import httpx
+
+from anneal_jax.annotation.app import Office, create_app
+from anneal_jax.annotation.desk import Desk
+from anneal_jax.annotation.guide import make_guide
+from anneal_jax.annotation.pictures import TilePictures
+from anneal_jax.annotation.questions import unit_directions
+from anneal_jax.annotation.safety import make_access
+from anneal_jax.data.archives import open_archive
+from anneal_jax.pairs.store import AnswerStore
+
+NUM_CLASSES, NUM_TILES = 5, 60
+HOST = "127.0.0.1:8765"
+
+
+@pytest.fixture
+def classes():
+    return np.arange(NUM_TILES) % NUM_CLASSES
+
+
+@pytest.fixture
+def directions(classes):
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(NUM_CLASSES, 16))
+    return unit_directions((centres[classes] + 0.8 * rng.normal(size=(NUM_TILES, 16))).astype(np.float32))
+
+
+@pytest.fixture(scope="session")
+def tiles_folder(tmp_path_factory):
+    """60 small tiles, one of them named to be read as markup."""
+    root = tmp_path_factory.mktemp("tiles")
+    rng = np.random.default_rng(1)
+    for number in range(NUM_TILES):
+        name = "a<img src=x onerror=alert(1)>.png" if number == 0 else f"tile{number:02d}.png"
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(root / name)
+    return root
+
+
+@pytest.fixture
+def make_desk(tmp_path, directions):
+    """Open a desk on the store of this test; called again, as after a restart."""
+
+    def make(sentence="Same land use"):
+        store = AnswerStore(tmp_path / "answers.sqlite", [f"tile{i}" for i in range(NUM_TILES)])
+        if sentence:
+            store.set_sentence(sentence)
+        return Desk(store, directions, np.arange(NUM_TILES), make_guide(directions, seed=0))
+
+    return make
+
+
+@contextlib.contextmanager
+def served(tiles_folder, desk, allowed_hosts=()):
+    archive = open_archive(f"folder:{tiles_folder}")
+    pictures = TilePictures(archive)
+    access = make_access("127.0.0.1", allowed_hosts)
+    with ThreadPoolExecutor(1) as writer:
+        office = Office(desk, writer, pictures, None, tuple(archive.ids))
+        yield create_app(office, access), access
+    pictures.close()
+
+
+@pytest.fixture
+def app(tiles_folder, make_desk):
+    with served(tiles_folder, make_desk()) as parts:
+        yield parts
+
+
+@pytest.fixture
+def client(app):
+    """A client as the page is one: it knows the token, and its origin is the server's."""
+    import asyncio
+
+    asgi, access = app
+
+    def request(method, path, *, headers=None, token=None, **options):
+        async def go():
+            transport = httpx.ASGITransport(asgi, raise_app_exceptions=True)
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as http:
+                own = {"origin": f"http://{HOST}"} if method == "POST" else {}
+                url = f"/{access.token if token is None else token}{path}"
+                return await http.request(method, url, headers={**own, **(headers or {})}, **options)
+
+        return asyncio.run(go())
+
+    request.access = access
+    return request

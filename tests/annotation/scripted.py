@@ -1,0 +1,101 @@
+"""A person made of a script, before a real server in a process of its own."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from anneal_jax.types import Answer
+from tests.conftest import ROOT
+
+START_S = 180.0
+
+
+class Server:
+    """`launch/annotate.py` in a process of its own."""
+
+    def __init__(self, workdir: pathlib.Path, *arguments: str):
+        command = [sys.executable, "launch/annotate.py", f"--workdir={workdir}", "--port=0", *arguments]
+        environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.url = self._address()
+
+    def _address(self) -> str:
+        assert self.process.stdout is not None
+        deadline, said = time.monotonic() + START_S, []
+        while time.monotonic() < deadline and (line := self.process.stdout.readline()):
+            said.append(line)
+            if found := re.search(r"Open (http://\S+/)", line):
+                return found[1]
+        self.kill()
+        raise AssertionError("the server did not start: " + "".join(said))
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def get(self, path: str) -> dict:
+        with urllib.request.urlopen(self.url + path, timeout=60) as response:
+            return json.load(response)
+
+    def post(self, path: str, body: dict) -> dict:
+        parts = urlsplit(self.url)
+        headers = {"Content-Type": "application/json", "Origin": f"{parts.scheme}://{parts.netloc}"}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return json.load(response)
+
+
+class Person:
+    """Answers by class labels, with mistakes and doubts of a given rate.
+
+    Attributes:
+      acknowledged: answer by its key, as the server said that it was saved.
+      latencies_s: from sending an answer to having the next question.
+    """
+
+    def __init__(self, classes, *, mistakes=0.0, unsure=0.0, seed=0, tab="scripted-tab"):
+        self._classes, self._mistakes, self._unsure = classes, mistakes, unsure
+        self._rng = np.random.default_rng(seed)
+        self._tab = tab
+        self.acknowledged: dict[str, str] = {}
+        self.latencies_s: list[float] = []
+
+    def sit_down(self, server: Server, mode: str = "pairs") -> dict:
+        return server.post("session", {"tab": self._tab, "annotator": "Ada", "mode": mode})
+
+    def answer(self, server: Server, view: dict) -> dict:
+        """Answer the first question; raises where the server does not say that it is saved."""
+        question = view["questions"][0]
+        word = self.word(question["first"], question["second"])
+        body = {"tab": self._tab, "key": question["key"], "answer": word, "elapsed_s": 2.0}
+        start = time.perf_counter()
+        view = server.post("answer", body)
+        self.latencies_s.append(time.perf_counter() - start)
+        self.acknowledged[question["key"]] = word
+        return view
+
+    def word(self, first: int, second: int) -> str:
+        if self._rng.random() < self._unsure:
+            return "unsure"
+        is_similar = self._classes[first] == self._classes[second]
+        return Answer(int(is_similar != (self._rng.random() < self._mistakes))).name.lower()

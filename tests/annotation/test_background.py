@@ -1,0 +1,115 @@
+"""Learning beside the page: a process of its own that may die, and never keeps an answer waiting."""
+
+import asyncio
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from anneal_jax.annotation.background import AGAIN_AFTER, FIRST_AFTER, BackgroundTrainer
+from anneal_jax.annotation.learning import Learning
+from anneal_jax.config import ExperimentConfig
+from tests.annotation.test_desk import TAB, answers_of, run
+
+pytestmark = pytest.mark.slow  # each test trains in a process of its own
+
+CONFIG = ExperimentConfig(archive="folder:elsewhere", steps=50, batch_size=16, transitive="closure")
+
+
+@pytest.fixture
+def learning(tmp_path, make_desk, directions, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("XLA_FLAGS", "")
+    desk = make_desk()
+    trainer = BackgroundTrainer(tmp_path / "annotation", CONFIG, directions)
+    learning = Learning(desk, trainer, tmp_path / "annotation", seed=0)
+    yield desk, trainer, learning
+    learning.close()
+
+
+async def at_desk(work, *args):
+    return work(*args)
+
+
+def advance(learning):
+    asyncio.run(learning.advance(at_desk))
+
+
+def wait(trainer, learning, patience_s=240.0):
+    deadline = time.monotonic() + patience_s
+    while trainer.is_busy:
+        assert time.monotonic() < deadline
+        advance(learning)
+        time.sleep(0.05)
+
+
+def test_a_model_is_trained_beside_and_adopted_with_its_questions(learning, classes, tmp_path):
+    desk, trainer, learning = learning
+    view = run(desk, answers_of(classes), FIRST_AFTER - 1)
+    advance(learning)
+    assert not trainer.is_busy  # too few
+    view = run(desk, answers_of(classes), AGAIN_AFTER, view)
+    advance(learning)
+    assert trainer.is_busy
+    num_trained = desk.num_trainable()
+    start = time.monotonic()
+    run(desk, answers_of(classes), 5, view)  # nobody waits for the model
+    assert time.monotonic() - start < 5.0
+    wait(trainer, learning)
+    assert trainer.failure == "" and desk.guide.version == num_trained
+    assert np.isfinite(desk.guide.embeddings).all() and desk.guide.embeddings.shape == (60, 256)
+    (row,) = learning.curve
+    assert row["model_answers"] == 0 and row["num_answers"] >= num_trained
+    question = desk.view(TAB)["questions"][1]
+    issued = desk._tab(TAB).issued[question["key"]]
+    assert issued.similarity is not None  # kept with the answer, to estimate the threshold by
+    assert not list((tmp_path / "annotation").glob("*.snapshot.npz"))
+    assert Learning(desk, trainer, tmp_path / "annotation", seed=0).curve == learning.curve
+
+
+def test_a_killed_job_is_told_and_the_next_one_comes(learning, classes):
+    desk, trainer, learning = learning
+    view = run(desk, answers_of(classes), FIRST_AFTER + 5)
+    advance(learning)
+    os.kill(trainer.process_id, signal.SIGKILL)
+    wait(trainer, learning)
+    assert "ended with code -9" in trainer.failure and desk.guide.version == 0
+    advance(learning)
+    assert not trainer.is_busy  # not again on the same answers
+    run(desk, answers_of(classes), AGAIN_AFTER + 5, view)
+    wait_started(trainer, learning)
+    wait(trainer, learning)
+    assert trainer.failure == "" and desk.guide.version > 0
+
+
+def wait_started(trainer, learning):
+    advance(learning)
+    assert trainer.is_busy
+
+
+def test_what_was_learnt_for_another_sentence_is_dropped(learning, classes):
+    desk, trainer, learning = learning
+    run(desk, answers_of(classes), FIRST_AFTER + 5)
+    advance(learning)
+    desk.set_sentence(TAB, "Something else")
+    wait(trainer, learning)
+    assert desk.guide.version == 0 and learning.curve == []
+
+
+def test_a_job_is_humble_and_ends_with_its_server(learning, classes):
+    desk, trainer, learning = learning
+    run(desk, answers_of(classes), FIRST_AFTER + 5)
+    advance(learning)
+    deadline = time.monotonic() + 60
+    process_id = trainer.process_id
+    while os.getpriority(os.PRIO_PROCESS, process_id) < 15:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    while len(os.sched_getaffinity(process_id)) > 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process = trainer._process
+    process.stdin.close()  # as when the server is killed
+    assert process.wait(60) == 1

@@ -1,0 +1,210 @@
+"""The page as a person uses it: Debian's Chromium, keys, real UC Merced tiles."""
+
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from anneal_jax.data.archives import open_archive
+from tests.annotation.scripted import Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+IS_SHOWN = "() => document.body.dataset.question && document.querySelector('#stage.ready')"
+NUM_ANSWERS = "() => parseInt(document.querySelector('#counters').textContent.replace(',', ''))"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright; it is absent here")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium (on Debian: apt-get install chromium); it is absent here")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def ucm(ucm_dir, mobilenet_weights):
+    labels = open_archive(f"folder:{ucm_dir}").labels
+    assert labels is not None
+    flags = (f"--archive=folder:{ucm_dir}", "--backbone=mobilenet_v2", f"--pretrained={mobilenet_weights}")
+    return labels, flags
+
+
+def sit_down(browser, server, name="Ada", **options):
+    page = browser.new_page(**options)
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on(
+        "console", lambda said: page.faults.append(said.text) if "Content Security" in said.text else None
+    )
+    page.goto(server.url)
+    page.fill("#name", name)
+    page.fill("#meaning", "Same land use")
+    page.click("#welcome button")
+    page.wait_for_function(IS_SHOWN)
+    return page
+
+
+def answer(page, labels, key=None):
+    """Press the key that the two tiles on the screen deserve."""
+    page.wait_for_function(IS_SHOWN)
+    question = page.get_attribute("body", "data-question")
+    tiles = [int(pathlib.Path(page.get_attribute(f"#{side}", "src")).stem) for side in ("left", "right")]
+    page.keyboard.press(key or ("s" if labels[tiles[0]] == labels[tiles[1]] else "d"))
+    page.wait_for_function("old => document.body.dataset.question !== old", arg=question)
+    return tuple(sorted(tiles))
+
+
+def saved(page, count):
+    page.wait_for_function("() => document.body.dataset.waiting === '0'")
+    page.wait_for_function(f"count => ({NUM_ANSWERS})() === count", arg=count)
+
+
+def test_a_hundred_answers_by_keys_undo_restart_and_groups(browser, ucm, tmp_path):
+    labels, flags = ucm
+    with Server(tmp_path / "work", *flags) as server:
+        page = sit_down(browser, server, viewport={"width": 1280, "height": 800})
+        asked = [answer(page, labels) for _ in range(100)]
+        saved(page, 100)
+        assert page.text_content("#saved") == "✓ saved"
+        known = page.text_content("#counters b")
+        assert int(known.replace(",", "")) > 100
+        for step in range(3):
+            page.keyboard.press("z")
+            saved(page, 99 - step)
+        page.wait_for_function(IS_SHOWN)
+        shown = [
+            int(pathlib.Path(page.get_attribute(f"#{side}", "src")).stem) for side in ("left", "right")
+        ]
+        assert tuple(sorted(shown)) in asked[-5:]
+        assert page.faults == []
+    with Server(tmp_path / "work") as server:  # killed, and started again; the workdir knows the rest
+        page = browser.new_page()
+        page.goto(server.url)
+        page.fill("#name", "Ada")
+        assert page.input_value("#meaning") == "Same land use"
+        page.click("#welcome button")
+        saved(page, 97)
+        page.keyboard.press("z")
+        saved(page, 96)
+        page.keyboard.press("g")
+        page.wait_for_function("() => document.querySelector('#mode').textContent === 'Pairs'")
+        for _ in range(20):
+            answer(page, labels)
+        saved(page, 116)
+        page.goto(server.url + "review")
+        page.wait_for_function("() => document.querySelectorAll('#rows tr').length === 100")
+        page.click("#rows img")
+        page.wait_for_function("() => document.querySelectorAll('#strip figure').length === 11")
+
+
+def test_a_contradiction_is_shown_at_the_click_and_resolved(browser, ucm, tmp_path):
+    _, flags = ucm
+    with Server(tmp_path / "work", *flags) as server:
+        page = sit_down(browser, server)
+        answer(page, np.zeros(3_000), "u")
+        one, two, three = 7, *(row["tile"] for row in server.get("neighbours/7")["neighbours"][:2])
+        server.post("session", {"tab": "scripted-tab", "annotator": "Eve", "mode": "pairs"})
+        for number, (first, second) in enumerate(((one, two), (two, three))):
+            said = {"first": first, "second": second, "answer": "similar", "key": f"volunteered-{number}"}
+            assert server.post("volunteer", {"tab": "scripted-tab", **said})["conflict"] is None
+        page.goto(server.url + "review")
+        page.click(f"#rows img[src='tile/{one}.jpg']")
+        page.click("#strip figure:nth-child(3) button:has-text('different')")
+        page.wait_for_selector("#contradiction[open]")
+        assert page.locator("#chain li").count() == 3 and page.locator("#chain img").count() == 6
+        page.click("#contradiction form button")  # later
+        page.goto(server.url)
+        page.wait_for_function(IS_SHOWN)
+        assert page.text_content("#contradictions") == "⚠ 1"
+        page.click("#contradictions")
+        page.wait_for_selector("#contradiction[open]")
+        assert page.locator("#chain .word").all_text_contents() == ["similar", "similar", "different"]
+        page.click("#chain li:last-child button")
+        page.wait_for_selector("#contradictions", state="hidden")
+        saved(page, 3)
+        assert page.faults == []
+
+
+def test_two_tabs_are_asked_different_pairs_and_nothing_is_doubled(browser, ucm, tmp_path):
+    labels, flags = ucm
+    with Server(tmp_path / "work", *flags) as server:
+        pages = [sit_down(browser, server, name) for name in ("Ada", "Bob")]
+        asked = [answer(page, labels) for _ in range(15) for page in pages]
+        for page in pages:
+            page.wait_for_function("() => document.body.dataset.waiting === '0'")
+        assert len(set(asked)) == 30
+        rows = server.get("answers")["answers"]
+        assert len(rows) == 30 and {row["annotator"] for row in rows} == {"Ada", "Bob"}
+
+
+def test_a_slow_and_broken_network_loses_and_doubles_nothing(browser, ucm, tmp_path):
+    labels, flags = ucm
+    rng = np.random.default_rng(0)
+    with Server(tmp_path / "work", *flags) as server:
+        page = sit_down(browser, server)
+
+        def slow(route):
+            page.wait_for_timeout(int(rng.integers(20, 200)))
+            fate = rng.random()
+            if fate < 0.2:  # lost on the way there
+                route.abort()
+            elif fate < 0.4:  # stored, and the reply lost on the way back
+                route.fetch()
+                route.abort()
+            else:
+                route.continue_()
+
+        page.route("**/answer", slow)
+        for _ in range(20):
+            answer(page, labels)
+        page.wait_for_function("() => document.body.dataset.waiting === '0'", timeout=120_000)
+        saved(page, 20)
+        rows = server.get("answers")["answers"]
+        assert len(rows) == len({(row["first"], row["second"]) for row in rows}) == 20
+
+
+@pytest.mark.parametrize("size", [(390, 844), (844, 390), (1280, 800), (320, 568)], ids=str)
+def test_everything_fits_the_screen_and_a_swipe_answers(browser, ucm, tmp_path, size):
+    _, flags = ucm
+    width, height = size
+    with Server(tmp_path / "work", *flags) as server:
+        page = sit_down(
+            browser, server, viewport={"width": width, "height": height}, has_touch=True, is_mobile=True
+        )
+        for name in ("#left", "#right", "#similar", "#dissimilar", "#unsure", "#undo", "#sentence"):
+            box = page.locator(name).bounding_box()
+            assert box and box["x"] >= 0 and box["y"] >= 0, name
+            assert box["x"] + box["width"] <= width + 1 and box["y"] + box["height"] <= height + 1, name
+        sides = [page.locator(f"#{side}").bounding_box() for side in ("left", "right")]
+        assert sides[0]["width"] == sides[1]["width"] >= 0.33 * min(size)
+        left, top = sides[0]["x"] + sides[0]["width"] / 2, sides[0]["y"] + sides[0]["height"] / 2
+        session = page.context.new_cdp_session(page)
+        for kind, across in (
+            ("touchStart", 0),
+            ("touchMove", -60),
+            ("touchMove", -120),
+            ("touchEnd", None),
+        ):
+            points = [] if across is None else [{"x": left + across, "y": top}]
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        saved(page, 1)
+        assert server.get("answers")["answers"][0]["answer"] == "dissimilar"
+
+
+def test_names_of_files_are_never_markup(browser, tiles_folder, tmp_path):
+    with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}") as server:
+        page = sit_down(browser, server, name="<b>Ada</b>")
+        for _ in range(40):
+            answer(page, np.zeros(60), "u")
+        page.goto(server.url + "review")
+        page.wait_for_function("() => document.querySelectorAll('#rows tr').length === 40")
+        assert "<b>Ada</b>" in page.text_content("#rows")
+        assert page.locator("#rows b").count() == 0 and page.locator("img[onerror]").count() == 0
+        assert page.faults == []

@@ -1,0 +1,216 @@
+import numpy as np
+import pytest
+
+from anneal_jax.annotation.desk import AUDIT_EVERY, Desk
+from anneal_jax.annotation.guide import make_guide
+from anneal_jax.errors import StoreError
+from anneal_jax.pairs.records import TRAINED_KINDS
+from anneal_jax.types import Answer
+
+TAB = "tab-number-1"
+
+
+def answers_of(classes):
+    return lambda question: Answer(int(classes[question["first"]] == classes[question["second"]]))
+
+
+def run(desk, oracle, count, view=None, tab=TAB):
+    view = view or desk.open_tab(tab, "Ada")
+    for _ in range(count):
+        question = view["questions"][0]
+        view = desk.answer(tab, question["key"], oracle(question), 1.5)
+    return view
+
+
+def state_of(desk):
+    view = desk.counters("Ada")
+    return {name: view[name] for name in ("num_answers", "num_known", "bits_spent", "minutes", "quality")}
+
+
+def test_answers_are_on_disk_when_the_call_returns_and_a_new_desk_goes_on(make_desk, classes):
+    desk = make_desk()
+    run(desk, answers_of(classes), 40)
+    again = make_desk()
+    assert state_of(again) == state_of(desk)
+    assert state_of(again)["num_answers"] == 40 and state_of(again)["bits_spent"] == 40
+    assert state_of(again)["minutes"] == pytest.approx(1.0)
+    assert again.answers() == desk.answers()
+
+
+def test_no_pair_is_asked_that_is_known_or_put_elsewhere(make_desk, classes):
+    desk = make_desk()
+    oracle = answers_of(classes)
+    one, other = desk.open_tab(TAB, "Ada"), desk.open_tab("tab-number-2", "Bob")
+    for _ in range(60):
+        shown = [(q["first"], q["second"]) for view in (one, other) for q in view["questions"]]
+        assert len(set(shown)) == len(shown)
+        before = {
+            name: desk._ledger.label(q["first"], q["second"]) for name, q in [("q", one["questions"][0])]
+        }
+        question = desk._tab(TAB).issued[one["questions"][0]["key"]]
+        assert question.kind == "repeat" or before["q"] is None
+        one = desk.answer(TAB, one["questions"][0]["key"], oracle(one["questions"][0]), 1.0)
+        other = desk.view("tab-number-2")
+
+
+def test_the_same_request_again_stores_nothing(make_desk, classes):
+    desk = make_desk()
+    key = desk.open_tab(TAB, "Ada")["questions"][0]["key"]
+    first = desk.answer(TAB, key, Answer.SIMILAR, 1.0)
+    again = desk.answer(TAB, key, Answer.SIMILAR, 1.0)
+    assert first["num_answers"] == again["num_answers"] == 1 and again["bits_spent"] == 1
+    reopened = make_desk()
+    reopened.open_tab(TAB, "Ada")
+    assert reopened.answer(TAB, key, Answer.SIMILAR, 1.0)["num_answers"] == 1
+    with pytest.raises(StoreError, match="another answer already"):
+        reopened.answer(TAB, key, Answer.DISSIMILAR, 1.0)
+
+
+def test_undo_goes_back_to_nothing_also_after_a_restart(make_desk, classes):
+    desk = make_desk()
+    run(desk, answers_of(classes), 30)
+    for step in range(15):
+        desk.undo(TAB, f"undo-key-{step}")
+    desk = make_desk()
+    desk.open_tab(TAB, "Ada")
+    view = desk.undo(TAB, "undo-key-14")  # a repeated request takes nothing back
+    assert view["num_answers"] == 15
+    for step in range(15, 30):
+        view = desk.undo(TAB, f"undo-key-{step}")
+        question = view["questions"][0]
+        assert (question["first"], question["second"]) == (
+            view["undone"]["first"],
+            view["undone"]["second"],
+        )
+    assert (view["num_answers"], view["num_known"], view["bits_spent"]) == (0, 0, 30)
+    assert desk.undo(TAB, "undo-key-30")["undone"] is None
+
+
+def test_what_was_undone_leaves_no_trace_in_what_is_known(make_desk, classes):
+    desk = make_desk()
+    run(desk, answers_of(classes), 25)
+    known = {(i, j): desk._ledger.label(i, j) for i in range(60) for j in range(i + 1, 60)}
+    run(desk, answers_of(classes), 20, desk.view(TAB))
+    for step in range(20):
+        desk.undo(TAB, f"undo-key-{step}")
+    assert known == {(i, j): desk._ledger.label(i, j) for i in range(60) for j in range(i + 1, 60)}
+
+
+def test_undo_takes_back_ones_own_answers_only(make_desk):
+    desk = make_desk()
+    for tab, name in ((TAB, "Ada"), ("tab-number-2", "Bob")):
+        key = desk.open_tab(tab, name)["questions"][0]["key"]
+        desk.answer(tab, key, Answer.UNSURE, 1.0)
+    assert desk.undo(TAB, "undo-key-1")["undone"]["annotator"] == "Ada"
+    assert desk.undo(TAB, "undo-key-2")["undone"] is None
+    assert [row["annotator"] for row in desk.answers()] == ["Bob"]
+
+
+def test_unsure_is_neither_trained_on_nor_asked_again(make_desk, classes):
+    desk = make_desk()
+    asked = set()
+    view = desk.open_tab(TAB, "Ada")
+    for _ in range(120):
+        question = view["questions"][0]
+        assert (question["first"], question["second"]) not in asked
+        asked.add((question["first"], question["second"]))
+        view = desk.answer(TAB, question["key"], Answer.UNSURE, 1.0)
+    assert desk.num_trainable() == 0 and view["quality"]["num_audits"] == 0
+
+
+def test_a_contradiction_is_told_at_the_click_and_ends_with_the_wrong_answer(make_desk, classes):
+    desk = make_desk()
+    view = desk.open_tab(TAB, "Ada")
+    ids = {}
+    # One group said to be all alike, then a pair of it said not to be: put by hand, in the tab.
+    for step, (pair, said) in enumerate([((0, 5), 1), ((5, 10), 1), ((0, 10), 0)]):
+        question = desk._question(*pair, "training")
+        desk._tab(TAB).issued[question.key] = question
+        view = desk.answer(TAB, question.key, Answer(said), 1.0)
+        ids[pair] = desk.answers()[0]["answer_id"]
+        assert (view["conflict"] is not None) == (step == 2)
+    chain = view["conflict"]["chain"]
+    assert {row["answer_id"] for row in chain} == set(ids.values()) and view["num_contradictions"] == 1
+    assert desk.contradiction()["chain"] == chain
+    view = desk.retract(TAB, ids[0, 10], "retract-key")
+    assert view["num_contradictions"] == 0 and desk._ledger.label(0, 10) == 1
+    assert make_desk().counters("")["num_contradictions"] == 0
+
+
+def test_a_corrected_answer_replaces_the_old_one(make_desk):
+    desk = make_desk()
+    key = desk.open_tab(TAB, "Ada")["questions"][0]["key"]
+    desk.answer(TAB, key, Answer.SIMILAR, 1.0)
+    old = desk.answers()[0]
+    for _ in range(2):
+        view = desk.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "correct-key")
+    assert (view["num_answers"], view["bits_spent"]) == (1, 2)
+    assert desk.answers()[0]["answer"] == "dissimilar"
+
+
+def test_another_sentence_begins_a_new_set_and_the_first_is_asked_for(make_desk, classes):
+    desk = make_desk(sentence="")
+    view = desk.open_tab(TAB, "Ada")
+    assert view["questions"] == [] and not view["sentence_is_settled"]
+    view = desk.set_sentence(TAB, "Same roof colour")
+    assert view["questions"] and view["sentence_is_settled"]
+    run(desk, answers_of(classes), 10, view)
+    view = desk.set_sentence(TAB, "Same crop")
+    assert (view["num_answers"], view["num_known"], view["sentence"]) == (0, 0, "Same crop")
+
+
+def test_audits_are_blind_and_stay_out_of_training(make_desk, classes):
+    desk = make_desk()
+    view = run(desk, answers_of(classes), 4 * AUDIT_EVERY)
+    kinds = [row["kind"] for row in desk.answers()]
+    assert kinds.count("audit") == 4 and kinds.count("repeat") == 2
+    assert set(view["questions"][0]) == {"key", "first", "second", "members"}
+    num_trained = sum(kind in TRAINED_KINDS for kind in kinds)
+    assert len(desk.trainable().answers) == num_trained == len(kinds) - 6
+    assert view["quality"]["num_audits"] >= 4
+    assert view["quality"]["lower"] < view["quality"]["share"] < view["quality"]["upper"]
+    audited = {(row["first"], row["second"]) for row in desk.answers() if row["kind"] == "audit"}
+    assert audited <= set(map(tuple, desk.reserved().tolist()))
+    (again,) = desk.people()["consistency"]
+    assert again["share"] == 1.0 and again["num_pairs"] == 2
+
+
+def test_copies_are_never_asked_about(tmp_path, make_desk, directions):
+    desk = make_desk()
+    copies = np.arange(len(directions)) // 30
+    all_copies = Desk(desk._store, directions, copies * 0, make_guide(directions, seed=0))
+    assert all_copies.open_tab(TAB, "Ada")["questions"] == []
+    near = np.repeat(directions[:1], len(directions), axis=0)
+    assert (
+        Desk(desk._store, near, np.arange(60), make_guide(directions, seed=0)).open_tab(TAB, "Ada")[
+            "questions"
+        ]
+        == []
+    )
+
+
+def test_a_new_model_asks_from_the_next_question_on_and_loses_no_answer(make_desk, directions):
+    desk = make_desk()
+    shown = desk.open_tab(TAB, "Ada")["questions"]
+    chosen = [(3, 17), (4, 21)]
+    desk.adopt(make_guide(directions, seed=0, version=20, chosen=chosen))
+    view = desk.view(TAB)
+    assert view["questions"][0] == shown[0] and view["model_answers"] == 20
+    assert [(q["first"], q["second"]) for q in view["questions"][1:]] == chosen
+    # The page had gone on to the next question before it heard of the model.
+    view = desk.answer(TAB, shown[1]["key"], Answer.SIMILAR, 1.0)
+    assert view["num_answers"] == 1
+
+
+@pytest.mark.parametrize("wrong", ["", "two\nlines", "x" * 501])
+def test_what_cannot_be_stored_is_refused(make_desk, wrong):
+    desk = make_desk()
+    desk.open_tab(TAB, "Ada")
+    with pytest.raises(StoreError):
+        desk.set_sentence(TAB, wrong)
+    with pytest.raises(StoreError):
+        desk.open_tab("tab-number-3", wrong)
+    with pytest.raises(StoreError, match="not open"):
+        desk.answer(TAB, "no-such-key", Answer.SIMILAR, 1.0)
+    with pytest.raises(StoreError, match="load it again"):
+        desk.view("no-such-tab")

@@ -1,0 +1,125 @@
+"""Power cuts under a scripted person: nothing acknowledged is lost, nothing is doubled."""
+
+import os
+import random
+import signal
+import threading
+import time
+import urllib.error
+
+import numpy as np
+import pytest
+
+from anneal_jax.annotated import train_on_answers
+from anneal_jax.data.archives import open_archive
+from anneal_jax.embedder import load_embedder
+from anneal_jax.errors import WorkdirError
+from anneal_jax.experiment import run_experiment
+from anneal_jax.workdir import read_config
+from tests.annotation.scripted import Person, Server
+
+LATEST_S = 3.0
+
+
+def answer_until_killed(workdir, flags, person, moment_s):
+    """Serve, answer, and kill the server at a moment of its life; return whether it was under way."""
+    with Server(workdir, *flags) as server:
+        timer = threading.Timer(moment_s, server.process.kill)
+        timer.start()
+        try:
+            view = person.sit_down(server)
+            while view["questions"]:
+                view = person.answer(server, view)
+        except (urllib.error.URLError, ConnectionError, OSError, ValueError):
+            return
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def kill_often(folder, workdir, num_kills):
+    classes = np.arange(60) % 5
+    person = Person(classes, mistakes=0.1, unsure=0.2)
+    flags = (f"--archive=folder:{folder}", "--sentence=Same land use")
+    rng = random.Random(0)
+    for _ in range(num_kills):
+        answer_until_killed(workdir, flags, person, rng.uniform(0.0, LATEST_S))
+    with Server(workdir, *flags) as server:
+        rows, offset = [], 0
+        while page := server.get(f"answers?offset={offset}")["answers"]:
+            rows, offset = rows + page, offset + len(page)
+        num_answers = server.get("state")["num_answers"]
+    return person, rows, num_answers
+
+
+def check(person, workdir, folder, num_kills, rows, num_answers):
+    from anneal_jax.pairs.store import AnswerStore
+
+    store = AnswerStore(workdir / "answers.sqlite", open_archive(f"folder:{folder}").ids)
+    by_key = {record.key: record.answer.name.lower() for record in store.records()}
+    assert len(by_key) == len(store.records()) == num_answers == len(rows)
+    lost = {key for key, word in person.acknowledged.items() if by_key.get(key) != word}
+    assert lost == set()
+    # At most the one answer of each kill may be stored without its reply.
+    assert len(by_key) - len(person.acknowledged) <= num_kills
+    print(f"{num_kills} kills, {len(person.acknowledged)} acknowledged, {len(by_key)} stored")
+
+
+@pytest.mark.slow
+def test_five_kills_lose_and_double_nothing(tiles_folder, tmp_path):
+    found = kill_often(tiles_folder, tmp_path / "work", 5)
+    check(found[0], tmp_path / "work", tiles_folder, 5, *found[1:])
+    assert len(found[0].acknowledged) > 20
+
+
+@pytest.mark.soak
+def test_fifty_kills_lose_and_double_nothing(tiles_folder, tmp_path):
+    found = kill_often(tiles_folder, tmp_path / "work", 50)
+    check(found[0], tmp_path / "work", tiles_folder, 50, *found[1:])
+
+
+@pytest.mark.slow
+def test_killed_trainers_cost_no_answer(tiles_folder, tmp_path):
+    """The server lives on while every job is killed as soon as it is seen."""
+    person = Person(np.arange(60) % 5)
+    num_killed = 0
+    with Server(
+        tmp_path / "work", f"--archive=folder:{tiles_folder}", "--sentence=Same land use"
+    ) as server:
+        view = person.sit_down(server)
+        for _ in range(150):
+            view = person.answer(server, view)
+            for process_id in children_of(server.process.pid):
+                os.kill(process_id, signal.SIGKILL)
+                num_killed += 1
+            time.sleep(0.03)
+        assert view["num_answers"] == 150 == len(person.acknowledged)
+    assert num_killed >= 1
+
+
+def children_of(process_id):
+    import psutil
+
+    return [child.pid for child in psutil.Process(process_id).children()]
+
+
+@pytest.mark.slow
+def test_a_second_server_is_refused_and_a_run_trains_on_the_answers(tiles_folder, tmp_path, capsys):
+    workdir = tmp_path / "work"
+    flags = (f"--archive=folder:{tiles_folder}", "--sentence=Same land use", "--backbone=pixels")
+    person = Person(np.arange(60) % 5)
+    with Server(workdir, *flags) as server:
+        with pytest.raises(AssertionError, match="another run is using"):
+            Server(workdir, *flags)
+        view = person.sit_down(server, "groups")
+        for _ in range(30):
+            view = person.answer(server, view)
+    config = read_config(workdir)
+    with pytest.raises(WorkdirError, match="a person's answers"):
+        run_experiment(config, workdir)
+    told = train_on_answers(config, workdir)
+    assert told.startswith("Trained on 30 answers") and "nothing was asked" in told
+    assert train_on_answers(config, workdir).startswith("Nothing was asked, and nothing is new")
+    tiles = open_archive(f"folder:{tiles_folder}")
+    embeddings = load_embedder(workdir).embed_archive(tiles, np.arange(60))
+    assert embeddings.shape == (60, 256) and np.isfinite(embeddings).all()

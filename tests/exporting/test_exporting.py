@@ -1,0 +1,136 @@
+"""What other programs are given is read back by them, and compared with what this one computes."""
+
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.data.archives import open_archive
+from anneal_jax.embedder import load_embedder
+from anneal_jax.experiment import run_experiment
+from anneal_jax.exporting.parquet import write_parquet
+from anneal_jax.exporting.stablehlo import write_stablehlo
+from anneal_jax.retrieval.index import open_index
+from anneal_jax.retrieval.writing import append_tiles
+from tests.conftest import ROOT
+
+CONFIG = ExperimentConfig(
+    archive="digits",
+    backbone="tiny_cnn",
+    image_size=16,
+    initial_draw="random",
+    rounds=1,
+    steps=20,
+    pairs_per_round=20,
+)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "digits"
+    run_experiment(CONFIG, workdir)
+    return workdir
+
+
+def deserialised(path):
+    return jax.export.deserialize(bytearray(pathlib.Path(path).read_bytes()))
+
+
+def test_the_exported_function_embeds_as_the_model_does(workdir, tmp_path):
+    embedder = load_embedder(workdir)
+    write_stablehlo(embedder, tmp_path / "embedder.jaxexport")
+    exported = deserialised(tmp_path / "embedder.jaxexport")
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+    tiles = open_archive("digits").load(range(13), 16)
+    for rows in (slice(0, 1), slice(0, 13), slice(5, 12)):  # one function, any batch
+        embeddings = exported.call(tiles[rows])
+        assert embeddings.dtype == np.float32
+        np.testing.assert_allclose(embeddings, embedder.embed(tiles[rows]), atol=2e-6)
+    card = json.loads((tmp_path / "embedder.jaxexport.json").read_text())
+    assert (card["image_size_px"], card["bands"], card["resampling"]) == (16, 3, "bilinear")
+    assert card["model"] == embedder.fingerprint and card["embedding_numbers"] == embeddings.shape[1]
+
+
+def test_it_is_called_without_this_package(workdir, tmp_path):
+    embedder = load_embedder(workdir)
+    write_stablehlo(embedder, tmp_path / "model")
+    tiles = open_archive("digits").load(range(3), 16)
+    np.save(tmp_path / "tiles.npy", tiles)
+    script = (
+        "import sys, pathlib, jax, jax.export, numpy as np; "
+        "f = jax.export.deserialize(bytearray(pathlib.Path('model').read_bytes())); "
+        "np.save('embeddings.npy', f.call(np.load('tiles.npy'))); "
+        "assert not any(name.startswith(('anneal', 'flax')) for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "embeddings.npy"), embedder.embed(tiles), atol=2e-6)
+
+
+def test_a_model_of_vectors_is_exported(tmp_path):
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((60, 12)).astype(np.float32)
+    np.savez(tmp_path / "e.npz", embeddings=vectors, labels=np.arange(60) % 3)
+    config = ExperimentConfig(archive=f"embeddings:{tmp_path / 'e.npz'}", rounds=1, steps=5)
+    run_experiment(config, tmp_path / "run")
+    embedder = load_embedder(tmp_path / "run")
+    write_stablehlo(embedder, tmp_path / "model")
+    found = deserialised(tmp_path / "model").call(vectors[:7])
+    np.testing.assert_allclose(found, embedder.embed(vectors[:7]), atol=2e-6)
+
+
+def test_parquet_holds_what_the_index_holds(workdir, tmp_path):
+    embedder, archive = load_embedder(workdir), open_archive("digits")
+    num_tiles = len(archive.ids)
+    boxes = np.random.default_rng(0).uniform(0, 1, (num_tiles, 4)) + np.array([0, 0, 1, 1])
+    boxes[3] = np.nan
+    dates = np.datetime64("2021-06-30T10:00:00") + np.arange(num_tiles).astype("timedelta64[s]")
+    dates[5] = np.datetime64("NaT")
+    metadata = {"box": boxes, "date": dates}
+    append_tiles(
+        tmp_path / "index",
+        archive,
+        embedder.embed_archive,
+        embedder.model_card(),
+        metadata=metadata,
+        shard_rows=700,
+    )
+    index = open_index(tmp_path / "index")
+    write_parquet(index, tmp_path / "e.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "e.parquet")
+    assert pyarrow.parquet.ParquetFile(tmp_path / "e.parquet").num_row_groups == 3
+    assert table.column_names == ["id", "embedding", "label", "date", "west", "south", "east", "north"]
+    assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[256]"
+    assert table["id"].to_pylist() == list(archive.ids)
+    assert table["label"].to_pylist() == [archive.class_names[label] for label in archive.labels]
+    vectors = np.array(table["embedding"].to_pylist(), np.float32)
+    np.testing.assert_array_equal(vectors, np.concatenate(index.column("vectors")).astype(np.float32))
+    assert table["east"].to_pylist()[:4] == [*boxes[:3, 2].tolist(), None]
+    moments = table["date"].to_pylist()
+    assert moments[1] == datetime.datetime(2021, 6, 30, 10, 0, 1, tzinfo=datetime.UTC)
+    assert moments[5] is None
+    assert json.loads(table.schema.metadata[b"anneal_jax"])["model"] == embedder.fingerprint
+
+
+def test_from_the_command_line(workdir, tmp_path):
+    def export(*arguments):
+        return subprocess.run(
+            [sys.executable, "launch/export.py", *map(str, arguments)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = export(f"--checkpoint={workdir}", f"--stablehlo={tmp_path / 'model'}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert deserialised(tmp_path / "model").in_avals[0].shape[1:] == (16, 16, 3)
+    half = export(f"--checkpoint={workdir}")
+    assert (half.returncode, half.stderr) == (2, "error: give --checkpoint and --stablehlo together.\n")
+    assert export().stderr == "error: give --checkpoint and --stablehlo, or --index and --parquet.\n"

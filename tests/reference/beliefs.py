@@ -1,0 +1,81 @@
+"""Plain twins of the neighbour graph and of the walks along it: dense, in float64, a loop per tile."""
+
+import numpy as np
+
+FAINTEST = 1e-6
+
+
+def cosine(one, other):
+    """Return the cosine of two vectors; 0 where one of them has no direction."""
+    length = np.sqrt(one @ one) * np.sqrt(other @ other)
+    return one @ other / length if length else 0.0
+
+
+def walk(features, num_neighbours, sharpness):
+    """Return float64[M, M] twice: the chances of a step from tile to tile, and the edges' weights."""
+    features = np.asarray(features, np.float64)
+    num_tiles = len(features)
+    weights = np.zeros((num_tiles, num_tiles))
+    for tile in range(num_tiles):
+        others = [other for other in range(num_tiles) if other != tile]
+        nearest = sorted(others, key=lambda other: -cosine(features[tile], features[other]))
+        for other in nearest[:num_neighbours]:
+            weight = max(cosine(features[tile], features[other]), FAINTEST) ** sharpness
+            weights[tile, other] = weights[other, tile] = weight
+    return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300), weights
+
+
+def spread(steps, groups, reached, num_steps, death):
+    """Return float64[M, G] after some steps of every walk; groups below 0 are open."""
+    reached = np.array(reached, np.float64)
+    for step in range(num_steps + 1):
+        before = reached.copy()
+        for tile, group in enumerate(groups):
+            if group >= 0:
+                reached[tile] = np.arange(reached.shape[1]) == group
+            elif step:
+                reached[tile] = sum(
+                    (1 - death) * steps[tile, other] * before[other] for other in range(len(groups))
+                )
+    return reached
+
+
+def ends_of_walks(steps, groups, num_groups, death):
+    """Return float64[M, G], where walks of any length end, in closed form: (I - W_oo) r = W_os y."""
+    groups = np.asarray(groups)
+    is_open = groups < 0
+    alive = (1 - death) * steps
+    ends = np.zeros((len(groups), num_groups))
+    ends[~is_open] = np.eye(num_groups)[groups[~is_open]]
+    among_open = np.eye(is_open.sum()) - alive[np.ix_(is_open, is_open)]
+    ends[is_open] = np.linalg.solve(among_open, alive[np.ix_(is_open, ~is_open)] @ ends[~is_open])
+    return ends
+
+
+def membership(reached, balance):
+    """Return float64[M, G], each group's share of the walks over its size to the power of balance."""
+    num_tiles, num_groups = reached.shape
+    shares = np.zeros((num_tiles, num_groups))
+    for tile in range(num_tiles):
+        for group in range(num_groups):
+            shares[tile, group] = reached[tile, group] / reached[:, group].sum() ** balance
+        total = shares[tile].sum()
+        shares[tile] = shares[tile] / total if total > 1e-12 else 1 / num_groups
+    return shares
+
+
+def chances(prior, new, replies, rate):
+    """Return the chances of the groups and of a new one by Bayes, reply by reply.
+
+    Args:
+      prior: of each group, given that it is one of them.
+      new: chance of a new one.
+      replies: (group, is yes) of each answer.
+      rate: share of wrong answers.
+    """
+    joint = [*(share * (1 - new) for share in prior), new]
+    for group, is_yes in replies:
+        for candidate in range(len(joint)):
+            is_right = (candidate == group) == is_yes
+            joint[candidate] *= 1 - rate if is_right else rate
+    return np.array(joint) / sum(joint)
