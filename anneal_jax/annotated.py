@@ -15,6 +15,7 @@ from anneal_jax.data.archives import OnBadImage, open_archive
 from anneal_jax.data.splits import Split
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.experiment import fingerprints
+from anneal_jax.interview import fit_answers
 from anneal_jax.pairs.records import Answered
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.problem import Problem, make_learner
@@ -117,7 +118,7 @@ def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> s
                 return f"Nothing was asked, and nothing is new: round {newest.round_index} knows {told}."
             learner = make_learner(config, problem, with_classifier=False)
             round_index = newest.round_index + 1 if newest else 0
-            params = learner.fit_pairs(pairs, round_index, None, use="train on the answers")
+            params = fit_answers(config, problem, learner, answered, round_index)
             checkpoints.save(round_index, checkpoint_state(learner, params), provenance=provenance)
     return f"Trained on {told}; nothing was asked. launch/embed.py --checkpoint={workdir} goes on from it."
 

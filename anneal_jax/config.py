@@ -22,8 +22,8 @@ class ExperimentConfig:
       labels: CSV file with the header `id,label`; gives or overrides class labels. Empty: none.
       on_bad_image: `refuse` stops at tiles that cannot be read; `skip` leaves them out.
       backbone: network that turns a tile into a feature; ignored for `embeddings:`.
-      pretrained: weights of the backbone, a file or `hf:OWNER/NAME` on the Hugging Face hub (docs/weights.md);
-        `none` draws random ones.
+      pretrained: weights of the backbone, a file or `hf:OWNER/NAME` on the Hugging Face hub
+        (docs/weights.md); `none` draws random ones.
       image_size: side in pixels that tiles are resized to; 0 is the size that the weights, or else the
         backbone, are for.
       regime: `frozen` trains only the heads on features computed once; `finetune` trains everything.

@@ -19,7 +19,7 @@ from anneal_jax.pairs.store import Answered
 from anneal_jax.problem import Problem
 from anneal_jax.seeds import Use, host_rng
 from anneal_jax.training.learner import Learner, standardise
-from anneal_jax.types import Answer, IntArray
+from anneal_jax.types import Answer, IntArray, Params
 
 LEAST_BELIEF = 0.6
 """Belief in its group from which on a tile is trained on."""
@@ -106,6 +106,23 @@ def replay(interview: Interview, answered: Answered) -> Beliefs:
         beliefs = chosen if pair == (first, second) else beliefs
         beliefs = hear(interview, beliefs, first, second, Answer(int(answer)))
     return beliefs
+
+
+def fit_answers(
+    config: ExperimentConfig, problem: Problem, learner: Learner, answered: Answered, round_index: int
+) -> Params:
+    """Train on the groups that answers tell of, by whatever rule their questions were chosen.
+
+    Args:
+      config: the settings.
+      problem: the archive.
+      learner: of the configured regime.
+      answered: the answers that stand, in the order given.
+      round_index: keys every draw.
+    """
+    interview = open_interview(config, problem, learner)
+    images, groups, weights = training_groups(interview, replay(interview, answered))
+    return learner.fit_classes(images, groups, round_index, weights=weights, use="train on the answers")
 
 
 def training_groups(interview: Interview, beliefs: Beliefs) -> TrainingGroups:

@@ -99,7 +99,7 @@ def another_value(name, value):
         return not value
     if isinstance(value, str):
         return next(other for other in CHOICES.get(name, ["another"]) if other != value)
-    return value + 1 if isinstance(value, int) else value / 2
+    return value + 1 if isinstance(value, int) else (value + 0.25) / 2
 
 
 def test_every_changed_setting_is_named(tmp_path):

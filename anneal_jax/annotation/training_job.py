@@ -54,6 +54,7 @@ def train(folder: pathlib.Path, job: str) -> None:
     from anneal_jax.acquisition.registry import PoolView, get_acquisition, select_pairs
     from anneal_jax.acquisition.threshold import estimate_threshold, initial_threshold
     from anneal_jax.annotated import load_whole_archive
+    from anneal_jax.interview import fit_answers
     from anneal_jax.pairs.records import Answered
     from anneal_jax.problem import make_learner
     from anneal_jax.seeds import Use, host_seed
@@ -70,7 +71,7 @@ def train(folder: pathlib.Path, job: str) -> None:
     learner = make_learner(config, problem, with_classifier=False)
     knowledge = gather_knowledge(answered, problem, transitive=config.transitive, reserved=reserved)
     num_answers = len(answered.answers)
-    params = learner.fit_pairs(knowledge.training_pairs, num_answers, None)
+    params = fit_answers(config, problem, learner, answered, num_answers)
     embeddings = represent(learner, params).embeddings
 
     is_scored = np.isfinite(answered.similarities)
