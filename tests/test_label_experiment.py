@@ -11,7 +11,7 @@ import pytest
 from anneal_jax import label_experiment
 from anneal_jax.config import CHOICES, ExperimentConfig
 from anneal_jax.errors import ConfigError
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiment import ASKING, run_experiment
 from anneal_jax.label_experiment import COURSES, bit_grid, bits_per_label
 from anneal_jax.losses.registry import GROUP_LOSSES, TEMPERED_LOSSES
 from anneal_jax.problem import load_problem
@@ -171,7 +171,7 @@ def test_the_other_regime_is_refused_in_words(tmp_path, supervision):
 
 
 def test_what_settings_may_name_is_what_there_is():
-    assert set(CHOICES["supervision"]) == {"pairs", *COURSES}
+    assert set(CHOICES["supervision"]) == {*ASKING, *COURSES}
     assert list(CHOICES["group_loss"]) == sorted(GROUP_LOSSES)
     assert set(GROUP_LOSSES) >= TEMPERED_LOSSES
 

@@ -47,6 +47,7 @@ def test_what_a_seed_means_never_changes():
         "NOISE": 4,
         "SELECTION": 5,
         "FOLDS": 6,
+        "ERRORS": 7,
     }
     assert draws(7, 3, Use.SELECTION) == (
         452882084672932210,
