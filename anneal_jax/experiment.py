@@ -28,10 +28,10 @@ from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.interview import (
     Interview,
     ask_next,
+    fit_beliefs,
     hear,
     open_interview,
     replay,
-    training_groups,
 )
 from anneal_jax.label_experiment import check_regime, run_label_experiment
 from anneal_jax.models.pretrained import preparation, weights_digest
@@ -300,10 +300,7 @@ def _fit(
     use = f"round {round_index}: train"
     if run.interview is not None:
         beliefs = beliefs or replay(run.interview, run.store.answered(round_index))
-        images, groups, weights = training_groups(run.interview, beliefs)
-        return jax.block_until_ready(
-            run.learner.fit_classes(images, groups, round_index, weights=weights, use=use)
-        )
+        return jax.block_until_ready(fit_beliefs(run.interview, beliefs, run.learner, round_index, use=use))
     return jax.block_until_ready(
         run.learner.fit_pairs(knowledge.training_pairs, round_index, previous, use=use)
     )

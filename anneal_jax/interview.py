@@ -14,7 +14,7 @@ from anneal_jax.acquisition.belief_questions import next_question
 from anneal_jax.acquisition.beliefs import Beliefs, begin, settled_groups
 from anneal_jax.acquisition.neighbours import NeighbourGraph, neighbour_graph
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.pairs.canonical import pair_keys, pairs_of_keys
+from anneal_jax.pairs.canonical import keys_within, pairs_of_keys
 from anneal_jax.pairs.store import Answered
 from anneal_jax.problem import Problem
 from anneal_jax.seeds import Use, host_rng
@@ -64,10 +64,7 @@ def open_interview(config: ExperimentConfig, problem: Problem, learner: Learner)
         tiles = np.sort(rng.choice(tiles, config.belief_tiles, replace=False))
     features = learner.features(learner.template())[tiles]
     graph = neighbour_graph(standardise(features, learner.mean, learner.scale))
-    identical = pairs_of_keys(problem.identical, len(problem.labels))
-    identical = identical[np.isin(identical, tiles).all(axis=1)]
-    places = np.searchsorted(tiles, identical).astype(np.int32)
-    asked = np.unique(pair_keys(places, len(tiles)))
+    asked = keys_within(tiles, pairs_of_keys(problem.identical, len(problem.labels)))
     return Interview(tiles, graph, begin(graph)._replace(asked=asked))
 
 
@@ -121,8 +118,16 @@ def fit_answers(
       round_index: keys every draw.
     """
     interview = open_interview(config, problem, learner)
-    images, groups, weights = training_groups(interview, replay(interview, answered))
-    return learner.fit_classes(images, groups, round_index, weights=weights, use="train on the answers")
+    beliefs = replay(interview, answered)
+    return fit_beliefs(interview, beliefs, learner, round_index, use="train on the answers")
+
+
+def fit_beliefs(
+    interview: Interview, beliefs: Beliefs, learner: Learner, round_index: int, *, use: str
+) -> Params:
+    """Train on what is believed; `round_index` keys every draw, `use` is named in errors."""
+    images, groups, weights = training_groups(interview, beliefs)
+    return learner.fit_classes(images, groups, round_index, weights=weights, use=use)
 
 
 def training_groups(interview: Interview, beliefs: Beliefs) -> TrainingGroups:

@@ -15,7 +15,7 @@ from anneal_jax.data.splits import Split, duplicate_groups, split_images
 from anneal_jax.errors import ArchiveError, ConfigError
 from anneal_jax.models.backbones import Backbone, get_backbone
 from anneal_jax.models.pretrained import as_pretrained, load_pretrained, prepared_by, weights_digest
-from anneal_jax.pairs.canonical import PairKeys, pair_keys, pairs_of_keys
+from anneal_jax.pairs.canonical import PairKeys, keys_within, pair_keys, pairs_of_keys
 from anneal_jax.seeds import Use, device_key, host_seed
 from anneal_jax.training.encoding import encode
 from anneal_jax.training.features import default_cache_dir, extract_features, standardisation
@@ -59,10 +59,7 @@ class Problem(NamedTuple):
         Returns:
           int64[M], keys of places in `split.train`, which is sorted, so that canonical pairs stay so.
         """
-        train = self.split.train
-        is_inside = np.isin(pair_indices, train).all(axis=1)
-        places = np.searchsorted(train, pair_indices[is_inside]).astype(np.int32)
-        return np.unique(pair_keys(places, len(train)))
+        return keys_within(self.split.train, pair_indices)
 
 
 class Network(NamedTuple):

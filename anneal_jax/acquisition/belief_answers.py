@@ -94,11 +94,8 @@ def _settle(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> 
     if is_new and state.groups[tile] != OPEN:
         return state._replace(subject=OPEN, replies=())
     may_be_new = len(state.replies) >= min(settings.least_answers, state.num_groups)
-    if not (is_new and may_be_new) and believed[best] < settings.confidence:
-        return state
-    if is_new and not may_be_new:
-        return state
-    return settle_subject(graph, state, settings)
+    suffices = may_be_new if is_new else believed[best] >= settings.confidence
+    return settle_subject(graph, state, settings) if suffices else state
 
 
 def settle_subject(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> Beliefs:

@@ -1,9 +1,10 @@
 """The next question for a person, by what is believed about groups of tiles.
 
-A question is about one tile and a group, shown by the group's member nearest to the tile. The tile is the
-one about which most is left open, in a neighbourhood where much is left open; its groups are asked in
-the order of belief until one is settled. Where two groups look like one, their nearest members are
-compared. A settled tile that its neighbours contradict is asked about again.
+A question is about one tile and a group, shown by the group's founder, or, where that was asked about, by
+its member nearest to the tile. The tile is the one about which most is left open, in a neighbourhood where
+much is left open; its groups are asked in the order of belief until one is settled. Where two groups look
+like one, their nearest members are compared. A settled tile that its neighbours contradict is asked about
+again.
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.types import PairIndices, PairLabels
+from anneal_jax.types import IntArray, PairIndices, PairLabels
 
 PairKeys = npt.NDArray[np.int64]
 """int64[P], `first * num_images + second`; sorting keys sorts pairs."""
@@ -65,6 +65,21 @@ def pairs_of_keys(keys: PairKeys, num_images: int) -> PairIndices:
     [[0, 1], [1, 2]]
     """
     return np.stack(np.divmod(keys, num_images), axis=1).astype(np.int32)
+
+
+def keys_within(images: IntArray, pair_indices: PairIndices) -> PairKeys:
+    """Return the sorted, unique keys of the pairs that lie within some images, by their places among them.
+
+    Args:
+      images: int32[M], sorted, so that canonical pairs stay so.
+      pair_indices: int32[P, 2], canonical; pairs with another image are left out.
+
+    >>> keys_within(np.array([2, 5, 7]), np.array([[2, 7], [2, 3]])).tolist()
+    [2]
+    """
+    is_inside = np.isin(pair_indices, images).all(axis=1)
+    places = np.searchsorted(images, pair_indices[is_inside]).astype(np.int32)
+    return np.unique(pair_keys(places, len(images)))
 
 
 def contains(sorted_keys: PairKeys, keys: PairKeys) -> npt.NDArray[np.bool_]:
