@@ -60,8 +60,9 @@ class ExperimentConfig:
       batch_size: pairs per step; tiles per step with `class_labels`.
       learning_rate: of Adam.
       feature_dropout: share of each frozen feature vector hidden per step.
-      augment: mirror and turn tiles by right angles in the finetune regime; right for tiles seen from
-        above, wrong for digits.
+      augment: what the finetune regime does to a tile each time: `none`; `turn` mirrors and turns it by
+        right angles, right for tiles seen from above and wrong for digits; `full` also crops and recolours
+        it (docs/training.md). Older files say true for `turn` and false for `none`.
       margin: m of the contrastive loss, a cosine.
       beta: weight of the classifier's loss; the contrastive loss has 1 - beta.
       oversample: draw similar and dissimilar pairs equally often.
@@ -107,7 +108,7 @@ class ExperimentConfig:
     batch_size: int = 256
     learning_rate: float = 1e-3
     feature_dropout: float = 0.3
-    augment: bool = True
+    augment: str = "turn"
     margin: float = 0.1
     beta: float = 0.1
     oversample: bool = True
@@ -161,6 +162,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "scan_precision": ("float32", "bfloat16_3x", "bfloat16"),
     "transitive": ("one_step", "closure", "none"),
     "initial_draw": ("class_balanced", "random"),
+    "augment": ("none", "turn", "full"),
     "group_loss": (
         "contrastive",
         "info_nce",
@@ -216,6 +218,9 @@ def config_from_mapping(settings: Mapping[str, Any]) -> ExperimentConfig:
     for name in settings:
         if name not in SETTING_TYPES:
             raise ConfigError(f"there is no setting {name!r}{nearest_hint(name, SETTING_TYPES)}.")
+    augment = settings.get("augment")
+    if isinstance(augment, bool):  # as older versions wrote it
+        settings = {**settings, "augment": "turn" if augment else "none"}
     return ExperimentConfig(**settings)
 
 

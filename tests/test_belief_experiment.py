@@ -267,7 +267,7 @@ def test_finetuning_learns_from_the_groups_too(tmp_path):
         supervision="belief_ask",
         initial_draw="random",
         initial_fraction=0.01,
-        augment=False,
+        augment="none",
         rounds=1,
         pairs_per_round=20,
         belief_tiles=60,

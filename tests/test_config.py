@@ -127,3 +127,8 @@ def test_a_hint_is_given_only_for_what_is_near():
     assert nearest_hint("sead", ["seed", "steps"]) == " (did you mean 'seed'?)"
     assert nearest_hint("sead", ["archive"]) == ""
     assert nearest_hint("", []) == ""
+
+
+@pytest.mark.parametrize(("old", "new"), [(True, "turn"), (False, "none")])
+def test_older_files_say_yes_or_no_to_augmentation(old, new):
+    assert config_from_mapping({"augment": old}).augment == new

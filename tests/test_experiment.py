@@ -299,7 +299,7 @@ def test_finetune_runs_on_tiles_and_goes_on_from_the_round_before(tmp_path):
         backbone="tiny_cnn",
         image_size=8,
         regime="finetune",
-        augment=False,
+        augment="none",
         rounds=1,
         pairs_per_round=20,
         initial_fraction=0.01,

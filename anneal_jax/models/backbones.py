@@ -50,6 +50,11 @@ class Backbone:
     rgb_bands: RgbBands = (0, 1, 2)
     resampling: str = "bilinear"
 
+    @property
+    def is_rgb(self) -> bool:
+        """Whether the tiles are red, green and blue, and nothing else."""
+        return len(self.mean) == 3 and self.rgb_bands is not None
+
     def init(self, key: jax.Array, image_size: int) -> Any:
         """Draw random variables: `params`, and `batch_stats` for a ResNet.
 

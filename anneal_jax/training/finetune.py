@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.seeds import Use, device_key, host_rng
-from anneal_jax.training.augment import flip_and_turn
+from anneal_jax.training.augment import augment
 from anneal_jax.training.encoding import encode
 from anneal_jax.training.fitting import fit
 from anneal_jax.training.head_steps import (
@@ -68,7 +68,7 @@ class FinetuneLearner:
       epochs: epochs in each later round.
       batch_size: pairs per step; tiles per step for class labels.
       oversample: draw both classes equally often.
-      augment: mirror and turn each tile by right angles.
+      augment: `none`, `turn` or `full`, see `training.augment`.
       settings: numbers of the fit; feature dropout is not used here.
     """
 
@@ -83,7 +83,7 @@ class FinetuneLearner:
     epochs: int
     batch_size: int
     oversample: bool
-    augment: bool
+    augment: str
     settings: FitSettings
 
     def fit_pairs(
@@ -175,20 +175,20 @@ class NetworkLoss(NamedTuple):
       objective: of the heads.
       settings: numbers of the fit.
       backbone: the network.
-      augment: mirror and turn each tile by right angles.
+      augment: `none`, `turn` or `full`, see `training.augment`.
     """
 
     objective: Objective
     settings: FitSettings
     backbone: Backbone
-    augment: bool
+    augment: str
 
     def __call__(self, params: NetworkParams, constants: Any, batch: Any, key: jax.Array) -> jax.Array:
         """Return the loss of a batch (rows, targets) of tiles; constants are (images, mean, scale)."""
         rows, targets = batch
         images, mean, scale = constants
         tiles = images[flat_rows(rows)]
-        tiles = flip_and_turn(key, tiles) if self.augment else tiles
+        tiles = augment(self.augment, key, tiles, is_rgb=self.backbone.is_rgb)
         features = self.backbone.apply(_without_gradient_to_statistics(params.backbone), tiles)
         standardised = standardise(features, mean, scale)
         return self.objective(params.heads, standardised, targets, self.settings)

@@ -3,7 +3,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from anneal_jax.training.augment import flip_and_turn
+from anneal_jax.training.augment import (
+    Strength,
+    another_picture,
+    augment,
+    crop,
+    draw_boxes,
+    draw_colours,
+    flip_and_turn,
+    recolour,
+)
+from tests.reference import pictures as reference
 
 TILE = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3)
 
@@ -36,3 +46,76 @@ def test_tiles_turn_independently_of_each_other_and_by_the_key():
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     assert len({tile.tobytes() for tile in first}) == 8
+
+
+def random_tiles(num_tiles, size=9, bands=3, dtype=np.uint8):
+    return np.random.default_rng(0).integers(0, 256, (num_tiles, size, size, bands)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_crop_is_its_twin(dtype):
+    tiles = random_tiles(12, dtype=dtype)
+    boxes = draw_boxes(jax.random.key(0), len(tiles), Strength(smallest_area=0.2))
+    found = jax.jit(crop)(tiles, boxes)
+    assert found.dtype == jnp.float32
+    expected = [reference.crop(tile, box) for tile, box in zip(tiles, np.asarray(boxes), strict=True)]
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_the_whole_tile_as_a_crop_is_the_tile():
+    tiles = random_tiles(3)
+    boxes = draw_boxes(jax.random.key(0), 3, Strength(smallest_area=1.0, largest_aspect=1.0))
+    np.testing.assert_allclose(crop(tiles, boxes), tiles, atol=1e-3)
+
+
+def test_boxes_keep_to_the_ranges_and_use_them():
+    boxes = np.asarray(draw_boxes(jax.random.key(0), 4000, Strength(0.25, 2.0)))
+    corners, sides = boxes[:, :2], boxes[:, 2:]
+    assert corners.min() >= 0 and (corners + sides).max() <= 1 + 1e-6
+    aspects = sides[:, 1] / sides[:, 0]
+    assert 0.5 - 1e-4 < aspects.min() < 0.55 and 1.9 < aspects.max() < 2 + 1e-4
+    areas = sides.prod(axis=1)
+    assert 0.24 < areas.min() < 0.27 and areas.max() > 0.9
+    uncut = sides.max(axis=1) < 1
+    assert np.abs(corners[uncut] / (1 - sides[uncut])).mean() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(("bands", "is_rgb"), [(3, True), (3, False), (5, False)])
+def test_colours_are_their_twin(bands, is_rgb):
+    tiles = random_tiles(6, bands=bands, dtype=np.float32)
+    strength = Strength(brightness=0.5, contrast=0.5, saturation=0.5)
+    colours = draw_colours(jax.random.key(0), 6, 1 if is_rgb else bands, strength)
+    found = jax.jit(recolour, static_argnames="is_rgb")(tiles, colours, is_rgb=is_rgb)
+    expected = [
+        reference.recolour(tile, *(np.asarray(part[i], np.float64) for part in colours), is_rgb)
+        for i, tile in enumerate(tiles)
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    for factors in colours:
+        assert 0.5 <= factors.min() < factors.max() <= 1.5
+
+
+@pytest.mark.parametrize("bands", [3, 13])
+def test_choices(bands):
+    tiles = jnp.asarray(random_tiles(16, bands=bands))
+    key = jax.random.key(3)
+    results = {
+        choice: np.asarray(augment(choice, key, tiles, is_rgb=bands == 3))
+        for choice in ("none", "turn", "full")
+    }
+    np.testing.assert_array_equal(results["none"], tiles)
+    np.testing.assert_array_equal(results["turn"], flip_and_turn(key, tiles))
+    full = results["full"]
+    assert full.dtype == np.float32 and full.shape == tiles.shape
+    assert full.min() >= 0 and full.max() <= 255
+    again = augment("full", key, tiles, is_rgb=bands == 3)
+    np.testing.assert_array_equal(full, again)
+    assert (full != np.asarray(augment("full", jax.random.key(4), tiles, is_rgb=bands == 3))).any()
+
+
+def test_a_picture_without_any_strength_is_the_tile():
+    tiles = random_tiles(4)
+    none = Strength(1.0, 1.0, 0.0, 0.0, 0.0, turns=False)
+    np.testing.assert_allclose(
+        another_picture(jax.random.key(0), tiles, none, is_rgb=True), tiles, atol=1e-3
+    )

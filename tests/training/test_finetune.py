@@ -37,7 +37,7 @@ def learner():
         epochs=2,
         batch_size=8,
         oversample=True,
-        augment=False,
+        augment="none",
         settings=FitSettings(),
     )
 
@@ -91,7 +91,7 @@ def test_a_fit_is_fixed_by_seed_round_and_augmentation(learner, classes):
     params = learner.fit_pairs(pairs, 0, None)
     assert are_equal(params, learner.fit_pairs(pairs, 0, None))
     assert not are_equal(params, learner.fit_pairs(pairs, 3, None))
-    for change in ({"seed": 1}, {"augment": True}):
+    for change in ({"seed": 1}, {"augment": "turn"}, {"augment": "full"}):
         other = dataclasses.replace(learner, **change)
         assert not are_equal(params, other.fit_pairs(pairs, 0, None))
 
@@ -100,7 +100,7 @@ def test_the_loss_of_a_batch_goes_through_the_standardised_backbone(learner):
     params = learner.template()
     pairs = np.array([[3, 9], [4, 1]], np.int32)
     labels = np.array([1.0, 0.0], np.float32)
-    loss = NetworkLoss(pair_objective, learner.settings, learner.backbone, False)
+    loss = NetworkLoss(pair_objective, learner.settings, learner.backbone, "none")
     constants = (jnp.asarray(learner.images), learner.mean, learner.scale)
     found = jax.jit(loss.__call__)(
         params, constants, (jnp.asarray(pairs), jnp.asarray(labels)), jax.random.key(0)
@@ -130,6 +130,8 @@ def test_statistics_of_batch_norm_get_no_gradient():
 
     @dataclasses.dataclass(frozen=True)
     class Normed:
+        is_rgb = True
+
         def apply(self, variables, images):
             pixels = images[:, 0, 0].astype(jnp.float32) * variables["params"]["gain"]
             return pixels - variables["batch_stats"]["mean"][None]
@@ -139,7 +141,7 @@ def test_statistics_of_batch_norm_get_no_gradient():
     def total(heads, features, targets, settings):
         return jnp.sum(features)
 
-    loss = NetworkLoss(total, FitSettings(), Normed(), True)
+    loss = NetworkLoss(total, FitSettings(), Normed(), "turn")
     constants = (jnp.ones((4, 2, 2, 3), jnp.uint8), jnp.zeros(3), jnp.ones(3))
     batch = (jnp.array([[0, 1], [2, 3]]), jnp.array([1.0, 0.0]))
     params = NetworkParams(variables, None)
