@@ -31,7 +31,8 @@ class ExperimentConfig:
         about groups, question by question (`interview`); all else is a simulation of its rivals:
         `class_labels`, `random_labels`, `tcal`, `tcal_igarss`, `tcal_random`, `group_ask` or
         `all_pairs`. See `label_experiment`.
-      acquisition: how the next questions are chosen: `random`, `bcgue`, `mgue`, `coreset` or `typicality`.
+      acquisition: how the next questions are chosen: `random`, `bcgue`, `mgue`, `badge`, `coreset` or
+        `typicality`.
       diversity: whether k-means spreads the questions over the most uncertain pairs.
       candidate_factor: candidates per question that k-means chooses from (h / k).
       threshold: MGUE's estimator: `prequential`, `balanced`, `midpoint` or `gaussian`.
@@ -156,7 +157,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "all_pairs",
         "belief_ask",
     ),
-    "acquisition": ("random", "bcgue", "mgue", "coreset", "typicality"),
+    "acquisition": ("random", "bcgue", "mgue", "badge", "coreset", "typicality"),
     "threshold": ("prequential", "balanced", "midpoint", "gaussian"),
     "classifier_order": ("canonical", "two_order"),
     "scan_precision": ("float32", "bfloat16_3x", "bfloat16"),

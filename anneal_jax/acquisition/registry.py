@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anneal_jax.acquisition.diversity import pair_representation, select_diverse
+from anneal_jax.acquisition.gradients import rank_by_gradients
 from anneal_jax.acquisition.progress import scan_progress
 from anneal_jax.acquisition.representative import rank_by_coverage, rank_by_typicality
 from anneal_jax.acquisition.scan import ScanResult, scan_pairs
@@ -112,12 +113,20 @@ def propose_bcgue(view: PoolView, num_pairs: int) -> Candidates:
     Raises:
       ValueError: the view holds no classifier.
     """
-    if view.classifier is None:
-        raise ValueError(
-            "bcgue scores pairs by the classifier, and the view holds none; train one with the heads."
-        )
     two_order = view.scan.classifier_order == "two_order"
-    return _scan(classifier_scorer(*view.classifier, two_order=two_order), view, num_pairs)
+    return _scan(classifier_scorer(*_classifier(view, "bcgue"), two_order=two_order), view, num_pairs)
+
+
+def propose_badge(view: PoolView, num_pairs: int) -> Candidates:
+    """Choose pairs that would move the classifier most, and each another way.
+
+    Source: ash2020badge, as far as it carries over: see `gradients`.
+
+    Raises:
+      ValueError: the view holds no classifier.
+    """
+    classifier = _classifier(view, "badge")
+    return Candidates(*rank_by_gradients(classifier, view.known, num_pairs, seed=view.seed))
 
 
 def propose_coreset(view: PoolView, num_pairs: int) -> Candidates:
@@ -131,6 +140,7 @@ def propose_typicality(view: PoolView, num_pairs: int) -> Candidates:
 
 
 ACQUISITIONS: Mapping[str, Acquisition] = {
+    "badge": Acquisition(propose_badge, needs_classifier=True),
     "bcgue": Acquisition(propose_bcgue, needs_classifier=True),
     "coreset": Acquisition(propose_coreset),
     "mgue": Acquisition(propose_mgue, needs_threshold=True),
@@ -178,6 +188,14 @@ def select_pairs(
     representation = pair_representation(view.embeddings, candidates.pair_indices)
     chosen = select_diverse(representation, num_pairs, seed=view.seed)
     return Candidates(candidates.pair_indices[chosen], candidates.utilities[chosen], candidates.scan)
+
+
+def _classifier(view: PoolView, name: str) -> ClassifierTables:
+    if view.classifier is None:
+        raise ValueError(
+            f"{name} scores pairs by the classifier, and the view holds none; train one with the heads."
+        )
+    return view.classifier
 
 
 def _scan(scorer: PairScorer, view: PoolView, num_pairs: int) -> Candidates:

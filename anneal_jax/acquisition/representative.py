@@ -22,17 +22,20 @@ _BLOCK_ROWS = 512
 Wide = npt.NDArray[np.float64]
 
 
-def sample_pool(embeddings: FloatArray, known: PairKeys, num_pairs: int, *, seed: int) -> PairIndices:
+def sample_pool(
+    num_images: int, known: PairKeys, num_pairs: int, *, seed: int, least: int | None = None
+) -> PairIndices:
     """Draw the pairs to choose from, in an order that breaks ties.
 
     Args:
-      embeddings: float32[N, D].
+      num_images: N.
       known: int64[M], sorted keys of the pairs that must not be drawn.
       num_pairs: k, how many will be chosen.
       seed: of the draw.
+      least: pairs to draw at least, while the pool has as many; some thousands by default.
     """
-    wanted = max(_SAMPLED_PAIRS, 4 * num_pairs)
-    return draw_random_pairs(np.random.default_rng(seed), len(embeddings), wanted, known=known)
+    wanted = max(_SAMPLED_PAIRS if least is None else least, 4 * num_pairs)
+    return draw_random_pairs(np.random.default_rng(seed), num_images, wanted, known=known)
 
 
 def rank_by_coverage(
@@ -55,21 +58,44 @@ def rank_by_coverage(
 
     Source: sener2018coreset, its greedy form; on pairs it is this project's.
     """
-    pairs = sample_pool(embeddings, known, num_pairs, seed=seed)
+    pairs = sample_pool(len(embeddings), known, num_pairs, seed=seed)
     points = _wide_representation(embeddings, pairs)
     centres = _centres(embeddings, known, points, seed)
     distances = np.concatenate(
         [_squared_distances(block, centres).min(axis=1) for block in _blocks(points)]
     )
-    chosen = np.empty(min(num_pairs, len(pairs)), np.intp)
-    utilities = np.empty(len(chosen), np.float32)
+    chosen, gaps = farthest_first(points, distances, num_pairs)
+    return pairs[chosen], gaps
+
+
+def farthest_first(
+    points: Wide, squared_distances: npt.NDArray[np.float64], count: int
+) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """Choose points one by one, each the farthest from the centres and from those chosen before it.
+
+    Args:
+      points: float64[P, F].
+      squared_distances: float64[P], of each point to the nearest centre.
+      count: k.
+
+    Returns:
+      int[k'], rows in the order chosen, the earlier of equal ones first, and float32[k'], their distances
+      at that moment, not increasing; k' = min(k, P).
+
+    >>> rows, gaps = farthest_first(np.array([[1.0], [5.0], [4.0]]), np.array([1.0, 25.0, 16.0]), 2)
+    >>> rows.tolist(), gaps.tolist()
+    ([1, 0], [5.0, 1.0])
+    """
+    chosen = np.empty(min(count, len(points)), np.intp)
+    gaps = np.empty(len(chosen), np.float32)
+    distances = squared_distances
     for place in range(len(chosen)):
         farthest = np.argmax(distances)
-        chosen[place], utilities[place] = farthest, np.sqrt(distances[farthest])
+        chosen[place], gaps[place] = farthest, np.sqrt(distances[farthest])
         to_farthest = _squared_distances(points, points[farthest][None])[:, 0]
         distances = np.minimum(distances, to_farthest)
         distances[farthest] = -np.inf  # below all others, were they equal
-    return pairs[chosen], utilities
+    return chosen, gaps
 
 
 def rank_by_typicality(
@@ -91,7 +117,7 @@ def rank_by_typicality(
 
     Source: hacohen2022typiclust; on pairs it is this project's.
     """
-    pairs = sample_pool(embeddings, known, num_pairs, seed=seed)
+    pairs = sample_pool(len(embeddings), known, num_pairs, seed=seed)
     points = _wide_representation(embeddings, pairs)
     num_near = min(NUM_NEIGHBOURS, len(points) - 1)
     means = [np.empty(0)]

@@ -58,14 +58,29 @@ def rescore_logits(
     Returns:
       float64[P].
     """
-    wide_layers = [(kernel.astype(np.float64), bias.astype(np.float64)) for kernel, bias in layers]
+    *inner, (kernel, bias) = layers
+    kernel, bias = kernel.astype(np.float64), bias.astype(np.float64)
     logits = np.empty(len(pair_indices))
     for start in range(0, len(pair_indices), _PAIRS_AT_ONCE):
         here = slice(start, start + _PAIRS_AT_ONCE)
-        first, second = pair_indices[here].T
-        values = as_first[first].astype(np.float64) + as_second[second]
-        for kernel, bias in wide_layers:
-            hidden = np.maximum(values, 0.0)
-            values = np.matmul(hidden[:, None, :], kernel)[:, 0] + bias
-        logits[here] = values[:, 0]
+        hidden = last_hidden(as_first, as_second, inner, pair_indices[here])
+        logits[here] = (np.matmul(hidden[:, None, :], kernel)[:, 0] + bias)[:, 0]
     return logits
+
+
+def last_hidden(
+    as_first: FloatArray, as_second: FloatArray, layers: Sequence[Layer], pair_indices: PairIndices
+) -> npt.NDArray[np.float64]:
+    """Return what enters the classifier's last layer, float64[P, H'], computed pair by pair.
+
+    Args:
+      as_first: as in `rescore_logits`.
+      as_second: likewise.
+      layers: those between the first and the last.
+      pair_indices: int32[P, 2], few: all are held at once.
+    """
+    first, second = pair_indices.T
+    hidden = np.maximum(as_first[first].astype(np.float64) + as_second[second], 0.0)
+    for kernel, bias in layers:
+        hidden = np.maximum(np.matmul(hidden[:, None, :], kernel.astype(np.float64))[:, 0] + bias, 0.0)
+    return hidden

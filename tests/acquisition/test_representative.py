@@ -25,7 +25,7 @@ def known_keys(count):
 def test_coverage_matches_its_twin(embeddings, num_known):
     known = known_keys(num_known)
     pairs, utilities = rank_by_coverage(embeddings, known, 8, seed=0)
-    pool = sample_pool(embeddings, known, 8, seed=0)
+    pool = sample_pool(NUM_IMAGES, known, 8, seed=0)
     points = pair_representation(embeddings, pool)
     centres = pair_representation(embeddings, pairs_of_keys(known, NUM_IMAGES))
     centres = centres if num_known else [points.mean(axis=0)]

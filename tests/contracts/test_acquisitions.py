@@ -187,8 +187,8 @@ def test_a_share_too_small_for_the_questions_is_given_up(name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mgeu", r"no acquisition 'mgeu' \(did you mean 'mgue'\?\); choose one of bcgue"),
-        ("", "there is no acquisition ''; choose one of bcgue, coreset, "),
+        ("mgeu", r"no acquisition 'mgeu' \(did you mean 'mgue'\?\); choose one of badge"),
+        ("", "there is no acquisition ''; choose one of badge, bcgue, coreset, "),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name, message):
