@@ -26,6 +26,9 @@ from anneal_jax.systems import canonical_systems, configure
 from anneal_jax.workdir import check_config, read_config
 from anneal_jax.workers import Died, run_in_processes
 
+FINISHED = "finished"
+"""A file that only the folders of finished cells hold."""
+
 _RESULTS_FILE = "queries.json"
 _MOST_WORKERS = 16  # each takes up to a GB of memory
 
@@ -151,7 +154,7 @@ def query_results(
 
 
 def _is_finished(folder: pathlib.Path, config: ExperimentConfig) -> bool:
-    return (folder / "finished").exists() and read_config(folder) == config
+    return (folder / FINISHED).exists() and read_config(folder) == config
 
 
 def _fill_cache(config: ExperimentConfig) -> None:
@@ -176,10 +179,10 @@ def _attempts(
 def _run_cell(config: ExperimentConfig, folder: pathlib.Path) -> _Attempt:
     """Run a cell to its end; whatever is wrong with it becomes its reason."""
     try:
-        (folder / "finished").unlink(missing_ok=True)  # it may stem from fewer rounds
+        (folder / FINISHED).unlink(missing_ok=True)  # it may stem from fewer rounds
         outcome = run_experiment(config, folder)
         write_results(folder / _RESULTS_FILE, name_results(outcome.problem, outcome.retrieval))
-        atomic.write_text(folder / "finished", "")
+        atomic.write_text(folder / FINISHED, "")
         return _Attempt(outcome.rows)
     except AnnealError as error:
         return _Attempt([], str(error))

@@ -1,12 +1,10 @@
 """Compare systems on one archive, with shared seeds.
 
-  python launch/compare.py --config=launch/configs/ucm_frozen.py --workdir=runs/ucm --seeds=5 \
-      --acquisitions=random,mgue+clustering,mgue+clustering+margin=0.3,tcal,group_ask,class_labels
+  python launch/compare.py --config=launch/configs/ucm_frozen.py --workdir=runs/ucm --acquisitions=mgue,tcal
 
-Systems are acquisitions of pairs, each with and without `+clustering`, and their rivals: all_pairs,
-class_labels, group_ask, random_labels, srl_all, srl_groups, srl_labels, tcal, tcal_igarss and tcal_random.
-`+SETTING=VALUE` makes a variant of any. Finished cells are never run again; the same command goes on after
-a kill. What --workers and --cpus_each do to time and to the last digits stands in docs/operations.md.
+Systems are acquisitions of pairs, each also with `+clustering`, and rivals such as tcal; `+SETTING=VALUE`
+makes a variant of any. Finished cells are never run again: the same command goes on after a kill. What
+--workers, --cpus_each and --merge do stands in docs/operations.md.
 """
 
 import pathlib
@@ -30,6 +28,7 @@ _FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_
 _REFERENCE = flags.DEFINE_string("reference", "random", "System that the others are compared to.")
 _WORKERS = flags.DEFINE_integer("workers", 0, "Cells at a time; 0: as many as pay.", lower_bound=0)
 _CPUS_EACH = flags.DEFINE_integer("cpus_each", 0, "CPUs bound to each worker; 0: all.", lower_bound=0)
+_MERGE = flags.DEFINE_list("merge", [], "Files cells.jsonl of the same comparison: cells run elsewhere.")
 _TRACKER = flags.DEFINE_enum("tracker", None, ["tensorboard", "wandb"], "Where else rounds are logged.")
 
 
@@ -37,6 +36,7 @@ def main(argv: Sequence[str]) -> None:
     """Run the grid; write its tables, its picture and its pages."""
     del argv
     config = config_of(_CONFIG.value)
+    from anneal_jax.cell_records import unpack_cells, write_cells
     from anneal_jax.comparison import FailedCell, choose_workers, run_grid
     from anneal_jax.reporting.comparison_report import FILES, report_comparison
     from anneal_jax.reporting.run_report import round_line
@@ -44,25 +44,26 @@ def main(argv: Sequence[str]) -> None:
     from anneal_jax.systems import canonical_systems
 
     require_tracker(_TRACKER.value)
-    systems = canonical_systems(config, _ACQUISITIONS.value)
-    seeds = range(_FIRST_SEED.value, _FIRST_SEED.value + _SEEDS.value)
+    systems, first = canonical_systems(config, _ACQUISITIONS.value), _FIRST_SEED.value
+    seeds = range(first, first + _SEEDS.value)
     workdir, cells, failed, cpus_each = pathlib.Path(_WORKDIR.value), [], set(), _CPUS_EACH.value
+    unpack_cells(_MERGE.value, config, workdir)
     num_workers = _WORKERS.value or choose_workers(cpus_each)
     for cell in run_grid(config, systems, seeds, workdir, num_workers=num_workers, cpus_each=cpus_each):
         if isinstance(cell, FailedCell):
             failed.add(cell.system)
             print(f"error: {cell.system} seed {cell.seed}: {cell.reason}", file=sys.stderr, flush=True)
-            continue
-        cells.append(cell)
-        track_cell(_TRACKER.value, config, cell, workdir)
-        print(f"{cell.system} seed {cell.seed}, {round_line(cell.rows[-1])}", flush=True)
+        else:
+            cells.append(cell)
+            track_cell(_TRACKER.value, config, cell, workdir)
+            print(f"{cell.system} seed {cell.seed}, {round_line(cell.rows[-1])}", flush=True)
     cells = [cell for name in systems if name not in failed for cell in cells if cell.system == name]
     if cells:
-        title = f"{config.archive}, {_SEEDS.value} seeds"
-        tables = report_comparison(config, cells, workdir, title=title, reference=_REFERENCE.value)
+        write_cells(cells, workdir)
+        title, reference = f"{config.archive}, {_SEEDS.value} seeds", _REFERENCE.value
+        tables = report_comparison(config, cells, workdir, title=title, reference=reference)
         print(f"{tables}\nSee, in {workdir}: {', '.join(FILES)}.")
-    if failed:
-        sys.exit(f"error: left out, since cells of them failed: {', '.join(sorted(failed))}.")
+    sys.exit(f"error: left out, since cells of them failed: {', '.join(sorted(failed))}." if failed else 0)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ LAYERS = [
     {"acquisition", "retrieval", "training"},
     {
         "annotated",
+        "cell_records",
         "comparison",
         "duplicates",
         "embedder",
