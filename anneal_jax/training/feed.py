@@ -1,0 +1,144 @@
+"""Where the tiles of a fit come from: the device itself where the archive fits, the host otherwise."""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+import numpy.typing as npt
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from anneal_jax.types import IntArray
+
+MESH_AXIS = "tiles"
+
+_RESIDENT_SHARE = 0.25
+"""Of a device's memory that an archive may take: the rest is for parameters and feature maps."""
+
+
+class TileFeed(Protocol):
+    """The tiles of an archive, by row, on the devices that train.
+
+    Attributes:
+      num_tiles: N, rows of the archive.
+      mesh: the devices, along one axis. They share each batch: each holds its part of the tiles.
+    """
+
+    @property
+    def num_tiles(self) -> int: ...
+    @property
+    def mesh(self) -> Mesh: ...
+
+    def blocks(self, rows: Iterable[IntArray]) -> Iterator[jax.Array]:
+        """Yield the tiles of each array of rows, in the order given.
+
+        Rows may be taken ahead of the tiles that are yielded, so that the next ones are under way.
+
+        Args:
+          rows: int32[..., U] each; U is a multiple of the number of devices. With `jax.distributed` every
+            process gives the same rows, and loads those of its own devices only.
+
+        Yields:
+          uint8[..., U, H, H, S], its axis of U split over the mesh.
+
+        Raises:
+          ArchiveError: a tile cannot be read.
+        """
+        ...
+
+
+class ResidentFeed:
+    """A `TileFeed` of an archive that lies on every device, copied there once.
+
+    >>> feed = ResidentFeed(np.zeros((5, 2, 2, 3), np.uint8), make_mesh(1))
+    >>> [tiles.shape for tiles in feed.blocks([np.array([0, 4]), np.array([[1, 2, 3]])])]
+    [(2, 2, 2, 3), (1, 3, 2, 2, 3)]
+    """
+
+    def __init__(self, images: npt.NDArray[np.uint8], mesh: Mesh):
+        """Copy the archive, uint8[N, H, H, S], to the devices."""
+        self.mesh = mesh
+        self.num_tiles = len(images)
+        self._images = _placed(images, NamedSharding(mesh, PartitionSpec()))
+
+    def blocks(self, rows: Iterable[IntArray]) -> Iterator[jax.Array]:
+        """Yield tiles, gathered on the devices; see `TileFeed`."""
+        for block in rows:
+            split = _split_last(self.mesh, block.ndim)
+            yield _gather(split, self._images, _placed(block, split))
+
+
+class HostFeed:
+    """A `TileFeed` that reads every batch anew, when it is asked for.
+
+    >>> feed = HostFeed(lambda rows: np.zeros((len(rows), 2, 2, 3), np.uint8), 5, (2, 2, 3), make_mesh(1))
+    >>> next(feed.blocks([np.array([0, 4])])).shape
+    (2, 2, 2, 3)
+    """
+
+    def __init__(
+        self,
+        load: Callable[[IntArray], npt.NDArray[np.uint8]],
+        num_tiles: int,
+        tile_shape: tuple[int, ...],
+        mesh: Mesh,
+    ):
+        """Remember where tiles come from.
+
+        Args:
+          load: returns uint8[B, H, H, S], the tiles of rows int32[B].
+          num_tiles: N, rows of the archive.
+          tile_shape: (H, H, S).
+          mesh: the devices.
+        """
+        self.mesh = mesh
+        self.num_tiles = num_tiles
+        self._load, self._tile_shape = load, tile_shape
+
+    def blocks(self, rows: Iterable[IntArray]) -> Iterator[jax.Array]:
+        """Yield tiles, copied from the host; see `TileFeed`."""
+        for block in rows:
+            yield self._block(block)
+
+    def _block(self, rows: IntArray) -> jax.Array:
+        def part(index: Any) -> npt.NDArray[np.uint8]:
+            chosen = rows[index[: rows.ndim]]
+            return self._load(chosen.reshape(-1)).reshape(*chosen.shape, *self._tile_shape)
+
+        sharding = _split_last(self.mesh, rows.ndim)
+        return jax.make_array_from_callback((*rows.shape, *self._tile_shape), sharding, part)
+
+
+def make_mesh(num_devices: int = 0) -> Mesh:
+    """Return the devices that share a batch.
+
+    Args:
+      num_devices: how many; 0 takes all, of every process, but one where they are CPU cores of one process:
+        these already share the work of a batch.
+    """
+    if num_devices == 0:
+        is_one_cpu = jax.default_backend() == "cpu" and jax.process_count() == 1
+        num_devices = 1 if is_one_cpu else jax.device_count()
+    return Mesh(np.array(jax.devices()[:num_devices]), (MESH_AXIS,))
+
+
+def fits_on_device(num_bytes: int) -> bool:
+    """Tell whether an archive of so many bytes may lie on each device; without a known limit it may."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return num_bytes <= _RESIDENT_SHARE * stats.get("bytes_limit", float("inf"))
+
+
+def _split_last(mesh: Mesh, ndim: int) -> NamedSharding:
+    """Split the last of the axes of rows, which is that of the tiles of a batch."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * (ndim - 1), MESH_AXIS))
+
+
+def _placed(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    """Put an array that every process holds onto the devices of all of them."""
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _gather(split: NamedSharding, images: jax.Array, rows: jax.Array) -> jax.Array:
+    return jax.lax.with_sharding_constraint(images[rows], split)
