@@ -4,10 +4,9 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
@@ -19,18 +18,21 @@ from starlette.types import ASGIApp
 from anneal_jax.annotation.audits import nearest_tiles
 from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.guide import MODES
-from anneal_jax.annotation.learning import Learning
-from anneal_jax.annotation.pictures import TilePictures
+from anneal_jax.annotation.office import BadRequestError, Office, office_of, tile_number
 from anneal_jax.annotation.safety import Access, Guard
+from anneal_jax.annotation.search_routes import UPLOADS, search_routes
 from anneal_jax.errors import AnnealError, StorageFullError, StoreError
 from anneal_jax.types import Answer
 
 _FILES = {
     "page.html": "text/html",
     "review.html": "text/html",
+    "search.html": "text/html",
     "page.css": "text/css",
+    "search.css": "text/css",
     "page.js": "text/javascript",
     "review.js": "text/javascript",
+    "search.js": "text/javascript",
     "common.js": "text/javascript",
 }
 _ANSWERS = {answer.name.lower(): answer for answer in Answer}
@@ -39,43 +41,19 @@ _PAGE_ROWS = 100
 _NEIGHBOURS_SHOWN = 10
 
 
-class BadRequestError(ValueError):
-    """A request that the page would not send."""
-
-
-class Office(NamedTuple):
-    """All that the routes work with.
-
-    Attributes:
-      desk: used in the writer's thread alone.
-      writer: the one thread that owns the store.
-      pictures: of the tiles.
-      learning: what happens in the background; None trains nothing.
-      names: of the tiles.
-    """
-
-    desk: Desk
-    writer: ThreadPoolExecutor
-    pictures: TilePictures
-    learning: Learning | None
-    names: tuple[str, ...]
-
-    async def at_desk(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Run something in the writer's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.writer, work, *args)
-
-
 def create_app(office: Office, access: Access) -> ASGIApp:
     """Return the app, guarded; everything lies below the token."""
     routes = [
         Route("/", _file("page.html")),
         Route("/review", _file("review.html")),
+        Route("/search", _file("search.html")),
         *(Route(f"/static/{name}", _file(name)) for name in _FILES if not name.endswith(".html")),
         Route("/tile/{tile}.jpg", _tile),
         Route("/state", _state),
         Route("/contradiction", _contradiction),
         Route("/answers", _answers),
         Route("/neighbours/{tile}", _neighbours),
+        *search_routes(),
         *(Route(f"/{name}", _post(name), methods=["POST"]) for name in _POSTS),
     ]
 
@@ -97,7 +75,7 @@ def create_app(office: Office, access: Access) -> ASGIApp:
         },
     )
     app.state.office = office
-    return Guard(app, access)
+    return Guard(app, access, UPLOADS)
 
 
 async def _learn(office: Office) -> None:
@@ -157,7 +135,7 @@ _POSTS: dict[str, Callable[[Desk, dict[str, Any]], dict[str, Any]]] = {
 
 def _post(name: str) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
-        office: Office = request.app.state.office
+        office = office_of(request)
         view = await office.at_desk(_POSTS[name], office.desk, await _body(request))
         _prefetch(office, view)
         return _json(view | _background(office))
@@ -174,19 +152,19 @@ def _prefetch(office: Office, view: dict[str, Any]) -> None:
 
 
 async def _state(request: Request) -> Response:
-    office: Office = request.app.state.office
+    office = office_of(request)
     annotator = request.query_params.get("annotator", "")[:500]
     return _json(await office.at_desk(office.desk.counters, annotator) | _background(office))
 
 
 async def _contradiction(request: Request) -> Response:
-    office: Office = request.app.state.office
+    office = office_of(request)
     return _json({"conflict": await office.at_desk(office.desk.contradiction)})
 
 
 async def _answers(request: Request) -> Response:
     """Return a page of the answers, filtered, with how far people agree."""
-    office: Office = request.app.state.office
+    office = office_of(request)
     query = request.query_params
     wanted, text = query.get("answer", ""), query.get("text", "").lower()
     found = await office.at_desk(office.desk.answers)
@@ -207,8 +185,8 @@ async def _answers(request: Request) -> Response:
 
 
 async def _neighbours(request: Request) -> Response:
-    office: Office = request.app.state.office
-    tile, embeddings = _tile_number(request, office), office.desk.guide.embeddings
+    office = office_of(request)
+    tile, embeddings = tile_number(request.path_params["tile"], office), office.desk.guide.embeddings
     count = min(_NEIGHBOURS_SHOWN, len(embeddings) - 1)
     found = await asyncio.to_thread(nearest_tiles, embeddings, np.array([tile], np.int32), count)
     near = [{"tile": row, "name": office.names[row]} for row in found[0].tolist()]
@@ -216,8 +194,8 @@ async def _neighbours(request: Request) -> Response:
 
 
 async def _tile(request: Request) -> Response:
-    office: Office = request.app.state.office
-    picture = await asyncio.to_thread(office.pictures.get, _tile_number(request, office))
+    office = office_of(request)
+    picture = await asyncio.to_thread(office.pictures.get, tile_number(request.path_params["tile"], office))
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 
@@ -293,10 +271,3 @@ def _seconds(body: dict[str, Any]) -> float | None:
     if type(value) not in (int, float) or not 0 <= value < 1e9:
         raise BadRequestError("elapsed_s must be a number of seconds.")
     return float(value)
-
-
-def _tile_number(request: Request, office: Office) -> int:
-    text = request.path_params["tile"]
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) >= len(office.names):
-        raise BadRequestError("there is no such tile.")
-    return int(text)

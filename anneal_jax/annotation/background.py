@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anneal_jax import atomic
+from anneal_jax.annotation.projection import Projection, from_arrays
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.pairs.records import Answered
 from anneal_jax.types import FloatArray, PairIndices
@@ -30,12 +31,14 @@ class Result(NamedTuple):
       set_id: the set of answers that it was trained on.
       embeddings: float32[N, D], unit norm.
       chosen: int32[P, 2], the next questions, the most uncertain first.
+      project: what made the embeddings of features.
     """
 
     num_answers: int
     set_id: int
     embeddings: FloatArray
     chosen: PairIndices
+    project: Projection
 
 
 class BackgroundTrainer:
@@ -106,7 +109,7 @@ class BackgroundTrainer:
         self.failure = ""
         set_id, num_answers = self._snapshot
         with np.load(path, allow_pickle=False) as result:
-            found = Result(num_answers, set_id, result["embeddings"], result["chosen"])
+            found = Result(num_answers, set_id, result["embeddings"], result["chosen"], from_arrays(result))
         path.unlink()
         return found
 

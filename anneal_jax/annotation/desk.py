@@ -190,7 +190,7 @@ class Desk:
         return self.view(tab_id) | conflict
 
     def volunteer(self, tab_id: str, pair: Pair, said: Answer, key: str) -> dict[str, Any]:
-        """Take an answer that nobody asked for, such as one about a search result.
+        """Take an answer that nobody asked for, such as one about a search result, and tell its id.
 
         Raises:
           StoreError: the tiles are one, or it was not stored.
@@ -203,7 +203,7 @@ class Desk:
             record = records.record_of(connection, answer_id)
         assert record is not None
         conflict = self._take(record)
-        return self.view(tab_id) | conflict
+        return self.view(tab_id) | conflict | {"answer_id": answer_id}
 
     def set_sentence(self, tab_id: str, sentence: str) -> dict[str, Any]:
         """Say what "similar" means; another sentence begins a new set, and nothing is known any more.
@@ -267,6 +267,11 @@ class Desk:
     def guide(self) -> Guide:
         """What chooses the questions now."""
         return self._guide
+
+    @property
+    def ledger(self) -> Ledger:
+        """The answers that stand, and what follows from them."""
+        return self._ledger
 
     @property
     def set_id(self) -> int:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anneal_jax.annotation.audits import AuditDraws, draw_audits
+from anneal_jax.annotation.projection import Projection
 from anneal_jax.annotation.questions import (
     GroupQuestions,
     ListedPairs,
@@ -29,16 +30,23 @@ class Guide(NamedTuple):
       version: 0 for features alone, else the number of answers the model was trained on.
       sources: by mode.
       audits: the draws that measure it.
+      project: from features to such embeddings, for tiles that the archive does not have; None: unknown.
     """
 
     embeddings: FloatArray
     version: int
     sources: Mapping[str, QuestionSource]
     audits: AuditDraws
+    project: Projection | None = None
 
 
 def make_guide(
-    embeddings: FloatArray, *, seed: int, version: int = 0, chosen: Sequence[Pair] = ()
+    embeddings: FloatArray,
+    *,
+    seed: int,
+    version: int = 0,
+    chosen: Sequence[Pair] = (),
+    project: Projection | None = None,
 ) -> Guide:
     """Choose questions by embeddings: `chosen` ones first, then the cold start, then any.
 
@@ -47,6 +55,7 @@ def make_guide(
       seed: of the draws.
       version: number of answers that the model was trained on.
       chosen: the model's most uncertain pairs, the most uncertain first.
+      project: see `Guide`.
     """
     rng = np.random.default_rng([seed, 0xA5C])
     first = cold_start_pairs(embeddings, seed=seed)
@@ -54,4 +63,4 @@ def make_guide(
     listed = [*chosen, *map(tuple, first.tolist()), *map(tuple, rest.tolist())]
     order = rng.permutation(len(embeddings)).astype(np.int32)
     sources = {"pairs": ListedPairs(listed), "groups": GroupQuestions(embeddings, order)}
-    return Guide(embeddings, version, sources, draw_audits(embeddings, seed=seed))
+    return Guide(embeddings, version, sources, draw_audits(embeddings, seed=seed), project)

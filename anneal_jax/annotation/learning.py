@@ -65,7 +65,13 @@ class Learning:
 
     def _guide(self, result: Result) -> Guide:
         chosen = [(first, second) for first, second in result.chosen.tolist()]
-        return make_guide(result.embeddings, seed=self._seed, version=result.num_answers, chosen=chosen)
+        return make_guide(
+            result.embeddings,
+            seed=self._seed,
+            version=result.num_answers,
+            chosen=chosen,
+            project=result.project,
+        )
 
     def _adopt(self, guide: Guide, result: Result) -> None:
         if result.set_id != self._desk.set_id:  # another sentence since: what was learnt means nothing

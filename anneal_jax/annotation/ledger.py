@@ -74,6 +74,11 @@ class Ledger:
         ids = self._by_pair.get((first, second))
         return implied if implied is not None or not ids else int(self._standing[ids[-1]].answer)
 
+    def newest(self, first: int, second: int) -> int | None:
+        """Return the id of the last answer that stands for a pair; None where it was not answered."""
+        ids = self._by_pair.get((first, second))
+        return ids[-1] if ids else None
+
     def known(self, first: int, second: int) -> int | None:
         """Return the label for those who choose questions: an audit tells them nothing but to keep off."""
         implied = self._graph.implied(first, second)

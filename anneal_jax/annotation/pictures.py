@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from anneal_jax.data.bands import rgb_tiles
@@ -66,7 +68,11 @@ class TilePictures:
         return coming
 
     def _make(self, tile: int) -> bytes:
-        pixels = rgb_tiles(self._archive, [tile], self._side_px, "bicubic")[0]
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
-        return buffer.getvalue()
+        return as_jpeg(rgb_tiles(self._archive, [tile], self._side_px, "bicubic")[0])
+
+
+def as_jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Encode uint8[H, W, 3] as pages show it."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()

@@ -5,7 +5,7 @@ refused by its `Origin`; a name that was turned to this machine (DNS rebinding) 
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -55,10 +55,17 @@ def make_access(host: str, allowed_hosts: Sequence[str] = ()) -> Access:
 class Guard:
     """ASGI middleware: refuses what `Access` does not allow, and marks every answer as private."""
 
-    def __init__(self, app: ASGIApp, access: Access):
-        """Stand before an app that serves below `/TOKEN/`."""
+    def __init__(self, app: ASGIApp, access: Access, uploads: Mapping[str, int] | None = None):
+        """Stand before an app that serves below `/TOKEN/`.
+
+        Args:
+          app: what is guarded.
+          access: who may use it.
+          uploads: paths below the token that take a file in place of JSON, and the most bytes of it.
+        """
         self._app = app
         self._access = access
+        self._uploads = uploads or {}
         ancestors = " ".join(f"https://{name}" for name in access.outer_hosts) or "'none'"
         self._headers = {
             "Content-Security-Policy": (
@@ -88,7 +95,14 @@ class Guard:
 
         refusal = self._refusal(scope)
         app = refusal or self._app
-        await app(scope, _limited(receive), send_marked)
+        await app(scope, _limited(receive, self._allowed_body(scope)[1]), send_marked)
+
+    def _allowed_body(self, scope: Scope) -> tuple[str, int]:
+        """Return the type of the bodies that a path takes, and the most bytes of one."""
+        _, _, place = scope["path"].removeprefix("/").partition("/")
+        if place in self._uploads:  # this type, too, no form of another page can send
+            return "application/octet-stream", self._uploads[place]
+        return "application/json", MAX_BODY_BYTES
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers, method = Headers(scope=scope), scope["method"]
@@ -103,17 +117,18 @@ class Guard:
         if method == "POST":
             if origin is None:
                 return _refused(403, "A request that writes must name its origin.")
-            if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-                return _refused(415, "Only JSON is read.")
+            kind, most = self._allowed_body(scope)
+            if headers.get("content-type", "").partition(";")[0].strip() != kind:
+                return _refused(415, f"Only {'JSON' if kind == 'application/json' else kind} is read.")
             length = headers.get("content-length", "")
-            if not length.isascii() or not length.isdigit() or int(length) > MAX_BODY_BYTES:
-                return _refused(413, f"A request holds at most {MAX_BODY_BYTES} bytes, and says how many.")
+            if not length.isascii() or not length.isdigit() or int(length) > most:
+                return _refused(413, f"A request holds at most {most} bytes, and says how many.")
         elif method not in ("GET", "HEAD"):
             return _refused(405, "Only GET and POST are served.")
         return None
 
 
-def _limited(receive: Receive) -> Receive:
+def _limited(receive: Receive, most: int) -> Receive:
     """Cut off a body that is longer than it may be, whatever it declared."""
     num_bytes = 0
 
@@ -121,7 +136,7 @@ def _limited(receive: Receive) -> Receive:
         nonlocal num_bytes
         message = await receive()
         num_bytes += len(message.get("body", b""))
-        return message if num_bytes <= MAX_BODY_BYTES else {"type": "http.disconnect"}
+        return message if num_bytes <= most else {"type": "http.disconnect"}
 
     return limited
 

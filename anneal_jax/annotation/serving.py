@@ -10,9 +10,11 @@ from typing import NamedTuple
 from anneal_jax.annotated import load_whole_archive, settle_annotation
 from anneal_jax.annotation.background import BackgroundTrainer
 from anneal_jax.annotation.desk import Desk
+from anneal_jax.annotation.dropped import DroppedTiles, backbone_encoder
 from anneal_jax.annotation.guide import make_guide
 from anneal_jax.annotation.learning import Learning
 from anneal_jax.annotation.pictures import TilePictures
+from anneal_jax.annotation.projection import centring
 from anneal_jax.annotation.questions import unit_directions
 from anneal_jax.annotation.safety import LOOPBACK, Access, make_access
 from anneal_jax.config import ExperimentConfig
@@ -35,6 +37,7 @@ class Opened(NamedTuple):
       learning: what happens in the background; None where nothing is trained.
       pictures: of the tiles.
       names: of the tiles.
+      dropped: files that people search by.
       notes: sentences for the user.
     """
 
@@ -42,6 +45,7 @@ class Opened(NamedTuple):
     learning: Learning | None
     pictures: TilePictures
     names: tuple[str, ...]
+    dropped: DroppedTiles
     notes: tuple[str, ...]
 
 
@@ -79,8 +83,9 @@ def opened(
         store = stack.enter_context(closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)))
         if sentence:
             store.set_sentence(sentence)
-        copies = duplicate_groups(problem.archive.digests())
-        desk = Desk(store, directions, copies, make_guide(directions, seed=config.seed))
+        digests = problem.archive.digests()
+        guide = make_guide(directions, seed=config.seed, project=centring(features))
+        desk = Desk(store, directions, duplicate_groups(digests), guide)
         learning = None
         if learns:
             trainer = BackgroundTrainer(workdir / _FOLDER, config, features)
@@ -88,7 +93,10 @@ def opened(
             stack.callback(learning.close)
         pictures = TilePictures(problem.archive)
         stack.callback(pictures.close)
-        yield Opened(desk, learning, pictures, tuple(problem.archive.ids), tuple(problem.archive.notes))
+        names, notes = tuple(problem.archive.ids), tuple(problem.archive.notes)
+        yield Opened(
+            desk, learning, pictures, names, DroppedTiles(backbone_encoder(config), digests), notes
+        )
 
 
 def serve(
@@ -118,13 +126,14 @@ def serve(
     try:
         import uvicorn
 
-        from anneal_jax.annotation.app import Office, create_app
+        from anneal_jax.annotation.app import create_app
+        from anneal_jax.annotation.office import Office
     except ImportError as error:
         raise ConfigError("the page needs the extra serve: pip install 'anneal-jax[serve]'.") from error
     listener = _listen(host, port)
     with listener, opened(config, workdir, sentence=sentence) as parts, ThreadPoolExecutor(1) as writer:
         access = make_access(host, allowed_hosts)
-        office = Office(parts.desk, writer, parts.pictures, parts.learning, parts.names)
+        office = Office(parts.desk, writer, parts.pictures, parts.learning, parts.names, parts.dropped)
         for line in (*parts.notes, *start_lines(access, host, listener.getsockname()[1])):
             tell(line)
         settings = uvicorn.Config(

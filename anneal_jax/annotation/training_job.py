@@ -54,6 +54,7 @@ def train(folder: pathlib.Path, job: str) -> None:
     from anneal_jax.acquisition.registry import PoolView, get_acquisition, select_pairs
     from anneal_jax.acquisition.threshold import estimate_threshold, initial_threshold
     from anneal_jax.annotated import load_whole_archive
+    from anneal_jax.annotation.projection import Projection, to_arrays
     from anneal_jax.interview import fit_answers
     from anneal_jax.pairs.records import Answered
     from anneal_jax.problem import make_learner
@@ -89,7 +90,9 @@ def train(folder: pathlib.Path, job: str) -> None:
     )
     chosen = select_pairs(get_acquisition("mgue"), view, NUM_CHOSEN, diversity=config.diversity)
     with atomic.replacing(folder / f"{job}.result.npz") as path:
-        np.savez(path, embeddings=embeddings, chosen=chosen.pair_indices, threshold=threshold)
+        arrays = to_arrays(Projection(learner.mean, learner.scale, params.similarity))
+        arrays |= {"embeddings": embeddings, "chosen": chosen.pair_indices, "threshold": threshold}
+        np.savez(path, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,13 @@ pytest.importorskip("starlette", reason="needs the extra serve: pip install 'ann
 
 import httpx
 
-from anneal_jax.annotation.app import Office, create_app
+from anneal_jax.annotation.app import create_app
 from anneal_jax.annotation.desk import Desk
+from anneal_jax.annotation.dropped import DroppedTiles
 from anneal_jax.annotation.guide import make_guide
+from anneal_jax.annotation.office import Office
 from anneal_jax.annotation.pictures import TilePictures
+from anneal_jax.annotation.projection import centring
 from anneal_jax.annotation.questions import unit_directions
 from anneal_jax.annotation.safety import make_access
 from anneal_jax.data.archives import open_archive
@@ -53,9 +56,15 @@ def make_desk(tmp_path, directions):
         store = AnswerStore(tmp_path / "answers.sqlite", [f"tile{i}" for i in range(NUM_TILES)])
         if sentence:
             store.set_sentence(sentence)
-        return Desk(store, directions, np.arange(NUM_TILES), make_guide(directions, seed=0))
+        guide = make_guide(directions, seed=0, project=centring(directions))
+        return Desk(store, directions, np.arange(NUM_TILES), guide)
 
     return make
+
+
+def encode_by_colour(pixels):
+    """A backbone of tests: the feature of a file is three numbers, its mean colour, and zeros."""
+    return np.pad(pixels.mean(axis=(0, 1)).astype(np.float32) / 255, (0, 13))
 
 
 @contextlib.contextmanager
@@ -64,7 +73,8 @@ def served(tiles_folder, desk, allowed_hosts=()):
     pictures = TilePictures(archive)
     access = make_access("127.0.0.1", allowed_hosts)
     with ThreadPoolExecutor(1) as writer:
-        office = Office(desk, writer, pictures, None, tuple(archive.ids))
+        dropped = DroppedTiles(encode_by_colour, archive.digests())
+        office = Office(desk, writer, pictures, None, tuple(archive.ids), dropped)
         yield create_app(office, access), access
     pictures.close()
 

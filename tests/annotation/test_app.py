@@ -25,6 +25,9 @@ GETS = (
     "/contradiction",
     "/tile/3.jpg",
     "/neighbours/3",
+    "/search",
+    "/search/tiles",
+    "/search/results?tile=3",
     "/static/page.js",
 )
 
@@ -75,10 +78,13 @@ def test_pages_hold_no_inline_script_or_style_and_name_no_other_site(client):
     for path in (
         "/",
         "/review",
+        "/search",
         "/static/page.js",
         "/static/review.js",
+        "/static/search.js",
         "/static/common.js",
         "/static/page.css",
+        "/static/search.css",
     ):
         text = client("GET", path).text
         assert "innerHTML" not in text and "eval(" not in text and "style=" not in text

@@ -24,7 +24,7 @@ export async function get(path) {
   return answerOf(await fetch(path));
 }
 
-async function answerOf(response) {
+export async function answerOf(response) {
   const text = await response.text();
   let content = {};
   try {
