@@ -123,7 +123,7 @@ def test_imports_run_in_no_circle():
         ("anneal_jax.metrics", "anneal_jax.losses.pair", "meet only above"),
         ("anneal_jax.config", "launch.run", "stands on its own"),
         ("anneal_jax.metrics", "anneal_jax.ranking", None),
-        ("anneal_jax.acquisition.scan", "anneal_jax.acquisition.tiles", None),
+        ("anneal_jax.acquisition.scan", "anneal_jax.acquisition.tile_scores", None),
         ("anneal_jax.training.frozen", "anneal_jax.losses.pair", None),
     ],
 )

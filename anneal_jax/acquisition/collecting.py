@@ -11,9 +11,9 @@ import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from anneal_jax.acquisition.grid import Tile, TileGrid
-from anneal_jax.acquisition.ranking import BestPairs, ScoredPairs
+from anneal_jax.acquisition.pair_order import BestPairs, ScoredPairs
 from anneal_jax.acquisition.scorers import PairScorer, Precision
-from anneal_jax.acquisition.tiles import (
+from anneal_jax.acquisition.tile_scores import (
     MESH_AXIS,
     TileLayout,
     TileScores,

@@ -7,7 +7,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from anneal_jax.acquisition.grid import Tile
-from anneal_jax.acquisition.ranking import BestPairs, ScoredPairs
+from anneal_jax.acquisition.pair_order import BestPairs, ScoredPairs
 from anneal_jax.pairs.canonical import pair_keys, pairs_of_keys
 
 

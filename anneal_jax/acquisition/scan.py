@@ -16,7 +16,7 @@ import numpy.typing as npt
 from anneal_jax.acquisition.collecting import collect_best
 from anneal_jax.acquisition.grid import choose_tiles, make_grid
 from anneal_jax.acquisition.hosts import merge_processes, share_of_process
-from anneal_jax.acquisition.ranking import BestPairs
+from anneal_jax.acquisition.pair_order import BestPairs
 from anneal_jax.acquisition.scorers import PairScorer, precision_named
 from anneal_jax.acquisition.settling import Settled, settle
 from anneal_jax.pairs.canonical import PairKeys, count_pairs, pairs_of_keys

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anneal_jax.acquisition.ranking import BestPairs, ScoredPairs
+from anneal_jax.acquisition.pair_order import BestPairs, ScoredPairs
 from anneal_jax.acquisition.scorers import PairScorer
 from anneal_jax.pairs.canonical import pairs_of_keys
 

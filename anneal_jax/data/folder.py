@@ -15,8 +15,8 @@ from anneal_jax.data.catalogue import (
     checked_indices,
     stacked_digests,
 )
+from anneal_jax.data.folder_scan import Fault, Scan, scan_folder, threaded
 from anneal_jax.data.labels import encode_labels
-from anneal_jax.data.scan import Fault, Scan, scan_folder, threaded
 from anneal_jax.data.tiles import TileError, read_tile, tile_pixels
 from anneal_jax.errors import ArchiveError
 

@@ -12,7 +12,7 @@ from anneal_jax.acquisition.progress import scan_progress
 from anneal_jax.acquisition.scan import scan_pairs
 from anneal_jax.acquisition.scorers import classifier_scorer, threshold_scorer
 from anneal_jax.acquisition.similarity import pairwise_cosine_similarity
-from anneal_jax.acquisition.tiles import score_tiles
+from anneal_jax.acquisition.tile_scores import score_tiles
 from anneal_jax.errors import ConfigError
 from anneal_jax.pairs.canonical import count_pairs, pair_keys, pairs_of_ranks
 from tests.reference import all_pairs as twin
