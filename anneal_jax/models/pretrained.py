@@ -5,6 +5,7 @@
 | `mobilenet_v2` | `.npz` | `anneal_jax.models.folded_npz` |
 | `resnet18`, `resnet34`, `resnet50` | `.safetensors` | torchvision, timm, Hugging Face |
 | `vit_s14`, `vit_b14`, each with `_reg4` too | `.safetensors` | timm, Hugging Face, DINOv2's own |
+| any | `.safetensors` | this package's own: `anneal_jax.models.own_weights` |
 
 A source is the path of a file, or `hf:OWNER/NAME` on the Hugging Face hub (`anneal_jax.models.hub`). The
 feature is what the classification layer would be given: the mean over all places of a convolutional
@@ -25,6 +26,7 @@ from anneal_jax.models.backbones import Backbone, get_backbone, scaled_by
 from anneal_jax.models.bands import inflate_kernel
 from anneal_jax.models.folded_npz import folded_slots, read_npz
 from anneal_jax.models.hub import fetch, is_on_hub
+from anneal_jax.models.own_weights import own_metadata, read_weights, write_weights
 from anneal_jax.models.preprocessing import Preprocessing, check_architecture, read_preprocessing
 from anneal_jax.models.slots import fill, variable_shapes
 from anneal_jax.models.vit import VisionTransformer
@@ -73,7 +75,10 @@ def load_pretrained(backbone: Backbone, source: str | Path) -> Any:
       WeightsError: the file is missing, is damaged, may run code when read (a pickle), or differs
         from the network in a name or shape.
     """
-    file, importer = _importable(backbone, source)
+    file = _readable(source)
+    if own_metadata(file):
+        return read_weights(file, backbone, variable_shapes(backbone))
+    importer = _importer(file, backbone, source)
     of_rgb = dataclasses.replace(backbone, mean=_RGB, spread=_RGB)
     shapes = variable_shapes(of_rgb)
     if importer.suffix == ".npz":
@@ -102,8 +107,16 @@ def as_pretrained(backbone: Backbone, source: str | Path) -> Backbone:
       WeightsError: as in `load_pretrained`; or the files beside the weights cannot be used, or say that
         these are for another network.
     """
-    file, importer = _importable(backbone, source)
-    if importer.suffix == ".npz":
+    file = _readable(source)
+    if own := own_metadata(file):
+        prepared = prepared_by(backbone, own["preparation"])
+        if len(prepared.mean) != len(backbone.mean):
+            raise WeightsError(
+                f"{file} is for tiles of {len(prepared.mean)} bands, and these have {len(backbone.mean)}; "
+                "give other weights"
+            )
+        return prepared
+    if _importer(file, backbone, source).suffix == ".npz":
         return backbone
     check_architecture(file.parent, backbone)
     network = backbone.network
@@ -146,6 +159,21 @@ def prepared_by(backbone: Backbone, text: str) -> Backbone:
     return dataclasses.replace(backbone, network=network, **settings)
 
 
+def save_pretrained(file: Path, backbone: Backbone, variables: Any) -> None:
+    """Write the weights of any backbone for `load_pretrained`, with how its input is prepared.
+
+    Args:
+      file: `.safetensors`; an older one is replaced as a whole.
+      backbone: the network, its input prepared as it was trained.
+      variables: its variables.
+
+    Raises:
+      WeightsError: the file has another ending.
+      WorkdirError: its folder does not exist.
+    """
+    write_weights(file, backbone, variables, json.dumps(_preparation(backbone)))
+
+
 def weights_digest(source: str | Path) -> str:
     """Return the SHA-256 of a weights file, in hexadecimal.
 
@@ -170,9 +198,8 @@ def _prepared(backbone: Backbone, known: Preprocessing) -> Backbone:
     return dataclasses.replace(scaled, default_image_size=known.image_size, resampling=known.resampling)
 
 
-def _importable(backbone: Backbone, source: str | Path) -> tuple[Path, _Importer]:
-    """Return the local file and its importer."""
-    file = _readable(source)
+def _importer(file: Path, backbone: Backbone, source: str | Path) -> _Importer:
+    """Return the importer of a file of other programs."""
     importer = _IMPORTERS.get(backbone.name)
     if importer is None:
         raise WeightsError(
@@ -184,7 +211,7 @@ def _importable(backbone: Backbone, source: str | Path) -> tuple[Path, _Importer
             f"{source}: weights of {backbone.name!r} are read from a {importer.suffix} file; give one, or "
             "choose the backbone that these are for"
         )
-    return file, importer
+    return importer
 
 
 def _readable(source: str | Path) -> Path:

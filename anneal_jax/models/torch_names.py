@@ -78,6 +78,19 @@ def stored_names(file: Path) -> list[str]:
         raise _damaged(file, error) from error
 
 
+def stored_metadata(file: Path) -> dict[str, str]:
+    """Return what a safetensors file says of itself.
+
+    Raises:
+      WeightsError: the file is damaged.
+    """
+    try:
+        with safe_open(file, "numpy") as stored:
+            return stored.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise _damaged(file, error) from error
+
+
 def recognise(file: Path, backbone_name: str, shapes: Shapes) -> tuple[Naming, str]:
     """Return the naming that most names in a file follow, and the prefix they have.
 
