@@ -7,7 +7,6 @@ import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from anneal_jax.errors import ConfigError, WeightsError
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.training.blocks import BLOCK_ROWS
 from anneal_jax.training.encoding import default_batch_size, encode_batches
+from anneal_jax.training.prefetch import done_ahead
 from anneal_jax.types import Archive, FloatArray
 
 CODE_VERSION = 1
@@ -161,17 +161,11 @@ def decoded_ahead(
       batch_size: tiles at once.
       resampling: the backbone's filter for resizing them.
     """
-    starts = range(0, len(rows), batch_size)
 
     def load(start: int) -> np.ndarray:
         return archive.load(rows[start : start + batch_size], image_size, resampling)
 
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        coming = thread.submit(load, 0)
-        for start in starts[1:]:
-            tiles, coming = coming.result(), thread.submit(load, start)
-            yield tiles
-        yield coming.result()
+    return done_ahead(load, range(0, len(rows), batch_size), num_threads=1, depth=1)
 
 
 def _compute(

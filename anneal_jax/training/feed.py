@@ -1,6 +1,7 @@
 """Where the tiles of a fit come from: the device itself where the archive fits, the host otherwise."""
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
@@ -9,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from anneal_jax.training.prefetch import done_ahead
 from anneal_jax.types import IntArray
 
 MESH_AXIS = "tiles"
 
 _RESIDENT_SHARE = 0.25
 """Of a device's memory that an archive may take: the rest is for parameters and feature maps."""
+
+_THREADS, _AHEAD = 2, 3
 
 
 class TileFeed(Protocol):
@@ -70,7 +74,10 @@ class ResidentFeed:
 
 
 class HostFeed:
-    """A `TileFeed` that reads every batch anew, when it is asked for.
+    """A `TileFeed` of an archive that does not fit: threads of the host read what comes next.
+
+    Each thread loads the tiles of one array of rows and puts them onto the devices; what is yielded is that
+    of `ResidentFeed`, in the same order. At most `_AHEAD` arrays wait on the devices.
 
     >>> feed = HostFeed(lambda rows: np.zeros((len(rows), 2, 2, 3), np.uint8), 5, (2, 2, 3), make_mesh(1))
     >>> next(feed.blocks([np.array([0, 4])])).shape
@@ -87,7 +94,7 @@ class HostFeed:
         """Remember where tiles come from.
 
         Args:
-          load: returns uint8[B, H, H, S], the tiles of rows int32[B].
+          load: returns uint8[B, H, H, S], the tiles of rows int32[B]; called from several threads.
           num_tiles: N, rows of the archive.
           tile_shape: (H, H, S).
           mesh: the devices.
@@ -98,8 +105,7 @@ class HostFeed:
 
     def blocks(self, rows: Iterable[IntArray]) -> Iterator[jax.Array]:
         """Yield tiles, copied from the host; see `TileFeed`."""
-        for block in rows:
-            yield self._block(block)
+        return done_ahead(self._block, rows, num_threads=_THREADS, depth=_AHEAD)
 
     def _block(self, rows: IntArray) -> jax.Array:
         def part(index: Any) -> npt.NDArray[np.uint8]:
@@ -124,9 +130,10 @@ def make_mesh(num_devices: int = 0) -> Mesh:
 
 
 def fits_on_device(num_bytes: int) -> bool:
-    """Tell whether an archive of so many bytes may lie on each device; without a known limit it may."""
+    """Tell whether an archive of so many bytes may lie on each device; a CPU's memory is the machine's."""
     stats = jax.local_devices()[0].memory_stats() or {}
-    return num_bytes <= _RESIDENT_SHARE * stats.get("bytes_limit", float("inf"))
+    limit = stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return num_bytes <= _RESIDENT_SHARE * limit
 
 
 def _split_last(mesh: Mesh, ndim: int) -> NamedSharding:

@@ -1,7 +1,10 @@
+import os
+
 import jax
 import numpy as np
 import pytest
 
+from anneal_jax.errors import ArchiveError
 from anneal_jax.training import feed as feeds
 from anneal_jax.training.feed import HostFeed, ResidentFeed, fits_on_device, make_mesh
 
@@ -31,7 +34,7 @@ def test_blocks_hold_the_tiles_of_their_rows_split_over_the_devices(kind, num_de
         }
 
 
-def test_the_host_reads_only_what_a_block_names():
+def test_the_host_reads_only_what_blocks_name_and_few_of_them_ahead():
     read = []
 
     def load(rows):
@@ -39,8 +42,26 @@ def test_the_host_reads_only_what_a_block_names():
         return IMAGES[rows]
 
     feed = HostFeed(load, len(IMAGES), IMAGES.shape[1:], make_mesh(4))
-    next(feed.blocks([np.arange(8, dtype=np.int32), np.arange(8, 16, dtype=np.int32)]))
-    assert sorted(read) == list(range(8))
+    blocks = [np.full(8, number, np.int32) for number in range(20)]
+    results = feed.blocks(blocks)
+    next(results)
+    results.close()
+    assert set(read) <= set(range(4))  # three ahead
+    list(feed.blocks(blocks[5:7]))
+    assert sorted(read[-16:]) == [5] * 8 + [6] * 8
+
+
+def test_a_tile_that_cannot_be_read_is_told_in_its_place():
+    def load(rows):
+        if 9 in rows:
+            raise ArchiveError("tile 9 has changed")
+        return IMAGES[rows]
+
+    results = HostFeed(load, len(IMAGES), IMAGES.shape[1:], make_mesh(1)).blocks(np.arange(30)[:, None])
+    for number in range(9):
+        np.testing.assert_array_equal(next(results)[0], IMAGES[number])
+    with pytest.raises(ArchiveError, match="tile 9 has changed"):
+        next(results)
 
 
 def test_cpu_cores_of_one_process_are_one_device_unless_told_otherwise():
@@ -53,7 +74,8 @@ def test_an_archive_is_resident_up_to_a_share_of_the_device(monkeypatch):
         def memory_stats(self):
             return {"bytes_limit": 1000}
 
-    assert fits_on_device(10**15)  # a CPU does not tell its limit
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert fits_on_device(memory // 5) and not fits_on_device(memory)  # a CPU tells no limit
     monkeypatch.setattr(feeds.jax, "local_devices", lambda: [Device()])
     assert fits_on_device(250)
     assert not fits_on_device(251)

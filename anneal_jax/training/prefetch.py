@@ -1,0 +1,40 @@
+"""Work done ahead on threads of the host, handed out in order."""
+
+import collections
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def done_ahead(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], *, num_threads: int, depth: int
+) -> Iterator[_Result]:
+    """Yield `function(item)` of each item, in order, while the next ones are worked on.
+
+    Results do not depend on the threads, as long as those of `function` do not. At most `depth` items are
+    taken beyond the one that is yielded, so that memory is bounded. An error of `function` is raised
+    where its result would have been yielded; items after it are given up, also when the caller stops early.
+
+    Args:
+      function: pure, called from several threads at a time.
+      items: taken by the caller's thread alone.
+      num_threads: how many items are worked on at a time, at least 1.
+      depth: how many items are ahead at most, at least 1 for anything to be.
+
+    >>> list(done_ahead(abs, [-3, 2, -1], num_threads=2, depth=2))
+    [3, 2, 1]
+    """
+    pending = collections.deque()
+    executor = ThreadPoolExecutor(num_threads, thread_name_prefix="ahead")
+    try:
+        for item in items:
+            pending.append(executor.submit(function, item))
+            if len(pending) > depth:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        executor.shutdown(cancel_futures=True)
