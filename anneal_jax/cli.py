@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -10,6 +11,7 @@ from typing import NoReturn
 from absl import app, flags, logging
 from ml_collections import config_dict
 
+from anneal_jax.cli_help import help_text, wanted_help
 from anneal_jax.config import SETTING_TYPES, ExperimentConfig, config_from_mapping
 from anneal_jax.errors import AnnealError, ConfigError, nearest_hint
 
@@ -62,7 +64,11 @@ def run_app(main: Callable[[Sequence[str]], None]) -> None:
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parse as absl does, but answer a mistake with one sentence in place of its usage text."""
+    """Parse as absl does, but answer `--help` and a mistake in words of our own."""
+    if how := wanted_help(argv[1:]):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a pager that ends early is no fault
+        print(help_text(sys.modules["__main__"].__doc__ or "", full=how == "full"))
+        sys.exit(0)
     path = _require_recipe_file(argv)
     _require_known_settings(argv)
     try:

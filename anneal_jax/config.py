@@ -64,7 +64,7 @@ class ExperimentConfig:
       augment: what the finetune regime does to a tile each time: `none`; `turn` mirrors and turns it by
         right angles, right for tiles seen from above and wrong for digits; `full` also crops and recolours
         it (docs/training.md). Older files say true for `turn` and false for `none`.
-      margin: m of the contrastive loss, a cosine.
+      margin: the m of the contrastive loss, a cosine.
       beta: weight of the classifier's loss; the contrastive loss has 1 - beta.
       oversample: draw similar and dissimilar pairs equally often.
       group_loss: trains on class labels and on groups; a name of `losses/registry.py`.
@@ -127,7 +127,7 @@ class ExperimentConfig:
             _require_type(name, getattr(self, name), wanted)
         for name, allowed in CHOICES.items():
             _require_choice(name, getattr(self, name), allowed)
-        for name, (low, high) in _RANGES.items():
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name}={value} is out of range; give {low} to {high}.")
@@ -177,7 +177,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 """The settings that take one of a few texts, and these texts."""
 
-_RANGES: Mapping[str, tuple[float, float]] = {
+RANGES: Mapping[str, tuple[float, float]] = {
     "image_size": (0, 4096),
     "candidate_factor": (1, 1000),
     "scan_share": (1e-6, 1.0),
@@ -204,6 +204,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "belief_tiles": (MIN_IMAGES, 1_000_000),
     "all_pairs_steps": (1, 10_000_000),
 }
+"""The settings that take a number, with the least and the greatest."""
 
 
 def config_from_mapping(settings: Mapping[str, Any]) -> ExperimentConfig:

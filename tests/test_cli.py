@@ -8,7 +8,8 @@ import pytest
 
 from anneal_jax import __version__
 from anneal_jax.cli import config_of, recipe
-from anneal_jax.config import ExperimentConfig
+from anneal_jax.cli_help import help_text
+from anneal_jax.config import SETTING_TYPES, ExperimentConfig
 from anneal_jax.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -99,7 +100,7 @@ SPY = """
 @pytest.mark.parametrize(
     ("app", "arguments", "code"),
     [
-        *((app, ["--help"], 1) for app in APPS),
+        *((app, ["--help"], 0) for app in APPS),
         *((app, ["--indx=unused"], 2) for app in APPS),
         *((app, [DIGITS, "--workdir=unused", "--config.regime=frozn"], 2) for app in RECIPE_APPS),
     ],
@@ -108,19 +109,41 @@ SPY = """
 def test_help_and_a_mistake_are_answered_before_anything_heavy_loads(app, arguments, code):
     done = python("-c", textwrap.dedent(SPY), app, *arguments)
     answered, loaded = json.loads(done.stdout.splitlines()[-1])
-    assert answered == code  # absl leaves with 1 after its help
+    assert answered == code
     assert "anneal_jax" in loaded and "ml_collections" in loaded
     assert not set(HEAVY) & set(loaded)
 
 
 @pytest.mark.parametrize("app", APPS)
-def test_help_names_every_flag_and_the_command(app):
+def test_help_names_every_flag_once_and_the_command_within_80_columns(app):
     flags = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', (ROOT / app).read_text(encoding="utf-8"))
     assert app not in RECIPE_APPS or {"config", "workdir"} <= set(flags)
-    shown = " ".join(python(app, "--help").stdout.split())
-    assert f"python {app} --" in shown
-    for flag in flags:
-        assert f"--{flag}:" in shown or f"--[no]{flag}:" in shown
+    done = python(app, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert f"python {app} --" in " ".join(done.stdout.split())
+    shown = re.findall(r"^  --(?:\[no\])?(\w+)", done.stdout, re.MULTILINE)
+    assert sorted(flags) == shown
+
+
+@pytest.mark.parametrize("ask", ["-h", "-?", "--helpshort"])
+def test_help_is_given_however_it_is_asked_for(ask):
+    assert run_app(ask).stdout == run_app("--help").stdout
+
+
+def test_the_full_help_of_an_app_with_a_recipe_adds_every_setting_within_80_columns():
+    done = run_app("--helpfull")
+    assert done.returncode == 0 and max(map(len, done.stdout.splitlines())) <= 80
+    assert re.findall(r"^  --config\.(\w+)=", done.stdout, re.MULTILINE) == list(SETTING_TYPES)
+    assert "--config." not in python("launch/search.py", "--helpfull").stdout
+
+
+def test_a_long_command_in_a_docstring_is_continued_as_a_shell_has_it(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["nothing.py"])
+    shown = help_text("Do it.\n\n  python do.py" + " --flag=value" * 8, full=False)
+    command = shown.partition("\n\n")[2].partition("\n\n")[0]
+    assert [line.endswith(" \\") for line in command.splitlines()] == [True, False]
+    assert command.replace("\\\n", "").split() == ["python", "do.py", *["--flag=value"] * 8]
 
 
 FAILING_APP = """

@@ -34,7 +34,7 @@ LAYERS = [
         "workers",
     },
     {"annotation", "exporting", "reporting"},
-    {"__init__", "__main__", "cli"},
+    {"__init__", "__main__", "cli", "cli_help"},
 ]
 LAYER_OF = {piece: layer for layer, pieces in enumerate(LAYERS) for piece in pieces}
 
