@@ -66,6 +66,8 @@ class ExperimentConfig:
         it (docs/training.md). Older files say true for `turn` and false for `none`.
       margin: the m of the contrastive loss, a cosine.
       beta: weight of the classifier's loss; the contrastive loss has 1 - beta.
+      train_classifier: the pair classifier is trained `where_scored`, for acquisitions that look at it, or
+        `always`: a difference in the finetune regime only, where it shares the backbone.
       oversample: draw similar and dissimilar pairs equally often.
       group_loss: trains on class labels and on groups; a name of `losses/registry.py`.
       temperature: of the group losses `info_nce` and `n_pairs`, a cosine.
@@ -112,6 +114,7 @@ class ExperimentConfig:
     augment: str = "turn"
     margin: float = 0.1
     beta: float = 0.1
+    train_classifier: str = "where_scored"
     oversample: bool = True
     group_loss: str = "info_nce"
     temperature: float = 0.1
@@ -160,6 +163,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "acquisition": ("random", "bcgue", "mgue", "badge", "coreset", "typicality"),
     "threshold": ("prequential", "balanced", "midpoint", "gaussian"),
     "classifier_order": ("canonical", "two_order"),
+    "train_classifier": ("where_scored", "always"),
     "scan_precision": ("float32", "bfloat16_3x", "bfloat16"),
     "transitive": ("one_step", "closure", "none"),
     "initial_draw": ("class_balanced", "random"),

@@ -159,7 +159,8 @@ def _oracle(config: ExperimentConfig, problem: Problem) -> ClassOracle:
 
 
 def _trains_classifier(config: ExperimentConfig) -> bool:
-    return config.supervision == "pairs" and get_acquisition(config.acquisition).needs_classifier
+    is_wanted = config.train_classifier == "always" or get_acquisition(config.acquisition).needs_classifier
+    return config.supervision == "pairs" and is_wanted
 
 
 def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:

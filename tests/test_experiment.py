@@ -13,6 +13,7 @@ import pytest
 
 from anneal_jax import experiment
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.embedder import load_embedder
 from anneal_jax.errors import ArchiveError, ConfigError, WeightsError, WorkdirError
 from anneal_jax.experiment import run_experiment
 from anneal_jax.pairs.canonical import count_pairs, pair_keys
@@ -393,3 +394,28 @@ def test_a_refused_archive_leaves_no_config_behind(tmp_path):
     with pytest.raises(ArchiveError):
         run_experiment(config, tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.slow
+def test_a_classifier_that_nobody_scores_by_matters_where_the_backbone_learns(tmp_path):
+    def run(train_classifier):
+        config = ExperimentConfig(
+            archive="digits",
+            image_size=8,
+            regime="finetune",
+            augment="none",
+            acquisition="random",
+            train_classifier=train_classifier,
+            rounds=0,
+            steps=3,
+            epochs_first=1,
+            initial_fraction=0.01,
+            batch_size=32,
+        )
+        workdir = tmp_path / train_classifier
+        run_experiment(config, workdir)
+        tiles = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+        return load_embedder(workdir).embed(tiles)
+
+    without, beside = run("where_scored"), run("always")
+    assert np.abs(without - beside).max() > 1e-3
