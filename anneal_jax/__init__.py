@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from anneal_jax.acquisition.scan import scan_pairs
     from anneal_jax.acquisition.scorers import threshold_scorer
     from anneal_jax.acquisition.similarity import pairwise_cosine_similarity
+    from anneal_jax.annotation.notebook import open_annotation
     from anneal_jax.config import ExperimentConfig
     from anneal_jax.data.archives import open_archive
     from anneal_jax.embedder import load_embedder
@@ -25,6 +26,7 @@ _HOMES = {
     "ExperimentConfig": "anneal_jax.config",
     "Outcome": "anneal_jax.experiment",
     "load_embedder": "anneal_jax.embedder",
+    "open_annotation": "anneal_jax.annotation.notebook",
     "open_archive": "anneal_jax.data.archives",
     "pairwise_cosine_similarity": "anneal_jax.acquisition.similarity",
     "run_experiment": "anneal_jax.experiment",
@@ -39,6 +41,7 @@ __all__ = [
     "Outcome",
     "__version__",
     "load_embedder",
+    "open_annotation",
     "open_archive",
     "pairwise_cosine_similarity",
     "run_experiment",

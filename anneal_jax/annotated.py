@@ -23,7 +23,7 @@ from anneal_jax.selection import gather_knowledge
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import TrainingPairs, checkpoint_state
 from anneal_jax.types import Answer
-from anneal_jax.workdir import ANNOTATION_MARK, check_config, locked, settle_config
+from anneal_jax.workdir import ANNOTATION_MARK, check_config, locked, read_pictures, settle_config
 
 EVERY_ROUND = 2**31 - 1
 
@@ -49,8 +49,16 @@ def load_whole_archive(config: ExperimentConfig) -> Problem:
     )
 
 
-def settle_annotation(workdir: pathlib.Path, config: ExperimentConfig, problem: Problem) -> dict[str, str]:
+def settle_annotation(
+    workdir: pathlib.Path, config: ExperimentConfig, problem: Problem, *, pictures: str = ""
+) -> dict[str, str]:
     """Mark a locked workdir as a person's, write its configuration, and return its fingerprints.
+
+    Args:
+      workdir: an existing folder.
+      config: the settings.
+      problem: its archive.
+      pictures: archive of the tiles to look at; empty is that of the settings, or what was told before.
 
     Raises:
       WorkdirError: it holds a run that an oracle answered, or one with other settings.
@@ -63,8 +71,8 @@ def settle_annotation(workdir: pathlib.Path, config: ExperimentConfig, problem: 
         )
     inputs = fingerprints(config, problem)
     settle_config(workdir, config, inputs)
-    if not mark.exists():
-        atomic.write_text(mark, json.dumps({"version": 1}) + "\n")
+    if not mark.exists() or pictures not in ("", read_pictures(workdir)):
+        atomic.write_text(mark, json.dumps({"version": 1, "pictures": pictures}) + "\n")
     return inputs
 
 

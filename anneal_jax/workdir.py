@@ -25,6 +25,21 @@ def is_annotated(workdir: pathlib.Path) -> bool:
     return (workdir / ANNOTATION_MARK).exists()
 
 
+def read_pictures(workdir: pathlib.Path) -> str:
+    """Return the archive of the tiles to look at; empty where it is that of the settings.
+
+    Raises:
+      WorkdirError: what the workdir says of it cannot be read.
+    """
+    path = workdir / ANNOTATION_MARK
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8")).get("pictures", ""))
+    except (OSError, ValueError, AttributeError) as error:
+        raise WorkdirError(
+            f"cannot read {path}; write {{}} into it, and name the tiles again with --archive."
+        ) from error
+
+
 @contextmanager
 def locked(workdir: pathlib.Path) -> Iterator[None]:
     """Create the workdir and hold it, so that no second run writes into it.

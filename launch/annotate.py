@@ -7,20 +7,22 @@ No labels are needed. Without pretrained weights the first questions are hardly 
 command goes on where it was; `launch/run.py --workdir=runs/mine` then trains on the answers.
 """
 
-import dataclasses
 import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 from ml_collections import config_flags
 
+from anneal_jax.annotation.settings import annotation_settings
 from anneal_jax.cli import config_of, run_app
-from anneal_jax.config import ExperimentConfig
-from anneal_jax.workdir import is_annotated, read_config
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe; by default that of the workdir.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the answers and all else.", required=True)
-_ARCHIVE = flags.DEFINE_string("archive", None, "folder:PATH; by default that of the recipe.")
+_ARCHIVE = flags.DEFINE_string("archive", "", "Tiles, folder:PATH; by default those of the workdir.")
+_FEATURES = flags.DEFINE_string(
+    "features", "", "Ready vectors of the tiles, FILE.npz (embeddings, and ids: the tiles' names)."
+)
+_LABELS = flags.DEFINE_string("labels", "", "CSV (id,label) of class labels to begin with.")
 _BACKBONE = flags.DEFINE_string("backbone", None, "Network that gives the features, such as resnet18.")
 _PRETRAINED = flags.DEFINE_string("pretrained", None, "Its weights: a file, or hf:OWNER/NAME.")
 _SENTENCE = flags.DEFINE_string("sentence", "", "What similar means; asked on the page where not given.")
@@ -35,25 +37,26 @@ def main(argv: Sequence[str]) -> None:
     """Serve the page until Ctrl-C."""
     del argv
     workdir = pathlib.Path(_WORKDIR.value)
-    if _CONFIG.value is not None:
-        config = config_of(_CONFIG.value)
-    else:
-        config = read_config(workdir) if is_annotated(workdir) else ExperimentConfig()
-    named = {"archive": _ARCHIVE.value, "backbone": _BACKBONE.value, "pretrained": _PRETRAINED.value}
-    config = dataclasses.replace(
-        config, **{name: value for name, value in named.items() if value is not None}
-    )
-    from anneal_jax.annotation.serving import serve
+    config = None if _CONFIG.value is None else config_of(_CONFIG.value)
+    named = {"backbone": _BACKBONE.value, "pretrained": _PRETRAINED.value}
+    asked = annotation_settings(workdir, _ARCHIVE.value, _FEATURES.value, named, config)
+    from anneal_jax.annotation.serving import serve  # jax loads only now
 
     serve(
-        config,
+        asked.config,
         workdir,
+        pictures=asked.pictures,
+        labels=_LABELS.value,
         host=_HOST.value,
         port=_PORT.value,
         allowed_hosts=_ALLOWED_HOST.value,
         sentence=_SENTENCE.value,
-        tell=lambda line: print(line, flush=True),
+        tell=_tell,
     )
+
+
+def _tell(url: str, notes: list[str]) -> None:
+    print(f"Open {url} (Ctrl-C ends; every answer with a tick is kept).", *notes, sep="\n", flush=True)
 
 
 if __name__ == "__main__":

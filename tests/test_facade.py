@@ -13,6 +13,7 @@ PUBLIC = [
     "Outcome",
     "__version__",
     "load_embedder",
+    "open_annotation",
     "open_archive",
     "pairwise_cosine_similarity",
     "run_experiment",

@@ -234,7 +234,8 @@ class Desk:
         return {
             "sentence": self._sentence,
             "sentence_is_settled": self._is_sentence_settled or bool(self._ledger),
-            "num_answers": len(self._ledger),
+            "num_answers": self._ledger.num_answers,
+            "num_labels": self._ledger.num_labels,
             "num_known": self._ledger.num_known(),
             "bits_spent": round(self._bits, 1),
             "minutes": round(self._elapsed_s / 60, 1),

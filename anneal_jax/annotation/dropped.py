@@ -78,11 +78,18 @@ class DroppedTiles:
         return self._kept.get(key)
 
 
-def backbone_encoder(config: ExperimentConfig) -> Encoder:
-    """Return the backbone of the settings as an `Encoder`; it is loaded when the first file comes."""
+def backbone_encoder(config: ExperimentConfig, kind: str) -> Encoder:
+    """Return the backbone of the settings as an `Encoder`; it is loaded when the first file comes.
+
+    Args:
+      config: the settings.
+      kind: of the archive; where it holds ready vectors, no file has one.
+    """
     network = functools.cache(lambda: load_network(config))
 
     def encoder(pixels: npt.NDArray[np.uint8]) -> FloatArray:
+        if kind != "image":
+            raise ArchiveError("has no vector, and the archive is searched by vectors; pick a tile of it")
         _require_rgb(network())
         backbone, variables, _, image_size = network()
         tile = squash_tile(pixels, image_size, backbone.resampling)

@@ -1,5 +1,6 @@
 """What stands and what follows from it: the answers of the present set in memory, beside the store."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,12 +23,24 @@ class Ledger:
         self._graph = AnswerGraph("closure")
         self._standing: dict[int, AnswerRecord] = {}
         self._by_pair: dict[Pair, list[int]] = {}
+        self._labels: set[int] = set()  # answers that came in as class labels
+        self._labelled: Counter[int] = Counter()  # of them at each tile
         self._count, self._counted = 0, -1
         for record in records:
             self.take(record)
 
     def __len__(self) -> int:
         return len(self._standing)
+
+    @property
+    def num_answers(self) -> int:
+        """How many answers were given pair by pair, not as class labels."""
+        return len(self) - len(self._labels)
+
+    @property
+    def num_labels(self) -> int:
+        """How many tiles have a class label."""
+        return len(self._labelled)
 
     @property
     def records(self) -> list[AnswerRecord]:
@@ -49,6 +62,9 @@ class Ledger:
             return frozenset()
         self._standing[record.answer_id] = record
         self._by_pair.setdefault((record.first, record.second), []).append(record.answer_id)
+        if record.kind == "label":
+            self._labels.add(record.answer_id)
+            self._labelled.update((record.first, record.second))
         if not _is_trained(record):
             return frozenset()
         is_similar = record.answer == Answer.SIMILAR
@@ -59,6 +75,9 @@ class Ledger:
         record = self._standing.pop(answer_id, None)
         if record is None:
             return False
+        if record.kind == "label":
+            self._labels.remove(answer_id)
+            self._labelled -= Counter((record.first, record.second))
         if _is_trained(record):
             self._graph.retract(answer_id)
         pair = record.first, record.second
@@ -93,9 +112,9 @@ class Ledger:
 
     def old_pair(self, turn: int, *, after: int) -> Pair | None:
         """Return a pair answered more than `after` answers ago and never repeated; another each turn."""
-        if len(self) <= after:
+        ids = [answer_id for answer_id in self._standing if answer_id not in self._labels][:-after]
+        if not ids:
             return None
-        ids = list(self._standing)[:-after]
         record = self._standing[ids[turn * 7919 % len(ids)]]  # a prime, to jump about
         pair = record.first, record.second
         return pair if _is_trained(record) and len(self._by_pair[pair]) == 1 else None

@@ -5,13 +5,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from anneal_jax.data.archives import OnBadImage, open_archive
 from anneal_jax.data.bands import rgb_tiles
-from anneal_jax.types import Archive
+from anneal_jax.errors import ArchiveError, ConfigError, nearest_hint
+from anneal_jax.types import Archive, IntArray
 
 PICTURE_PX = 512
 """Side of a picture: twice that of most tiles, for dense screens."""
@@ -26,16 +29,23 @@ class TilePictures:
     Every picture has the same side, and the same stretch: none, so that two tiles compare as they are.
     """
 
-    def __init__(self, archive: Archive, *, side_px: int = PICTURE_PX):
-        """Serve an archive of tiles; nothing is read yet."""
+    def __init__(self, archive: Archive, *, rows: IntArray | None = None, side_px: int = PICTURE_PX):
+        """Serve an archive of tiles; nothing is read yet.
+
+        Args:
+          archive: the tiles.
+          rows: int32[N], where each lies in it; None: all of them, in order.
+          side_px: of a picture.
+        """
         self._archive = archive
+        self._rows = np.arange(len(archive.ids), dtype=np.int32) if rows is None else rows
         self._side_px = side_px
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tiles")
         self._pictures: OrderedDict[int, Future[bytes]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._archive.ids)
+        return len(self._rows)
 
     def prefetch(self, tiles: Iterable[int]) -> None:
         """Begin to make pictures that will be asked for soon."""
@@ -68,7 +78,7 @@ class TilePictures:
         return coming
 
     def _make(self, tile: int) -> bytes:
-        return as_jpeg(rgb_tiles(self._archive, [tile], self._side_px, "bicubic")[0])
+        return as_jpeg(rgb_tiles(self._archive, [int(self._rows[tile])], self._side_px, "bicubic")[0])
 
 
 def as_jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
@@ -76,3 +86,35 @@ def as_jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()
+
+
+def open_pictures(archive: Archive, spec: str, *, on_bad_image: str = "refuse") -> TilePictures:
+    """Return what can be seen of an archive.
+
+    Args:
+      archive: of tiles or of vectors.
+      spec: archive of the tiles where that one holds vectors; each vector's id names its tile.
+      on_bad_image: as `open_archive`.
+
+    Raises:
+      ConfigError: the vectors have no tiles.
+      ArchiveError: the tiles cannot be opened, or a vector's tile is not among them.
+    """
+    if archive.kind == "image":
+        return TilePictures(archive)
+    if not spec:
+        raise ConfigError(
+            f"{archive.spec} holds vectors, which nobody can look at; give the tiles as "
+            "--archive=folder:PATH and the vectors as --features=FILE.npz."
+        )
+    tiles = open_archive(spec, on_bad_image=cast(OnBadImage, on_bad_image))
+    places = {name: place for place, name in enumerate(tiles.ids)}
+    missing = [name for name in archive.ids if name not in places]
+    if tiles.kind != "image" or missing:
+        named = f", the first {missing[0]!r}{nearest_hint(missing[0], places)}" if missing else ""
+        raise ArchiveError(
+            f"{spec} lacks the tiles of {len(missing):,} of the {len(archive.ids):,} vectors of "
+            f"{archive.spec}{named}; write the tiles' names into the array `ids` of that file, as in "
+            f"numpy.savez(FILE, embeddings=E, ids=[{tiles.ids[0]!r}, ...])."
+        )
+    return TilePictures(tiles, rows=np.array([places[name] for name in archive.ids], np.int32))

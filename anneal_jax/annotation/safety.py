@@ -26,11 +26,13 @@ class Access(NamedTuple):
       hosts: names under which this server may be called, without ports.
       outer_hosts: those of them behind which something else may stand (a tunnel, a notebook): their pages
         may hold this one in a frame, and their port is not this server's.
+      frames: more origins whose pages may hold this one in a frame; they may not write.
     """
 
     token: str
     hosts: frozenset[str]
     outer_hosts: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
 
     def may_call(self, host: str) -> bool:
         """Tell whether a `Host` names this server."""
@@ -44,12 +46,11 @@ class Access(NamedTuple):
         return rest == host or _name_of(origin) in self.outer_hosts
 
 
-def make_access(host: str, allowed_hosts: Sequence[str] = ()) -> Access:
+def make_access(host: str, allowed_hosts: Sequence[str] = (), frames: Sequence[str] = ()) -> Access:
     """Draw a token, and list the names that the server answers to."""
     names = {*LOOPBACK, *([host] if host not in ("0.0.0.0", "::") else []), *allowed_hosts}  # noqa: S104
-    return Access(
-        secrets.token_urlsafe(24), frozenset(name.lower() for name in names), tuple(allowed_hosts)
-    )
+    token = secrets.token_urlsafe(24)
+    return Access(token, frozenset(name.lower() for name in names), tuple(allowed_hosts), tuple(frames))
 
 
 class Guard:
@@ -66,7 +67,9 @@ class Guard:
         self._app = app
         self._access = access
         self._uploads = uploads or {}
-        ancestors = " ".join(f"https://{name}" for name in access.outer_hosts) or "'none'"
+        ancestors = (
+            " ".join((*(f"https://{name}" for name in access.outer_hosts), *access.frames)) or "'none'"
+        )
         self._headers = {
             "Content-Security-Policy": (
                 "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "

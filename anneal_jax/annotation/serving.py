@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from anneal_jax.annotated import load_whole_archive, settle_annotation
 from anneal_jax.annotation.background import BackgroundTrainer
@@ -13,18 +13,25 @@ from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.dropped import DroppedTiles, backbone_encoder
 from anneal_jax.annotation.guide import make_guide
 from anneal_jax.annotation.learning import Learning
-from anneal_jax.annotation.pictures import TilePictures
+from anneal_jax.annotation.pictures import TilePictures, open_pictures
 from anneal_jax.annotation.projection import centring
 from anneal_jax.annotation.questions import unit_directions
 from anneal_jax.annotation.safety import LOOPBACK, Access, make_access
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.data.catalogue import Catalogue
+from anneal_jax.data.labels import labels_of_csv
 from anneal_jax.data.splits import duplicate_groups
 from anneal_jax.errors import ConfigError
+from anneal_jax.pairs.class_groups import give_labels
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.problem import make_learner
+from anneal_jax.types import Archive
 from anneal_jax.workdir import locked
 
 PORT = 8765
+
+LABELLER = "class labels"
+"""Who said what a labels file says."""
 
 _FOLDER = "annotation"
 
@@ -51,13 +58,21 @@ class Opened(NamedTuple):
 
 @contextmanager
 def opened(
-    config: ExperimentConfig, workdir: pathlib.Path, *, sentence: str = "", learns: bool = True
+    config: ExperimentConfig,
+    workdir: pathlib.Path,
+    *,
+    pictures: str = "",
+    labels: str = "",
+    sentence: str = "",
+    learns: bool = True,
 ) -> Iterator[Opened]:
     """Lock a workdir, open its store and archive, and prepare the first questions.
 
     Args:
       config: the settings.
       workdir: made where absent.
+      pictures: archive of the tiles to look at, where that of the settings holds vectors.
+      labels: CSV of class labels to begin with; empty is none.
       sentence: what "similar" means; empty asks the first person, or keeps what was said.
       learns: whether a process in the background trains on the answers.
 
@@ -72,17 +87,16 @@ def opened(
     with ExitStack() as stack:
         stack.enter_context(locked(workdir))
         problem = load_whole_archive(config)
-        if problem.archive.kind != "image":
-            raise ConfigError(
-                f"{config.archive} holds vectors, which nobody can look at; give folder:PATH."
-            )
+        shown = open_pictures(problem.archive, pictures, on_bad_image=config.on_bad_image)
+        stack.callback(shown.close)
         learner = make_learner(config, problem, with_classifier=False)
-        settle_annotation(workdir, config, problem)
+        settle_annotation(workdir, config, problem, pictures=pictures)
         features = learner.features(None)
         directions = unit_directions(features)
         store = stack.enter_context(closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)))
         if sentence:
             store.set_sentence(sentence)
+        notes = [*problem.archive.notes, *([take_labels(store, problem.archive, labels)] if labels else [])]
         digests = problem.archive.digests()
         guide = make_guide(directions, seed=config.seed, project=centring(features))
         desk = Desk(store, directions, duplicate_groups(digests), guide)
@@ -91,12 +105,27 @@ def opened(
             trainer = BackgroundTrainer(workdir / _FOLDER, config, features)
             learning = Learning(desk, trainer, workdir / _FOLDER, seed=config.seed)
             stack.callback(learning.close)
-        pictures = TilePictures(problem.archive)
-        stack.callback(pictures.close)
-        names, notes = tuple(problem.archive.ids), tuple(problem.archive.notes)
-        yield Opened(
-            desk, learning, pictures, names, DroppedTiles(backbone_encoder(config), digests), notes
+        dropped = DroppedTiles(backbone_encoder(config, problem.archive.kind), digests)
+        yield Opened(desk, learning, shown, tuple(problem.archive.ids), dropped, tuple(notes))
+
+
+def take_labels(store: AnswerStore, archive: Archive, path: str) -> str:
+    """Store the class labels of a CSV file as answers, and return a sentence about them.
+
+    Raises:
+      ArchiveError: the file cannot be used.
+      ConfigError: nobody has said yet what "similar" means.
+    """
+    if store.present_set() == 1 and not store.standing():
+        raise ConfigError(
+            "class labels answer a question; say it, as in --sentence='Same land use', beside --labels."
         )
+    labels = labels_of_csv(cast(Catalogue, archive), path)
+    name = pathlib.Path(path).name
+    before = store.tally().bits_spent
+    num_labels = give_labels(store, labels, annotator=LABELLER, source=name)
+    bits = store.tally().bits_spent - before
+    return f"{num_labels:,} class labels of {name} stand among the answers ({bits:,.0f} bits of them new)."
 
 
 def serve(
@@ -106,8 +135,11 @@ def serve(
     host: str = "127.0.0.1",
     port: int = PORT,
     allowed_hosts: Sequence[str] = (),
+    frames: Sequence[str] = (),
+    pictures: str = "",
+    labels: str = "",
     sentence: str = "",
-    tell: Callable[[str], object] = print,
+    tell: Callable[[str, list[str]], object],
 ) -> None:
     """Serve the page until Ctrl-C.
 
@@ -117,8 +149,11 @@ def serve(
       host: address to listen at.
       port: 0 takes any that is free.
       allowed_hosts: more names that the page is called by, such as that of a tunnel or a notebook.
+      frames: more origins whose pages may hold this one in a frame, as a notebook's.
+      pictures: archive of the tiles to look at, where that of the settings holds vectors.
+      labels: CSV (`id,label`) of class labels to begin with.
       sentence: what "similar" means; empty asks the first person.
-      tell: gets what the user should read: the page's address, and what is exposed.
+      tell: gets the page's address, and what the user should read beside it, when it can be opened.
 
     Raises:
       AnnealError: as `opened`; or the address cannot be listened at.
@@ -131,11 +166,15 @@ def serve(
     except ImportError as error:
         raise ConfigError("the page needs the extra serve: pip install 'anneal-jax[serve]'.") from error
     listener = _listen(host, port)
-    with listener, opened(config, workdir, sentence=sentence) as parts, ThreadPoolExecutor(1) as writer:
-        access = make_access(host, allowed_hosts)
+    with (
+        listener,
+        opened(config, workdir, pictures=pictures, labels=labels, sentence=sentence) as parts,
+        ThreadPoolExecutor(1) as writer,
+    ):
+        access = make_access(host, allowed_hosts, frames)
         office = Office(parts.desk, writer, parts.pictures, parts.learning, parts.names, parts.dropped)
-        for line in (*parts.notes, *start_lines(access, host, listener.getsockname()[1])):
-            tell(line)
+        url = address(access, host, listener.getsockname()[1])
+        tell(url, [*parts.notes, *exposure(access, host, listener.getsockname()[1])])
         settings = uvicorn.Config(
             create_app(office, access),
             log_level="warning",
@@ -147,11 +186,16 @@ def serve(
         uvicorn.Server(settings).run(sockets=[listener])
 
 
-def start_lines(access: Access, host: str, port: int) -> list[str]:
-    """Return the page's address, and a sentence about who can reach it."""
+def address(access: Access, host: str, port: int) -> str:
+    """Return the page's address."""
     shown = host if host in LOOPBACK or host not in ("0.0.0.0", "::") else socket.gethostname()  # noqa: S104
     shown = f"[{shown}]" if ":" in shown else shown
-    lines = [f"Open http://{shown}:{port}/{access.token}/ (Ctrl-C ends; every answer with a tick is kept)."]
+    return f"http://{shown}:{port}/{access.token}/"
+
+
+def exposure(access: Access, host: str, port: int) -> list[str]:
+    """Return sentences about who can reach the page, besides programs of this machine."""
+    lines = []
     if host not in LOOPBACK:
         lines.append(
             f"Exposed: whoever reaches {host}:{port} and has this address sees the tiles and can answer, "

@@ -71,6 +71,19 @@ def with_labels_csv(archive: _CatalogueT, labels_csv: str | os.PathLike[str]) ->
     return dataclasses.replace(archive, labels=labels, class_names=class_names, notes=notes)
 
 
+def labels_of_csv(archive: Catalogue, labels_csv: str | os.PathLike[str]) -> IntArray:
+    """Return int32[N], the labels that a CSV file gives, -1 elsewhere, whatever labels the archive has.
+
+    Raises:
+      ArchiveError: as `with_labels_csv`, or the file gives no label at all.
+    """
+    bare = dataclasses.replace(archive, labels=None, class_names=())
+    labels = with_labels_csv(bare, labels_csv).labels
+    if labels is None:
+        raise ArchiveError(f"labels file {labels_csv} gives no tile a label")
+    return labels
+
+
 def _name_or_none(archive: Catalogue, row: int) -> str | None:
     if archive.labels is None or archive.labels[row] < 0:
         return None

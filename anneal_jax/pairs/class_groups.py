@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from anneal_jax.pairs.records import AnswerRecord
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.pairs.writing import Given
 from anneal_jax.types import Answer, IntArray
@@ -21,7 +22,8 @@ def give_labels(store: AnswerStore, labels: IntArray, *, annotator: str, source:
       store: where to; the present set.
       labels: int32[N], the class of each tile of the archive, -1 where there is none.
       annotator: who labelled.
-      source: name of the file they came from. The same source again stores nothing in the same set.
+      source: name of the file they came from. The same source again stores in the same set only what it
+        says anew.
 
     Returns:
       How many labels there are.
@@ -29,9 +31,11 @@ def give_labels(store: AnswerStore, labels: IntArray, *, annotator: str, source:
     Raises:
       StorageFullError, StoreError: as `AnswerStore.give`.
     """
-    classes, founders, counts = np.unique(labels, return_index=True, return_counts=True)
+    told = [record for record in store.standing() if record.kind == "label" and record.source == source]
+    order = np.concatenate([_in_order(told, labels), np.arange(len(labels))])
+    classes, places = np.unique(labels[order], return_index=True)
     is_class = classes >= 0
-    founder_of = dict(zip(classes[is_class].tolist(), founders[is_class].tolist(), strict=True))
+    founder_of = dict(zip(classes[is_class].tolist(), order[places[is_class]].tolist(), strict=True))
     bits = math.log2(max(1, len(founder_of)))
     similar = [
         (founder_of[label], tile)
@@ -50,4 +54,10 @@ def give_labels(store: AnswerStore, labels: IntArray, *, annotator: str, source:
         [given(*pair, Answer.SIMILAR, bits) for pair in similar]
         + [given(*pair, Answer.DISSIMILAR, apart_bits) for pair in apart]
     )
-    return int(counts[is_class].sum())
+    return int(np.count_nonzero(labels >= 0))
+
+
+def _in_order(told: list[AnswerRecord], labels: IntArray) -> IntArray:
+    """Return tiles that were labelled before, first: a class keeps its founder when the file grows."""
+    tiles = {tile for record in told for tile in (record.first, record.second)}
+    return np.array(sorted(tile for tile in tiles if labels[tile] >= 0), np.int32)

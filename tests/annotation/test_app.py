@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anneal_jax.annotation.safety import MAX_BODY_BYTES, make_access
-from anneal_jax.annotation.serving import start_lines
+from anneal_jax.annotation.serving import address, exposure
 from tests.annotation.conftest import HOST, served
 
 TAB = "tab-number-1"
@@ -294,9 +294,11 @@ def test_an_allowed_host_may_call_and_frame_and_is_told(tiles_folder, make_desk)
         assert "frame-ancestors https://tunnel.example" in response.headers["content-security-policy"]
         assert _with(parts, own | {"origin": "https://other.example"}).status_code == 403
         assert _with(parts, own | {"host": "other.example"}).status_code == 403
-    (line, also) = start_lines(make_access("127.0.0.1", ["tunnel.example"]), "127.0.0.1", 8765)
-    assert line.startswith("Open http://127.0.0.1:8765/") and "tunnel.example" in also
-    (_, exposed) = start_lines(make_access("0.0.0.0"), "0.0.0.0", 8765)
+    access = make_access("127.0.0.1", ["tunnel.example"])
+    assert address(access, "127.0.0.1", 8765) == f"http://127.0.0.1:8765/{access.token}/"
+    (also,) = exposure(access, "127.0.0.1", 8765)
+    assert "tunnel.example" in also
+    (exposed,) = exposure(make_access("0.0.0.0"), "0.0.0.0", 8765)
     assert exposed.startswith("Exposed: whoever reaches 0.0.0.0:8765")
 
 

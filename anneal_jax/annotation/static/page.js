@@ -94,6 +94,7 @@ function count(view) {
       + `, ${view.quality.num_audits} audits${view.quality.is_stale ? ", stale" : ""})`;
   const number = (value) => value.toLocaleString("en-GB");
   const parts = [
+    ["", view.num_labels ? `${number(view.num_labels)} labels` : "", ""],
     [`${number(view.num_answers)} answers → `, number(view.num_known), " pairs"],
     ["", number(view.bits_spent), " bits"],
     ["", number(view.minutes), " min"],
