@@ -12,7 +12,17 @@ PACKAGE = ROOT / "anneal_jax"
 # From the ground up. Folders of one layer never import each other; single modules of one layer may.
 LAYERS = [
     {"_version", "atomic", "config", "errors", "integrity", "run_log", "seeds", "types"},
-    {"data", "learning_curves", "losses", "metrics", "models", "pairs", "ranking", "statistics"},
+    {
+        "calibration",
+        "data",
+        "learning_curves",
+        "losses",
+        "metrics",
+        "models",
+        "pairs",
+        "ranking",
+        "statistics",
+    },
     {"acquisition", "retrieval", "training"},
     {
         "annotated",
