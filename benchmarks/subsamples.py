@@ -21,15 +21,14 @@ from anneal_jax.comparison import FailedCell, run_grid
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.problem import load_problem, make_learner
 
-WEIGHTS = "../shared/weights/mobilenet_v2_1.0_224_imagenet.npz"
+MOBILENET = {
+    "backbone": "mobilenet_v2",
+    "pretrained": "../shared/weights/mobilenet_v2_1.0_224_imagenet.npz",
+}
 
 SOURCES = {
-    "ucm": {"archive": "folder:../shared/data/ucm", "backbone": "mobilenet_v2", "pretrained": WEIGHTS},
-    "rsscn7": {
-        "archive": "folder:../shared/data/rsscn7",
-        "backbone": "mobilenet_v2",
-        "pretrained": WEIGHTS,
-    },
+    "ucm": {"archive": "folder:../shared/data/ucm", **MOBILENET},
+    "rsscn7": {"archive": "folder:../shared/data/rsscn7", **MOBILENET},
     "digits": {"archive": "digits", "backbone": "pixels", "steps": 300},
 }
 
