@@ -115,8 +115,9 @@ def settle_subject(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettin
         is_sure = believed[best] >= settings.confidence
         groups[tile], seniority[tile] = best, seniority.max() + 1 if is_sure else 0
         state = _drop_empty(state._replace(groups=groups, seniority=seniority))
-    state = _hold_apart(state, tile, settings)
-    return spread(graph, state._replace(subject=OPEN, replies=()), settings)
+    state = _hold_apart(state, tile, settings)._replace(subject=OPEN, replies=())
+    whole = _split(state, int(state.groups[tile]), settings)
+    return spread(graph, whole, settings, 8 if whole is state else 30)
 
 
 def _judge_replies(state: Beliefs, believed: npt.NDArray[np.float64]) -> Beliefs:
@@ -126,15 +127,42 @@ def _judge_replies(state: Beliefs, believed: npt.NDArray[np.float64]) -> Beliefs
 
 
 def _hold_apart(state: Beliefs, tile: int, settings: BeliefSettings) -> Beliefs:
-    """A sure member's "no" to another group tells the two groups apart."""
+    """A sure member's "no" to another group tells the two groups apart, as much as one answer can.
+
+    More of them add nothing. Were the two one, a tile would come to the second group only by a slip about
+    the first, and every slip would be counted, none of the many answers that were right.
+    """
     if not state.seniority[tile]:
         return state
     apart, group = state.apart.copy(), state.groups[tile]
+    weight = _log_odds(state, settings)
     for refused, is_yes in state.replies:
         if not is_yes and refused != group and refused < state.num_groups:
-            apart[group, refused] -= _log_odds(state, settings)
+            before = apart[group, refused]
+            apart[group, refused] = min(before, max(before - weight, -weight))
             apart[refused, group] = apart[group, refused]
     return state._replace(apart=apart)
+
+
+def _split(state: Beliefs, group: int, settings: BeliefSettings) -> Beliefs:
+    """Take out of a group the tiles that were denied by it, if they are more than slips explain.
+
+    A slip about a kind's first tile lets that kind into a group of another one. The next tiles of it are
+    denied by the founder, and let in by the first. They get a group of their own, and what denied them is
+    forgotten. If the two are one after all, they are joined again, like any two that overlap.
+    """
+    members = np.flatnonzero(state.groups == group)
+    rate, weight = error_rate(state, settings), _log_odds(state, settings)
+    is_denied = state.evidence[members, group] < 0.5 * np.log(rate)
+    denied = members[is_denied]
+    least = max(settings.least_denied, settings.split_share * members.size)
+    if denied.size < least or not state.seniority[members[~is_denied]].any():
+        return state
+    state = found_group(state, int(denied[np.argmax(state.seniority[denied])]))
+    groups, evidence = state.groups.copy(), state.evidence.copy()
+    groups[denied] = state.num_groups - 1
+    evidence[denied, group], evidence[denied, -1] = 0, weight
+    return state._replace(groups=groups, evidence=evidence)
 
 
 def _absorb_between(

@@ -3,7 +3,7 @@
 A question is about one tile and a group, shown by the group's founder, or, where that was asked about, by
 its member nearest to the tile. The tile is the one about which most is left open, in a neighbourhood where
 much is left open; its groups are asked in the order of belief until one is settled. Where two groups look
-like one, their nearest members are compared. A settled tile that its neighbours contradict is asked about
+like one, their oldest members are compared. A settled tile that its neighbours contradict is asked about
 again.
 """
 
@@ -30,8 +30,8 @@ UNREACHED_WEIGHT = 2.0
 OWN_WEIGHT = 0.3
 """Weight of a tile's own uncertainty beside that of its neighbourhood."""
 
-LEAST_JOINING = 0.03
-"""Chance that two groups are one from which on it is asked."""
+MOST_SHOWN = 20
+"""Members of a group that are compared with those of another one."""
 
 LEAST_GROUP = 1e-4
 """Chance of a group below which it is not asked about."""
@@ -139,19 +139,22 @@ def _give_up(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) ->
 def _joining_pair(
     graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings
 ) -> tuple[int, int] | None:
-    """Return members of the two groups that most look like one, if they look it enough."""
+    """Return members of the two groups that most look like one, if they look it enough.
+
+    The founders first, then the second of both, and so on: each question has tiles of its own. The nearest
+    members would be those that a slip has put into the wrong group.
+    """
     if state.num_groups < 3:
         return None
     chance = np.triu(joining_chances(graph, state, settings), 1)
     for flat in np.argsort(-chance, axis=None, kind="stable")[:3]:
         one, other = np.unravel_index(flat, chance.shape)
-        if chance[one, other] < LEAST_JOINING:
+        if chance[one, other] < settings.least_joining:
             return None
-        firsts, seconds = exemplars(state, one), exemplars(state, other)
-        nearness = graph.features[firsts] @ graph.features[seconds].T
-        for place in np.argsort(-nearness, axis=None, kind="stable")[:20]:
-            row, column = np.unravel_index(place, nearness.shape)
-            low, high = sorted((int(firsts[row]), int(seconds[column])))
+        firsts, seconds = (exemplars(state, group)[:MOST_SHOWN] for group in (one, other))
+        rows, columns = np.indices((len(firsts), len(seconds))).reshape(2, -1)
+        for place in np.lexsort((rows + columns, np.abs(rows - columns))):
+            low, high = sorted((int(firsts[rows[place]]), int(seconds[columns[place]])))
             if not _was_asked(state, low, np.array([high]))[0]:
                 return low, high
     return None

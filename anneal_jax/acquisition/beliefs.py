@@ -35,6 +35,9 @@ class BeliefSettings(NamedTuple):
       most_new: largest chance that a tile belongs to no group found so far.
       most_checks: answers about one tile after which it is not doubted again.
       joining: chance before any answer that a group lies within the one that surrounds it.
+      least_joining: chance that two groups are one from which on it is asked.
+      least_denied: tiles that their own group denied, from which on it may be split.
+      split_share: share of a group that these must be, too.
       error_rate: expected share of wrong answers, before there is evidence.
       error_weight: answers that this expectation counts for.
       error_range: the estimate of that share never leaves it.
@@ -48,6 +51,9 @@ class BeliefSettings(NamedTuple):
     most_new: float = 0.5
     most_checks: int = 8
     joining: float = 0.5
+    least_joining: float = 0.01
+    least_denied: int = 4
+    split_share: float = 0.3
     error_rate: float = 0.05
     error_weight: float = 50.0
     error_range: tuple[float, float] = (0.01, 0.05)
