@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anneal_jax.acquisition.belief_answers import absorb
+from anneal_jax.acquisition.belief_answers import absorb, settle_subject
 from anneal_jax.acquisition.belief_questions import exemplars, next_question, openness
 from anneal_jax.acquisition.beliefs import (
     OPEN,
@@ -154,6 +154,59 @@ def test_two_groups_that_were_told_apart_twice_are_not_compared_again():
             state = absorb(graph, state, *pair, Answer.DISSIMILAR)
     assert 1 <= asked.count((2, 3)) <= 2
     assert joining_chances(graph, state, SETTINGS)[2, 3] < SETTINGS.least_joining
+
+
+def test_each_question_about_two_groups_shows_tiles_of_its_own():
+    graph, _, state = two_of_one_kind()
+    shown = []
+    while state.subject == OPEN:
+        state, pair = next_question(graph, state)
+        if state.subject == OPEN and sorted(state.groups[list(pair)].tolist()) == [2, 3]:
+            shown.extend(pair)
+        state = absorb(graph, state, *pair, Answer.DISSIMILAR)
+    assert {int(exemplars(state, group)[0]) for group in (2, 3)} <= set(shown)
+    assert len(set(shown)) == len(shown)
+
+
+def test_many_refusals_of_one_group_by_another_weigh_as_one():
+    graph, labels, state = two_of_one_kind()
+    truth, weight = oracle(labels), np.log(0.95 / 0.05)
+    for tile in np.flatnonzero((state.groups == OPEN) & (labels == labels[exemplars(state, 3)[0]]))[:4]:
+        state = state._replace(subject=int(tile), replies=())
+        state = absorb(graph, state, int(tile), int(exemplars(state, 2)[0]), Answer.DISSIMILAR)
+        while state.subject == tile:
+            founder = int(exemplars(state, 3)[0])
+            answer = truth(int(tile), founder)
+            state = absorb(graph, state, int(tile), founder, answer)
+    assert np.sum(state.groups == 3) > 2
+    assert state.apart[2, 3] == pytest.approx(-weight, rel=0.1)
+
+
+@pytest.mark.parametrize("num_denied", [3, 4])
+def test_tiles_that_were_denied_by_their_group_get_one_of_their_own_once_they_are_four(num_denied):
+    graph, labels, state = two_of_one_kind()
+    own, other = (
+        np.flatnonzero((state.groups == OPEN) & (labels == kind)) for kind in kinds(state, labels)
+    )
+    groups, evidence, tile = state.groups.copy(), state.evidence.copy(), int(own[0])
+    denied = other[:num_denied]
+    groups[denied] = 0
+    evidence[denied] = np.log(0.05)  # a yes and a no
+    evidence[tile] = np.log([0.95, 0.05, 0.05, 0.05])  # a yes
+    state = state._replace(groups=groups, evidence=evidence, subject=tile, replies=((0, True),))
+    after = settle_subject(graph, state, SETTINGS)
+    assert after.groups[tile] == after.groups[exemplars(state, 0)[0]] == 0
+    assert np.unique(after.groups[denied]).tolist() == ([4] if num_denied == 4 else [0])
+    assert after.num_groups == (5 if num_denied == 4 else 4)
+    if num_denied == 4:
+        assert exemplars(after, 4).size == 1
+        np.testing.assert_allclose(after.evidence[denied, 4], np.log(0.95 / 0.05), rtol=0.05)
+        assert not after.evidence[denied, 0].any()
+
+
+def kinds(state, labels):
+    """Return the classes of the founders of the first two groups."""
+    return [labels[exemplars(state, group)[0]] for group in (0, 1)]
 
 
 def test_the_joined_group_keeps_the_lower_number_and_all_tiles():
