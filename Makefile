@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow soak lint format clean
+.PHONY: demo test slow soak lint format docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
@@ -26,8 +26,11 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+docs:
+	PYTHON=$(PYTHON) scripts/docs
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) .docs-venv runs site
 
 $(VENV)/installed: requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \

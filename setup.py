@@ -56,6 +56,8 @@ setup(
             "ranx>=0.3.21",
             "transformers>=5",
         ],
+        # In an environment of its own: scripts/docs.
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=1.0"],
         "dev": [
             "array-record>=0.5",
             "flatbuffers>=24",
@@ -66,6 +68,7 @@ setup(
             "pyogrio>=0.10",
             "pyright[nodejs]>=1.1.400",
             "pytest>=9",
+            "pytest-cov>=7",
             "pytest-xdist>=3.6",
             "rasterio>=1.4",
             "ruff>=0.15",
