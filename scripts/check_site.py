@@ -1,7 +1,4 @@
-"""Check a built site: every link inside it leads somewhere, and no page loads anything from elsewhere.
-
-  python scripts/check_site.py site
-"""
+"""Check a built site: every link inside it leads somewhere, and no page loads anything from elsewhere."""
 
 import html.parser
 import pathlib
@@ -48,13 +45,13 @@ def main(site: pathlib.Path) -> int:
             target = _target(site.resolve(), path, urllib.parse.unquote(parts.path))
             if not target.is_file():
                 faults.append(f"{name}: {link} leads nowhere")
-            elif parts.fragment and target in pages:
-                if urllib.parse.unquote(parts.fragment) not in pages[target].ids:
-                    faults.append(f"{name}: there is no {link}")
+            elif target in pages and urllib.parse.unquote(parts.fragment) not in pages[target].ids | {""}:
+                faults.append(f"{name}: there is no {link}")
     for css in sorted(site.rglob("*.css")):
         text = css.read_text("utf-8")
         faults += [f"{css} loads from elsewhere" for sign in ("url(http", "url(//") if sign in text]
-    print("\n".join([*faults, f"{len(pages)} pages, {num_links:,} links inside them, {len(faults)} faults."]))
+    total = f"{len(pages)} pages, {num_links:,} links inside them, {len(faults)} faults."
+    print("\n".join([*faults, total]))
     return len(faults)
 
 

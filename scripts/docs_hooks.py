@@ -1,4 +1,4 @@
-"""Pages of the site that stand elsewhere: README, CONTRIBUTING and CHANGELOG, and one per piece of the package."""
+"""Pages of the site that no file in docs/ holds: those of the root, and one per folder of the package."""
 
 import pathlib
 import re
@@ -8,6 +8,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COPIED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that no file in docs/ holds."""
