@@ -58,8 +58,23 @@ class ExperimentConfig:
       steps: optimiser steps per round in the frozen regime.
       epochs_first: epochs over the pairs of the first round in the finetune regime.
       epochs: epochs over all pairs in each later round of the finetune regime.
-      batch_size: pairs per step; tiles per step with `class_labels`.
+      freeze_epochs: of `epochs_first`, the first in which the heads alone learn, on the backbone as it was
+        pretrained.
+      batch_size: pairs per step; tiles per step with `class_labels`. The finetune regime groups pairs that
+        share tiles: a step encodes 3/4 as many tiles, and takes fewer pairs where they share few.
+      accumulation: parts that a step of the finetune regime is computed in, for batches that do not fit in
+        memory. Group losses compare tiles of one part only.
+      num_devices: devices that share each batch of the finetune regime; 0 is all, but one of CPU cores.
       learning_rate: of Adam.
+      schedule: of the learning rate in each fit of the finetune regime: `constant`, or `cosine`, down to 0.
+      backbone_rate: learning rate of the backbone as a share of that of the heads.
+      batch_norm: `frozen` keeps the statistics of the pretrained weights; `live` takes those of each batch
+        while the backbone learns, and keeps a running mean of them (ResNets only).
+      compute_dtype: of the backbone while it learns, `float32` or `bfloat16`; parameters, heads and the
+        features that are searched stay float32.
+      holdout_fraction: share of the answered pairs that the finetune regime never trains on, and by whose
+        loss it stops; 0 trains to the end.
+      patience: epochs without a smaller such loss after which a fit stops; the best epoch is kept.
       feature_dropout: share of each frozen feature vector hidden per step.
       augment: what the finetune regime does to a tile each time: `none`; `turn` mirrors and turns it by
         right angles, right for tiles seen from above and wrong for digits; `full` also crops and recolours
@@ -76,7 +91,7 @@ class ExperimentConfig:
       oracle_unsure: share of them that are "unsure".
       belief_tiles: training tiles that `belief_ask` asks about at most: a sample of a larger archive.
       all_pairs_steps: optimiser steps of `all_pairs`.
-      cache_dir: folder for frozen features; empty is the user's cache folder.
+      cache_dir: folder for frozen features and decoded tiles; empty is the user's cache folder.
     """
 
     archive: str = "digits"
@@ -108,8 +123,17 @@ class ExperimentConfig:
     steps: int = 600
     epochs_first: int = 40
     epochs: int = 15
+    freeze_epochs: int = 0
     batch_size: int = 256
+    accumulation: int = 1
+    num_devices: int = 0
     learning_rate: float = 1e-3
+    schedule: str = "constant"
+    backbone_rate: float = 1.0
+    batch_norm: str = "frozen"
+    compute_dtype: str = "float32"
+    holdout_fraction: float = 0.0
+    patience: int = 3
     feature_dropout: float = 0.3
     augment: str = "turn"
     margin: float = 0.1
@@ -139,6 +163,11 @@ class ExperimentConfig:
                 f"train_fraction={self.train_fraction} and query_fraction={self.query_fraction} leave "
                 "no tiles to search; together they must stay below 1."
             )
+        if self.batch_size % self.accumulation or self.batch_size < 2 * self.accumulation:
+            raise ConfigError(
+                f"batch_size={self.batch_size} cannot be computed in accumulation={self.accumulation} "
+                "equal parts of 2 or more; give a multiple."
+            )
 
 
 SETTING_TYPES: Mapping[str, type] = {
@@ -167,6 +196,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "scan_precision": ("float32", "bfloat16_3x", "bfloat16"),
     "transitive": ("one_step", "closure", "none"),
     "initial_draw": ("class_balanced", "random"),
+    "schedule": ("constant", "cosine"),
+    "batch_norm": ("frozen", "live"),
+    "compute_dtype": ("float32", "bfloat16"),
     "augment": ("none", "turn", "full"),
     "group_loss": (
         "contrastive",
@@ -196,8 +228,14 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "steps": (1, 10_000_000),
     "epochs_first": (1, 100_000),
     "epochs": (1, 100_000),
+    "freeze_epochs": (0, 100_000),
     "batch_size": (2, 65_536),
+    "accumulation": (1, 1024),
+    "num_devices": (0, 65_536),
     "learning_rate": (0.0, 10.0),
+    "backbone_rate": (0.001, 1.0),
+    "holdout_fraction": (0.0, 0.5),
+    "patience": (1, 1000),
     "feature_dropout": (0.0, 0.95),
     "margin": (-1.0, 1.0),
     "beta": (0.0, 1.0),

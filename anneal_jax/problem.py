@@ -1,6 +1,7 @@
 """What a run works on: the archive, its split, its duplicates, and a learner over its features."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
@@ -12,14 +13,16 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import OnBadImage, open_archive, require_classes
 from anneal_jax.data.bands import bands_of
 from anneal_jax.data.splits import Split, duplicate_groups, split_images
+from anneal_jax.data.tile_cache import open_tiles
 from anneal_jax.errors import ArchiveError, ConfigError
 from anneal_jax.models.backbones import Backbone, get_backbone
 from anneal_jax.models.pretrained import as_pretrained, load_pretrained, prepared_by, weights_digest
 from anneal_jax.pairs.canonical import PairKeys, keys_within, pair_keys, pairs_of_keys
 from anneal_jax.seeds import Use, device_key, host_seed
-from anneal_jax.training.encoding import encode
+from anneal_jax.training.encoding import encode_feed
 from anneal_jax.training.features import default_cache_dir, extract_features, standardisation
-from anneal_jax.training.finetune import FinetuneLearner
+from anneal_jax.training.feed import HostFeed, ResidentFeed, TileFeed, fits_on_device, make_mesh
+from anneal_jax.training.finetune import FinetuneLearner, FinetunePlan
 from anneal_jax.training.frozen import FrozenLearner
 from anneal_jax.training.head_steps import FitSettings
 from anneal_jax.training.learner import Learner
@@ -184,24 +187,44 @@ def make_learner(config: ExperimentConfig, problem: Problem, *, with_classifier:
         raise ConfigError(
             f"regime='finetune' needs tiles, and {config.archive} holds ready vectors; use frozen."
         )
+    return _finetune_learner(config, problem, settings, with_classifier=with_classifier)
+
+
+def _finetune_learner(
+    config: ExperimentConfig, problem: Problem, settings: FitSettings, *, with_classifier: bool
+) -> FinetuneLearner:
     network = load_network(config)
-    images = archive.load(np.arange(len(archive.ids)), network.image_size, network.backbone.resampling)
-    mean, scale = standardisation(encode(network.backbone, network.variables, images), train)
+    if config.batch_norm == "live":
+        network.backbone.require_batch_norm()
+    feed = _tile_feed(config, problem.archive, network)
+    features = encode_feed(network.backbone, network.variables, feed)
+    mean, scale = standardisation(features, problem.split.train)
+    plan = FinetunePlan(**{name: getattr(config, name) for name in FinetunePlan._fields})
     return FinetuneLearner(
-        images=images,
+        feed=feed,
         backbone=network.backbone,
         variables=network.variables,
         mean=mean,
         scale=scale,
         with_classifier=with_classifier,
         seed=config.seed,
-        epochs_first=config.epochs_first,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        oversample=config.oversample,
-        augment=config.augment,
+        plan=plan,
         settings=settings,
     )
+
+
+def _tile_feed(config: ExperimentConfig, archive: Archive, network: Network) -> TileFeed:
+    """Decode the tiles once into the cache, and keep them on the device if they fit."""
+    tiles = open_tiles(
+        archive,
+        network.image_size,
+        network.backbone.resampling,
+        cache_dir=config.cache_dir or default_cache_dir(),
+    )
+    mesh = make_mesh(config.num_devices)
+    if fits_on_device(math.prod(tiles.shape)):
+        return ResidentFeed(tiles.load(np.arange(tiles.shape[0])), mesh)
+    return HostFeed(tiles.load, tiles.shape[0], tiles.shape[1:], mesh)
 
 
 def _frozen_features(config: ExperimentConfig, archive: Archive) -> FloatArray:

@@ -21,6 +21,7 @@ class Use(IntEnum):
     SELECTION = 5
     FOLDS = 6
     ERRORS = 7
+    HELD_OUT = 8
 
 
 def host_rng(seed: int, round_index: int, use: Use) -> np.random.Generator:

@@ -82,7 +82,7 @@ def gather_knowledge(
     is_usable = answered.answers != Answer.UNSURE
     num_images = len(problem.labels)
     usable = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
-    labelled = TrainingPairs(*agreed(*usable, num_images))
+    labelled = TrainingPairs(*agreed(*usable[:2], num_images))
     derived = _derive(usable, num_images, transitive)
     never_asked = [
         problem.local_keys(answered.pair_indices),
@@ -256,12 +256,13 @@ def _derive(usable: TrainingPairs, num_images: int, transitive: str) -> DerivedP
     if transitive == "none":
         return DerivedPairs(np.empty((0, 2), np.int32), np.empty(0, np.int8), 0)
     if transitive == "closure":  # where two answers to one pair differ, its group contradicts itself
-        return expand_closure(*usable, num_images)
-    return expand_one_step(*agreed(*usable, num_images), num_images)
+        return expand_closure(*usable[:2], num_images)
+    return expand_one_step(*agreed(*usable[:2], num_images), num_images)
 
 
 def _joined(labelled: TrainingPairs, derived: TrainingPairs | DerivedPairs) -> TrainingPairs:
     return TrainingPairs(
         np.concatenate([labelled.pair_indices, derived[0]]),
         np.concatenate([labelled.labels, derived[1]]),
+        num_answered=len(labelled.labels),
     )

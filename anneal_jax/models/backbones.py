@@ -81,6 +81,41 @@ class Backbone:
         scaled = self._scale(_checked(jnp.asarray(images), len(self.mean)))
         return jnp.asarray(self.network.apply(variables, scaled)).astype(jnp.float32)
 
+    def apply_live(
+        self, variables: Any, images: jax.typing.ArrayLike, is_tile: jax.Array
+    ) -> tuple[jax.Array, Any]:
+        """Compute features with batch norm at the statistics of the batch.
+
+        Args:
+          variables: as in `apply`.
+          images: as in `apply`.
+          is_tile: bool[B], False for padding, which no statistic sees.
+
+        Returns:
+          float32[B, F], and the variables with their statistics moved (`models.resnet.normalise`).
+
+        Raises:
+          ConfigError: as in `apply`, or the network has no batch norm.
+        """
+        self.require_batch_norm()
+        scaled = self._scale(_checked(jnp.asarray(images), len(self.mean)))
+        features, moved = self.network.apply(variables, scaled, is_tile, mutable=["batch_stats"])
+        return jnp.asarray(features).astype(jnp.float32), {**variables, **moved}
+
+    def require_batch_norm(self) -> None:
+        """Raise ConfigError where there is no batch norm whose statistics could move."""
+        if not isinstance(self.network, ResNet):
+            raise ConfigError(
+                f"batch_norm=live needs a network with batch norm; {self.name} has none, or has it folded "
+                f"into its layers. Choose one of {', '.join(_RESNETS)}, or batch_norm=frozen."
+            )
+
+    def computing_in(self, dtype: Dtype) -> "Backbone":
+        """Return the backbone with another dtype of the computation; parameters stay float32."""
+        is_fixed = isinstance(self.network, Pixels)  # nothing is computed
+        network = self.network if is_fixed else self.network.clone(dtype=dtype)
+        return dataclasses.replace(self, network=network)
+
     def _scale(self, images: jax.Array) -> jax.Array:
         mean, spread = (
             jnp.array([[[band_values]]], jnp.float32) for band_values in (self.mean, self.spread)

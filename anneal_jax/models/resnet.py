@@ -15,7 +15,8 @@ from flax.typing import Dtype
 _STAGE_WIDTHS = (64, 128, 256, 512)
 
 
-_EPSILON = 1e-5
+_EPSILON, _ONES = 1e-5, ones_init()
+_MOMENTUM = 0.9  # of the stored statistics, per batch; as PyTorch's 0.1
 
 
 class FrozenBatchNorm(nn.Module):
@@ -49,6 +50,37 @@ class FrozenBatchNorm(nn.Module):
         return inputs * factor + offset
 
 
+def normalise(
+    inputs: jax.Array,
+    is_tile: jax.Array | None,
+    name: str,
+    dtype: Dtype,
+    scale_init: nn.initializers.Initializer = _ONES,
+) -> jax.Array:
+    """Apply batch norm, at stored statistics or at those of the batch.
+
+    Args:
+      inputs: float[B, H, W, C].
+      is_tile: None takes the stored statistics. Otherwise bool[B]: mean and variance are those of the rows
+        that are True, whatever the others hold, and move the stored ones a tenth of the way.
+      name: of the layer; both kinds have the same variables.
+      dtype: of the output.
+      scale_init: see `FrozenBatchNorm`.
+    """
+    if is_tile is None:
+        return FrozenBatchNorm(dtype, scale_init, name=name)(inputs)
+    live = nn.BatchNorm(
+        use_running_average=False,
+        momentum=_MOMENTUM,
+        epsilon=_EPSILON,
+        dtype=dtype,
+        scale_init=scale_init,
+        name=name,
+    )
+    with jax.numpy_rank_promotion("allow"):  # Flax lays the channels against all axes
+        return live(inputs, mask=jnp.expand_dims(is_tile, (1, 2, 3)))
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut; ResNet-18 and -34."""
 
@@ -59,13 +91,13 @@ class BasicBlock(nn.Module):
     expansion = 1
 
     @nn.compact
-    def __call__(self, inputs: jax.Array) -> jax.Array:
+    def __call__(self, inputs: jax.Array, is_tile: jax.Array | None) -> jax.Array:
         """Map float[B, H, W, C] to float[B, H / stride, W / stride, width]."""
         hidden = _conv(self.width, 3, self.stride, self.dtype, "conv1")(inputs)
-        hidden = nn.relu(FrozenBatchNorm(self.dtype, name="bn1")(hidden))
+        hidden = nn.relu(normalise(hidden, is_tile, "bn1", self.dtype))
         hidden = _conv(self.width, 3, 1, self.dtype, "conv2")(hidden)
-        hidden = FrozenBatchNorm(self.dtype, zeros_init(), name="bn2")(hidden)
-        return nn.relu(hidden + _shortcut(inputs, hidden.shape[-1], self.stride, self.dtype))
+        hidden = normalise(hidden, is_tile, "bn2", self.dtype, zeros_init())
+        return nn.relu(hidden + _shortcut(inputs, is_tile, hidden.shape[-1], self.stride, self.dtype))
 
 
 class Bottleneck(nn.Module):
@@ -78,15 +110,15 @@ class Bottleneck(nn.Module):
     expansion = 4
 
     @nn.compact
-    def __call__(self, inputs: jax.Array) -> jax.Array:
+    def __call__(self, inputs: jax.Array, is_tile: jax.Array | None) -> jax.Array:
         """Map float[B, H, W, C] to float[B, H / stride, W / stride, 4 * width]."""
         hidden = _conv(self.width, 1, 1, self.dtype, "conv1")(inputs)
-        hidden = nn.relu(FrozenBatchNorm(self.dtype, name="bn1")(hidden))
+        hidden = nn.relu(normalise(hidden, is_tile, "bn1", self.dtype))
         hidden = _conv(self.width, 3, self.stride, self.dtype, "conv2")(hidden)
-        hidden = nn.relu(FrozenBatchNorm(self.dtype, name="bn2")(hidden))
+        hidden = nn.relu(normalise(hidden, is_tile, "bn2", self.dtype))
         hidden = _conv(self.width * self.expansion, 1, 1, self.dtype, "conv3")(hidden)
-        hidden = FrozenBatchNorm(self.dtype, zeros_init(), name="bn3")(hidden)
-        return nn.relu(hidden + _shortcut(inputs, hidden.shape[-1], self.stride, self.dtype))
+        hidden = normalise(hidden, is_tile, "bn3", self.dtype, zeros_init())
+        return nn.relu(hidden + _shortcut(inputs, is_tile, hidden.shape[-1], self.stride, self.dtype))
 
 
 class ResNet(nn.Module):
@@ -103,16 +135,21 @@ class ResNet(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
-        """Map float32[B, H, W, 3], standardised per band, to float[B, 512 * expansion]."""
+    def __call__(self, images: jax.Array, is_tile: jax.Array | None = None) -> jax.Array:
+        """Map float32[B, H, W, 3], standardised per band, to float[B, 512 * expansion].
+
+        Args:
+          images: the tiles.
+          is_tile: bool[B] for live batch norm, see `normalise`; None keeps the stored statistics.
+        """
         hidden = _conv(64, 7, 2, self.dtype, "conv1")(images)
-        hidden = nn.relu(FrozenBatchNorm(self.dtype, name="bn1")(hidden))
+        hidden = nn.relu(normalise(hidden, is_tile, "bn1", self.dtype))
         hidden = _max_pool(hidden)
         for stage, (width, blocks) in enumerate(zip(_STAGE_WIDTHS, self.stage_sizes, strict=True)):
             for i in range(blocks):
                 stride = 2 if stage and i == 0 else 1
                 name = f"layer{stage + 1}_{i}"
-                hidden = self.block(width, stride, self.dtype, name=name)(hidden)
+                hidden = self.block(width, stride, self.dtype, name=name)(hidden, is_tile)
         return jnp.mean(hidden, axis=(1, 2))
 
 
@@ -135,9 +172,10 @@ def _conv(width: int, size: int, stride: int, dtype: Dtype, name: str) -> nn.Con
     )
 
 
-def _shortcut(inputs: jax.Array, width: int, stride: int, dtype: Dtype) -> jax.Array:
+def _shortcut(
+    inputs: jax.Array, is_tile: jax.Array | None, width: int, stride: int, dtype: Dtype
+) -> jax.Array:
     if stride == 1 and inputs.shape[-1] == width:
         return inputs
-    return FrozenBatchNorm(dtype, name="downsample_1")(
-        _conv(width, 1, stride, dtype, "downsample_0")(inputs)
-    )
+    narrowed = _conv(width, 1, stride, dtype, "downsample_0")(inputs)
+    return normalise(narrowed, is_tile, "downsample_1", dtype)

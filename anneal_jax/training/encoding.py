@@ -5,10 +5,12 @@ from collections.abc import Iterable
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.training.blocks import padded
+from anneal_jax.training.feed import TileFeed, placed
 from anneal_jax.types import FloatArray, Params
 
 _CPU_BATCH_SIZE, _ACCELERATOR_BATCH_SIZE = 8, 256
@@ -63,6 +65,36 @@ def encode_batches(
             features.append(np.asarray(encoded)[: len(tiles)])
             progress.update(len(tiles))
     return np.concatenate(features)
+
+
+def encode_feed(backbone: Backbone, variables: Params, feed: TileFeed) -> FloatArray:
+    """Return the features float32[N, F] of every tile of a feed; each of its devices encodes its part.
+
+    Args:
+      backbone: the network.
+      variables: its variables.
+      feed: where the tiles come from.
+    """
+    size = default_batch_size() * feed.mesh.size
+    everywhere = NamedSharding(feed.mesh, PartitionSpec())
+    variables = placed(variables, everywhere)
+    starts = range(0, feed.num_tiles, size)
+    rows = (np.arange(start, start + size, dtype=np.int32) % feed.num_tiles for start in starts)
+    quiet = True if feed.num_tiles < _SHORT_ARCHIVE else None  # None: shown on a terminal only
+    with tqdm(total=feed.num_tiles, desc="features", unit="tile", leave=False, disable=quiet) as progress:
+        features = []
+        for tiles in feed.blocks(rows):
+            features.append(np.asarray(_encode_block(backbone, everywhere, variables, tiles)))
+            progress.update(size)
+    return np.concatenate(features)[: feed.num_tiles]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _encode_block(
+    backbone: Backbone, everywhere: NamedSharding, variables: Params, tiles: jax.Array
+) -> jax.Array:
+    # Gathered on every device: a process cannot read what lies on those of another.
+    return jax.lax.with_sharding_constraint(_encode_batch(backbone, variables, tiles), everywhere)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from anneal_jax.errors import ConfigError
 from anneal_jax.training.prefetch import done_ahead
 from anneal_jax.types import IntArray
 
@@ -64,13 +65,13 @@ class ResidentFeed:
         """Copy the archive, uint8[N, H, H, S], to the devices."""
         self.mesh = mesh
         self.num_tiles = len(images)
-        self._images = _placed(images, NamedSharding(mesh, PartitionSpec()))
+        self._images = placed(images, NamedSharding(mesh, PartitionSpec()))
 
     def blocks(self, rows: Iterable[IntArray]) -> Iterator[jax.Array]:
         """Yield tiles, gathered on the devices; see `TileFeed`."""
         for block in rows:
             split = _split_last(self.mesh, block.ndim)
-            yield _gather(split, self._images, _placed(block, split))
+            yield _gather(split, self._images, placed(block, split))
 
 
 class HostFeed:
@@ -122,7 +123,14 @@ def make_mesh(num_devices: int = 0) -> Mesh:
     Args:
       num_devices: how many; 0 takes all, of every process, but one where they are CPU cores of one process:
         these already share the work of a batch.
+
+    Raises:
+      ConfigError: there are fewer.
     """
+    if num_devices > jax.device_count():
+        raise ConfigError(
+            f"num_devices={num_devices}, but there are {jax.device_count()}; give fewer, or 0 for all."
+        )
     if num_devices == 0:
         is_one_cpu = jax.default_backend() == "cpu" and jax.process_count() == 1
         num_devices = 1 if is_one_cpu else jax.device_count()
@@ -141,9 +149,14 @@ def _split_last(mesh: Mesh, ndim: int) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*[None] * (ndim - 1), MESH_AXIS))
 
 
-def _placed(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
-    """Put an array that every process holds onto the devices of all of them."""
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+def placed(arrays: Any, sharding: NamedSharding) -> Any:
+    """Put a pytree of arrays, which every process holds, onto the devices of all of them."""
+
+    def place(array: jax.typing.ArrayLike) -> jax.Array:
+        host = np.asarray(array)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(place, arrays)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -79,7 +79,12 @@ def flat_rows(rows: jax.Array) -> jax.Array:
 
 
 def pair_objective(
-    heads: HeadParams, features: jax.Array, labels: jax.Array, settings: FitSettings
+    heads: HeadParams,
+    features: jax.Array,
+    labels: jax.Array,
+    settings: FitSettings,
+    *,
+    weights: jax.Array | None = None,
 ) -> jax.Array:
     """Return ANNEAL's loss of a batch of pairs, without the classifier's part where there is none.
 
@@ -88,9 +93,11 @@ def pair_objective(
       features: float32[2B, F], first images then second ones.
       labels: float32[B], 1 similar, 0 dissimilar.
       settings: see `FitSettings`.
+      weights: float32[B] >= 0, of each pair in the mean; by default all weigh the same.
     """
     first, second = jnp.split(_embed(heads.similarity, features), 2)
-    similarities, mask = jnp.sum(first * second, axis=-1), jnp.ones_like(labels)
+    similarities = jnp.sum(first * second, axis=-1)
+    mask = jnp.ones_like(labels) if weights is None else weights
     if heads.classifier is None:
         return contrastive_loss(similarities, labels, mask, margin=settings.margin)
     logits = jnp.asarray(PairClassifier().apply(heads.classifier, *jnp.split(features, 2)))

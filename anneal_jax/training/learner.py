@@ -21,10 +21,12 @@ class TrainingPairs(NamedTuple):
     Attributes:
       pair_indices: int32[P, 2], canonical indices into the archive.
       labels: int8[P], 1 similar, 0 dissimilar.
+      num_answered: the first so many were answered, the rest follow from answers; None: all were answered.
     """
 
     pair_indices: PairIndices
     labels: PairLabels
+    num_answered: int | None = None
 
 
 class Learner(Protocol):

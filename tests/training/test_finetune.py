@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 
 from anneal_jax.data.digits import open_digits
+from anneal_jax.errors import ConfigError
 from anneal_jax.models.backbones import get_backbone
+from anneal_jax.models.resnet import BasicBlock, ResNet
 from anneal_jax.training.encoding import encode
 from anneal_jax.training.features import standardisation
-from anneal_jax.training.finetune import FinetuneLearner, NetworkLoss, NetworkParams
-from anneal_jax.training.fitting import _run_chunk
+from anneal_jax.training.feed import ResidentFeed, make_mesh
+from anneal_jax.training.finetune import FinetuneLearner, FinetunePlan, NetworkLoss
 from anneal_jax.training.head_steps import FitSettings, pair_objective
 from anneal_jax.training.learner import TrainingPairs
+from anneal_jax.training.network_fit import _loss_of, _run_chunk
+from anneal_jax.training.tile_batches import BatchShape, TileBatch, draw_pair_tiles
 
 NUM_IMAGES = 70
 TRAIN = np.arange(50, dtype=np.int32)
+PLAN = FinetunePlan(epochs_first=4, epochs=2, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +31,14 @@ def learner():
     variables = backbone.init(jax.random.key(0), 8)
     mean, scale = standardisation(encode(backbone, variables, images), TRAIN)
     return FinetuneLearner(
-        images=images,
+        feed=ResidentFeed(images, make_mesh(1)),
         backbone=backbone,
         variables=variables,
         mean=mean,
         scale=scale,
         with_classifier=True,
         seed=0,
-        epochs_first=4,
-        epochs=2,
-        batch_size=8,
-        oversample=True,
-        augment="none",
+        plan=PLAN,
         settings=FitSettings(),
     )
 
@@ -45,6 +46,10 @@ def learner():
 @pytest.fixture(scope="module")
 def classes():
     return open_digits("", "refuse").labels[:NUM_IMAGES]
+
+
+def replan(learner, **changes):
+    return dataclasses.replace(learner, plan=learner.plan._replace(**changes))
 
 
 def answered_pairs(classes, num_pairs, seed=0):
@@ -63,11 +68,15 @@ def are_equal(first, second):
 
 
 def test_three_rounds_of_growing_answers_compile_once(learner, classes):
+    # Heads first, then all; with answers held out, which are more each round.
+    learner = replan(learner, freeze_epochs=1, holdout_fraction=0.2, schedule="cosine")
+    before = _run_chunk._cache_size(), _loss_of._cache_size()
     params = learner.fit_pairs(answered_pairs(classes, 12), 0, None)
-    num_compiled = _run_chunk._cache_size()
+    num_compiled = _run_chunk._cache_size(), _loss_of._cache_size()
+    assert np.subtract(num_compiled, before).tolist() == [2, 1]
     for round_index, num_pairs in [(1, 20), (2, 41)]:
         params = learner.fit_pairs(answered_pairs(classes, num_pairs), round_index, params)
-    assert _run_chunk._cache_size() == num_compiled
+    assert (_run_chunk._cache_size(), _loss_of._cache_size()) == num_compiled
     assert embed(learner, params).shape == (NUM_IMAGES, 256)
 
 
@@ -79,10 +88,10 @@ def test_a_round_goes_on_from_the_last_and_leaves_it_as_it_was(learner, classes)
     assert are_equal(first, kept)
     kernel, start = (p.backbone["params"]["conv1"]["kernel"] for p in (second, first))
     fresh = learner.template().backbone["params"]["conv1"]["kernel"]
-    # Three steps of 1e-3 each from `first`; other weights would lie far away.
+    # A few steps of 1e-3 each from `first`; other weights would lie far away.
     assert 0 < np.abs(kernel - start).max() < 0.02
     assert not np.array_equal(start, fresh)
-    assert are_equal(second, learner.fit_pairs(pairs, 1, kept))  # as restored: NumPy arrays
+    assert are_equal(second, learner.fit_pairs(pairs, 1, kept))
     assert not are_equal(second, learner.fit_pairs(pairs, 1, None))
 
 
@@ -90,31 +99,55 @@ def test_a_fit_is_fixed_by_seed_round_and_augmentation(learner, classes):
     pairs = answered_pairs(classes, 12)
     params = learner.fit_pairs(pairs, 0, None)
     assert are_equal(params, learner.fit_pairs(pairs, 0, None))
-    assert not are_equal(params, learner.fit_pairs(pairs, 3, None))
-    for change in ({"seed": 1}, {"augment": "turn"}, {"augment": "full"}):
-        other = dataclasses.replace(learner, **change)
-        assert not are_equal(params, other.fit_pairs(pairs, 0, None))
+    others = [
+        learner.fit_pairs(pairs, 3, None),
+        dataclasses.replace(learner, seed=1).fit_pairs(pairs, 0, None),
+        replan(learner, augment="turn").fit_pairs(pairs, 0, None),
+    ]
+    assert not any(are_equal(params, other) for other in others)
 
 
-def test_the_loss_of_a_batch_goes_through_the_standardised_backbone(learner):
-    params = learner.template()
-    pairs = np.array([[3, 9], [4, 1]], np.int32)
-    labels = np.array([1.0, 0.0], np.float32)
-    loss = NetworkLoss(pair_objective, learner.settings, learner.backbone, "none")
-    constants = (jnp.asarray(learner.images), learner.mean, learner.scale)
-    found = jax.jit(loss.__call__)(
-        params, constants, (jnp.asarray(pairs), jnp.asarray(labels)), jax.random.key(0)
-    )
-    features = encode(learner.backbone, params.backbone, learner.images[[3, 4, 9, 1]])
-    standardised = (features - learner.mean[None]) / learner.scale[None]
-    expected = pair_objective(
-        params.heads, jnp.asarray(standardised), jnp.asarray(labels), learner.settings
-    )
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+def loss_and_gradient(learner, batch):
+    """Return those of a batch, and its tiles."""
+
+    def loss(params, tiles, batch):
+        own = NetworkLoss(learner.settings, learner.backbone, "none", "frozen")
+        return own(params, (learner.mean, learner.scale), tiles, batch, jax.random.key(5))[0]
+
+    (tiles,) = learner.feed.blocks([batch.rows])
+    return (*jax.jit(jax.value_and_grad(loss))(learner.template(), tiles, batch), tiles)
+
+
+def two_towers(learner, batch, tiles):
+    """Encode both images of each pair, however often a tile comes, and take the mean as it is written."""
+    is_pair = batch.weights > 0
+    towers, labels = tiles[batch.places[is_pair]], batch.targets[is_pair]
+
+    def loss(params, towers):
+        features = [learner.backbone.apply(params.backbone, towers[:, side]) for side in (0, 1)]
+        standardised = (jnp.concatenate(features) - learner.mean[None]) / learner.scale[None]
+        return pair_objective(params.heads, standardised, labels, learner.settings)
+
+    return jax.jit(jax.value_and_grad(loss))(learner.template(), towers)
+
+
+def test_loss_and_gradient_equal_those_of_two_towers(learner, classes):
+    rng, shape = np.random.default_rng(0), BatchShape(12, 16)
+    drawn = draw_pair_tiles(rng, answered_pairs(classes, 40), shape, epochs=4, oversample=True)
+    batches = [timed.batch for timed in drawn]
+    batch, share = batches[-1], np.count_nonzero(batches[-1].weights) / 16
+    assert not batch.is_tile.all() and not batch.weights.all()  # there is padding
+    found, gradient, tiles = loss_and_gradient(learner, batch)
+    expected, twin = two_towers(learner, batch, tiles)
+    assert float(found) == pytest.approx(share * float(expected), rel=1e-5)
+    for one, other in zip(jax.tree.leaves(gradient), jax.tree.leaves(twin), strict=True):
+        np.testing.assert_allclose(one, share * other, rtol=1e-5, atol=1e-5 * np.abs(other).max())
+    padding = np.where(batch.is_tile, batch.rows, 31).astype(np.int32)
+    assert are_equal((found, gradient), loss_and_gradient(learner, batch._replace(rows=padding))[:2])
 
 
 def test_class_labels_train_even_where_there_are_fewer_tiles_than_a_batch(learner, classes):
-    few = dataclasses.replace(learner, batch_size=64)
+    few = replan(learner, batch_size=64)
     params = few.fit_classes(TRAIN, classes[TRAIN])
     before, after = (within_minus_between(embed(few, p), classes) for p in (few.template(), params))
     assert after > before + 0.02
@@ -125,26 +158,76 @@ def within_minus_between(embeddings, classes):
     return cosines[same].mean() - cosines[~same].mean()
 
 
-def test_statistics_of_batch_norm_get_no_gradient():
-    """A scale and shift by stored statistics, as in FrozenBatchNorm, on one pixel."""
+def test_heads_learn_alone_while_the_backbone_is_frozen(learner, classes):
+    pairs, start = answered_pairs(classes, 30), learner.template()
+    frozen = replan(learner, freeze_epochs=9).fit_pairs(pairs, 0, None)
+    assert are_equal(frozen.backbone, start.backbone)
+    assert not are_equal(frozen.heads, start.heads)
+    thawed = replan(learner, freeze_epochs=2).fit_pairs(pairs, 0, None)
+    assert not are_equal(thawed.backbone, start.backbone)
+    # Later rounds have trained heads to go on from.
+    later = replan(learner, freeze_epochs=9).fit_pairs(pairs, 1, frozen)
+    assert not are_equal(later.backbone, frozen.backbone)
 
-    @dataclasses.dataclass(frozen=True)
-    class Normed:
-        is_rgb = True
 
-        def apply(self, variables, images):
-            pixels = images[:, 0, 0].astype(jnp.float32) * variables["params"]["gain"]
-            return pixels - variables["batch_stats"]["mean"][None]
+def test_the_backbone_takes_smaller_steps_than_the_heads(learner, classes):
+    one_step = replan(learner, epochs_first=1, batch_size=64, backbone_rate=0.25)
+    start, found = one_step.template(), one_step.fit_pairs(answered_pairs(classes, 40), 0, None)
+    moved = jax.tree.map(lambda x, y: np.abs(x - y).max(), start, found)
+    # The first step of Adam is its rate for each parameter that has a gradient.
+    assert moved.backbone["params"]["conv2"]["kernel"] == pytest.approx(2.5e-4, rel=0.01)
+    assert moved.heads.similarity["params"]["dense_1"]["kernel"] == pytest.approx(1e-3, rel=0.01)
 
-    variables = {"params": {"gain": jnp.float32(0.5)}, "batch_stats": {"mean": jnp.ones(3)}}
 
-    def total(heads, features, targets, settings):
-        return jnp.sum(features)
+def test_bfloat16_computes_and_float32_is_kept(learner, classes):
+    pairs = answered_pairs(classes, 30)
+    half, full = (
+        replan(learner, compute_dtype=dtype).fit_pairs(pairs, 0, None) for dtype in ("bfloat16", "float32")
+    )
+    assert {leaf.dtype for leaf in jax.tree.leaves(half)} == {np.dtype(np.float32)}
+    difference = np.abs(embed(learner, half) - embed(learner, full)).max()
+    assert 1e-5 < difference < 1.0
+    assert learner.features(half).dtype == np.float32
 
-    loss = NetworkLoss(total, FitSettings(), Normed(), "turn")
-    constants = (jnp.ones((4, 2, 2, 3), jnp.uint8), jnp.zeros(3), jnp.ones(3))
-    batch = (jnp.array([[0, 1], [2, 3]]), jnp.array([1.0, 0.0]))
-    params = NetworkParams(variables, None)
-    gradient = jax.grad(loss)(params, constants, batch, jax.random.key(0)).backbone
-    assert gradient["params"]["gain"] == 12.0
-    assert gradient["batch_stats"]["mean"].tolist() == [0.0, 0.0, 0.0]
+
+def test_live_batch_norm_is_kept_with_the_parameters_and_never_sees_padding(learner, classes):
+    stem = dataclasses.replace(get_backbone("resnet18"), network=ResNet(BasicBlock, (0, 0, 0, 0)))
+    live = dataclasses.replace(
+        replan(learner, epochs_first=1, batch_norm="live"),
+        backbone=stem,
+        variables=stem.init(jax.random.key(0), 8),
+        mean=np.zeros(64, np.float32),
+        scale=np.ones(64, np.float32),
+        with_classifier=False,
+    )
+    params, images = live.template(), open_digits("", "refuse").load(np.arange(NUM_IMAGES), 8)
+    loss = NetworkLoss(live.settings, stem, "none", "live")
+    batch = TileBatch(
+        rows=np.zeros(4, np.int32),
+        is_tile=np.array([True, True, True, False]),
+        places=np.array([[0, 1], [2, 1]], np.int32),
+        targets=np.array([1.0, 0.0], np.float32),
+        weights=np.ones(2, np.float32),
+    )
+    run = jax.jit(lambda tiles: loss(params, (live.mean, live.scale), tiles, batch, jax.random.key(0)))
+    one, other = run(images[[3, 4, 5, 6]]), run(images[[3, 4, 5, 60]])
+    assert are_equal(one, other)
+    moved = one[1]["batch_stats"]["bn1"]
+    kernel = np.asarray(params.backbone["params"]["conv1"]["kernel"])
+    scaled = np.asarray(stem._scale(jnp.asarray(images[[3, 4, 5]])))
+    maps = np.asarray(
+        jax.lax.conv_general_dilated(
+            scaled, kernel, (2, 2), [(3, 3), (3, 3)], dimension_numbers=("NHWC", "HWIO", "NHWC")
+        ),
+        np.float64,
+    )
+    np.testing.assert_allclose(moved["mean"], 0.1 * maps.mean(axis=(0, 1, 2)), atol=1e-5)
+    np.testing.assert_allclose(moved["var"], 0.9 + 0.1 * maps.var(axis=(0, 1, 2)), rtol=1e-4)
+    fitted = live.fit_pairs(answered_pairs(classes, 6), 0, None)
+    before = params.backbone["batch_stats"]["bn1"]["mean"]
+    assert np.abs(fitted.backbone["batch_stats"]["bn1"]["mean"] - before).min() > 0
+
+
+def test_live_batch_norm_needs_a_network_that_has_it(learner):
+    with pytest.raises(ConfigError, match=r"tiny_cnn has none.*Choose one of resnet18.*batch_norm=frozen"):
+        learner.backbone.apply_live(learner.variables, np.zeros((1, 8, 8, 3), np.uint8), np.ones(1, bool))

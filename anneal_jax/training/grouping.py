@@ -1,0 +1,147 @@
+"""Which pairs share a batch: grouped, so that tiles repeat in it and each is encoded once.
+
+Grouping only changes the order in which pairs come, never how often. An epoch, or a few where pairs are
+few, is drawn as it would be without grouping, and its draws are then dealt out to batches until none is
+left. So each pair comes exactly as often as in plain batches. What changes is the company: pairs of one
+batch are more often neighbours in the graph of answers, and so less independent than pairs drawn by chance.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+_PAIRS_PER_SEED = 16
+"""A batch grows from one drawn pair for every so many, so that it is of several neighbourhoods."""
+
+_MOST_PER_TILE = 8
+"""Pairs that a batch takes for the sake of one tile, of each kind."""
+
+
+def group_draws(
+    pair_indices: npt.NDArray[np.int32],
+    is_similar: npt.NDArray[np.bool_],
+    *,
+    num_tiles: int,
+    num_pairs: int,
+) -> Iterator[npt.NDArray[np.intp]]:
+    """Deal draws out to batches of few tiles.
+
+    A batch begins with a few draws in their order. Then draws that name a tile of the batch join, of
+    whichever kind, similar or dissimilar, the batch has less of by its share among all draws.
+
+    Args:
+      pair_indices: int32[E, 2], the tiles of each draw, in random order; a pair may be drawn many times.
+      is_similar: bool[E].
+      num_tiles: different tiles in a batch at most, at least 2.
+      num_pairs: draws in a batch at most, at least 1.
+
+    Yields:
+      int[<= num_pairs], draws of one batch; each draw is in one batch. Where no tiles repeat a batch has
+      num_tiles // 2 of them.
+    """
+    draws = _Draws(pair_indices, is_similar)
+    while any(draws.num_left):
+        yield np.array(_take_batch(draws, num_tiles, num_pairs))
+
+
+class _Draws:
+    """Draws that no batch has taken yet.
+
+    Attributes:
+      ends: the two tiles of each draw.
+      kind: 0 or 1 for each draw.
+      is_taken: for each draw.
+      num_left: of each kind.
+      counts: of each kind, at first.
+      of_tile: for each kind the draws that name a tile, those that are taken included.
+      in_order: for each kind, all draws in order; taken ones are removed when they are met.
+    """
+
+    def __init__(self, pair_indices: npt.NDArray[np.int32], is_similar: npt.NDArray[np.bool_]):
+        self.ends: list[list[int]] = pair_indices.tolist()
+        self.kind: list[int] = is_similar.astype(int).tolist()
+        self.is_taken = bytearray(len(self.ends))
+        self.counts = np.bincount(self.kind, minlength=2).tolist()
+        self.num_left = list(self.counts)
+        self.of_tile: tuple[dict[int, list[int]], ...] = ({}, {})
+        self.in_order: tuple[deque[int], ...] = (deque(), deque())
+        for draw, (ends, kind) in enumerate(zip(self.ends, self.kind, strict=True)):
+            self.in_order[kind].append(draw)
+            for tile in ends:
+                self.of_tile[kind].setdefault(tile, []).append(draw)
+
+    def next_in_order(self, kind: int) -> int:
+        queue = self.in_order[kind]
+        while self.is_taken[queue[0]]:
+            queue.popleft()
+        return queue[0]
+
+
+class _Batch:
+    """A batch that grows.
+
+    Attributes:
+      draws: taken so far.
+      tiles: of these.
+      num_taken: of each kind.
+      open_tiles: for each kind, tiles whose draws may still join, with how many have joined for them.
+    """
+
+    def __init__(self) -> None:
+        self.draws: list[int] = []
+        self.tiles: set[int] = set()
+        self.num_taken = [0, 0]
+        self.open_tiles: tuple[deque[list[int]], ...] = (deque(), deque())
+
+    def num_new_tiles(self, ends: list[int]) -> int:
+        return sum(tile not in self.tiles for tile in ends)
+
+
+def _take_batch(draws: _Draws, num_tiles: int, num_pairs: int) -> list[int]:
+    batch = _Batch()
+    num_seeds = max(1, num_pairs // _PAIRS_PER_SEED)
+    # Rounded up: both together may be one more than fits.
+    quotas = [-(-num_pairs * count // len(draws.ends)) for count in draws.counts]
+    while len(batch.draws) < num_pairs:
+        open_kinds = [k for k in (0, 1) if draws.num_left[k] and batch.num_taken[k] < quotas[k]]
+        if not open_kinds:
+            break
+        kind = min(open_kinds, key=lambda k: batch.num_taken[k] / quotas[k])
+        room = num_tiles - len(batch.tiles)
+        neighbour = None if len(batch.draws) < num_seeds else _next_neighbour(draws, batch, kind, room)
+        draw = draws.next_in_order(kind) if neighbour is None else neighbour
+        if batch.num_new_tiles(draws.ends[draw]) > room:
+            quotas[kind] = 0  # nothing of this kind fits any more
+            continue
+        _take(draws, batch, draw)
+    return batch.draws
+
+
+def _next_neighbour(draws: _Draws, batch: _Batch, kind: int, room: int) -> int | None:
+    """Return a draw with a tile of the batch, for which there is room."""
+    queue = batch.open_tiles[kind]
+    while queue:
+        tile, num_joined = queue[0]
+        waiting = draws.of_tile[kind].get(tile, [])
+        waiting[:] = [draw for draw in waiting if not draws.is_taken[draw]]
+        if num_joined < _MOST_PER_TILE:
+            for draw in waiting:
+                if batch.num_new_tiles(draws.ends[draw]) <= room:
+                    queue[0][1] += 1
+                    return draw
+        queue.popleft()
+    return None
+
+
+def _take(draws: _Draws, batch: _Batch, draw: int) -> None:
+    draws.is_taken[draw] = True
+    draws.num_left[draws.kind[draw]] -= 1
+    batch.draws.append(draw)
+    batch.num_taken[draws.kind[draw]] += 1
+    for tile in draws.ends[draw]:
+        if tile not in batch.tiles:
+            batch.tiles.add(tile)
+            for queue in batch.open_tiles:
+                queue.append([tile, 0])

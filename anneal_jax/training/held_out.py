@@ -1,0 +1,48 @@
+"""Answered pairs that a fit does not train on, by which it knows when to stop."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from anneal_jax.seeds import Use, host_rng
+from anneal_jax.training.learner import TrainingPairs
+
+
+class HeldOut(NamedTuple):
+    """Pairs in two parts.
+
+    Attributes:
+      learnt: pairs to train on.
+      held_out: answered pairs that are not.
+    """
+
+    learnt: TrainingPairs
+    held_out: TrainingPairs
+
+
+def hold_out(pairs: TrainingPairs, share: float, *, num_tiles: int, seed: int) -> HeldOut:
+    """Set a share of the answered pairs aside.
+
+    A pair is on one side for good: a later round, which goes on from this one's parameters, has never
+    trained on what it holds out. Pairs that follow from answers are left out of both parts where they
+    share a tile with a pair that is held out: by one transitive step, they may follow from it.
+
+    Args:
+      pairs: all that is known.
+      share: of the answered pairs, in [0, 1); about so many are held out.
+      num_tiles: N, tiles of the archive.
+      seed: fixes which.
+    """
+    num_answered = len(pairs.labels) if pairs.num_answered is None else pairs.num_answered
+    is_answered = np.arange(len(pairs.labels)) < num_answered
+    places = host_rng(seed, 0, Use.HELD_OUT).random(num_tiles)
+    # The sum of two uniform numbers on a circle is uniform there: a coin for each pair, without a table.
+    coins = places[pairs.pair_indices].sum(axis=1) % 1.0
+    is_held_out = is_answered & (coins < share)
+    touched = np.unique(pairs.pair_indices[is_held_out])
+    may_follow = ~is_answered & np.isin(pairs.pair_indices, touched).any(axis=1)
+    return HeldOut(_rows(pairs, ~is_held_out & ~may_follow), _rows(pairs, is_held_out))
+
+
+def _rows(pairs: TrainingPairs, chosen: np.ndarray) -> TrainingPairs:
+    return TrainingPairs(pairs.pair_indices[chosen], pairs.labels[chosen])

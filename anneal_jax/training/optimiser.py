@@ -1,0 +1,90 @@
+"""How the whole network is stepped: Adam, with rates that differ in time and between backbone and heads."""
+
+from collections.abc import Hashable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import numpy.typing as npt
+import optax
+
+
+class Rates(NamedTuple):
+    """The learning rates of one step, or of several along a first axis.
+
+    Attributes:
+      heads: float32[], and
+      backbone: float32[], of Adam.
+    """
+
+    heads: Any
+    backbone: Any
+
+
+class StepRule(NamedTuple):
+    """What a step is made of; hashable, so that it is compiled in.
+
+    Attributes:
+      is_backbone_frozen: whether only the heads move.
+      accumulation: batches whose mean gradient makes one step.
+    """
+
+    is_backbone_frozen: bool = False
+    accumulation: int = 1
+
+
+class Schedule(NamedTuple):
+    """Learning rates over a fit.
+
+    Attributes:
+      shape: `constant`, or `cosine`, which ends at 0.
+      learning_rate: of the heads, at first.
+      backbone_rate: the backbone's, as a share of it.
+    """
+
+    shape: str
+    learning_rate: float
+    backbone_rate: float = 1.0
+
+    def rates(self, progress: npt.NDArray[np.float64]) -> Rates:
+        """Return the rates at each time, float32[T] on the host.
+
+        Args:
+          progress: float64[T], share of the fit that is done, in [0, 1); rates are 0 from 1 on.
+
+        >>> Schedule("cosine", 0.5).rates(np.array([0.0, 0.5, 1.0])).heads.round(3).tolist()
+        [0.5, 0.25, 0.0]
+        """
+        with jax.numpy_dtype_promotion("standard"):
+            heads = np.asarray(_SHAPES[self.shape](self.learning_rate)(progress.clip(max=1.0)))
+        heads = np.where(progress < 1, heads, 0.0).astype(np.float32)
+        return Rates(heads, np.float32(self.backbone_rate) * heads)
+
+
+def make_optimiser(
+    rule: StepRule, rates: Rates
+) -> optax.GradientTransformationExtraArgs | optax.MultiSteps:
+    """Return the optimiser of `NetworkParams` at one time; its state fits at any other.
+
+    The backbone's variables other than its `params`, as statistics, are left alone.
+    """
+    backbone = optax.set_to_zero() if rule.is_backbone_frozen else optax.adam(rates.backbone)
+    parts: dict[Hashable, optax.GradientTransformation] = {
+        "heads": optax.adam(rates.heads),
+        "backbone": backbone,
+        "statistics": optax.set_to_zero(),
+    }
+    optimiser = optax.multi_transform(parts, _parts_of)
+    return optimiser if rule.accumulation == 1 else optax.MultiSteps(optimiser, rule.accumulation)
+
+
+def _parts_of(params: Any) -> Any:
+    """Name the part that each of the parameters belongs to."""
+    backbone = {name: "backbone" if name == "params" else "statistics" for name in params.backbone}
+    return params._replace(backbone=backbone, heads="heads")
+
+
+_SHAPES = {
+    "constant": optax.constant_schedule,
+    "cosine": lambda rate: optax.cosine_decay_schedule(rate, decay_steps=1),
+}
