@@ -26,8 +26,8 @@ _METADATA = flags.DEFINE_string(
 _DTYPE = flags.DEFINE_enum("dtype", "float16", ["float16", "float32"], "Of the stored vectors.")
 _ON_BAD_IMAGE = flags.DEFINE_enum("on_bad_image", "refuse", ["refuse", "skip"], "What bad tiles lead to.")
 _PRETRAINED = flags.DEFINE_string("pretrained", "", "Weights file, where it no longer lies as it did.")
-_PROCESS = flags.DEFINE_integer("process", 0, "Number of this process.", lower_bound=0)
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "How many share the archive.", lower_bound=1)
+_PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.", lower_bound=0)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many share the archive.", lower_bound=1)
 _SHARD_ROWS = flags.DEFINE_integer("shard_rows", 16_384, "Tiles per shard.", lower_bound=1)
 _FAISS = flags.DEFINE_bool("faiss", False, "Also train codes for approximate search (extra faiss).")
 

@@ -1,10 +1,11 @@
 """Give a trained model, or the embeddings of an index, to other programs.
 
+  python launch/export.py --checkpoint=runs/ucm_frozen --onnx=embedder.onnx
   python launch/export.py --checkpoint=runs/ucm_frozen --stablehlo=embedder.jaxexport
   python launch/export.py --index=indexes/mine --parquet=embeddings.parquet
 
-The first writes one StableHLO function from tiles to embeddings (docs/archives.md says how to call it), the
-second a table for Qdrant, LanceDB, DuckDB or pandas (extra parquet).
+The first two write one function from tiles to embeddings (docs/archives.md says how to call it), the last
+one a table for Qdrant, LanceDB, DuckDB or pandas (extra parquet).
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from anneal_jax.cli import run_app
 from anneal_jax.errors import ConfigError
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Workdir of a run.")
-_STABLEHLO = flags.DEFINE_string("stablehlo", None, "File to write the model into.")
+_ONNX = flags.DEFINE_string("onnx", None, "ONNX file to write the model into (extra onnx).")
+_STABLEHLO = flags.DEFINE_string("stablehlo", None, "StableHLO file to write it into.")
 _PRETRAINED = flags.DEFINE_string("pretrained", "", "Weights file of its backbone, where it was moved.")
 _INDEX = flags.DEFINE_string("index", None, "Folder that launch/embed.py wrote.")
 _PARQUET = flags.DEFINE_string("parquet", None, "File to write the embeddings into.")
@@ -24,17 +26,21 @@ _PARQUET = flags.DEFINE_string("parquet", None, "File to write the embeddings in
 def main(argv: Sequence[str]) -> None:
     """Write what was asked for, and say what it is."""
     del argv
-    for given, other in ((_CHECKPOINT, _STABLEHLO), (_INDEX, _PARQUET)):
-        if (given.value is None) != (other.value is None):
-            raise ConfigError(f"give --{given.name} and --{other.name} together.")
-    if _STABLEHLO.value is None and _PARQUET.value is None:
-        raise ConfigError("give --checkpoint and --stablehlo, or --index and --parquet.")
-    if _CHECKPOINT.value is not None and _STABLEHLO.value is not None:
+    models = [flag.value for flag in (_ONNX, _STABLEHLO) if flag.value is not None]
+    if (_CHECKPOINT.value is None) != (not models) or (_INDEX.value is None) != (_PARQUET.value is None):
+        raise ConfigError("give --checkpoint with --onnx or --stablehlo, and --index with --parquet.")
+    if not models and _PARQUET.value is None:
+        raise ConfigError("give --checkpoint and --onnx or --stablehlo, or --index and --parquet.")
+    if _CHECKPOINT.value is not None:
         from anneal_jax.embedder import load_embedder
+        from anneal_jax.exporting.onnx_model import write_onnx
         from anneal_jax.exporting.stablehlo import write_stablehlo
 
-        write_stablehlo(load_embedder(_CHECKPOINT.value, pretrained=_PRETRAINED.value), _STABLEHLO.value)
-        print(f"See {_STABLEHLO.value}, and {_STABLEHLO.value}.json for what it takes.")
+        embedder = load_embedder(_CHECKPOINT.value, pretrained=_PRETRAINED.value)
+        for flag, write in ((_ONNX, write_onnx), (_STABLEHLO, write_stablehlo)):
+            if flag.value is not None:
+                write(embedder, flag.value)
+                print(f"See {flag.value}, and {flag.value}.json for what it takes.")
     if _INDEX.value is not None and _PARQUET.value is not None:
         from anneal_jax.exporting.parquet import write_parquet
         from anneal_jax.retrieval.index import open_index

@@ -37,7 +37,7 @@ class Projection(NamedTuple):
 
 def centring(features: FloatArray) -> Projection:
     """Return what `unit_directions` does to features float32[N, F], for features of other tiles."""
-    mean = np.mean(features, axis=0, dtype=np.float64).astype(np.float32)
+    mean = np.asarray(np.mean(features, axis=0, dtype=np.float64), np.float32)
     return Projection(mean, np.ones_like(mean), None)
 
 

@@ -10,6 +10,7 @@ float32[B, D] of unit norm. `exported.mlir_module()` is the text for other compi
 import importlib.util
 import json
 import os
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -24,21 +25,24 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 """What the function runs on."""
 
 
-def export_embedder(embedder: Embedder) -> jax.export.Exported:
-    """Return a model as a function exported by JAX, for batches of any size.
+def embedding_function(
+    embedder: Embedder, batch: str
+) -> tuple[Callable[[jax.Array], jax.Array], jax.ShapeDtypeStruct]:
+    """Return a model as one function of arrays, with its weights, and what it takes.
 
     Args:
       embedder: from `load_embedder`.
+      batch: name of the first dimension, whose size stays open.
 
     Returns:
-      From tiles uint8[B, H, H, S], or vectors float32[B, F] where `embedder.kind` is "vector", to
-      float32[B, D]. The weights are constants of it.
+      (function, specimen): from tiles uint8[B, H, H, S], or vectors float32[B, F] where `embedder.kind` is
+      "vector", to float32[B, D]; the specimen is of the first.
     """
     network = embedder.network
     if network is None:
-        shape, dtype = f"b, {len(embedder.mean)}", jnp.float32
+        shape, dtype = f"{batch}, {len(embedder.mean)}", jnp.float32
     else:
-        shape = f"b, {network.image_size}, {network.image_size}, {len(network.backbone.mean)}"
+        shape = f"{batch}, {network.image_size}, {network.image_size}, {len(network.backbone.mean)}"
         dtype = jnp.uint8
 
     def embed(inputs: jax.Array) -> jax.Array:
@@ -46,7 +50,19 @@ def export_embedder(embedder: Embedder) -> jax.export.Exported:
         mean, scale = jnp.asarray(embedder.mean), jnp.asarray(embedder.scale)
         return embed_features(embedder.similarity, standardise(features, mean, scale))
 
-    specimen = jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), dtype)
+    return embed, jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), dtype)
+
+
+def export_embedder(embedder: Embedder) -> jax.export.Exported:
+    """Return a model as a function exported by JAX, for batches of any size.
+
+    Args:
+      embedder: from `load_embedder`.
+
+    Returns:
+      The function of `embedding_function`. The weights are constants of it.
+    """
+    embed, specimen = embedding_function(embedder, "b")
     # An accelerator's faster, coarser products would make embeddings depend on the machine.
     with jax.default_matmul_precision("float32"):
         return jax.export.export(jax.jit(embed), platforms=PLATFORMS)(specimen)
@@ -68,16 +84,16 @@ def write_stablehlo(embedder: Embedder, path: str | os.PathLike[str]) -> None:
             "brings it."
         )
     atomic.write_bytes(path, bytes(export_embedder(embedder).serialize()))
-    atomic.write_text(f"{os.fspath(path)}.json", json.dumps(_card(embedder), indent=2) + "\n")
+    facts = {**model_facts(embedder), "jax": jax.__version__}
+    atomic.write_text(f"{os.fspath(path)}.json", json.dumps(facts, indent=2) + "\n")
 
 
-def _card(embedder: Embedder) -> dict[str, object]:
+def model_facts(embedder: Embedder) -> dict[str, object]:
     """Return what a caller must know to prepare tiles as they were for training."""
     card: dict[str, object] = {
         "kind": embedder.kind,
         "embedding_numbers": embedder.dim,
         "model": embedder.fingerprint,
-        "jax": jax.__version__,
     }
     if embedder.network:
         backbone = embedder.network.backbone

@@ -52,8 +52,10 @@ class TransformerBlock(nn.Module):
         heads = (batch, length, 3, self.num_heads, width // self.num_heads)
         hidden = _layer_norm(tokens, "norm1")
         qkv = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(hidden).reshape(heads)
+        # Not `qkv[:, :, 0]`, which becomes a gather where the size of the batch is open, as in an export.
+        parts = [jax.lax.index_in_dim(qkv, place, axis=2, keepdims=False) for place in range(3)]
         with jax.numpy_dtype_promotion("standard"):  # its softmax is in float32 whatever the tokens are
-            hidden = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2])
+            hidden = jax.nn.dot_product_attention(*parts)
         hidden = nn.Dense(width, dtype=self.dtype, name="proj")(hidden.reshape(tokens.shape))
         tokens = tokens + self._scaled(hidden, "scale1")
         hidden = _layer_norm(tokens, "norm2")
@@ -102,7 +104,7 @@ class VisionTransformer(nn.Module):
         for i in range(self.depth):
             tokens = TransformerBlock(self.num_heads, self.dtype, name=f"blocks_{i}")(tokens)
         # Each token is normalised by itself, so the others need not be.
-        return _layer_norm(tokens[:, 0], "norm")
+        return _layer_norm(jax.lax.index_in_dim(tokens, 0, axis=1, keepdims=False), "norm")
 
     @nn.nowrap
     def _tokens(self, images: jax.Array) -> jax.Array:

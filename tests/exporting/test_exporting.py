@@ -132,5 +132,10 @@ def test_from_the_command_line(workdir, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert deserialised(tmp_path / "model").in_avals[0].shape[1:] == (16, 16, 3)
     half = export(f"--checkpoint={workdir}")
-    assert (half.returncode, half.stderr) == (2, "error: give --checkpoint and --stablehlo together.\n")
-    assert export().stderr == "error: give --checkpoint and --stablehlo, or --index and --parquet.\n"
+    assert (half.returncode, half.stderr) == (
+        2,
+        "error: give --checkpoint with --onnx or --stablehlo, and --index with --parquet.\n",
+    )
+    assert (
+        export().stderr == "error: give --checkpoint and --onnx or --stablehlo, or --index and --parquet.\n"
+    )

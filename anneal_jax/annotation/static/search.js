@@ -152,7 +152,7 @@ function pair(said) {
       src: tileUrl(tiles[side]), alt: said.names[side], title: said.names[side], loading: "lazy",
     })),
     element("figcaption", {}, element("span", { className: `word ${said.answer}`, textContent: inWords(said.answer) }),
-      element("small", { textContent: `${said.annotator}; the first one has cosine ${said.similarity.toFixed(2)}` })));
+      element("small", { textContent: `${said.annotator}; cosine of the first tile ${said.similarity.toFixed(2)}` })));
 }
 
 // What is said of it. The list keeps its order under the pointer: another model is only used when asked for.
