@@ -60,7 +60,7 @@ class AuditDraws(NamedTuple):
         neighbours, and opens gaps; until they are asked, up to a fifth of the draws may be missing, and
         the figure is stale.
         """
-        labels = [known(*pair) for pair in self.pairs]
+        labels = self._labels(known)
         is_open = np.array([label is None for label in labels], np.bool_)
         whole = int(np.argmax(is_open)) if is_open.any() else len(labels)
         within = np.flatnonzero(np.cumsum(is_open) <= _MOST_OPEN * np.arange(1, len(labels) + 1))
@@ -69,6 +69,17 @@ class AuditDraws(NamedTuple):
         counted = [label for label in labels[: loose if is_stale else whole] if label in (0, 1)]
         share = sum(counted) / len(counted) if counted else None
         return Precision(share, *wilson(sum(counted), len(counted)), len(counted), is_stale)
+
+    def _labels(self, known: Known) -> list[int | None]:
+        """Return what is known of the draws, as far as gaps there let any later one count."""
+        labels: list[int | None] = []
+        num_open = 0
+        for pair in self.pairs:
+            labels.append(label := known(*pair))
+            num_open += label is None
+            if num_open > _MOST_OPEN * len(self.pairs):
+                break
+        return labels
 
 
 def draw_audits(embeddings: FloatArray, *, seed: int) -> AuditDraws:

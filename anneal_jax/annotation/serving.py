@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from typing import NamedTuple, cast
 
+from threadpoolctl import threadpool_limits
+
 from anneal_jax.annotated import load_whole_archive, settle_annotation
 from anneal_jax.annotation.background import BackgroundTrainer
 from anneal_jax.annotation.desk import Desk
@@ -86,6 +88,8 @@ def opened(
         )
     with ExitStack() as stack:
         stack.enter_context(locked(workdir))
+        # Threads of a matrix product that wait for each other on busy cores keep answers waiting.
+        stack.enter_context(threadpool_limits(1))
         problem = load_whole_archive(config)
         shown = open_pictures(problem.archive, pictures, on_bad_image=config.on_bad_image)
         stack.callback(shown.close)

@@ -49,6 +49,10 @@ class Components:
         """Tell whether "similar" answers join two images that another answer calls dissimilar."""
         return component in self._refuted
 
+    def num_contradictory(self) -> int:
+        """Return the number of contradictory components."""
+        return len(self._refuted)
+
     def refuted(self) -> list[int]:
         """Return the ids of all "dissimilar" answers inside a component, sorted."""
         return sorted(itertools.chain.from_iterable(self._refuted.values()))

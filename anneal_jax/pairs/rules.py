@@ -14,7 +14,7 @@ contradictions, are this project's.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import NamedTuple
 
 from anneal_jax.pairs.components import Components
@@ -151,12 +151,24 @@ def _closure_derived(evidence: Evidence, components: Components) -> Derived:
 
 def _closure_count(evidence: Evidence, components: Components) -> int:
     """Count from the sizes of groups; time grows with the answers, not with the pairs."""
-    num_implied = 0
-    for one, other in _blocks(components):
-        size, other_size = len(components.members(one)), len(components.members(other))
-        num_implied += size * (size - 1) // 2 if one == other else size * other_size
-    return num_implied - sum(
-        _closure_implied(evidence, components, first, second) is not None
+    sizes = {
+        component: len(components.members(component))
+        for component in components
+        if not components.is_contradictory(component)
+    }
+    within = sum(size * (size - 1) // 2 for size in sizes.values())
+    between = sum(
+        size * sizes.get(opposed, 0) for one, size in sizes.items() for opposed in components.against(one)
+    )
+    return within + between // 2 - _closure_answered(evidence, components, sizes)
+
+
+def _closure_answered(evidence: Evidence, components: Components, sound: Container[int | None]) -> int:
+    """Count the answered pairs that are implied as well: all those between sound groups."""
+    if not components.num_contradictory():
+        return sum(sum(map(len, joins.values())) for joins in (evidence.similar, evidence.dissimilar)) // 2
+    return sum(
+        components.of(first) in sound and components.of(second) in sound
         for joins in (evidence.similar, evidence.dissimilar)
         for first, others in joins.items()
         for second in others
