@@ -4,7 +4,8 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import cast
 
 import numpy as np
@@ -23,7 +24,14 @@ from anneal_jax.selection import gather_knowledge
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import TrainingPairs, checkpoint_state
 from anneal_jax.types import Answer
-from anneal_jax.workdir import ANNOTATION_MARK, check_config, locked, read_pictures, settle_config
+from anneal_jax.workdir import (
+    ANNOTATION_MARK,
+    check_config,
+    locked,
+    read_config,
+    read_pictures,
+    settle_config,
+)
 
 EVERY_ROUND = 2**31 - 1
 
@@ -74,6 +82,25 @@ def settle_annotation(
     if not mark.exists() or pictures not in ("", read_pictures(workdir)):
         atomic.write_text(mark, json.dumps({"version": 1, "pictures": pictures}) + "\n")
     return inputs
+
+
+@contextmanager
+def opened_answers(workdir: str | pathlib.Path) -> Iterator[AnswerStore]:
+    """Hold a workdir, and open its answers.
+
+    Raises:
+      AnnealError: it is in use, holds no answers, or its archive is not the one they were given for.
+    """
+    workdir = pathlib.Path(workdir)
+    if not (workdir / "answers.sqlite").exists():
+        raise WorkdirError(
+            f"{workdir} holds no answers; give the workdir of a run or of launch/annotate.py."
+        )
+    with locked(workdir):
+        config = read_config(workdir)
+        ids = open_archive(config.archive, on_bad_image=cast(OnBadImage, config.on_bad_image)).ids
+        with closing(AnswerStore(workdir / "answers.sqlite", ids)) as store:
+            yield store
 
 
 def pairs_to_train(answered: Answered, problem: Problem, transitive: str) -> TrainingPairs:

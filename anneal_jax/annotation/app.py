@@ -15,12 +15,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
+from anneal_jax.annotation import file_routes, search_routes
 from anneal_jax.annotation.audits import nearest_tiles
 from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.guide import MODES
 from anneal_jax.annotation.office import BadRequestError, Office, office_of, tile_number
 from anneal_jax.annotation.safety import Access, Guard
-from anneal_jax.annotation.search_routes import UPLOADS, search_routes
 from anneal_jax.errors import AnnealError, StorageFullError, StoreError
 from anneal_jax.types import Answer
 
@@ -53,7 +53,8 @@ def create_app(office: Office, access: Access) -> ASGIApp:
         Route("/contradiction", _contradiction),
         Route("/answers", _answers),
         Route("/neighbours/{tile}", _neighbours),
-        *search_routes(),
+        *search_routes.search_routes(),
+        *file_routes.file_routes(),
         *(Route(f"/{name}", _post(name), methods=["POST"]) for name in _POSTS),
     ]
 
@@ -75,7 +76,7 @@ def create_app(office: Office, access: Access) -> ASGIApp:
         },
     )
     app.state.office = office
-    return Guard(app, access, UPLOADS)
+    return Guard(app, access, {**search_routes.UPLOADS, **file_routes.UPLOADS})
 
 
 async def _learn(office: Office) -> None:

@@ -212,9 +212,7 @@ class Desk:
           StoreError: the sentence is empty, too long or not one line.
         """
         if self._store.set_sentence(sentence) != self._set_id:
-            for tab in self._tabs.values():
-                tab.issued.clear()
-            self._reload()
+            self.begin_anew()
         self._is_sentence_settled = True
         return self.view(tab_id)
 
@@ -261,6 +259,17 @@ class Desk:
             "agreement": [row._asdict() for row in agreements(standing)],
             "consistency": [row._asdict() for row in consistencies(standing)],
         }
+
+    @property
+    def store(self) -> AnswerStore:
+        """Where the answers are; whoever changes it calls `begin_anew`."""
+        return self._store
+
+    def begin_anew(self) -> None:
+        """Take up the store as it is now, and drop the open questions."""
+        for tab in self._tabs.values():
+            tab.issued.clear()
+        self._reload()
 
     # What the background needs.
 

@@ -64,16 +64,23 @@ def write_answers(path: str | pathlib.Path, rows: Iterable[SharedAnswer]) -> Non
       WorkdirError: the folder does not exist.
     """
     path = pathlib.Path(path)
-    if _is_csv(path):
+    atomic.write_text(path, answers_text(rows, path.name))
+
+
+def answers_text(rows: Iterable[SharedAnswer], name: str) -> str:
+    """Return answers as a file of this name holds them.
+
+    Raises:
+      StoreError: the name ends neither in `.csv` nor in `.jsonl`.
+    """
+    if _is_csv(name):
         text = io.StringIO(newline="")
         # Every text in quotes: a name may hold whatever else ends a field or a line.
         writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(SharedAnswer._fields)
         writer.writerows(rows)
-        atomic.write_text(path, text.getvalue())
-    else:
-        lines = (json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows)
-        atomic.write_text(path, "".join(lines))
+        return text.getvalue()
+    return "".join(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows)
 
 
 def read_answers(path: str | pathlib.Path) -> list[SharedAnswer]:
@@ -82,16 +89,27 @@ def read_answers(path: str | pathlib.Path) -> list[SharedAnswer]:
     Raises:
       StoreError: the file cannot be read, or a line of it is no answer; it is named.
     """
-    path = pathlib.Path(path)
-    is_csv = _is_csv(path)
+    _is_csv(str(path))  # a wrong name comes before a missing file
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # spreadsheets begin with a byte order mark
-        found = _csv_lines(text) if is_csv else _json_lines(text)
-        return [_checked(fields, f"{path}, line {line}") for line, fields in found]
+        data = pathlib.Path(path).read_bytes()
     except OSError as error:
         raise StoreError(f"the answers in {path} cannot be read ({error.strerror}).") from error
-    except (csv.Error, ValueError) as error:
-        raise StoreError(f"the answers in {path} cannot be read ({error}).") from error
+    return parse_answers(data, str(path))
+
+
+def parse_answers(data: bytes, name: str) -> list[SharedAnswer]:
+    """Read the bytes of a file of this name, as `read_answers`.
+
+    Raises:
+      StoreError: as `read_answers`.
+    """
+    is_csv = _is_csv(name)
+    try:
+        text = data.decode("utf-8-sig")  # spreadsheets begin with a byte order mark
+        found = _csv_lines(text) if is_csv else _json_lines(text)
+        return [_checked(fields, f"{name}, line {line}") for line, fields in found]
+    except (csv.Error, ValueError, RecursionError) as error:
+        raise StoreError(f"the answers in {name} cannot be read ({error}).") from error
 
 
 def merge_answers(one: Sequence[SharedAnswer], other: Sequence[SharedAnswer]) -> list[SharedAnswer]:
@@ -143,10 +161,10 @@ def require_same(one: SharedAnswer, other: SharedAnswer) -> None:
         raise StoreError(f"key {one.key!r} names two different answers; one of the files was changed.")
 
 
-def _is_csv(path: pathlib.Path) -> bool:
-    if path.suffix not in (".csv", ".jsonl"):
-        raise StoreError(f"answers are kept in .csv or .jsonl files; {path} is neither.")
-    return path.suffix == ".csv"
+def _is_csv(name: str) -> bool:
+    if not name.endswith((".csv", ".jsonl")):
+        raise StoreError(f"answers are kept in .csv or .jsonl files; {name} is neither.")
+    return name.endswith(".csv")
 
 
 def _csv_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:

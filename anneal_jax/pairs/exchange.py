@@ -90,26 +90,33 @@ def import_answers(store: AnswerStore, path: str | pathlib.Path) -> ImportReport
       StoreError: the file cannot be read, names a tile that the archive does not have, or answers
         another question.
     """
-    path = pathlib.Path(path)
-    rows = read_answers(path)
+    return add_answers(store, read_answers(path), str(path))
+
+
+def add_answers(store: AnswerStore, rows: Sequence[SharedAnswer], name: str) -> ImportReport:
+    """Add the answers of a file of this name to a store, as `import_answers`.
+
+    Raises:
+      StoreError: as `import_answers`.
+    """
     known = {row.key: row for row in shared_answers(store)}
     fresh = {row.key: row for row in rows if row.key not in known}
     for row in rows:
         require_same(known.get(row.key) or fresh[row.key], row)
     if known:
-        _require_sentence(list(fresh.values()), store.sentence(), path)
+        _require_sentence(list(fresh.values()), store.sentence(), name)
     places = {name: place for place, name in enumerate(store.image_ids)}
     with store.changing() as connection:
         set_ids = {} if known else _begin_sets(connection, rows)
-        writing.give(connection, [_given(row, places, set_ids.get(row.set), path) for row in rows])
+        writing.give(connection, [_given(row, places, set_ids.get(row.set), name) for row in rows])
     return ImportReport(len(fresh), len(rows) - len(fresh), disagreements(present_answers(store)))
 
 
-def _given(row: SharedAnswer, places: Mapping[str, int], set_id: int | None, path: pathlib.Path) -> Given:
+def _given(row: SharedAnswer, places: Mapping[str, int], set_id: int | None, file: str) -> Given:
     for name in (row.first, row.second):
         if name not in places:
             raise StoreError(
-                f"{path} names the tile {name!r}, which the archive does not have"
+                f"{file} names the tile {name!r}, which the archive does not have"
                 f"{nearest_hint(name, places)}; open the archive the answers were given for."
             )
     return Given(
@@ -121,7 +128,7 @@ def _given(row: SharedAnswer, places: Mapping[str, int], set_id: int | None, pat
         key=row.key,
         elapsed_s=row.elapsed_s,
         bits=row.bits,
-        source=path.name,
+        source=pathlib.PurePath(file).name,
         answered_at=row.answered_at,
         undone_at=row.undone_at,
         set_id=set_id,
@@ -138,10 +145,10 @@ def _begin_sets(connection: sqlite3.Connection, rows: Sequence[SharedAnswer]) ->
     return set_ids
 
 
-def _require_sentence(rows: Sequence[SharedAnswer], sentence: str, path: pathlib.Path) -> None:
+def _require_sentence(rows: Sequence[SharedAnswer], sentence: str, name: str) -> None:
     for row in rows:
         if row.sentence != sentence:
             raise StoreError(
-                f"{path} answers {row.sentence!r}, and this store asks {sentence!r}; answers to different "
+                f"{name} answers {row.sentence!r}, and this store asks {sentence!r}; answers to different "
                 "questions are not mixed. Import the file into a store without answers."
             )

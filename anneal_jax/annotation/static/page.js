@@ -133,8 +133,8 @@ async function paint() {
   $("left").src = tileUrl(sides[0]);
   $("right").src = tileUrl(sides[1]);
   const others = question.members.slice(1).map((tile) => element("img", { src: tileUrl(tile), alt: "" }));
-  $("members").replaceChildren(...others);
-  $("members").hidden = !others.length;
+  $("members").replaceChildren(element("span", { textContent: "Same as this group?" }), ...others);
+  $("members").hidden = !question.members.length;
   await Promise.all([$("left").decode(), $("right").decode()]).catch(() => {});
   if (state.shown !== question) return;
   $("stage").classList.add("ready");

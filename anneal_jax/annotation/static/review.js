@@ -1,5 +1,5 @@
 // The review page: the learning curve, the answers given, and the neighbours of any tile.
-import { element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
+import { answerOf, element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
@@ -94,6 +94,8 @@ function drawCurve(points) {
   svg.append(shape("polygon", { class: "band", points: [...along("upper"), ...along("lower").reverse()].join(" ") }));
   svg.append(shape("polyline", { class: "line", points: along("share").join(" ") }));
   for (const point of points) {
+    const across = x(point.bits_spent);
+    svg.append(shape("line", { class: "bar", x1: across, x2: across, y1: y(point.quality.lower), y2: y(point.quality.upper) }));
     svg.append(shape("circle", { r: 4, cx: x(point.bits_spent), cy: y(point.quality.share) }));
   }
   svg.append(label("0", left, height - 12, "middle"), label(`${most} bits`, width - 20, height - 12, "end"));
@@ -124,6 +126,19 @@ function tellPeople({ agreement, consistency }) {
     .map((text) => element("p", { textContent: text })));
 }
 
+const add = attempt(async () => {
+  const [file] = $("file").files;
+  if (!file) return;
+  const report = await answerOf(await fetch(`answers/add?name=${encodeURIComponent(file.name)}`, {
+    method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file,
+  }));
+  $("file").value = "";
+  $("added").textContent = `${report.num_added} answers of ${file.name} were added, ${report.num_known} were here `
+    + `already; people disagree on ${report.num_disagreements} pairs.`;
+  await load();
+});
+
+$("file").onchange = add;
 $("answer").onchange = () => load();
 $("text").oninput = () => load();
 load();
