@@ -9,13 +9,15 @@ demo: $(VENV)/installed
 	$(BIN)/python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
 
 test: $(VENV)/installed-dev lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 $(COVERAGE)
 
 slow: $(VENV)/installed-dev
 	$(BIN)/pytest -m slow
 
 soak: $(VENV)/installed-dev
 	$(BIN)/pytest -m soak
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-soak.txt
+	$(BIN)/python scripts/mutation.py
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check

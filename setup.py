@@ -59,6 +59,7 @@ setup(
         ],
         # In an environment of its own: scripts/docs.
         "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=1.0"],
+        "mutation": ["cosmic-ray>=8.4"],
         "dev": [
             "array-record>=0.5",
             "flatbuffers>=24",

@@ -1,0 +1,138 @@
+"""Change the code of a module in small ways, one at a time, and see whether its tests notice.
+
+  .venv/bin/python scripts/mutation.py --mutants=12 --modules=metrics,pairs/canonical
+
+A seeded sample of Cosmic Ray's mutants per module, so that it ends; each runs that module's tests and
+doctests alone, in a copy of the tree. Survivors are printed; docs/operations.md answers them. Mutants that
+change annotations only are left out, since nothing evaluates these.
+"""
+
+import argparse
+import ast
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+
+from cosmic_ray.commands import init
+from cosmic_ray.mutating import mutate_and_test, mutate_code
+from cosmic_ray.plugins import get_operator
+from cosmic_ray.work_db import use_db
+from cosmic_ray.work_item import MutationSpec, TestOutcome
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BELIEF_TESTS = ("test_beliefs.py", "test_belief_questions.py", "test_belief_invariants.py")
+TESTS = {
+    "metrics": ("tests/test_metrics.py",),
+    "pairs/agreement": ("tests/pairs/test_agreement.py",),
+    "pairs/canonical": ("tests/pairs/test_canonical.py",),
+    "pairs/closure": ("tests/pairs/test_graph.py", "tests/pairs/test_transitive.py"),
+    "pairs/components": ("tests/pairs/test_graph.py",),
+    "pairs/drawing": ("tests/pairs/test_drawing.py",),
+    "pairs/graph": ("tests/pairs/test_graph.py",),
+    "pairs/grouping": ("tests/pairs/test_grouping.py",),
+    "pairs/rules": ("tests/pairs/test_graph.py",),
+    "pairs/transitive": ("tests/pairs/test_transitive.py",),
+    "acquisition/beliefs": tuple(f"tests/acquisition/{name}" for name in BELIEF_TESTS),
+    "acquisition/belief_answers": tuple(f"tests/acquisition/{name}" for name in BELIEF_TESTS),
+    "acquisition/belief_questions": tuple(f"tests/acquisition/{name}" for name in BELIEF_TESTS),
+    "acquisition/diversity": ("tests/acquisition/test_diversity.py",),
+    "acquisition/images": ("tests/acquisition/test_images.py",),
+    "acquisition/kmeans": ("tests/acquisition/test_diversity.py",),
+    "acquisition/neighbours": ("tests/acquisition/test_neighbours.py",),
+    "acquisition/representative": ("tests/acquisition/test_representative.py",),
+    "acquisition/threshold": ("tests/acquisition/test_threshold.py",),
+}
+TIMEOUT_S = 600.0
+
+
+def main() -> int:
+    """Run the sample; return the number of survivors that nobody has answered."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--mutants", type=int, default=12, help="per module, at most")
+    parser.add_argument("--modules", default=",".join(TESTS), help="names as in TESTS, with commas")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        copy_tree(pathlib.Path(folder))
+        os.chdir(folder)
+        os.environ["PYTHONPATH"] = folder  # before the installed package, which is the unchanged tree
+        for name in given.modules.split(","):
+            check_module(name, given.mutants, given.seed)
+    return 0
+
+
+def copy_tree(folder: pathlib.Path) -> None:
+    """Copy what git keeps, as it is now."""
+    names = subprocess.run(
+        ["git", "ls-files"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in names.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+
+
+def check_module(name: str, most: int, seed: int) -> None:
+    """Print how many of a module's mutants were noticed, and those that were not."""
+    path = pathlib.Path("anneal_jax", f"{name}.py")
+    command = f"{sys.executable} -m pytest -x -q -n 0 -p no:cacheprovider {' '.join(TESTS[name])} {path}"
+    require_that_tests_look(path, command)
+    specs = sample(path, most, seed)
+    results = [(spec, mutate_and_test([spec], command, TIMEOUT_S)) for spec in specs]
+    survivors = [result for _, result in results if result.test_outcome == TestOutcome.SURVIVED]
+    print(f"{name}: {len(specs) - len(survivors)} of {len(specs)} noticed", flush=True)
+    for result in survivors:
+        print(result.diff, flush=True)
+
+
+def require_that_tests_look(path: pathlib.Path, command: str) -> None:
+    """Refuse to go on where the tests fail as they are, or pass without the module."""
+    source = path.read_bytes()
+    assert subprocess.run(command.split(), capture_output=True, check=False).returncode == 0, command  # noqa: S603
+    path.write_text("raise ImportError\n")
+    assert subprocess.run(command.split(), capture_output=True, check=False).returncode != 0, path  # noqa: S603
+    path.write_bytes(source)
+
+
+def sample(path: pathlib.Path, most: int, seed: int) -> list[MutationSpec]:
+    """Draw mutants that change what runs."""
+    source = path.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder, use_db(f"{folder}/session.sqlite") as database:
+        init([path], database, {})
+        specs = [item.mutations[0] for item in database.work_items]
+    specs.sort(key=lambda spec: (spec.start_pos, spec.operator_name, spec.occurrence))
+    random.Random(seed).shuffle(specs)  # noqa: S311
+    chosen = []
+    for spec in specs:
+        if len(chosen) < most and changes_what_runs(source, spec):
+            chosen.append(spec)
+    return chosen
+
+
+def changes_what_runs(source: str, spec: MutationSpec) -> bool:
+    """Tell whether a mutant differs by more than annotations."""
+    operator = get_operator(spec.operator_name)(**dict(spec.operator_args or {}))
+    mutated = mutate_code(source, operator, spec.occurrence)
+    return mutated is not None and without_annotations(mutated) != without_annotations(source)
+
+
+def without_annotations(source: str) -> str:
+    """Return a module's syntax tree as text, annotations left out."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg | ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+    return ast.dump(tree)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
