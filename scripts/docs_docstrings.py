@@ -18,11 +18,7 @@ class PlainDocstrings(griffe.Extension):
 
 
 def as_markdown(text: str) -> str:
-    """Fence each doctest, down to the next empty line; escape brackets outside code.
-
-    >>> as_markdown("float[N][n]").count(chr(92))
-    4
-    """
+    """Fence each doctest, down to the next empty line; escape brackets outside code."""
     fenced = _DOCTEST.sub(lambda found: f"{found[1]}```python\n{found[0]}\n{found[1]}```", text)
     pieces = _CODE.split(fenced)
     pieces[::2] = [re.sub(r"([\[\]])", r"\\\1", piece) for piece in pieces[::2]]
