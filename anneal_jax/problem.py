@@ -96,14 +96,23 @@ def load_problem(config: ExperimentConfig) -> Problem:
     digests = archive.digests()
     groups = duplicate_groups(digests)
     identical = _identical_pairs(groups, archive)  # before the split: it may refuse the archive
-    split = split_images(
-        len(archive.ids),
+    split = split_archive(config, digests)
+    return Problem(archive, labels, split, identical, hashlib.sha256(digests.tobytes()).hexdigest())
+
+
+def split_archive(config: ExperimentConfig, digests: npt.NDArray[np.uint8]) -> Split:
+    """Split tiles by their digests uint8[N, 32]; no label is looked at.
+
+    Raises:
+      ConfigError: the shares leave a part empty.
+    """
+    return split_images(
+        len(digests),
         seed=host_seed(config.seed, 0, Use.SPLIT),
         train_fraction=config.train_fraction,
         query_fraction=config.query_fraction,
-        groups=groups if config.keep_duplicates_together else None,
+        groups=duplicate_groups(digests) if config.keep_duplicates_together else None,
     )
-    return Problem(archive, labels, split, identical, hashlib.sha256(digests.tobytes()).hexdigest())
 
 
 def prepared_backbone(config: ExperimentConfig, inputs: Mapping[str, str] | None = None) -> Backbone:
@@ -196,7 +205,7 @@ def _finetune_learner(
     network = load_network(config)
     if config.batch_norm == "live":
         network.backbone.require_batch_norm()
-    feed = _tile_feed(config, problem.archive, network)
+    feed = tile_feed(config, problem.archive, network)
     features = encode_feed(network.backbone, network.variables, feed)
     mean, scale = standardisation(features, problem.split.train)
     plan = FinetunePlan(**{name: getattr(config, name) for name in FinetunePlan._fields})
@@ -213,8 +222,13 @@ def _finetune_learner(
     )
 
 
-def _tile_feed(config: ExperimentConfig, archive: Archive, network: Network) -> TileFeed:
-    """Decode the tiles once into the cache, and keep them on the device if they fit."""
+def tile_feed(config: ExperimentConfig, archive: Archive, network: Network) -> TileFeed:
+    """Decode an archive's tiles once into the cache, and keep them on the devices if they fit.
+
+    Raises:
+      ArchiveError: a tile cannot be read.
+      ConfigError: the cache folder cannot be written to, or has not enough space.
+    """
     tiles = open_tiles(
         archive,
         network.image_size,

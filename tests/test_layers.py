@@ -35,6 +35,7 @@ LAYERS = [
         "interview",
         "label_experiment",
         "outcome",
+        "pretraining",
         "problem",
         "queries",
         "query_results",

@@ -6,8 +6,6 @@ Row i of the one array and row i of the other are of one tile.
 import jax
 import jax.numpy as jnp
 
-from anneal_jax.models.heads import unit_norm
-
 _VARIANCE_FLOOR = 1e-4  # bardes2022vicreg: keeps the square root's gradient finite
 
 
@@ -18,16 +16,16 @@ def simsiam_loss(predictions: jax.Array, projections: jax.Array) -> jax.Array:
     falling into one point.
 
     Args:
-      predictions: float32[2, B, D], of the first and of the second pictures.
-      projections: float32[2, B, D].
+      predictions: float32[2, B, D], unit norm, of the first and of the second pictures.
+      projections: float32[2, B, D], unit norm.
 
     Returns:
       float32[] in [-1, 1].
 
     Source: chen2021simsiam, equations 1 and 2.
     """
-    targets = jax.lax.stop_gradient(unit_norm(projections))[::-1]
-    return -jnp.mean(jnp.sum(unit_norm(predictions) * targets, axis=-1))
+    targets = jax.lax.stop_gradient(projections)[::-1]
+    return -jnp.mean(jnp.sum(predictions * targets, axis=-1))
 
 
 def vicreg_loss(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from anneal_jax.losses.self_supervised import simsiam_loss, vicreg_loss
+from anneal_jax.models.heads import unit_norm
 from tests.reference import self_supervised as reference
 
 
@@ -13,10 +14,10 @@ def vectors(seed, scale=1.0):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_losses_are_their_twins(seed):
-    predictions, projections = vectors(seed), vectors(seed + 10)
+    predictions, projections = unit_norm(vectors(seed)), unit_norm(vectors(seed + 10))
     np.testing.assert_allclose(
         jax.jit(simsiam_loss)(predictions, projections),
-        reference.simsiam(predictions.astype(np.float64), projections.astype(np.float64)),
+        reference.simsiam(vectors(seed).astype(np.float64), vectors(seed + 10).astype(np.float64)),
         atol=1e-6,
     )
     for scale in (0.3, 3.0):  # below and above the wanted spread
@@ -35,4 +36,4 @@ def test_a_collapse_to_one_point_is_dear_and_finite():
     point = jnp.ones((2, 7, 5))
     value, gradient = jax.value_and_grad(vicreg_loss)(point)
     assert value > 24 and np.isfinite(gradient).all()  # 25 (1 - 0.01)
-    assert simsiam_loss(point, point) == pytest.approx(-1.0)
+    assert simsiam_loss(unit_norm(point), unit_norm(point)) == pytest.approx(-1.0)

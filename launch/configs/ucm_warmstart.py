@@ -1,0 +1,23 @@
+"""A small network on UC Merced's training tiles, from random weights, for launch/warmstart.py.
+
+command   python launch/warmstart.py --config=launch/configs/ucm_warmstart.py --output=warm.safetensors
+hardware  2 CPU cores
+duration  see docs/training.md
+expected  see docs/training.md; for RGB tiles ImageNet's weights are far better
+use       for other bands: --config.archive='geotiff:PATH?bands=...' and a resnet on a GPU
+"""
+
+from anneal_jax.cli import recipe
+from anneal_jax.config import ExperimentConfig
+
+
+def get_config():
+    return recipe(
+        ExperimentConfig(
+            archive="folder:../shared/data/ucm",
+            backbone="tiny_cnn",
+            image_size=32,
+            batch_size=256,
+            learning_rate=1e-3,
+        )
+    )

@@ -1,0 +1,77 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from anneal_jax.errors import ConfigError
+from anneal_jax.models.backbones import get_backbone
+from anneal_jax.training import warmstart
+from anneal_jax.training.feed import HostFeed, ResidentFeed, make_mesh
+from anneal_jax.training.warmstart import WarmStartSettings, _step, warm_start
+
+ROWS = np.arange(4, 28, dtype=np.int32)
+SETTINGS = WarmStartSettings(epochs=6, batch_size=8)
+
+
+def coloured_tiles(bands):
+    """Tiles of noise around a level of their own in each band."""
+    rng = np.random.default_rng(0)
+    levels = rng.integers(40, 200, (30, 1, 1, bands))
+    return (levels + rng.integers(-30, 30, (30, 8, 8, bands))).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("method", "bands"), [("vicreg", 3), pytest.param("simsiam", 5, marks=pytest.mark.slow)]
+)
+def test_the_loss_falls_and_features_do_not_collapse(method, bands):
+    backbone = get_backbone("tiny_cnn", num_bands=bands, rgb_bands=(0, 1, 2) if bands == 3 else None)
+    variables = backbone.init(jax.random.key(0), 8)
+    kept = jax.tree.map(np.array, variables)
+    feed = ResidentFeed(coloured_tiles(bands), make_mesh(1))
+    settings = dataclasses.replace(SETTINGS, method=method)
+    result = warm_start(backbone, variables, feed, ROWS, settings)
+    assert result.losses.shape == (18,)
+    assert result.losses[-4:].mean() < result.losses[:4].mean()
+    assert result.spread > 0.05
+    assert jax.tree.all(jax.tree.map(np.array_equal, variables, kept))
+    assert jax.tree.structure(result.variables) == jax.tree.structure(variables)
+    assert not np.array_equal(
+        result.variables["params"]["conv1"]["kernel"], kept["params"]["conv1"]["kernel"]
+    )
+
+
+def test_it_is_fixed_by_its_seed_whatever_the_feed_and_compiles_once():
+    backbone = get_backbone("tiny_cnn")
+    variables = backbone.init(jax.random.key(0), 8)
+    images = coloured_tiles(3)
+    read = set()
+
+    def load(rows):
+        read.update(rows.tolist())
+        return images[rows]
+
+    resident = ResidentFeed(images, make_mesh(1))
+    first = warm_start(backbone, variables, resident, ROWS, SETTINGS)
+    num_compiled = _step._cache_size()
+    other = warm_start(backbone, variables, resident, ROWS, dataclasses.replace(SETTINGS, seed=1))
+    assert _step._cache_size() == num_compiled
+    assert (first.losses != other.losses).any()
+    host = HostFeed(load, len(images), images.shape[1:], make_mesh(1))
+    second = warm_start(backbone, variables, host, ROWS, SETTINGS)
+    np.testing.assert_array_equal(first.losses, second.losses)
+    assert read == set(ROWS.tolist())  # no tile that was kept away
+
+
+def test_what_cannot_be_trained_is_one_sentence(monkeypatch):
+    backbone = get_backbone("tiny_cnn")
+    feed = ResidentFeed(coloured_tiles(3), make_mesh(1))
+    variables = backbone.init(jax.random.key(0), 8)
+    with pytest.raises(ConfigError, match="needs two tiles at least, and 1 are given"):
+        warm_start(backbone, variables, feed, ROWS[:1], SETTINGS)
+    with pytest.raises(ConfigError, match="'pixels' has nothing that could learn"):
+        warm_start(get_backbone("pixels"), {}, feed, ROWS, SETTINGS)
+    monkeypatch.setattr(warmstart, "_step", lambda task, state, *_: (state, (jnp.inf, jnp.zeros(()))))
+    with pytest.raises(ConfigError, match=r"diverged: its loss is inf at the learning rate 0.001"):
+        warm_start(backbone, variables, feed, ROWS, SETTINGS)
