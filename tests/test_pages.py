@@ -49,6 +49,13 @@ def test_files_that_a_page_names_are_there(page):
     assert lost == []
 
 
+def test_tests_that_pages_name_are_there():
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    written = set(re.findall(r"^def (test_\w+)", sources, re.MULTILINE))
+    named = {name for text in TEXTS.values() for name in re.findall(r"`(test_\w+)`", text)}
+    assert len(named) > 10 and named - written == set()
+
+
 def lay_out_tiles():
     rng = np.random.default_rng(0)
     for number in range(40):
