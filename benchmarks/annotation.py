@@ -4,7 +4,9 @@
 
 The person answers by the class folders, with mistakes and doubts; models are trained in the background as
 for anybody. At the end of it: latencies over HTTP, from sending an answer to having the next question, and
-precision@5 of the model in use by the audits beside the true one.
+precision@5 of the model in use by the audits beside the true one. In alternation with the answers one of the
+same kind is committed to a store of its own, without a server: that is how long the disk takes; and the
+server's CPU time is told, which other work on the machine does not change.
 """
 
 import argparse
@@ -13,10 +15,14 @@ import sys
 import time
 
 import numpy as np
+import psutil
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from anneal_jax.data.archives import open_archive
+from anneal_jax.pairs.store import AnswerStore
+from anneal_jax.pairs.writing import Given
+from anneal_jax.types import Answer
 from tests.annotation.scripted import Person, Server
 
 ROWS = 100
@@ -38,23 +44,37 @@ def main() -> None:
     labels = open_archive(arguments.archive).labels
     assert labels is not None
     person = Person(labels, mistakes=arguments.mistakes, unsure=arguments.unsure)
-    was_training = []
+    was_training, commits_s, cpu_s = [], [], []
+    alone = AnswerStore(arguments.workdir.with_name(f"{arguments.workdir.name}_alone.sqlite"), ["a", "b"])
     flags = (f"--config={arguments.config}", f"--archive={arguments.archive}", "--sentence=Same land use")
     with Server(arguments.workdir, *flags) as server:
+        process = psutil.Process(server.process.pid)
         view = person.sit_down(server, arguments.mode)
         for number in range(1, arguments.answers + 1):
             was_training.append(view["is_training"])
+            before_s = sum(process.cpu_times()[:2])
             view = person.answer(server, view)
+            cpu_s.append(sum(process.cpu_times()[:2]) - before_s)
+            start = time.perf_counter()
+            alone.give([Given(0, 1, Answer.UNSURE, "Ada", elapsed_s=2.0)])
+            commits_s.append(time.perf_counter() - start)
             if number % ROWS == 0:
                 print(row(view, server, labels), flush=True)
             if not view["questions"]:
                 break
             time.sleep(arguments.pause_s)
-    latencies_ms = 1e3 * np.array(person.latencies_s)
-    for name, chosen in (("all", slice(None)), ("while training", np.array(was_training))):
-        took_ms = latencies_ms[chosen]
-        p50, p99 = np.percentile(took_ms, [50, 99])
-        print(f"{name}: {len(took_ms)} answers, ms: p50 {p50:.1f}, p99 {p99:.1f}, most {took_ms.max():.0f}")
+    training = np.array(was_training)
+    for name, took_s in (("answers", person.latencies_s), ("commits alone", commits_s)):
+        for which, chosen in (("all", slice(None)), ("while training", training)):
+            print(f"{name}, {which}: {spread(1e3 * np.array(took_s)[chosen])}")
+    print(f"CPU time of the server between sending and having, mean: {1e3 * np.mean(cpu_s):.1f} ms")
+
+
+def spread(took_ms: np.ndarray) -> str:
+    if not took_ms.size:
+        return "none"
+    p50, p99 = np.percentile(took_ms, [50, 99])
+    return f"{took_ms.size}, ms: p50 {p50:.1f}, p99 {p99:.1f}, most {took_ms.max():.0f}"
 
 
 def row(view: dict, server: Server, labels: np.ndarray) -> str:

@@ -86,21 +86,29 @@ def app(tiles_folder, make_desk):
 
 
 @pytest.fixture
-def client(app):
-    """A client as the page is one: it knows the token, and its origin is the server's."""
+def make_client():
+    """Make a client as the page is one: it knows the token, and its origin is the server's."""
     import asyncio
 
-    asgi, access = app
+    def make(parts):
+        asgi, access = parts
 
-    def request(method, path, *, headers=None, token=None, **options):
-        async def go():
-            transport = httpx.ASGITransport(asgi, raise_app_exceptions=True)
-            async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as http:
-                own = {"origin": f"http://{HOST}"} if method == "POST" else {}
-                url = f"/{access.token if token is None else token}{path}"
-                return await http.request(method, url, headers={**own, **(headers or {})}, **options)
+        def request(method, path, *, headers=None, token=None, **options):
+            async def go():
+                transport = httpx.ASGITransport(asgi, raise_app_exceptions=True)
+                async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as http:
+                    own = {"origin": f"http://{HOST}"} if method == "POST" else {}
+                    url = f"/{access.token if token is None else token}{path}"
+                    return await http.request(method, url, headers={**own, **(headers or {})}, **options)
 
-        return asyncio.run(go())
+            return asyncio.run(go())
 
-    request.access = access
-    return request
+        request.access = access
+        return request
+
+    return make
+
+
+@pytest.fixture
+def client(app, make_client):
+    return make_client(app)

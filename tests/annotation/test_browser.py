@@ -9,10 +9,17 @@ import pytest
 from anneal_jax.data.archives import open_archive
 from tests.annotation.scripted import Server
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SLOW = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 20_000}
 IS_SHOWN = "() => document.body.dataset.question && document.querySelector('#stage.ready')"
 NUM_ANSWERS = "() => parseInt(document.querySelector('#counters').textContent.replace(',', ''))"
 
@@ -170,8 +177,52 @@ def test_a_slow_and_broken_network_loses_and_doubles_nothing(browser, ucm, tmp_p
         assert len(rows) == len({(row["first"], row["second"]) for row in rows}) == 20
 
 
+def test_a_slow_line_shows_what_is_asked_and_ticks_what_is_stored(browser, ucm, tmp_path):
+    labels, flags = ucm
+    with Server(tmp_path / "work", *flags) as server:
+        page = sit_down(browser, server)
+        session = page.context.new_cdp_session(page)
+        session.send("Network.enable")
+        session.send("Network.emulateNetworkConditions", SLOW)  # as a bad mobile network: 400 ms, 50 kB/s
+        for _ in range(8):
+            answer(page, labels)
+        saved(page, 8)
+        assert page.text_content("#saved") == "✓ saved" and page.faults == []
+        assert len(server.get("answers")["answers"]) == 8
+
+
+def test_zoom_is_linked_and_a_flip_swaps_and_help_opens(browser, ucm, tmp_path):
+    _, flags = ucm
+    with Server(tmp_path / "work", *flags) as server:
+        page = sit_down(browser, server, viewport={"width": 1280, "height": 800})
+        style = "side => getComputedStyle(document.querySelector(side)).transform"
+        sources = [page.get_attribute(f"#{side}", "src") for side in ("left", "right")]
+        page.click("#left", position={"x": 60, "y": 90})
+        assert page.evaluate(style, "#left") == page.evaluate(style, "#right") != "matrix(1, 0, 0, 1, 0, 0)"
+        page.keyboard.press("0")
+        assert page.evaluate(style, "#right") == "matrix(1, 0, 0, 1, 0, 0)"
+        page.keyboard.press("f")
+        assert [page.get_attribute(f"#{side}", "src") for side in ("right", "left")] == sources
+        page.keyboard.press("?")
+        page.wait_for_selector("#helping[open]")
+        page.keyboard.press("s")  # no answer is given behind a dialog
+        page.click("#helping button")
+        assert server.get("state")["num_answers"] == 0
+
+
+def swipe(page, across, down):
+    """Draw a finger over the middle of the first tile."""
+    page.wait_for_function(IS_SHOWN)
+    box = page.locator("#left").bounding_box()
+    left, top = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    session = page.context.new_cdp_session(page)
+    for kind, share in (("touchStart", 0), ("touchMove", 0.5), ("touchMove", 1), ("touchEnd", None)):
+        points = [] if share is None else [{"x": left + share * across, "y": top + share * down}]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
 @pytest.mark.parametrize("size", [(390, 844), (844, 390), (1280, 800), (320, 568)], ids=str)
-def test_everything_fits_the_screen_and_a_swipe_answers(browser, ucm, tmp_path, size):
+def test_everything_fits_the_screen_and_swipes_answer(browser, ucm, tmp_path, size):
     _, flags = ucm
     width, height = size
     with Server(tmp_path / "work", *flags) as server:
@@ -184,18 +235,11 @@ def test_everything_fits_the_screen_and_a_swipe_answers(browser, ucm, tmp_path, 
             assert box["x"] + box["width"] <= width + 1 and box["y"] + box["height"] <= height + 1, name
         sides = [page.locator(f"#{side}").bounding_box() for side in ("left", "right")]
         assert sides[0]["width"] == sides[1]["width"] >= 0.33 * min(size)
-        left, top = sides[0]["x"] + sides[0]["width"] / 2, sides[0]["y"] + sides[0]["height"] / 2
-        session = page.context.new_cdp_session(page)
-        for kind, across in (
-            ("touchStart", 0),
-            ("touchMove", -60),
-            ("touchMove", -120),
-            ("touchEnd", None),
-        ):
-            points = [] if across is None else [{"x": left + across, "y": top}]
-            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-        saved(page, 1)
-        assert server.get("answers")["answers"][0]["answer"] == "dissimilar"
+        for number, way in enumerate(((-120, 0), (120, 0), (0, -120)), start=1):
+            swipe(page, *way)
+            saved(page, number)
+        words = [row["answer"] for row in server.get("answers")["answers"]]
+        assert words == ["unsure", "similar", "dissimilar"]  # the newest first
 
 
 def test_names_of_files_are_never_markup(browser, tiles_folder, tmp_path):

@@ -45,9 +45,7 @@ def kill_often(folder, workdir, num_kills):
     for _ in range(num_kills):
         answer_until_killed(workdir, flags, person, rng.uniform(0.0, LATEST_S))
     with Server(workdir, *flags) as server:
-        rows, offset = [], 0
-        while page := server.get(f"answers?offset={offset}")["answers"]:
-            rows, offset = rows + page, offset + len(page)
+        rows = all_rows(server)
         num_answers = server.get("state")["num_answers"]
     return person, rows, num_answers
 
@@ -78,23 +76,46 @@ def test_fifty_kills_lose_and_double_nothing(tiles_folder, tmp_path):
     check(found[0], tmp_path / "work", tiles_folder, 50, *found[1:])
 
 
-@pytest.mark.slow
-def test_killed_trainers_cost_no_answer(tiles_folder, tmp_path):
-    """The server lives on while every job is killed as soon as it is seen."""
-    person = Person(np.arange(60) % 5)
-    num_killed = 0
-    with Server(
-        tmp_path / "work", f"--archive=folder:{tiles_folder}", "--sentence=Same land use"
-    ) as server:
+def kill_trainers(folder, workdir, num_kills):
+    """Answer and undo before one server, whose trainings are killed at random moments of their lives."""
+    person, rng = Person(np.arange(60) % 5), random.Random(0)
+    num_killed, num_undone, is_forwards, deadline = 0, 0, True, None
+    with Server(workdir, f"--archive=folder:{folder}", "--sentence=Same land use") as server:
         view = person.sit_down(server)
-        for _ in range(150):
-            view = person.answer(server, view)
-            for process_id in children_of(server.process.pid):
-                os.kill(process_id, signal.SIGKILL)
-                num_killed += 1
-            time.sleep(0.03)
-        assert view["num_answers"] == 150 == len(person.acknowledged)
-    assert num_killed >= 1
+        while num_killed < num_kills:
+            if is_forwards and view["questions"]:
+                view = person.answer(server, view)
+            else:
+                view = server.post("undo", {"tab": "scripted-tab", "key": f"undo-key-{num_undone}"})
+                num_undone += view["undone"] is not None
+                is_forwards = view["num_answers"] == 0
+            jobs = children_of(server.process.pid)
+            deadline = (deadline or time.monotonic() + rng.uniform(0.0, LATEST_S)) if jobs else None
+            if deadline and time.monotonic() > deadline:
+                for process_id in jobs:
+                    os.kill(process_id, signal.SIGKILL)
+                    num_killed += 1
+                is_forwards, deadline = rng.random() < 0.7, None
+        rows = all_rows(server)
+        assert view["num_answers"] == len(rows) == len(person.acknowledged) - num_undone
+    print(f"{num_killed} trainings killed, {len(person.acknowledged)} acknowledged, {num_undone} undone")
+
+
+@pytest.mark.slow
+def test_five_killed_trainings_cost_no_answer(tiles_folder, tmp_path):
+    kill_trainers(tiles_folder, tmp_path / "work", 5)
+
+
+@pytest.mark.soak
+def test_fifty_killed_trainings_cost_no_answer(tiles_folder, tmp_path):
+    kill_trainers(tiles_folder, tmp_path / "work", 50)
+
+
+def all_rows(server):
+    rows = []
+    while page := server.get(f"answers?offset={len(rows)}")["answers"]:
+        rows += page
+    return rows
 
 
 def children_of(process_id):
