@@ -1,4 +1,4 @@
-"""The training loop of both regimes: Adam inside `lax.scan`, a chunk of steps per compiled call.
+"""The training loop of the frozen regime: Adam inside `lax.scan`, a chunk of steps per compiled call.
 
 Batches come from the host with fixed shapes, so that there is one compilation, however many pairs are
 labelled. Between two calls the progress bar moves.

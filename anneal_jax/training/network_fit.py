@@ -167,17 +167,13 @@ def fit_network(
             progress.refresh()
         else:
             watch.is_over(state, num_epochs)
-    result = NetworkFit(
-        watch.best or jax.tree.map(np.asarray, state[0]),
-        np.concatenate([np.asarray(values) for values in losses]),
-        watch.losses,
-    )
-    if not np.isfinite(result.losses[-1]):
+    all_losses = np.concatenate([np.asarray(values) for values in losses])
+    if not np.isfinite(all_losses[-1]):
         raise ConfigError(
-            f"the fit for {use!r} diverged: its loss is {result.losses[-1]} at the learning rate "
+            f"the fit for {use!r} diverged: its loss is {all_losses[-1]} at the learning rate "
             f"{schedule.learning_rate:g}; set a smaller one."
         )
-    return result
+    return NetworkFit(watch.best or jax.tree.map(np.asarray, state[0]), all_losses, watch.losses)
 
 
 class _Watch:
@@ -193,11 +189,9 @@ class _Watch:
         if self._early_stop is None or int(epoch) <= len(self.losses):
             return False
         tiles = self._feed.blocks(batch.rows for batch in self._early_stop.batches)
-        found = float(
-            sum(
-                float(_loss_of(self._early_stop.loss, state[0], self._constants, block, batch))
-                for block, batch in zip(tiles, self._early_stop.batches, strict=True)
-            )
+        found = sum(
+            float(_loss_of(self._early_stop.loss, state[0], self._constants, block, batch))
+            for block, batch in zip(tiles, self._early_stop.batches, strict=True)
         )
         self.losses += [found] * (int(epoch) - len(self.losses))
         if found <= min(self.losses):

@@ -26,7 +26,10 @@ def get_config():
             rounds=6,
             epochs_first=40,
             epochs=15,
+            freeze_epochs=10,
             batch_size=128,
-            learning_rate=1e-4,
+            learning_rate=1e-3,
+            schedule="cosine",
+            backbone_rate=0.1,
         )
     )

@@ -171,12 +171,14 @@ def test_heads_learn_alone_while_the_backbone_is_frozen(learner, classes):
 
 
 def test_the_backbone_takes_smaller_steps_than_the_heads(learner, classes):
-    one_step = replan(learner, epochs_first=1, batch_size=64, backbone_rate=0.25)
-    start, found = one_step.template(), one_step.fit_pairs(answered_pairs(classes, 40), 0, None)
-    moved = jax.tree.map(lambda x, y: np.abs(x - y).max(), start, found)
-    # The first step of Adam is its rate for each parameter that has a gradient.
-    assert moved.backbone["params"]["conv2"]["kernel"] == pytest.approx(2.5e-4, rel=0.01)
-    assert moved.heads.similarity["params"]["dense_1"]["kernel"] == pytest.approx(1e-3, rel=0.01)
+    pairs, start = answered_pairs(classes, 30), learner.template()
+    found = replan(learner, backbone_rate=0.01).fit_pairs(pairs, 0, None)
+    moved = jax.tree.map(lambda x, y: float(np.abs(x - y).max()), start, found)
+    backbone, heads = (
+        moved.backbone["params"]["conv2"]["kernel"],
+        moved.heads.similarity["params"]["dense_1"]["kernel"],
+    )
+    assert 0 < backbone < 0.03 * heads
 
 
 def test_bfloat16_computes_and_float32_is_kept(learner, classes):
