@@ -12,8 +12,10 @@ from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.dropped import MAX_UPLOAD_BYTES
 from anneal_jax.annotation.guide import Guide
 from anneal_jax.annotation.office import BadRequestError, Office, office_of, tile_number
-from anneal_jax.annotation.searching import Found, nearest, nearest_answers, offered_tiles
+from anneal_jax.annotation.searching import Found, calibrate, nearest, nearest_answers, offered_tiles
+from anneal_jax.calibration import FEWEST_LABELS, FEWEST_OF_EACH, Calibration
 from anneal_jax.errors import ArchiveError
+from anneal_jax.pairs.records import AnswerRecord
 from anneal_jax.retrieval.search import MOST_RESULTS
 from anneal_jax.types import Answer, FloatArray
 
@@ -81,9 +83,11 @@ async def _results(request: Request) -> Response:
     count = _number(request, "count", _MANY, MOST_RESULTS)
     found = await asyncio.to_thread(nearest, guide.embeddings, query.embedding, count, own=query.own)
     office.pictures.prefetch(result.tile for result in found[:_MANY])
-    told = await office.at_desk(_told, office.desk, guide, query, found)
-    named = [{"name": office.names[row["tile"]], **row} for row in told["results"]]
-    return JSONResponse({"model": guide.version, **told, "results": named})
+    verdicts, records = await office.at_desk(_verdicts, office.desk, query.tile, found)
+    told = await asyncio.to_thread(_told, office, guide, query.embedding, found, records)
+    for row, verdict in zip(told["results"], verdicts, strict=True):
+        row.update(verdict)
+    return JSONResponse(told)
 
 
 def _query(request: Request, office: Office, guide: Guide) -> _Query:
@@ -100,16 +104,11 @@ def _query(request: Request, office: Office, guide: Guide) -> _Query:
     )
 
 
-def _told(desk: Desk, guide: Guide, query: _Query, found: Sequence[Found]) -> dict[str, Any]:
-    """Tell, at the desk, what is known of the results, and which answers lie near."""
-    near = nearest_answers(desk.ledger.records, guide.embeddings, query.embedding)
-    return {
-        "results": [{**result._asdict(), **_verdict(desk, query.tile, result.tile)} for result in found],
-        "answers": [
-            {**desk.ledger.told(answer.record), "nearer": answer.nearer, "similarity": answer.similarity}
-            for answer in near
-        ],
-    }
+def _verdicts(
+    desk: Desk, tile: int | None, found: Sequence[Found]
+) -> tuple[list[dict[str, Any]], list[AnswerRecord]]:
+    """Return what is known of a tile and each result, and all answers that stand."""
+    return [_verdict(desk, tile, result.tile) for result in found], desk.ledger.records
 
 
 def _verdict(desk: Desk, tile: int | None, other: int) -> dict[str, Any]:
@@ -119,6 +118,52 @@ def _verdict(desk: Desk, tile: int | None, other: int) -> dict[str, Any]:
     pair = min(tile, other), max(tile, other)
     label, answer_id = desk.ledger.label(*pair), desk.ledger.newest(*pair)
     return {"known": None if label is None else Answer(label).name.lower(), "answer_id": answer_id}
+
+
+def _told(
+    office: Office,
+    guide: Guide,
+    embedding: FloatArray,
+    found: Sequence[Found],
+    records: Sequence[AnswerRecord],
+) -> dict[str, Any]:
+    """Tell the results with their chances of being similar, and which answers lie near."""
+    calibration, num_audits = calibrate(records, guide.embeddings)
+    chances = [_chance(calibration, result.similarity) for result in found]
+    near = nearest_answers(records, guide.embeddings, embedding)
+    return {
+        "model": guide.version,
+        "calibration": {
+            "is_known": calibration is not None,
+            "num_audits": num_audits,
+            "fewest": FEWEST_LABELS,
+            "fewest_of_each": FEWEST_OF_EACH,
+        },
+        "results": [
+            {"name": office.names[result.tile], **result._asdict(), **chance}
+            for result, chance in zip(found, chances, strict=True)
+        ],
+        "answers": [
+            {
+                **office.desk.ledger.told(answer.record),
+                "nearer": answer.nearer,
+                "similarity": answer.similarity,
+            }
+            for answer in near
+        ],
+    }
+
+
+def _chance(calibration: Calibration | None, similarity: float) -> dict[str, float | None]:
+    """Return P(similar) of a cosine with its 95% interval."""
+    if calibration is None:
+        return {"probability": None, "lower": None, "upper": None}
+    lower, upper = calibration.interval(similarity)
+    return {
+        "probability": float(calibration.probability(similarity)),
+        "lower": float(lower),
+        "upper": float(upper),
+    }
 
 
 def _number(request: Request, name: str, default: int, most: int) -> int:

@@ -1,14 +1,15 @@
 """Search by example beside the questions: the nearest tiles, and the answers given nearest to a query."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from anneal_jax.calibration import Calibration, fit_calibration
 from anneal_jax.errors import RetrievalError
 from anneal_jax.pairs.records import AnswerRecord
 from anneal_jax.retrieval.search import MOST_RESULTS, search_exact
-from anneal_jax.types import FloatArray
+from anneal_jax.types import Answer, FloatArray
 
 ANSWERS_SHOWN = 8
 """Answered pairs that are shown for a query."""
@@ -78,7 +79,7 @@ def nearest_answers(
     Returns:
       At most `ANSWERS_SHOWN`, by their nearer tile, then by the other one.
     """
-    newest = list({(record.first, record.second): record for record in records}.values())
+    newest = _newest(records)
     if not newest:
         return []
     pairs = np.array([(record.first, record.second) for record in newest], np.int32)
@@ -92,6 +93,24 @@ def nearest_answers(
     ]
 
 
+def calibrate(records: Sequence[AnswerRecord], embeddings: FloatArray) -> tuple[Calibration | None, int]:
+    """Fit P(similar) of the model in use to the blind audits, on which no model was trained.
+
+    Args:
+      records: the answers that stand, in the order given; of a pair the last one counts.
+      embeddings: float32[N, D], unit norm, of the archive.
+
+    Returns:
+      (calibration, num_audits): None while there are too few audits; unsure ones are not counted.
+    """
+    audits = [r for r in _newest(r for r in records if r.kind == "audit") if r.answer != Answer.UNSURE]
+    if not audits:
+        return None, 0
+    first, second = np.array([(record.first, record.second) for record in audits], np.int32).T
+    cosines = np.einsum("pd,pd->p", embeddings[first], embeddings[second])
+    return fit_calibration(cosines, [int(record.answer) for record in audits]), len(audits)
+
+
 def offered_tiles(names: Sequence[str], text: str, turn: int) -> list[int]:
     """Return tiles to pick from: those whose names hold a text, or other ones each turn without it."""
     if text:
@@ -99,3 +118,8 @@ def offered_tiles(names: Sequence[str], text: str, turn: int) -> list[int]:
         return [tile for tile, name in enumerate(names) if wanted in name.lower()][:TILES_OFFERED]
     rng = np.random.default_rng([0x0FFE2, turn])
     return rng.choice(len(names), min(TILES_OFFERED, len(names)), replace=False).tolist()
+
+
+def _newest(records: Iterable[AnswerRecord]) -> list[AnswerRecord]:
+    """Return the last answer of each pair."""
+    return list({(record.first, record.second): record for record in records}.values())

@@ -2,15 +2,20 @@
 
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from anneal_jax.annotation.background import BackgroundTrainer
 from anneal_jax.annotation.dropped import MAX_UPLOAD_BYTES
 from anneal_jax.annotation.safety import MAX_BODY_BYTES
-from anneal_jax.annotation.searching import ANSWERS_SHOWN, nearest_answers
+from anneal_jax.annotation.searching import ANSWERS_SHOWN, calibrate, nearest, nearest_answers
+from anneal_jax.calibration import fit_calibration
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.pairs import writing
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_TILES, encode_by_colour
 
@@ -248,6 +253,42 @@ def test_every_source_of_questions_hears_of_a_mark_and_it_is_trained_on(make_des
     assert trained.pair_indices.tolist() == [[4, 9], [4, 30]] and trained.answers.tolist() == [1, 0]
 
 
+@pytest.mark.slow
+def test_marks_alone_teach_the_model_that_files_are_searched_by(
+    make_desk, directions, classes, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    desk = make_desk()
+    desk.open_tab(TAB, "Ada")
+    marked = []
+    for tile in range(12):  # a person marks the first eight results of twelve searches
+        for found in nearest(directions, directions[tile], 8, own=tile):
+            said = Answer(int(classes[tile] == classes[found.tile]))
+            desk.volunteer(TAB, (tile, found.tile), said, f"key-{tile:03d}-{found.tile:03d}")
+            marked.append((tile, found.tile, said))
+    config = ExperimentConfig(archive="folder:elsewhere", steps=100, batch_size=16)
+    trainer = BackgroundTrainer(tmp_path / "annotation", config, directions)
+    trainer.start(desk.trainable(), desk.reserved(), desk.num_trainable(), desk.set_id)
+    deadline, result = time.monotonic() + 300, None
+    while result is None and time.monotonic() < deadline and not trainer.failure:
+        time.sleep(0.1)
+        result = trainer.fetch()
+    assert result is not None, trainer.failure
+    np.testing.assert_allclose(result.project(directions), result.embeddings, atol=1e-6)
+
+    def gap(embeddings):
+        cosines = np.array([embeddings[one] @ embeddings[other] for one, other, _ in marked])
+        is_right = np.array([said == Answer.SIMILAR for *_, said in marked])
+        return cosines[is_right].mean() - cosines[~is_right].mean()
+
+    def precision(embeddings):
+        found = [[f.tile for f in nearest(embeddings, embeddings[t], 5, own=t)] for t in range(NUM_TILES)]
+        return np.mean(classes[np.array(found)] == classes[:, None])
+
+    assert gap(result.embeddings) > gap(directions) + 0.3
+    assert precision(result.embeddings) > precision(directions) + 0.05
+
+
 def test_the_nearest_answers_are_those_of_plain_loops(make_desk, directions):
     desk, rng = make_desk(), np.random.default_rng(3)
     desk.open_tab(TAB, "Ada")
@@ -270,3 +311,41 @@ def test_the_nearest_answers_are_those_of_plain_loops(make_desk, directions):
         assert answer.nearer == max((record.first, record.second), key=lambda tile: cosines[tile])
         assert answer.similarity == pytest.approx(cosines[answer.nearer], abs=1e-6)
     assert nearest_answers([], directions, query) == []
+
+
+def test_the_chance_of_a_result_is_fitted_to_audits_alone(app, client, classes, directions):
+    desk = app[0]._app.state.office.desk
+    before = results(client, "tile=7")
+    assert before["calibration"]["is_known"] is False and before["results"][0]["probability"] is None
+    pairs = [sorted(pair) for pair in np.random.default_rng(4).integers(NUM_TILES, size=(90, 2)).tolist()]
+    pairs = sorted({tuple(pair) for pair in pairs if pair[0] != pair[1]} - {(0, 1), (2, 3)})
+    said = [int(classes[first] == classes[second]) for first, second in pairs]
+    said[::10] = [1 - answer for answer in said[::10]]  # people err
+    given = [
+        writing.Given(*pair, Answer(answer), "Ada", kind="audit", key=f"audit-number-{number}")
+        for number, (pair, answer) in enumerate(zip(pairs, said, strict=True))
+    ]
+    noise = [  # none of these may count: not an audit, unsure, said otherwise later
+        writing.Given(0, 1, Answer.SIMILAR, "Ada", kind="volunteered"),
+        writing.Given(2, 3, Answer.UNSURE, "Ada", kind="audit"),
+        given[0]._replace(answer=Answer(1 - said[0]), key="audit-number-x"),
+    ]
+    with desk._store.changing() as connection:
+        writing.give(connection, [noise[2], *given, *noise[:2]])
+    desk._reload()
+    cosines = [float(directions[first] @ directions[second]) for first, second in pairs]
+    expected = fit_calibration(cosines, said)
+    found, num_audits = calibrate(desk.ledger.records, directions)
+    assert num_audits == len(pairs) == found.num_labels and found.source == "audits"
+    assert (found.intercept, found.slope) == pytest.approx((expected.intercept, expected.slope), abs=1e-6)
+
+    after = results(client, "tile=7")
+    assert after["calibration"] == {
+        "is_known": True,
+        "num_audits": len(pairs),
+        "fewest": 20,
+        "fewest_of_each": 3,
+    }
+    for row in after["results"]:
+        assert row["probability"] == pytest.approx(float(expected.probability(row["similarity"])), abs=1e-5)
+        assert row["lower"] <= row["probability"] <= row["upper"]

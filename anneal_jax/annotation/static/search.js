@@ -83,6 +83,7 @@ function show() {
   $("newer").hidden = true;
   $("heading").textContent = `Most similar to ${state.name}`;
   $("explained").textContent = explained();
+  $("calibrated").textContent = calibrated(state.shown.calibration);
   $("results").replaceChildren(...results.map(figure));
   $("more").hidden = results.length < state.count || state.count >= MOST;
   $("none").hidden = answers.length > 0;
@@ -113,7 +114,20 @@ function figure(found, place) {
 }
 
 function likeness(found) {
-  return [`cosine ${found.similarity.toFixed(2)}`];
+  const cosine = `cosine ${found.similarity.toFixed(2)}`;
+  if (found.probability === null) return [cosine];
+  const interval = `${found.lower.toFixed(2)}–${found.upper.toFixed(2)}`;
+  return [element("b", { textContent: `P ${found.probability.toFixed(2)}` }), ` (${interval})`,
+    element("small", { textContent: cosine })];
+}
+
+function calibrated({ is_known, num_audits, fewest, fewest_of_each }) {
+  if (is_known) {
+    return `P is the chance that a person calls the two similar, by ${num_audits} blind audits of tiles and one of `
+      + "their five nearest, with its 95% interval; further down the list it is an extrapolation.";
+  }
+  return `The chance that two tiles are similar is told from ${fewest} blind audits on, ${fewest_of_each} of them `
+    + `of each answer (${num_audits} so far); until then the cosine stands here. Audits come among the questions.`;
 }
 
 function marks(found, isAnchor) {
