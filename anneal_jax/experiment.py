@@ -25,6 +25,7 @@ from anneal_jax.acquisition.beliefs import Beliefs
 from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, WorkdirError
+from anneal_jax.evaluation import Retrieval
 from anneal_jax.interview import (
     Interview,
     ask_next,
@@ -169,6 +170,7 @@ def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
     num_old = len(rows)
     model = _restore(run, num_old - 1) if num_old else None
     beliefs: Beliefs | None = None
+    retrieval: Retrieval | None = None
     for round_index in range(num_old, run.config.rounds + 1):
         if not _ask(run, round_index, model):  # an interview chooses its questions as it asks them
             if model is None:
@@ -177,25 +179,32 @@ def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
                     f"the {num_images} training tiles hold no pair to ask first; raise train_fraction, or "
                     "give an archive with more different tiles."
                 )
-            notes.append(
-                f"The pool was empty after round {round_index - 1}: every pair of training tiles is "
-                "answered, or follows from answers. The run ended there."
-            )
+            notes.append(f"{_why_it_ended(run, round_index - 1)} The run ended there.")
             break
         if run.interview is None:
             _annotate(run, round_index)
         else:
             beliefs = _converse(run, run.interview, round_index, beliefs)
-        model, row = _learn(run, round_index, model, beliefs)
+        model, retrieval, row = _learn(run, round_index, model, beliefs)
         append_round(run.log_path, row)
         on_round(row)
         num_asked = row["bits_spent"] - (rows[-1]["bits_spent"] if rows else 0)
         rows.append(row)
         if round_index and num_asked < questions_per_round(run.config, run.problem):
-            notes.append(f"Round {round_index} asked {num_asked:,} questions: no more pairs were left.")
+            notes.append(f"Round {round_index} asked {num_asked:,} questions: no more were left.")
     assert model is not None  # round 0 is there, or was refused
-    retrieval = retrieve(run.problem, model)
+    if retrieval is None:  # every round was there
+        retrieval = retrieve(run.problem, model)
     return Outcome(run.problem, rows, retrieval, tuple(notes), len(rows) - num_old)
+
+
+def _why_it_ended(run: _Run, last_round: int) -> str:
+    if run.interview is not None:
+        return f"No question was left after round {last_round}: no tile's group is in doubt any more."
+    return (
+        f"The pool was empty after round {last_round}: every pair of training tiles is answered, or "
+        "follows from answers."
+    )
 
 
 def _ask(run: _Run, round_index: int, model: Model | None) -> bool:
@@ -279,7 +288,7 @@ def _knowledge(run: _Run, last_round: int) -> Knowledge:
 
 def _learn(
     run: _Run, round_index: int, previous: Model | None, beliefs: Beliefs | None
-) -> tuple[Model, Row]:
+) -> tuple[Model, Retrieval, Row]:
     """Train on all that is known, save the result, and measure it."""
     start = time.perf_counter()
     knowledge = _knowledge(run, round_index)
@@ -287,12 +296,17 @@ def _learn(
     train_s = time.perf_counter() - start
     _save(run, round_index, params)
     model = represent(run.learner, params)
-    return model, {
-        "round_index": round_index,
-        **_facts(run, round_index, knowledge),
-        **measure(run.problem, model),
-        "train_s": train_s,
-    }
+    retrieval, figures = measure(run.problem, model)
+    return (
+        model,
+        retrieval,
+        {
+            "round_index": round_index,
+            **_facts(run, round_index, knowledge),
+            **figures,
+            "train_s": train_s,
+        },
+    )
 
 
 def _fit(

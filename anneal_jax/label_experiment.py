@@ -30,6 +30,7 @@ import numpy.typing as npt
 from anneal_jax.acquisition.images import IMAGE_ACQUISITIONS, ImagePool
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
+from anneal_jax.evaluation import Retrieval
 from anneal_jax.outcome import Outcome, measure, retrieve
 from anneal_jax.pairs.canonical import count_pairs
 from anneal_jax.pairs.drawing import draw_anchors, draw_random_pairs
@@ -127,8 +128,9 @@ def run_label_experiment(
             }
             save = functools.partial(checkpoints.save, provenance=provenance)
             log_path.unlink(missing_ok=True)
-            rows, params = _take(course, problem, learner, save, log_path, on_round)
-    found = retrieve(problem, represent(learner, params))
+            rows, found = _take(course, problem, learner, save, log_path, on_round)
+        else:
+            found = retrieve(problem, represent(learner, params))
     return Outcome(problem, rows, found, tuple(problem.archive.notes), len(rows) - num_old)
 
 
@@ -146,18 +148,20 @@ def _take(
     save: Callable[[int, Params], None],
     log_path: pathlib.Path,
     on_round: Callable[[Row], object],
-) -> tuple[list[Row], Params]:
-    rows, params, start = [], None, time.perf_counter()
+) -> tuple[list[Row], Retrieval]:
+    rows, found, start = [], None, time.perf_counter()
     for round_index, lesson in enumerate(course.lessons):
         params = jax.block_until_ready(lesson.params)
         train_s = time.perf_counter() - start - lesson.select_s
         if round_index == course.num_rounds - 1:  # before the row that ends the run
             save(round_index, checkpoint_state(learner, params))
-        rows.append(_row(round_index, lesson, measure(problem, represent(learner, params)), train_s))
+        found, figures = measure(problem, represent(learner, params))
+        rows.append(_row(round_index, lesson, figures, train_s))
         append_round(log_path, rows[-1])
         on_round(rows[-1])
         start = time.perf_counter()
-    return rows, params
+    assert found is not None  # a course has at least one lesson
+    return rows, found
 
 
 def class_count(problem: Problem) -> int:

@@ -32,12 +32,12 @@ def retrieve(problem: Problem, model: Model) -> Retrieval:
     return evaluate_retrieval(model.embeddings, problem.labels, problem.split)
 
 
-def measure(problem: Problem, model: Model) -> Row:
-    """Measure retrieval by the embeddings, and by the features beside them."""
+def measure(problem: Problem, model: Model) -> tuple[Retrieval, Row]:
+    """Answer the queries, and measure that, with what the features alone find beside it."""
     found = retrieve(problem, model)
     features = centred(model.features, problem.split.train)
     by_features = evaluate_retrieval(features, problem.labels, problem.split)
-    return {
+    return found, {
         "mean_average_precision_at_5": found.mean_average_precision,
         "precision_at_5": found.precision,
         "mean_average_precision_at_5_features": by_features.mean_average_precision,

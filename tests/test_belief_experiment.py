@@ -1,11 +1,6 @@
 """Runs that ask about groups, question by question: what they leave, and that a kill loses nothing."""
 
 import dataclasses
-import json
-import os
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -18,8 +13,8 @@ from anneal_jax.pairs.canonical import pair_keys
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.run_log import read_rounds, without_times
-from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.types import Answer
+from tests.breaking import run_in_process, run_with_breaks
 
 NUM_IMAGES, NUM_CLASSES = 80, 4
 
@@ -89,85 +84,26 @@ def test_the_same_command_gives_the_same_log_and_another_seed_another(vectors, t
     assert logs[0] == logs[1] != logs[2]
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing in the package catches it."""
-
-
 @pytest.mark.parametrize("per_commit", [1, 5])
 def test_a_break_at_any_answer_or_commit_changes_nothing(vectors, tmp_path, monkeypatch, per_commit):
     """Break the run at every few commits, go on, and compare with the unbroken run."""
     config = small(vectors)
     unbroken = run_experiment(config, tmp_path / "unbroken")
-    calls_left = [0]
-
-    def count_down():
-        calls_left[0] -= 1
-        if calls_left[0] == 0:
-            raise Killed
-
-    def breaking(function):
-        def wrapped(*arguments, **named):
-            count_down()
-            result = function(*arguments, **named)
-            count_down()
-            return result
-
-        return wrapped
-
-    monkeypatch.setattr(experiment, "ORACLE_ANSWERS_PER_COMMIT", per_commit)
-    for owner, name in [
-        (AnswerStore, "give"),
-        (AnswerStore, "add_round"),
-        (RoundCheckpoints, "save"),
-        (experiment, "append_round"),
-    ]:
-        monkeypatch.setattr(owner, name, breaking(getattr(owner, name)))
-    num_breaks = 0
-    while True:
-        calls_left[0] = 5 + 2 * num_breaks
-        try:
-            outcome = run_experiment(config, tmp_path / "broken")
-            break
-        except Killed:
-            num_breaks += 1
+    outcome, num_breaks = run_with_breaks(
+        monkeypatch, lambda: run_experiment(config, tmp_path / "broken"), first=5, per_commit=per_commit
+    )
     assert num_breaks >= 3
     assert without_times(outcome.rows) == without_times(unbroken.rows)
     pairs = [answers_of(tmp_path / name, outcome).pair_indices.tolist() for name in ("unbroken", "broken")]
     assert pairs[0] == pairs[1]
 
 
-_KILLED_RUN = """
-import json, os, signal, sys
-from anneal_jax import experiment
-from anneal_jax.config import config_from_mapping
-from anneal_jax.pairs.store import AnswerStore
-num_left, settings, workdir = json.loads(sys.argv[1])
-give = AnswerStore.give
-def killing(*arguments):
-    global num_left
-    give(*arguments)
-    num_left -= 1
-    if num_left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-AnswerStore.give = killing
-experiment.ORACLE_ANSWERS_PER_COMMIT = 1
-experiment.run_experiment(config_from_mapping(settings), workdir)
-"""
-
-
 @pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_round_changes_nothing(vectors, tmp_path):
     config = small(vectors)
-    for num_left, name in [(3, "killed"), (12, "killed"), (0, "killed"), (0, "unbroken")]:
-        arguments = json.dumps([num_left, dataclasses.asdict(config), str(tmp_path / name)])
-        done = subprocess.run(
-            [sys.executable, "-c", _KILLED_RUN, arguments],
-            check=False,
-            env={**os.environ, "XLA_FLAGS": ""},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == (-signal.SIGKILL if num_left else 0), done.stderr
+    for moment in [("give", 3), ("give", 12), None]:
+        run_in_process(config, tmp_path / "killed", killed_at=moment)
+    run_in_process(config, tmp_path / "unbroken")
     killed, unbroken = (
         without_times(read_rounds(tmp_path / name / "rounds.jsonl")) for name in ("killed", "unbroken")
     )
@@ -212,8 +148,8 @@ def test_where_nothing_is_left_to_ask_the_run_ends_with_a_note(vectors, tmp_path
     asked_last = last["bits_spent"] - outcome.rows[-2]["bits_spent"]
     assert 0 < asked_last < 100
     num_round = len(outcome.rows) - 1
-    assert f"Round {num_round} asked {asked_last} questions: no more pairs were left." in outcome.notes
-    assert f"The pool was empty after round {num_round}" in outcome.notes[-1]
+    assert f"Round {num_round} asked {asked_last} questions: no more were left." in outcome.notes
+    assert f"No question was left after round {num_round}" in outcome.notes[-1]
 
     def nobody(first, second):
         raise AssertionError("a question was asked again")

@@ -1,17 +1,11 @@
 """The whole loop on a small archive of vectors: what it leaves, and that a kill loses nothing."""
 
 import dataclasses
-import json
-import os
 import pathlib
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from anneal_jax import experiment
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.embedder import load_embedder
 from anneal_jax.errors import ArchiveError, ConfigError, WeightsError, WorkdirError
@@ -21,8 +15,8 @@ from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.pairs.transitive import expand_one_step
 from anneal_jax.reporting.run_report import summarise
 from anneal_jax.run_log import read_rounds, without_times
-from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.types import Answer
+from tests.breaking import run_in_process, run_with_breaks
 
 NUM_IMAGES, NUM_CLASSES, DIM = 80, 4, 6
 
@@ -139,84 +133,26 @@ def test_a_changed_setting_is_refused_by_name(vectors, tmp_path):
         run_experiment(small(vectors, rounds=0, margin=0.2), tmp_path)
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing in the package catches it."""
-
-
 def test_a_break_at_any_answer_or_commit_changes_nothing(vectors, tmp_path, monkeypatch):
     """Break the run at every seventh commit, go on, and compare with the unbroken run."""
     config = small(vectors)
-    run_experiment(config, tmp_path / "unbroken")
-    calls_left = [0]
-
-    def count_down():
-        calls_left[0] -= 1
-        if calls_left[0] == 0:
-            raise Killed
-
-    def breaking(function):
-        def wrapped(*arguments, **named):
-            count_down()
-            result = function(*arguments, **named)
-            count_down()
-            return result
-
-        return wrapped
-
-    monkeypatch.setattr(experiment, "ORACLE_ANSWERS_PER_COMMIT", 1)  # a commit per answer
-    monkeypatch.setattr(AnswerStore, "record_all", breaking(AnswerStore.record_all))
-    monkeypatch.setattr(AnswerStore, "add_round", breaking(AnswerStore.add_round))
-    monkeypatch.setattr(AnswerStore, "set_similarities", breaking(AnswerStore.set_similarities))
-    monkeypatch.setattr(RoundCheckpoints, "save", breaking(RoundCheckpoints.save))
-    monkeypatch.setattr(experiment, "append_round", breaking(experiment.append_round))
-    num_breaks = 0
-    while True:
-        calls_left[0] = 11 + 2 * num_breaks
-        try:
-            outcome = run_experiment(config, tmp_path / "broken")
-            break
-        except Killed:
-            num_breaks += 1
+    unbroken = run_experiment(config, tmp_path / "unbroken")
+    outcome, num_breaks = run_with_breaks(
+        monkeypatch, lambda: run_experiment(config, tmp_path / "broken"), first=11
+    )
     assert num_breaks >= 5
-    unbroken = read_rounds(tmp_path / "unbroken" / "rounds.jsonl")
-    assert without_times(outcome.rows) == without_times(unbroken)
+    assert without_times(outcome.rows) == without_times(unbroken.rows)
 
-
-_KILLED_RUN = """
-import os, signal, sys
-from anneal_jax.config import config_from_mapping
-from anneal_jax import experiment
-from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.training.checkpoints import RoundCheckpoints
-import json
-moment, settings, workdir = json.loads(sys.argv[1])
-def killing(function, name):
-    def wrapped(*arguments, **named):
-        result = function(*arguments, **named)
-        if moment and moment[0] == name:
-            moment[1] -= 1
-            if moment[1] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return wrapped
-experiment.ORACLE_ANSWERS_PER_COMMIT = 1
-AnswerStore.record_all = killing(AnswerStore.record_all, "record")
-AnswerStore.add_round = killing(AnswerStore.add_round, "add_round")
-RoundCheckpoints.save = killing(RoundCheckpoints.save, "save")
-experiment.append_round = killing(experiment.append_round, "append_round")
-experiment.measure = killing(experiment.measure, "evaluate")
-experiment.run_experiment(config_from_mapping(settings), workdir)
-"""
 
 MOMENTS = [
     ("add_round", 1),
-    ("record", 1),
-    ("record", 20),
+    ("record_all", 1),
+    ("record_all", 20),
     ("save", 1),
-    ("evaluate", 1),
+    ("measure", 1),
     ("append_round", 1),
-    ("record", 5),
-    ("record", 6),
+    ("record_all", 5),
+    ("record_all", 6),
     ("save", 1),
     ("add_round", 1),
 ]
@@ -226,18 +162,8 @@ MOMENTS = [
 def test_kill_9_at_ten_moments_changes_nothing(vectors, tmp_path):
     config = small(vectors)
     for moment in [*MOMENTS, None]:
-        arguments = json.dumps([moment, dataclasses.asdict(config), str(tmp_path / "killed")])
-        done = subprocess.run(
-            [sys.executable, "-c", _KILLED_RUN, arguments],
-            check=False,
-            env={**os.environ, "XLA_FLAGS": ""},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == (0 if moment is None else -signal.SIGKILL), done.stderr
-    environment = {**os.environ, "XLA_FLAGS": ""}
-    arguments = json.dumps([None, dataclasses.asdict(config), str(tmp_path / "unbroken")])
-    subprocess.run([sys.executable, "-c", _KILLED_RUN, arguments], env=environment, check=True)
+        run_in_process(config, tmp_path / "killed", killed_at=moment)
+    run_in_process(config, tmp_path / "unbroken")
     killed, unbroken = (
         without_times(read_rounds(tmp_path / name / "rounds.jsonl")) for name in ("killed", "unbroken")
     )
@@ -249,7 +175,7 @@ def test_an_empty_pool_ends_the_run_with_a_message(vectors, tmp_path):
     outcome = run_experiment(config, tmp_path)
     assert len(outcome.rows) < 6
     assert "pool was empty" in outcome.notes[-1]
-    assert "questions: no more pairs were left" in outcome.notes[-2]
+    assert "questions: no more were left" in outcome.notes[-2]
     num_train = len(outcome.problem.split.train)
     last = outcome.rows[-1]
     assert last["num_labelled_pairs"] + last["num_derived_pairs"] == count_pairs(num_train)
