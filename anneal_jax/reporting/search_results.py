@@ -159,7 +159,7 @@ def _query_tile(index: TileIndex, query: Query) -> npt.NDArray[np.uint8]:
     assert query.path is not None  # a query is one or the other
     if query.path.suffix == ".npy":
         raise _no_picture(query.name)
-    return squash_tile(read_image(query.path), _SIDE_PX)
+    return _tile_of_file(query.path)
 
 
 @functools.lru_cache(maxsize=1)
@@ -172,12 +172,18 @@ def _tile(index: TileIndex, row: int) -> npt.NDArray[np.uint8]:
     """Return a tile uint8[192, 192, 3] of an archive, which is opened only where it is no folder."""
     source, (tile_id,) = index.source(row), index.ids([row])
     if source.startswith(_FOLDER):
-        path = Path(source.removeprefix(_FOLDER)).expanduser() / tile_id
-        return squash_tile(read_image(path), _SIDE_PX)
+        return _tile_of_file(Path(source.removeprefix(_FOLDER)).expanduser() / tile_id)
     archive = _opened(source)
     if archive.kind != "image":
         raise _no_picture(source)
-    return rgb_tiles(archive, [archive.ids.index(tile_id)], _SIDE_PX)[0]
+    resampling = "box" if source == "digits" else "bilinear"  # its tiles are 8 x 8
+    return rgb_tiles(archive, [archive.ids.index(tile_id)], _SIDE_PX, resampling)[0]
+
+
+def _tile_of_file(path: Path) -> npt.NDArray[np.uint8]:
+    """Return a file as a tile to look at; the pixels of small ones stay sharp, as in a gallery."""
+    pixels = read_image(path)
+    return squash_tile(pixels, _SIDE_PX, "box" if max(pixels.shape) <= _SIDE_PX // 2 else "bilinear")
 
 
 def _no_picture(name: str) -> ConfigError:
