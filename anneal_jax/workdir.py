@@ -102,13 +102,13 @@ def settle_config(workdir: pathlib.Path, config: ExperimentConfig, inputs: Mappi
     atomic.write_text(workdir / "config.json", text + "\n")
 
 
-def read_config(workdir: pathlib.Path) -> ExperimentConfig:
+def read_config(workdir: str | pathlib.Path) -> ExperimentConfig:
     """Return the configuration of a workdir.
 
     Raises:
       WorkdirError: it has none, or a torn one, or one that this version cannot read.
     """
-    path = workdir / "config.json"
+    path = pathlib.Path(workdir) / "config.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(settings, dict):

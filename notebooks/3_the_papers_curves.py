@@ -1,0 +1,157 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The papers' curves
+#
+# How good does search become with each answer, and which way of choosing the questions makes it good
+# soonest? The ANNEAL papers (`docs/references.md`) answer with a curve: retrieval quality against the
+# number of answers, for each way. This notebook draws that curve in a few minutes, with small
+# settings, and ends with the commands that run the full ones.
+
+# %% [markdown]
+# ## Install
+#
+# This cell does nothing where the package is there already. Elsewhere, as in Colab, it installs the
+# package from `SOURCE`. The JAX and NumPy that are there stay as they are, for they fit the machine's
+# accelerator: if they are too old for the package, `pip` says so and changes nothing; take a newer
+# runtime then.
+
+# %%
+import importlib.util
+import pathlib
+import subprocess
+import sys
+from importlib.metadata import distributions
+
+SOURCE = ""  # Colab: "git+" and the address of your copy; empty: the folder above this notebook
+
+if importlib.util.find_spec("anneal_jax") is None:
+    held = {d.name: d.version for d in distributions() if d.name.startswith(("jax", "libtpu", "numpy"))}
+    pathlib.Path("held.txt").write_text("\n".join(f"{name}=={version}" for name, version in held.items()))
+    package = f"anneal-jax[serve] @ {SOURCE or pathlib.Path('..').resolve().as_uri()}"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "held.txt", package], check=True)
+
+# %% [markdown]
+# ## The archive
+#
+# By default the digits of scikit-learn. The papers measured UC Merced: 2,100 aerial tiles of 21
+# classes, which you can name here, a folder for each class, with the weights of a pretrained network.
+
+# %%
+UC_MERCED = ""  # its folder, or empty: the digits
+PRETRAINED = ""  # for UC Merced: a file with weights of MobileNetV2, see docs/weights.md
+NUM_SEEDS = 2
+
+# %% [markdown]
+# ## What is compared
+#
+# | name | the next questions are |
+# |---|---|
+# | `random` | pairs drawn at random |
+# | `bcgue+clustering` | pairs whose answer a classifier of pairs is least sure of |
+# | `mgue+clustering` | pairs whose similarity lies nearest to the boundary between similar and different |
+#
+# The last two look at *all* pairs of the archive, and `clustering` (k-means) spreads their questions,
+# so that a round does not ask the same thing a hundred times.
+#
+# The tiles are split in three: those that are asked about, the queries, and those that the queries
+# search. So nothing that is measured was learnt from. All ways share the split, the first questions
+# and the first weights of a seed. Only then is a difference between them due to the way of asking.
+
+# %%
+from IPython.display import Image, Markdown
+
+from anneal_jax import ExperimentConfig
+from anneal_jax.comparison import FailedCell, run_grid
+from anneal_jax.reporting.comparison_report import report_comparison
+from anneal_jax.reporting.run_report import round_line
+
+SYSTEMS = ["random", "bcgue+clustering", "mgue+clustering"]
+if UC_MERCED:
+    config = ExperimentConfig(
+        archive=f"folder:{UC_MERCED}", backbone="mobilenet_v2", pretrained=PRETRAINED, rounds=4
+    )
+else:
+    config = ExperimentConfig(
+        archive="digits",
+        backbone="pixels",
+        initial_fraction=0.01,  # 112 answers before the first curve parts
+        pairs_per_round=100,
+        rounds=3,
+        steps=200,
+        scan_share=0.1,  # of a million pairs a tenth is looked at: quicker, and less than the papers do
+    )
+
+# %% [markdown]
+# ## Run it
+#
+# One line for each run that ends. Each has a folder of its own in `runs/curves`; a run that is
+# finished is never run again, so an interrupted notebook goes on where it was.
+
+# %%
+cells = []
+for cell in run_grid(config, SYSTEMS, range(NUM_SEEDS), "runs/curves"):
+    if isinstance(cell, FailedCell):
+        raise RuntimeError(f"{cell.system}, seed {cell.seed}: {cell.reason}")
+    print(f"{cell.system}, seed {cell.seed}, {round_line(cell.rows[-1])}")
+    cells.append(cell)
+
+# %% [markdown]
+# ## Read the curve
+#
+# - **Across**: bits spent, one for each answer. What follows from answers is free and not counted.
+# - **Up**: mAP@5, the mean over queries of how early the right tiles stand among the five nearest.
+#   There are several definitions; the axis names the one used, by what it divides by.
+# - **Bands**: where the mean over seeds may lie, at 95%. Two seeds make very wide bands. Curves whose
+#   bands overlap are not told apart yet.
+# - **The first point** is the same question for all: the papers' first pairs, drawn with class
+#   labels, half of them similar. A real archive has none; `initial_draw="random"` begins without
+#   labels.
+
+# %%
+tables = report_comparison(config, cells, "runs/curves", title=f"{config.archive}, {NUM_SEEDS} seeds")
+Image("runs/curves/compare.png", width=800)
+
+# %% [markdown]
+# ## Read the tables
+#
+# The first table is the curve in numbers, at the same cost for all. The last one is the difference to
+# random pairs, taken seed by seed: seeds differ more than methods do, and a difference within a seed
+# leaves that out. An interval that holds 0 means: not shown.
+
+# %%
+Markdown(tables)
+
+# %% [markdown]
+# ## Hold the papers' claims against the runs
+#
+# Each sentence of the papers that can be tested is listed with what these runs say to it. With small
+# settings on digits some will not hold, and the verdict says so.
+
+# %%
+Markdown(pathlib.Path("runs/curves/claims.md").read_text())
+
+# %% [markdown]
+# `runs/curves/queries.html` shows the same queries answered by each way of asking.
+#
+# ## The full curves
+#
+# From the project's folder, with UC Merced and the weights that the recipe names:
+#
+# ```
+# python launch/compare.py --config=launch/configs/ucm_frozen.py --workdir=runs/ucm --seeds=5 \
+#     --acquisitions=mgue+clustering,bcgue+clustering,random,class_labels
+# ```
+#
+# trains heads on frozen features, six rounds of 336 questions; what it gave stands in
+# `docs/results.md`. The papers train the whole network, which wants a GPU: take
+# `launch/configs/ucm_paper.py`, or `aid_paper.py` for AID. `class_labels` is the bound that all
+# labels reach, and other rivals are listed by `launch/compare.py --help`.
