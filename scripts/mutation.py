@@ -4,7 +4,7 @@
 
 A seeded sample of Cosmic Ray's mutants per module, so that it ends; each runs that module's tests and
 doctests alone, in a copy of the tree. Survivors are printed; docs/operations.md answers them. Mutants that
-change annotations only are left out, since nothing evaluates these.
+change annotations only are left out, since nothing evaluates these, and so are those that are no Python.
 """
 
 import argparse
@@ -116,10 +116,13 @@ def sample(path: pathlib.Path, most: int, seed: int) -> list[MutationSpec]:
 
 
 def changes_what_runs(source: str, spec: MutationSpec) -> bool:
-    """Tell whether a mutant differs by more than annotations."""
+    """Tell whether a mutant is Python, and differs by more than annotations."""
     operator = get_operator(spec.operator_name)(**dict(spec.operator_args or {}))
     mutated = mutate_code(source, operator, spec.occurrence)
-    return mutated is not None and without_annotations(mutated) != without_annotations(source)
+    try:
+        return mutated is not None and without_annotations(mutated) != without_annotations(source)
+    except SyntaxError:
+        return False
 
 
 def without_annotations(source: str) -> str:
