@@ -7,7 +7,12 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-COPIED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+COPIED = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "notebooks/README.md": "notebooks/index.md",
+}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -15,6 +20,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, target in COPIED.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, target, content=_from_the_root(text)))
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{path.name}", abs_src_path=str(path)))
     pages = {f"api/{name}.md": text for name, text in api_pages().items()}
     for target, text in pages.items():
         files.append(File.generated(config, target, content=text))
