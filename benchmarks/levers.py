@@ -11,6 +11,7 @@ tiles, and with --train the mAP@5 of queries; mean and half of the 95% t interva
 
 import argparse
 import dataclasses
+import functools
 import json
 import pathlib
 
@@ -49,6 +50,8 @@ LEVERS = {
     "no_second_thoughts": {"most_checks": 1},
     "join_at_0.9": {"join_confidence": 0.9},
     "never_join": {"joining": 1e-6},
+    "joining_asked_from_0.1": {"least_joining": 0.1},
+    "never_split": {"least_denied": 1_000_000},
     "centred_features": {"graph": {"is_scaled": False}},
     "5_neighbours": {"graph": {"num_neighbours": 5}},
     "20_neighbours": {"graph": {"num_neighbours": 20}},
@@ -91,10 +94,7 @@ def rows_of(lever, arguments):
 
 def one_run(changes, budgets, seed, arguments):
     """Ask to the last budget; return the figures at each."""
-    recipe = UCM if arguments.archive != "digits" else ExperimentConfig(backbone="pixels", steps=300)
-    config = dataclasses.replace(recipe, archive=arguments.archive, seed=seed)
-    problem = load_problem(config)
-    learner = make_learner(config, problem, with_classifier=False)
+    problem, learner = opened(arguments.archive, seed)
     tiles = problem.split.train
     graph = graph_of(learner, tiles, **changes.get("graph", {}))
     settings = BeliefSettings(**{name: value for name, value in changes.items() if name != "graph"})
@@ -113,6 +113,15 @@ def one_run(changes, budgets, seed, arguments):
                 row = measure(problem, represent(learner, params))
                 figures[-1]["map_at_5"] = row["mean_average_precision_at_5"]
     return figures
+
+
+@functools.cache
+def opened(archive, seed):
+    """Open an archive once for all levers."""
+    recipe = UCM if archive != "digits" else ExperimentConfig(backbone="pixels", steps=300)
+    config = dataclasses.replace(recipe, archive=archive, seed=seed)
+    problem = load_problem(config)
+    return problem, make_learner(config, problem, with_classifier=False)
 
 
 def graph_of(learner, tiles, *, is_scaled=True, **options):

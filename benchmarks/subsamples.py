@@ -5,9 +5,9 @@
 
 A shape is ARCHIVE:FORM. Each seed draws its own sub-sample of the archive's features and labels, kept as
 `embeddings:` in the workdir, then runs the recipe of launch/configs on it, with no setting changed but the
-budgets: 30, 60 and 90 questions per hundred training tiles. Finished runs are only read. One table per
-shape: mAP@5 over min(k, R), mean and half of the 95% t interval over seeds, and below it the difference
-from each rival, paired by seed.
+budgets: 30, 60 and 90 questions per hundred training tiles, or as many as --rounds says. Finished runs are
+only read. One table per shape: mAP@5 over min(k, R), mean and half of the 95% t interval over seeds, and
+below it the difference from each rival, paired by seed.
 """
 
 import argparse
@@ -54,17 +54,19 @@ def main() -> None:
     parser.add_argument("--workdir", type=pathlib.Path, required=True)
     parser.add_argument("--shapes", default=",".join(SHAPES))
     parser.add_argument("--systems", default=SYSTEMS)
+    parser.add_argument("--rounds", type=int, default=3, help="budgets, each 30 questions per 100 tiles")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first_seed", type=int, default=0)
     arguments = parser.parse_args()
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     systems = arguments.systems.split(",")
     for shape in arguments.shapes.split(","):
-        cells = [cells_of(shape, seed, systems, arguments.workdir / shape) for seed in seeds]
+        folder = arguments.workdir / shape.replace(":", "_")
+        cells = [cells_of(shape, seed, systems, folder, arguments.rounds) for seed in seeds]
         print(table(shape, systems, cells), flush=True)
 
 
-def cells_of(shape, seed, systems, folder):
+def cells_of(shape, seed, systems, folder, num_rounds):
     """Run every system on one seed's sub-sample; return each one's rows by name."""
     source, _, form = shape.partition(":")
     config = ExperimentConfig(**SOURCES[source], seed=seed)
@@ -80,7 +82,7 @@ def cells_of(shape, seed, systems, folder):
         initial_draw="random",
         initial_fraction=questions / 8 / num_train,  # eight partners each
         pairs_per_round=questions,
-        rounds=2,
+        rounds=num_rounds - 1,
     )
     rows = {}
     for cell in run_grid(config, systems, [seed], folder):
