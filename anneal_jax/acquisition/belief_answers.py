@@ -127,21 +127,18 @@ def _judge_replies(state: Beliefs, believed: npt.NDArray[np.float64]) -> Beliefs
 
 
 def _hold_apart(state: Beliefs, tile: int, settings: BeliefSettings) -> Beliefs:
-    """A sure member's "no" to another group tells the two groups apart, the less the larger they are.
+    """A sure member's "no" to another group tells the two groups apart, as much as one answer can.
 
-    Were the two one, a tile would come to the second only by a slip about the first, and one slip among
-    their n tiles has the chance 1 - (1 - rate)^n. The tiles that did not slip tell nothing: no more "no"s
-    add to the first. Questions about the two groups themselves are not chosen so, and count in full.
+    More of them add nothing. Were the two one, a tile would come to the second group only by a slip about
+    the first, and every slip would be counted, none of the many answers that were right.
     """
     if not state.seniority[tile]:
         return state
-    apart, group = state.apart.copy(), state.groups[tile]
-    sizes = np.bincount(state.groups[state.groups != OPEN], minlength=state.num_groups)
-    rate = error_rate(state, settings)
+    apart, group, weight = state.apart.copy(), state.groups[tile], _log_odds(state, settings)
     for refused, is_yes in state.replies:
         if not is_yes and refused != group and refused < state.num_groups:
-            least = np.log1p(-((1 - rate) ** (sizes[group] + sizes[refused])))
-            apart[group, refused] = min(apart[group, refused], max(apart[group, refused] + least, least))
+            before = apart[group, refused]
+            apart[group, refused] = min(before, max(before - weight, -weight))
             apart[refused, group] = apart[group, refused]
     return state._replace(apart=apart)
 

@@ -51,7 +51,7 @@ class BeliefSettings(NamedTuple):
     most_new: float = 0.5
     most_checks: int = 8
     joining: float = 0.5
-    least_joining: float = 0.01
+    least_joining: float = 0.03
     least_denied: int = 4
     split_share: float = 0.3
     error_rate: float = 0.05
