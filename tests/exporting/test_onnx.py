@@ -33,8 +33,7 @@ def embedder_of(backbone_name, side, **options):
     if backbone_name:
         backbone = get_backbone(backbone_name, **options)
         variables = random_variables(lambda key: backbone.init(key, side), 1)
-        network, dim = Network(backbone, variables, "", side), 3 * 64
-        dim = backbone.feature_dim
+        network, dim = Network(backbone, variables, "", side), backbone.feature_dim
     heads = init_heads(jax.random.key(0), dim, with_classifier=False)
     mean, scale = rng.normal(size=dim), rng.uniform(0.5, 2, dim)
     return Embedder(
