@@ -9,7 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from collections.abc import Iterator
+
 from anneal_jax.acquisition.belief_answers import absorb
+from anneal_jax.acquisition.belief_interleaved import Interleaved, hear_interleaved, open_questions
 from anneal_jax.acquisition.belief_questions import next_question
 from anneal_jax.acquisition.beliefs import Beliefs, begin, settled_groups
 from anneal_jax.acquisition.neighbours import NeighbourGraph, neighbour_graph
@@ -105,9 +108,40 @@ def replay(interview: Interview, answered: Answered) -> Beliefs:
     return beliefs
 
 
+def propose_several(interview: Interview, state: Interleaved) -> Iterator[tuple[int, int]]:
+    """Propose pairs of the archive, each good whatever is answered to those before it, the best first."""
+    for first, second in open_questions(interview.graph, state):
+        yield int(interview.tiles[first]), int(interview.tiles[second])
+
+
+def hear_several(
+    interview: Interview, state: Interleaved, first: int, second: int, answer: Answer
+) -> Interleaved:
+    """Learn from an answer where several questions are open at once, as on a page; see `hear`."""
+    places = np.searchsorted(interview.tiles, (first, second))
+    if not np.array_equal(interview.tiles.take(places, mode="clip"), (first, second)):
+        return state
+    return hear_interleaved(interview.graph, state, int(places[0]), int(places[1]), answer)
+
+
+def keep_off(interview: Interview, state: Interleaved, first: int, second: int) -> Interleaved:
+    """Never propose a pair, and learn nothing about it."""
+    keys = keys_within(interview.tiles, np.array([(first, second)], np.int32))
+    asked = np.union1d(state.beliefs.asked, keys)
+    return state._replace(beliefs=state.beliefs._replace(asked=asked))
+
+
+def hear_page(interview: Interview, answered: Answered) -> Beliefs:
+    """Return what a page believes after answers, in the order given."""
+    state = Interleaved(interview.start, {})
+    for (first, second), answer in zip(answered.pair_indices.tolist(), answered.answers, strict=True):
+        state = hear_several(interview, state, first, second, Answer(int(answer)))
+    return state.beliefs
+
+
 def fit_answers(
     config: ExperimentConfig, problem: Problem, learner: Learner, answered: Answered, round_index: int
-) -> Params:
+) -> tuple[Params, float]:
     """Train on the groups that answers tell of, by whatever rule their questions were chosen.
 
     Args:
@@ -116,10 +150,14 @@ def fit_answers(
       learner: of the configured regime.
       answered: the answers that stand, in the order given.
       round_index: keys every draw.
+
+    Returns:
+      (params, doubt): the model, and the mean doubt about a tile's group, in [0, 1], that it was trained in.
     """
     interview = open_interview(config, problem, learner)
-    beliefs = replay(interview, answered)
-    return fit_beliefs(interview, beliefs, learner, round_index, use="train on the answers")
+    beliefs = hear_page(interview, answered)
+    doubt = float(1 - np.mean(settled_groups(interview.graph, beliefs)[1], dtype=np.float64))
+    return fit_beliefs(interview, beliefs, learner, round_index, use="train on the answers"), doubt
 
 
 def fit_beliefs(

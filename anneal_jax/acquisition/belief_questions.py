@@ -54,16 +54,16 @@ def next_question(
     settings = settings or BeliefSettings()
     while True:
         if state.subject == OPEN:
-            pair = _joining_pair(graph, state, settings)
+            pair = joining_pair(graph, state, settings)
             if pair is not None:
                 return state, pair
             tile = _most_open_tile(graph, state, settings)
             if tile is None:
                 return state, None
             state = state._replace(subject=tile, replies=())
-        partner = _partner(graph, state, settings)
-        if partner is not None:
-            low, high = sorted((state.subject, partner))
+        other = partner(graph, state, settings)
+        if other is not None:
+            low, high = sorted((state.subject, other))
             return state, (low, high)
         state = _give_up(graph, state, settings)
 
@@ -72,34 +72,37 @@ def openness(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) ->
     """Return how much is left open about each tile, float32[M], in nats; 0 where nothing is to be asked.
 
     The entropy of its groups, and more the fewer walks from it meet a settled tile. A settled tile counts
-    where its neighbours and its answers together deny its group.
+    where its neighbours and its answers together deny its group. Tiles put aside wait for all others.
     """
     member = membership(state, settings)
-    is_open = (state.groups == OPEN) & ~state.is_aside
-    if not is_open.any():
-        is_open = (state.groups == OPEN) & (state.num_answers < settings.most_checks)
-    open_nats = _entropy(member) + UNREACHED_WEIGHT * unreached(state)
-    settled = np.flatnonzero((state.groups != OPEN) & (state.num_answers < settings.most_checks))
-    doubts = np.zeros(len(state.groups), np.float32)
+    is_open, may_check = state.groups == OPEN, state.num_answers < settings.most_checks
+    nats = np.where(is_open, _entropy(member) + UNREACHED_WEIGHT * unreached(state), np.float32(0))
+    settled = np.flatnonzero(~is_open & may_check)
     if settled.size:
         joint, own = own_beliefs(graph, state, member, settled)
         has_answers = state.num_answers[settled] > 0
-        doubts[settled] = np.where((own < 0.5) & has_answers, _entropy(joint), 0)
-    return np.where(is_open, open_nats, doubts)
+        nats[settled] = np.where((own < 0.5) & has_answers, _entropy(joint), 0)
+    ready = np.where(state.is_aside, np.float32(0), nats)
+    return ready if ready.any() else np.where(may_check, nats, np.float32(0))
 
 
 def _entropy(shares: FloatArray) -> FloatArray:
     return -np.sum(shares * np.log(np.maximum(shares, 1e-12)), axis=1)
 
 
-def _most_open_tile(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> int | None:
+def worth_asking(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> FloatArray:
+    """Return what a question about each tile is worth, float32[M]: much is open about it and around it."""
     nats = openness(graph, state, settings)
-    worth = nats * (graph.smooth @ nats + OWN_WEIGHT * nats)
+    return nats * (graph.smooth @ nats + OWN_WEIGHT * nats)
+
+
+def _most_open_tile(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> int | None:
+    worth = worth_asking(graph, state, settings)
     tile = int(np.argmax(worth))
     return tile if worth[tile] > 0 else None
 
 
-def _partner(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> int | None:
+def partner(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> int | None:
     """Return the tile to compare the subject with; None where no group is worth a question."""
     believed = chances(graph, state, state.subject, settings)
     must_ask = len(state.replies) < min(settings.least_answers, state.num_groups)
@@ -136,7 +139,7 @@ def _give_up(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) ->
     return state._replace(num_answers=num_answers, is_aside=is_aside, subject=OPEN)
 
 
-def _joining_pair(
+def joining_pair(
     graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings
 ) -> tuple[int, int] | None:
     """Return members of the two groups that most look like one, if they look it enough.
@@ -151,13 +154,19 @@ def _joining_pair(
         one, other = np.unravel_index(flat, chance.shape)
         if chance[one, other] < settings.least_joining:
             return None
-        firsts, seconds = (exemplars(state, group)[:MOST_SHOWN] for group in (one, other))
+        firsts, seconds = (_clear(state, exemplars(state, group))[:MOST_SHOWN] for group in (one, other))
         rows, columns = np.indices((len(firsts), len(seconds))).reshape(2, -1)
         for place in np.lexsort((rows + columns, np.abs(rows - columns))):
             low, high = sorted((int(firsts[rows[place]]), int(seconds[columns[place]])))
             if not _was_asked(state, low, np.array([high]))[0]:
                 return low, high
     return None
+
+
+def _clear(state: Beliefs, tiles: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Return the tiles that nobody was unsure about, or all where there is none such."""
+    clear = tiles[~state.is_aside[tiles]]
+    return clear if clear.size else tiles
 
 
 def _was_asked(state: Beliefs, tile: int, others: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:

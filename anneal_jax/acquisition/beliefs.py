@@ -135,13 +135,16 @@ def spread(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings, num_
     return state._replace(reached=reached)
 
 
-def membership(state: Beliefs, settings: BeliefSettings) -> FloatArray:
+def membership(
+    state: Beliefs, settings: BeliefSettings, tiles: IntArray | slice = slice(None)
+) -> FloatArray:
     """Return the chance float32[M, G] of each group, given that a tile belongs to one of them.
 
-    Settled tiles have 1 for their own. Tiles that no walk leads away from have equal chances.
+    Settled tiles have 1 for their own. Tiles that no walk leads away from have equal chances. `tiles`
+    names the rows to return, by default all.
     """
     mass = np.maximum(state.reached.sum(axis=0), 1e-9) ** settings.balance
-    chances = state.reached / mass[None]
+    chances = state.reached[tiles] / mass[None]
     totals = chances.sum(axis=1, keepdims=True)
     return np.where(totals > 1e-12, chances / np.maximum(totals, 1e-12), 1 / max(1, state.num_groups))
 
@@ -158,11 +161,13 @@ def chances(
 
     A settled tile is judged by its neighbours and its own answers, as if it were not settled.
     """
-    member = membership(state, settings)
     if state.groups[tile] == OPEN:
-        prior, new = member[tile].astype(np.float64), _chance_of_new(state, tile, settings)
+        prior = membership(state, settings, np.array([tile], np.int32))[0].astype(np.float64)
+        new = _chance_of_new(state, tile, settings)
     else:
-        prior, new = (graph.walk[[tile]] @ member)[0].astype(np.float64), 1e-6
+        edges = slice(graph.walk.indptr[tile], graph.walk.indptr[tile + 1])
+        member = membership(state, settings, graph.walk.indices[edges])
+        prior, new = (graph.walk.data[edges, None] * member).sum(axis=0).astype(np.float64), 1e-6
     likelihood = np.exp(state.evidence[tile].astype(np.float64))
     joint = np.append(prior * (1 - new) * likelihood, new * _likelihood_of_new(state, tile, settings))
     return joint / joint.sum()
