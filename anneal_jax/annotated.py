@@ -153,7 +153,7 @@ def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> s
                 return f"Nothing was asked, and nothing is new: round {newest.round_index} knows {told}."
             learner = make_learner(config, problem, with_classifier=False)
             round_index = newest.round_index + 1 if newest else 0
-            params = fit_answers(config, problem, learner, answered, round_index)
+            params, _ = fit_answers(config, problem, learner, answered, round_index)
             checkpoints.save(round_index, checkpoint_state(learner, params), provenance=provenance)
     return f"Trained on {told}; nothing was asked. launch/embed.py --checkpoint={workdir} goes on from it."
 

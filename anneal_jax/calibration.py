@@ -71,17 +71,15 @@ class Calibration(NamedTuple):
             raise ValueError(f"a calibration has the values {', '.join(cls._fields)}.")
         try:
             both, mixed, slopes = map(float, values["covariance"])
-            numbers = [float(values[name]) for name in ("intercept", "slope", "centre", "scale")]
-            found = cls(*numbers, (both, mixed, slopes), int(values["num_labels"]), str(values["source"]))
+            intercept, slope = float(values["intercept"]), float(values["slope"])
+            centre, scale = float(values["centre"]), float(values["scale"])
+            num_labels, source = int(values["num_labels"]), str(values["source"])
         except TypeError as error:
             raise ValueError("a value of the calibration is no number.") from error
-        if (
-            not all(map(math.isfinite, (*numbers, both, mixed, slopes)))
-            or found.slope < 0
-            or found.scale <= 0
-        ):
+        numbers = (intercept, slope, centre, scale, both, mixed, slopes)
+        if not all(map(math.isfinite, numbers)) or slope < 0 or scale <= 0:
             raise ValueError("a value of the calibration is out of its range.")
-        return found
+        return cls(intercept, slope, centre, scale, (both, mixed, slopes), num_labels, source)
 
     def _places(self, similarities: npt.ArrayLike) -> npt.NDArray[np.float64]:
         return (np.asarray(similarities, np.float64) - self.centre) / self.scale
@@ -149,7 +147,7 @@ def _logistic_fit(places: npt.NDArray[np.float64], labels: npt.NDArray[Any]) -> 
 
     model = LogisticRegression(C=1 / RIDGE, solver="newton-cholesky", tol=1e-8)
     model.fit(places[:, None], labels)
-    return float(model.intercept_[0]), float(model.coef_[0, 0])
+    return np.ravel(model.intercept_).item(), np.ravel(model.coef_).item()
 
 
 def _share(log_odds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

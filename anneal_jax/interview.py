@@ -4,12 +4,11 @@ The state is a function of the answers in their order, so that an interrupted ru
 person has answered, go on from the store alone.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-from collections.abc import Iterator
 
 from anneal_jax.acquisition.belief_answers import absorb
 from anneal_jax.acquisition.belief_interleaved import Interleaved, hear_interleaved, open_questions
@@ -152,7 +151,7 @@ def fit_answers(
       round_index: keys every draw.
 
     Returns:
-      (params, doubt): the model, and the mean doubt about a tile's group, in [0, 1], that it was trained in.
+      (params, doubt): the model, and the mean doubt about a tile's group, in [0, 1], behind it.
     """
     interview = open_interview(config, problem, learner)
     beliefs = hear_page(interview, answered)

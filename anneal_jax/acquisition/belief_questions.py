@@ -139,9 +139,7 @@ def _give_up(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) ->
     return state._replace(num_answers=num_answers, is_aside=is_aside, subject=OPEN)
 
 
-def joining_pair(
-    graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings
-) -> tuple[int, int] | None:
+def joining_pair(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> tuple[int, int] | None:
     """Return members of the two groups that most look like one, if they look it enough.
 
     The founders first, then the second of both, and so on: each question has tiles of its own. The nearest

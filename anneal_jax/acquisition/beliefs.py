@@ -136,7 +136,7 @@ def spread(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings, num_
 
 
 def membership(
-    state: Beliefs, settings: BeliefSettings, tiles: IntArray | slice = slice(None)
+    state: Beliefs, settings: BeliefSettings, tiles: npt.NDArray[np.integer] | slice = slice(None)
 ) -> FloatArray:
     """Return the chance float32[M, G] of each group, given that a tile belongs to one of them.
 
@@ -162,11 +162,11 @@ def chances(
     A settled tile is judged by its neighbours and its own answers, as if it were not settled.
     """
     if state.groups[tile] == OPEN:
-        prior = membership(state, settings, np.array([tile], np.int32))[0].astype(np.float64)
+        prior = membership(state, settings, np.array([tile]))[0].astype(np.float64)
         new = _chance_of_new(state, tile, settings)
     else:
         edges = slice(graph.walk.indptr[tile], graph.walk.indptr[tile + 1])
-        member = membership(state, settings, graph.walk.indices[edges])
+        member = membership(state, settings, np.asarray(graph.walk.indices[edges]))
         prior, new = (graph.walk.data[edges, None] * member).sum(axis=0).astype(np.float64), 1e-6
     likelihood = np.exp(state.evidence[tile].astype(np.float64))
     joint = np.append(prior * (1 - new) * likelihood, new * _likelihood_of_new(state, tile, settings))

@@ -32,6 +32,8 @@ class Result(NamedTuple):
       embeddings: float32[N, D], unit norm.
       chosen: int32[P, 2], the next questions, the most uncertain first.
       project: what made the embeddings of features.
+      doubt: mean doubt about a tile's group, in [0, 1].
+      last_id: id of the newest answer when the snapshot was made.
     """
 
     num_answers: int
@@ -39,6 +41,8 @@ class Result(NamedTuple):
     embeddings: FloatArray
     chosen: PairIndices
     project: Projection
+    doubt: float
+    last_id: int
 
 
 class BackgroundTrainer:
@@ -62,6 +66,7 @@ class BackgroundTrainer:
         self._process: subprocess.Popen[bytes] | None = None
         self._job = ""
         self._snapshot = (0, 0)
+        self._last_id = 0
         self.failure = ""
 
     @property
@@ -81,9 +86,11 @@ class BackgroundTrainer:
         step = AGAIN_AFTER if last else FIRST_AFTER
         return self._process is None and num_trainable >= FIRST_AFTER and abs(num_trainable - last) >= step
 
-    def start(self, answered: Answered, reserved: PairIndices, num_trainable: int, set_id: int) -> None:
+    def start(
+        self, answered: Answered, reserved: PairIndices, num_trainable: int, set_id: int, last_id: int
+    ) -> None:
         """Write a snapshot of the answers, and start a job on it."""
-        self._job, self._snapshot = secrets.token_hex(8), (set_id, num_trainable)
+        self._job, self._snapshot, self._last_id = secrets.token_hex(8), (set_id, num_trainable), last_id
         with atomic.replacing(self._folder / f"{self._job}.snapshot.npz") as path:
             np.savez(path, reserved=reserved, **answered._asdict())
         with (self._folder / "training.log").open("wb") as log:
@@ -109,7 +116,15 @@ class BackgroundTrainer:
         self.failure = ""
         set_id, num_answers = self._snapshot
         with np.load(path, allow_pickle=False) as result:
-            found = Result(num_answers, set_id, result["embeddings"], result["chosen"], from_arrays(result))
+            found = Result(
+                num_answers,
+                set_id,
+                result["embeddings"],
+                result["chosen"],
+                from_arrays(result),
+                float(result["doubt"]),
+                self._last_id,
+            )
         path.unlink()
         return found
 

@@ -6,13 +6,20 @@ holds besides is made from the store, so a new desk on the same store goes on wh
 
 import itertools
 import secrets
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from anneal_jax.annotation.audits import Precision
+from anneal_jax.annotation.belief_source import BeliefQuestions
+from anneal_jax.annotation.guard import Evidence
 from anneal_jax.annotation.guide import Guide
-from anneal_jax.annotation.ledger import Ledger
-from anneal_jax.annotation.questions import GroupQuestions, Pair, Said, replayed
+from anneal_jax.annotation.history import History
+from anneal_jax.annotation.ledger import Ledger, said_of
+from anneal_jax.annotation.questions import GroupQuestions, Pair
+from anneal_jax.annotation.tab import Question, Tab
+from anneal_jax.calibration import Calibration, fit_calibration
 from anneal_jax.errors import StoreError
 from anneal_jax.pairs import records, writing
 from anneal_jax.pairs.agreement import agreements, consistencies
@@ -34,57 +41,21 @@ _REPEAT_TURN = 45  # no turn of an audit
 _REPEAT_AFTER = 20  # answers in between
 _LOOKED_AT = 20_000  # proposals, at most, for one question
 _MOST_TABS = 64
-_MOST_WITHDRAWN = 16
 _LONGEST_S = 600.0  # whoever takes longer went away
-
-
-class Question(NamedTuple):
-    """One question put to one tab.
-
-    Attributes:
-      key: names its answer for good.
-      first: a tile.
-      second: another, first < second.
-      kind: as the store keeps it; never told to whoever answers.
-      similarity: cosine by the model in use, which was not trained on the answer; None without a model.
-      members: in group mode tiles of the group asked about, its founder first.
-    """
-
-    key: str
-    first: int
-    second: int
-    kind: str
-    similarity: float | None
-    members: tuple[int, ...] = ()
-
-
-class Tab:
-    """One open page: who sits before it, and what it was asked."""
-
-    def __init__(self, annotator: str, mode: str):
-        """Begin without questions."""
-        self.annotator = annotator
-        self.mode = mode
-        self.issued: dict[str, Question] = {}
-        self.withdrawn: dict[str, Question] = {}
-
-    def find(self, key: str) -> Question | None:
-        """Return a question that was put here; one withdrawn meanwhile may still be answered."""
-        return self.issued.get(key) or self.withdrawn.get(key)
-
-    def keep(self, kept: Callable[[int, Question], bool]) -> None:
-        """Withdraw all other questions; `kept` gets the place and the question."""
-        withdrawn = [q for place, q in enumerate(self.issued.values()) if not kept(place, q)]
-        for question in withdrawn:
-            self.withdrawn[question.key] = self.issued.pop(question.key)
-        while len(self.withdrawn) > _MOST_WITHDRAWN:
-            self.withdrawn.pop(next(iter(self.withdrawn)))
 
 
 class Desk:
     """Questions, answers and what follows, over one open store."""
 
-    def __init__(self, store: AnswerStore, directions: FloatArray, copies: IntArray, guide: Guide):
+    def __init__(
+        self,
+        store: AnswerStore,
+        directions: FloatArray,
+        copies: IntArray,
+        guide: Guide,
+        *,
+        checks: bool = True,
+    ):
         """Take up the answers that stand.
 
         Args:
@@ -92,8 +63,11 @@ class Desk:
           directions: float32[N, F], centred features of unit length; they tell near copies.
           copies: int[N], equal numbers for byte-identical tiles.
           guide: chooses the questions.
+          checks: whether an implied pair may be asked once, where beliefs deny what implies it.
         """
         self._store = store
+        self._checks = checks
+        self._histories: dict[str, History] = {}
         self._directions = directions
         self._copies = copies
         self._guide = guide
@@ -304,10 +278,28 @@ class Desk:
         """Return precision@5 of the model in use, by audits."""
         return self._guide.audits.precision(self._ledger.label)
 
+    def evidence(self, after_id: int, guides: Sequence[Guide]) -> Evidence:
+        """Return what tells models apart, of which one was trained when `after_id` was the last answer."""
+        audits = [[self._ledger.label(*pair) for pair in guide.audits.pairs] for guide in guides]
+        return Evidence(audits, *self._ledger.held_out(after_id))
+
+    def calibration(self) -> Calibration | None:
+        """Return how P(similar) goes with the cosine by the model in use; None while too little is known.
+
+        Audits tell it; while these are too few, with them what was answered since the model was trained.
+        """
+        for source, after_id in (("audits", self._ledger.last_id), ("answers", self._guide.last_id)):
+            indices, labels = self._ledger.held_out(after_id)
+            first, second = self._guide.embeddings[indices.T]
+            fit = fit_calibration(np.einsum("pd,pd->p", first, second), labels, source=source)
+            if fit is not None:
+                return fit
+        return None
+
     def adopt(self, guide: Guide) -> None:
         """Ask by another model from the next question on; what is shown already stays."""
         self._guide = guide
-        self._restart_sources()
+        self._take_sources()
         for tab in self._tabs.values():
             tab.keep(lambda place, _: place == 0)
 
@@ -327,30 +319,35 @@ class Desk:
         self._keys = {record.key: record.answer for record in self._store.records()}
         self._ledger = Ledger(self._store.standing(), self._store.image_ids)
         self._turn = len(self._ledger)
-        self._restart_sources()
+        self._histories.clear()
+        self._take_sources()
 
-    def _restart_sources(self) -> None:
+    def _take_sources(self) -> None:
+        """Make the state of every source that is new."""
         said = self._ledger.said
-        self._states = {mode: replayed(source, said) for mode, source in self._guide.sources.items()}
+        for mode, source in self._guide.sources.items():
+            history = self._histories.get(mode)
+            if history is None or history.source is not source:
+                self._histories[mode] = History(source, said)
 
     def _take(self, record: AnswerRecord) -> dict[str, Any]:
         """Take a stored answer in; return the contradiction that it makes, if any."""
         self._keys[record.key] = record.answer
         self._bits += record.bits
         self._elapsed_s += record.elapsed_s or 0.0
-        said = Said(record.first, record.second, record.answer)
-        for mode, source in self._guide.sources.items():
-            self._states[mode] = source.absorb(self._states[mode], said)
+        for history in self._histories.values():
+            history.take(record.answer_id, said_of(record))
         fresh = self._ledger.take(record)
         for tab in self._tabs.values():
-            tab.keep(lambda _, q: q.kind != "training" or self._ledger.known(q.first, q.second) is None)
+            tab.keep(lambda _, q: q.kind != "training" or q.is_check or self._is_unknown(q.first, q.second))
         return {"conflict": self._ledger.conflict(min(fresh)) if fresh else None}
 
     def _forget(self, record: AnswerRecord) -> bool:
         """Let go of an answer that was taken back; False where that was done before."""
         was_standing = self._ledger.forget(record.answer_id)
         if was_standing:
-            self._restart_sources()
+            for history in self._histories.values():
+                history.forget(record.answer_id)
         return was_standing
 
     def _fill(self, tab: Tab) -> None:
@@ -373,14 +370,23 @@ class Desk:
             old = self._ledger.old_pair(self._turn, after=_REPEAT_AFTER)
             if old and old not in taken:
                 return self._question(*old, "repeat")
-        source = self._guide.sources[tab.mode]
-        state, proposals = source.propose(self._states[tab.mode], self._ledger.known)
-        self._states[tab.mode] = state
+        return self._training_question(tab.mode, taken)
+
+    def _training_question(self, mode: str, taken: set[Pair]) -> Question | None:
+        history, source = self._histories[mode], self._guide.sources[mode]
+        history.state, proposals = source.propose(history.state, self._ledger.known)
+        may_check = self._checks and isinstance(source, BeliefQuestions)
         for pair in itertools.islice(proposals, _LOOKED_AT):
-            if self._ledger.known(*pair) is None and self._may_ask(pair, taken):
-                members = source.members(state, pair) if isinstance(source, GroupQuestions) else ()
-                return self._question(*pair, "training")._replace(members=members)
-        return None
+            is_check = not self._is_unknown(*pair)
+            is_allowed = not is_check or (may_check and not self._ledger.was_asked(*pair))
+            if is_allowed and self._may_ask(pair, taken):
+                members = source.members(history.state, pair) if isinstance(source, GroupQuestions) else ()
+                return self._question(*pair, "training")._replace(members=members, is_check=is_check)
+        # Where nothing is left to believe, whoever wants to may still go through the doubtful pairs.
+        return self._training_question("mgue", taken) if isinstance(source, BeliefQuestions) else None
+
+    def _is_unknown(self, first: int, second: int) -> bool:
+        return self._ledger.known(first, second) is None
 
     def _may_ask(self, pair: Pair, taken: set[Pair]) -> bool:
         first, second = pair

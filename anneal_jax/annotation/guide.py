@@ -17,7 +17,8 @@ from anneal_jax.annotation.questions import (
 from anneal_jax.pairs.drawing import draw_random_pairs
 from anneal_jax.types import FloatArray
 
-MODES = ("pairs", "groups")
+MODES = ("pairs", "groups", "mgue")
+"""By belief, the default; "same as this group?"; the pairs that the model doubts most."""
 
 _RANDOM_PAIRS = 5_000  # behind the chosen ones, so that there is always something to ask
 
@@ -31,6 +32,7 @@ class Guide(NamedTuple):
       sources: by mode.
       audits: the draws that measure it.
       project: from features to such embeddings, for tiles that the archive does not have; None: unknown.
+      last_id: id of the newest answer when the model was trained; 0 for features alone.
     """
 
     embeddings: FloatArray
@@ -38,6 +40,7 @@ class Guide(NamedTuple):
     sources: Mapping[str, QuestionSource]
     audits: AuditDraws
     project: Projection | None = None
+    last_id: int = 0
 
 
 def make_guide(
@@ -47,6 +50,8 @@ def make_guide(
     version: int = 0,
     chosen: Sequence[Pair] = (),
     project: Projection | None = None,
+    by_belief: QuestionSource | None = None,
+    last_id: int = 0,
 ) -> Guide:
     """Choose questions by embeddings: `chosen` ones first, then the cold start, then any.
 
@@ -56,11 +61,15 @@ def make_guide(
       version: number of answers that the model was trained on.
       chosen: the model's most uncertain pairs, the most uncertain first.
       project: see `Guide`.
+      by_belief: the source of the mode `pairs`; None: that of the mode `mgue`.
+      last_id: see `Guide`.
     """
     rng = np.random.default_rng([seed, 0xA5C])
     first = cold_start_pairs(embeddings, seed=seed)
     rest = draw_random_pairs(rng, len(embeddings), _RANDOM_PAIRS, known=np.empty(0, np.int64))
     listed = [*chosen, *map(tuple, first.tolist()), *map(tuple, rest.tolist())]
     order = rng.permutation(len(embeddings)).astype(np.int32)
-    sources = {"pairs": ListedPairs(listed), "groups": GroupQuestions(embeddings, order)}
-    return Guide(embeddings, version, sources, draw_audits(embeddings, seed=seed), project)
+    doubtful = ListedPairs(listed)
+    groups = GroupQuestions(embeddings, order)
+    sources = {"pairs": by_belief or doubtful, "groups": groups, "mgue": doubtful}
+    return Guide(embeddings, version, sources, draw_audits(embeddings, seed=seed), project, last_id)

@@ -1,4 +1,4 @@
-"""When the background trains, and what the learning curve remembers of it."""
+"""When the background trains, what becomes of its models, and what the learning curve remembers."""
 
 import asyncio
 import json
@@ -10,6 +10,8 @@ from typing import Any
 from anneal_jax import atomic
 from anneal_jax.annotation.background import BackgroundTrainer, Result
 from anneal_jax.annotation.desk import Desk
+from anneal_jax.annotation.forecast import expected_gain
+from anneal_jax.annotation.guard import judge
 from anneal_jax.annotation.guide import Guide, make_guide
 
 _log = logging.getLogger(__name__)
@@ -17,42 +19,62 @@ _log = logging.getLogger(__name__)
 AtDesk = Callable[..., Awaitable[Any]]
 """Runs a function in the thread that owns the desk."""
 
+UNTRIED_FROM = 100
+"""Answers from which on a model is used although nothing tells how good it is: from so many on it was
+better than the features on every archive that was measured (docs/label_efficiency.md)."""
+
 
 class Learning:
-    """Starts jobs when they are due and adopts their results; the desk is never kept waiting.
+    """Starts jobs when they are due and judges and adopts their results; the desk is never kept waiting.
+
+    A model of few answers is on trial until there is evidence that it is no worse than what it replaces.
 
     Attributes:
-      curve: one row for each model that was in use, and what audits said of it.
+      curve: one row for each model, and what audits said of it while it was in use.
     """
 
     def __init__(self, desk: Desk, trainer: BackgroundTrainer, folder: pathlib.Path, *, seed: int):
         """Go on with the curve in a folder.
 
         Args:
-          desk: used through `AtDesk` only.
+          desk: used through `AtDesk` only; its guide is that of the features.
           trainer: runs the jobs.
           folder: keeps `curve.json`.
           seed: of the choice of questions.
         """
         self._desk, self._trainer, self._seed = desk, trainer, seed
+        self._features = desk.guide
         self._path = folder / "curve.json"
         self.curve: list[dict[str, Any]] = _read(self._path)
+        self._on_trial: tuple[Guide, Result] | None = None
+        self._tried_with = -1
+        self.refusal = ""
 
     async def advance(self, at_desk: AtDesk) -> None:
         """Look once after the background; a failure is told, and nothing else ends by it."""
         try:
             if result := await asyncio.to_thread(self._trainer.fetch):
-                guide = await asyncio.to_thread(self._guide, result)
-                await at_desk(self._adopt, guide, result)
+                self._on_trial, self._tried_with = (
+                    (await asyncio.to_thread(self._guide, result), result),
+                    -1,
+                )
             elif not self._trainer.is_busy:
                 await at_desk(self._start_if_due)
+            if self._on_trial is not None:
+                await self._try(at_desk, *self._on_trial)
         except Exception as error:
             self._trainer.failure = f"{type(error).__name__}: {error}"
             _log.exception("the background could not go on")
 
     def told(self) -> dict[str, Any]:
         """Return what the page says of the background."""
-        return {"is_training": self._trainer.is_busy, "training_failure": self._trainer.failure}
+        return {
+            "is_training": self._trainer.is_busy,
+            "training_failure": self._trainer.failure,
+            "refusal": self.refusal,
+            "on_trial": self._on_trial[1].num_answers if self._on_trial else None,
+            "expected_gain": expected_gain(self.curve, self._desk.set_id),
+        }
 
     def close(self) -> None:
         """End the job under way."""
@@ -61,7 +83,8 @@ class Learning:
     def _start_if_due(self) -> None:
         num_trainable, set_id = self._desk.num_trainable(), self._desk.set_id
         if self._trainer.is_due(num_trainable, set_id):
-            self._trainer.start(self._desk.trainable(), self._desk.reserved(), num_trainable, set_id)
+            answered, reserved = self._desk.trainable(), self._desk.reserved()
+            self._trainer.start(answered, reserved, num_trainable, set_id, self._desk.ledger.last_id)
 
     def _guide(self, result: Result) -> Guide:
         chosen = [(first, second) for first, second in result.chosen.tolist()]
@@ -71,16 +94,39 @@ class Learning:
             version=result.num_answers,
             chosen=chosen,
             project=result.project,
+            by_belief=self._features.sources["pairs"],
+            last_id=result.last_id,
         )
 
-    def _adopt(self, guide: Guide, result: Result) -> None:
+    async def _try(self, at_desk: AtDesk, guide: Guide, result: Result) -> None:
+        """Judge a new model by what is known now, and use it or not; without evidence it waits for some."""
         if result.set_id != self._desk.set_id:  # another sentence since: what was learnt means nothing
+            self._on_trial = None
             return
+        if self._tried_with == len(self._desk.ledger):
+            return
+        self._tried_with = len(self._desk.ledger)
+        others = {"the features": self._features, "the model in use": self._desk.guide}
+        if not self._desk.guide.version:
+            del others["the model in use"]
+        guides = [guide, *others.values()]
+        evidence = await at_desk(self._desk.evidence, result.last_id, guides)
+        verdict = await asyncio.to_thread(judge, evidence, [one.embeddings for one in guides], [*others])
+        if verdict.is_measured or result.num_answers >= UNTRIED_FROM:
+            self._on_trial = None
+            await at_desk(self._end_trial, guide, result, verdict.refusal)
+
+    def _end_trial(self, guide: Guide, result: Result, refusal: str) -> None:
+        told = f"The model of {result.num_answers} answers is not used: {refusal}."
+        self.refusal = told if refusal else ""
         counters = self._desk.counters("")
         names = ("num_answers", "num_known", "bits_spent", "minutes", "model_answers", "quality")
-        self.curve.append({name: counters[name] for name in names} | {"set_id": result.set_id})
+        row = {name: counters[name] for name in names}
+        row |= {"set_id": result.set_id, "trained_on": result.num_answers, "doubt": result.doubt}
+        self.curve.append(row | {"refusal": self.refusal})
         atomic.write_text(self._path, json.dumps(self.curve) + "\n")
-        self._desk.adopt(guide)
+        if not refusal:
+            self._desk.adopt(guide)
 
 
 def _read(path: pathlib.Path) -> list[dict[str, Any]]:

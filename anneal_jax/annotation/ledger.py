@@ -9,7 +9,7 @@ import numpy as np
 from anneal_jax.annotation.questions import Pair, Said
 from anneal_jax.pairs.graph import AnswerGraph
 from anneal_jax.pairs.records import TRAINED_KINDS, AnswerRecord
-from anneal_jax.types import Answer, PairIndices
+from anneal_jax.types import Answer, PairIndices, PairLabels
 
 _COUNTED_EACH_TIME = 1_000  # with n times as many answers what is implied is counted every n-th time
 
@@ -48,9 +48,9 @@ class Ledger:
         return list(self._standing.values())
 
     @property
-    def said(self) -> list[Said]:
-        """The answers as sources of questions see them."""
-        return [Said(record.first, record.second, record.answer) for record in self._standing.values()]
+    def said(self) -> list[tuple[int, Said]]:
+        """The answers by their ids, as sources of questions see them, in the order given."""
+        return [(record.answer_id, said_of(record)) for record in self._standing.values()]
 
     def take(self, record: AnswerRecord) -> frozenset[int]:
         """Take a stored answer in.
@@ -105,6 +105,30 @@ class Ledger:
             return implied
         return int(Answer.UNSURE)
 
+    def was_asked(self, first: int, second: int) -> bool:
+        """Tell whether somebody has answered a pair, whatever they said."""
+        return (first, second) in self._by_pair
+
+    def held_out(self, after_id: int) -> tuple[PairIndices, PairLabels]:
+        """Return what a model does not know that was trained when `after_id` was the last answer.
+
+        Returns:
+          (pair_indices, labels): int32[P, 2] and int8[P], the audits, and the pairs that were answered for
+          the first time after it; sure answers only.
+        """
+        pairs = {
+            pair: int(record.answer)
+            for pair, ids in self._by_pair.items()
+            if (record := self._standing[ids[-1]]).answer != Answer.UNSURE
+            and (ids[0] > after_id or all(self._standing[key].kind == "audit" for key in ids))
+        }
+        return np.array([*pairs], np.int32).reshape(-1, 2), np.array([*pairs.values()], np.int8)
+
+    @property
+    def last_id(self) -> int:
+        """Id of the newest answer that stands; 0 before the first."""
+        return next(reversed(self._standing), 0)
+
     def reserved(self) -> PairIndices:
         """Return int32[P, 2], pairs that nobody may choose: audited, or unsure."""
         pairs = [pair for pair, ids in self._by_pair.items() if not _is_trained(self._standing[ids[-1]])]
@@ -150,6 +174,11 @@ class Ledger:
             "annotator": record.annotator,
             "answered_at": record.answered_at,
         }
+
+
+def said_of(record: AnswerRecord) -> Said:
+    """Return an answer as sources of questions see it."""
+    return Said(record.first, record.second, record.answer, record.kind in TRAINED_KINDS)
 
 
 def _is_trained(record: AnswerRecord) -> bool:

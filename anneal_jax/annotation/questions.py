@@ -31,11 +31,19 @@ _SHORTEST = 1e-12
 
 
 class Said(NamedTuple):
-    """A standing answer as a source sees it."""
+    """A standing answer as a source sees it.
+
+    Attributes:
+      first: a tile.
+      second: another one, first < second.
+      answer: what was said.
+      is_trained: whether it may be learnt from; audits and repeats only measure.
+    """
 
     first: int
     second: int
     answer: Answer
+    is_trained: bool = True
 
 
 class QuestionSource(Protocol):
@@ -194,6 +202,7 @@ def cold_start_pairs(directions: FloatArray, *, seed: int) -> PairIndices:
     _, anchors = kmeans_plusplus(
         directions, min(ANCHORS, num_tiles), random_state=np.random.RandomState(seed)
     )
+    anchors = np.array(list(dict.fromkeys(anchors.tolist())))  # where all tiles are one, one is drawn again
     num_partners = min(PARTNERS, num_tiles - 1)
     similarities = directions[anchors] @ directions.T
     similarities[np.arange(len(anchors)), anchors] = -np.inf
@@ -205,7 +214,7 @@ def cold_start_pairs(directions: FloatArray, *, seed: int) -> PairIndices:
         for place, anchor in enumerate(anchors.tolist()):
             drawn.append((anchor, nearest[place, rank]))
             drawn.append((anchor, anchors[by_anchor[place, apart]]))
-    pairs = canonicalise(np.array(drawn, np.int32))
+    pairs = canonicalise(np.array([pair for pair in drawn if pair[0] != pair[1]], np.int32))
     _, first_places = np.unique(pairs, axis=0, return_index=True)
     return pairs[np.sort(first_places)]
 

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from anneal_jax.annotated import load_whole_archive, settle_annotation
 from anneal_jax.annotation.background import BackgroundTrainer
+from anneal_jax.annotation.belief_source import BeliefQuestions
 from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.dropped import DroppedTiles, backbone_encoder
 from anneal_jax.annotation.guide import make_guide
@@ -24,6 +25,7 @@ from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.data.labels import labels_of_csv
 from anneal_jax.data.splits import duplicate_groups
 from anneal_jax.errors import ConfigError
+from anneal_jax.interview import open_interview
 from anneal_jax.pairs.class_groups import give_labels
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.problem import make_learner
@@ -102,7 +104,8 @@ def opened(
             store.set_sentence(sentence)
         notes = [*problem.archive.notes, *([take_labels(store, problem.archive, labels)] if labels else [])]
         digests = problem.archive.digests()
-        guide = make_guide(directions, seed=config.seed, project=centring(features))
+        by_belief = BeliefQuestions(open_interview(config, problem, learner))
+        guide = make_guide(directions, seed=config.seed, project=centring(features), by_belief=by_belief)
         desk = Desk(store, directions, duplicate_groups(digests), guide)
         learning = None
         if learns:

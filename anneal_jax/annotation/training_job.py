@@ -72,7 +72,7 @@ def train(folder: pathlib.Path, job: str) -> None:
     learner = make_learner(config, problem, with_classifier=False)
     knowledge = gather_knowledge(answered, problem, transitive=config.transitive, reserved=reserved)
     num_answers = len(answered.answers)
-    params = fit_answers(config, problem, learner, answered, num_answers)
+    params, doubt = fit_answers(config, problem, learner, answered, num_answers)
     embeddings = represent(learner, params).embeddings
 
     is_scored = np.isfinite(answered.similarities)
@@ -91,7 +91,12 @@ def train(folder: pathlib.Path, job: str) -> None:
     chosen = select_pairs(get_acquisition("mgue"), view, NUM_CHOSEN, diversity=config.diversity)
     with atomic.replacing(folder / f"{job}.result.npz") as path:
         arrays = to_arrays(Projection(learner.mean, learner.scale, params.similarity))
-        arrays |= {"embeddings": embeddings, "chosen": chosen.pair_indices, "threshold": threshold}
+        arrays |= {
+            "embeddings": embeddings,
+            "chosen": chosen.pair_indices,
+            "threshold": threshold,
+            "doubt": doubt,
+        }
         np.savez(path, allow_pickle=False, **arrays)
 
 

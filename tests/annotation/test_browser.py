@@ -101,7 +101,7 @@ def test_a_hundred_answers_by_keys_undo_restart_and_groups(browser, ucm, tmp_pat
         page.keyboard.press("z")
         saved(page, 96)
         page.keyboard.press("g")
-        page.wait_for_function("() => document.querySelector('#mode').textContent === 'Pairs'")
+        page.wait_for_function("() => document.querySelector('#mode').value === 'groups'")
         for _ in range(20):
             answer(page, labels)
         saved(page, 116)

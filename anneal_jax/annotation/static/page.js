@@ -6,6 +6,7 @@ const TAB = randomKey();
 const SWIPE_PX = 70;
 const PATIENCE_MS = [300, 1000, 2000, 4000, 8000];
 const MOST_ZOOM = 8;
+const LEAST_GAIN = 0.01; // as in forecast.py
 
 const state = {
   annotator: remembered("name"), mode: "pairs", view: null, questions: [], given: new Set(),
@@ -79,7 +80,7 @@ function apply(view) {
   state.view = view;
   if (view.questions) state.questions = view.questions.filter((question) => !state.given.has(question.key));
   $("sentence").textContent = view.sentence;
-  $("mode").textContent = state.mode === "pairs" ? "Groups" : "Pairs";
+  $("mode").value = state.mode;
   $("contradictions").hidden = !view.num_contradictions;
   $("contradictions").textContent = `⚠ ${view.num_contradictions}`;
   $("contradictions").title = "Answers that contradict each other";
@@ -100,10 +101,19 @@ function count(view) {
     ["", number(view.minutes), " min"],
     ["precision@5 ", quality, ""],
     [view.is_training ? "learning …" : view.model_answers ? `model of ${view.model_answers} answers` : "", "", ""],
+    [view.on_trial ? `model of ${view.on_trial} answers on trial` : "", "", ""],
+    [view.refusal || "", "", ""],
+    [forecast(view.expected_gain), "", ""],
   ];
   $("counters").replaceChildren(...parts.filter((part) => part.join("")).map(([before, value, after]) =>
     element("span", {}, before, element("b", { textContent: value }), after)));
   if (view.training_failure) tellTrouble(`${view.training_failure}. Answers are not affected.`);
+}
+
+function forecast(gain) {
+  if (gain === null || gain === undefined) return "";
+  const told = `100 more answers: about +${gain.toFixed(2)}`;
+  return gain < LEAST_GAIN ? `${told}: they will hardly help` : told;
 }
 
 function show() {
@@ -187,8 +197,9 @@ function swap() {
   $("right").src = left;
 }
 
-function changeMode() {
-  state.mode = state.mode === "pairs" ? "groups" : "pairs";
+function changeMode(mode) {
+  state.mode = mode;
+  $("mode").blur(); // or the keys that answer would choose in it
   openSession();
 }
 
@@ -204,7 +215,7 @@ document.addEventListener("visibilitychange", () => { // away is no time spent
 
 const KEYS = {
   s: () => answer("similar"), d: () => answer("dissimilar"), u: () => answer("unsure"), z: undo, f: swap,
-  g: changeMode, "?": () => $("helping").showModal(), "+": () => zoomAt(1.5), "=": () => zoomAt(1.5),
+  g: () => changeMode(state.mode === "groups" ? "pairs" : "groups"), "?": () => $("helping").showModal(), "+": () => zoomAt(1.5), "=": () => zoomAt(1.5),
   "-": () => zoomAt(1 / 1.5), 0: () => setZoom(1, 0, 0), arrowright: () => answer("similar"),
   arrowleft: () => answer("dissimilar"), arrowup: () => answer("unsure"),
 };
@@ -220,7 +231,7 @@ document.addEventListener("keydown", (event) => {
 
 for (const word of ["similar", "dissimilar", "unsure"]) $(word).onclick = () => answer(word);
 $("undo").onclick = undo;
-$("mode").onclick = changeMode;
+$("mode").onchange = () => changeMode($("mode").value);
 $("help").onclick = () => $("helping").showModal();
 $("sentence").onclick = () => welcome();
 $("contradictions").onclick = async () => {

@@ -26,6 +26,7 @@ const load = attempt(async (offset = 0) => {
   $("more").hidden = $("rows").children.length >= page.num_answers;
   $("more").onclick = () => load($("rows").children.length);
   drawCurve([...page.curve, { ...view }].filter((point) => point.quality.share !== null));
+  tellRefusals(page.curve);
   tellPeople(page);
 });
 
@@ -72,6 +73,11 @@ function judgements(first, second) {
     className: `quiet word ${answer}`, textContent: inWords(answer),
     onclick: () => write("volunteer", { first, second, answer }),
   }));
+}
+
+function tellRefusals(curve) {
+  $("refusals").replaceChildren(...curve.filter((row) => row.refusal)
+    .map((row) => element("p", { className: "hint", textContent: row.refusal })));
 }
 
 function drawCurve(points) {

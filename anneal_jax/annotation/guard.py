@@ -1,0 +1,114 @@
+"""Whether a new model may be used: it must not be worse than the features, nor than the model in use.
+
+No class labels tell it, but answers that no model was trained on: audits, and what was answered since.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.types import FloatArray, PairIndices, PairLabels
+
+FEWEST = 20
+"""Audits, or answered pairs, from which on two models are compared."""
+
+FEWEST_OF_EACH = 4
+"""Of answered pairs, similar ones and again dissimilar ones."""
+
+
+class Evidence(NamedTuple):
+    """What is known that a model was not trained on.
+
+    Attributes:
+      audits: of each model, what was said of the draws that measure it: 1, 0, 2 for unsure, or None. The
+        same place is the same tile and rank for every model.
+      pair_indices: int32[P, 2], pairs with a sure answer.
+      labels: int8[P], 1 similar, 0 dissimilar.
+    """
+
+    audits: Sequence[Sequence[int | None]]
+    pair_indices: PairIndices
+    labels: PairLabels
+
+
+class Verdict(NamedTuple):
+    """What the evidence says of a new model.
+
+    Attributes:
+      is_measured: whether there is enough of it.
+      refusal: why the model may not be used; empty where it may.
+    """
+
+    is_measured: bool
+    refusal: str
+
+
+def judge(evidence: Evidence, embeddings: Sequence[FloatArray], names: Sequence[str]) -> Verdict:
+    """Compare a new model with others.
+
+    By audits of the same tiles and ranks where 20 are known for both; else by how well cosines tell the
+    answered pairs apart: the chance that a similar pair is nearer than a dissimilar one. The new model is
+    worse where the difference is beyond its standard error.
+
+    Args:
+      evidence: the audits of the new model first, then of the others.
+      embeddings: float32[N, D], unit norm, in the same order.
+      names: of the others, as a person reads them.
+
+    Source: delong1988comparing for the standard error of answered pairs.
+    """
+    is_measured = False
+    for place, name in enumerate(names, start=1):
+        compared = _by_audits(evidence.audits[0], evidence.audits[place], name) or _by_pairs(
+            evidence, embeddings[0], embeddings[place], name
+        )
+        if compared is None:
+            continue
+        is_measured = True
+        if compared.refusal:
+            return compared
+    return Verdict(is_measured, "")
+
+
+def _by_audits(new: Sequence[int | None], old: Sequence[int | None], name: str) -> Verdict | None:
+    both = [(one, other) for one, other in zip(new, old, strict=True) if one in (0, 1) and other in (0, 1)]
+    if len(both) < FEWEST:
+        return None
+    table = np.array(both, np.float64)
+    difference = table[:, 0] - table[:, 1]
+    error = float(difference.std(ddof=1)) / math.sqrt(len(both))
+    told = f"of {len(both)} audited neighbours"
+    return _verdict(table.mean(axis=0), float(difference.mean()), error, f"{told}, fewer are similar", name)
+
+
+def _by_pairs(evidence: Evidence, new: FloatArray, old: FloatArray, name: str) -> Verdict | None:
+    is_similar = evidence.labels == 1
+    if is_similar.size < FEWEST or min(is_similar.sum(), (~is_similar).sum()) < FEWEST_OF_EACH:
+        return None
+    wins = [_wins(embeddings, evidence.pair_indices, is_similar) for embeddings in (new, old)]
+    shares = np.array([won.mean() for won in wins])
+    gain = wins[0] - wins[1]
+    by_row, by_column = gain.mean(axis=1), gain.mean(axis=0)
+    error = math.sqrt(by_row.var(ddof=1) / by_row.size + by_column.var(ddof=1) / by_column.size)
+    told = f"on {is_similar.size} answers that it was not trained on, it tells similar pairs less well"
+    return _verdict(shares, float(gain.mean()), error, told, name)
+
+
+def _wins(
+    embeddings: FloatArray, pairs: PairIndices, is_similar: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Return for each similar and each dissimilar pair 1 where the similar one is nearer, 0.5 for a tie."""
+    first, second = embeddings[pairs.T].astype(np.float64)
+    cosines = np.einsum("pd,pd->p", first, second)
+    return 0.5 + 0.5 * np.sign(cosines[is_similar][:, None] - cosines[~is_similar][None])
+
+
+def _verdict(
+    shares: npt.NDArray[np.float64], difference: float, error: float, told: str, name: str
+) -> Verdict:
+    if difference >= -max(error, 1e-9):
+        return Verdict(True, "")
+    return Verdict(True, f"{told} than by {name} ({shares[0]:.2f} against {shares[1]:.2f})")

@@ -1,0 +1,51 @@
+"""One open page, and the questions put to it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+_MOST_WITHDRAWN = 16
+
+
+class Question(NamedTuple):
+    """One question put to one tab.
+
+    Attributes:
+      key: names its answer for good.
+      first: a tile.
+      second: another, first < second.
+      kind: as the store keeps it; never told to whoever answers.
+      similarity: cosine by the model in use, which was not trained on the answer; None without a model.
+      members: in group mode tiles of the group asked about, its founder first.
+      is_check: its answer was implied when it was put, and doubted.
+    """
+
+    key: str
+    first: int
+    second: int
+    kind: str
+    similarity: float | None
+    members: tuple[int, ...] = ()
+    is_check: bool = False
+
+
+class Tab:
+    """One open page: who sits before it, and what it was asked."""
+
+    def __init__(self, annotator: str, mode: str):
+        """Begin without questions."""
+        self.annotator = annotator
+        self.mode = mode
+        self.issued: dict[str, Question] = {}
+        self.withdrawn: dict[str, Question] = {}
+
+    def find(self, key: str) -> Question | None:
+        """Return a question that was put here; one withdrawn meanwhile may still be answered."""
+        return self.issued.get(key) or self.withdrawn.get(key)
+
+    def keep(self, kept: Callable[[int, Question], bool]) -> None:
+        """Withdraw all other questions; `kept` gets the place and the question."""
+        withdrawn = [q for place, q in enumerate(self.issued.values()) if not kept(place, q)]
+        for question in withdrawn:
+            self.withdrawn[question.key] = self.issued.pop(question.key)
+        while len(self.withdrawn) > _MOST_WITHDRAWN:
+            self.withdrawn.pop(next(iter(self.withdrawn)))

@@ -1,0 +1,111 @@
+"""Several questions open at once: as good as one after the other, whatever is answered to each."""
+
+import copy
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anneal_jax.acquisition.belief_interleaved import Interleaved, hear_interleaved, open_questions
+from anneal_jax.acquisition.beliefs import OPEN, begin
+from anneal_jax.acquisition.neighbours import neighbour_graph
+from anneal_jax.types import Answer
+from tests.acquisition.belief_cases import blobs, interview, oracle, partition, random_graph
+from tests.acquisition.test_belief_invariants import ANSWERS, check
+
+
+def converse(graph, annotator, *, depth, num_questions=10**6):
+    """Answer with `depth` questions open; return the state and (first, second, answer) of each."""
+    state, flight, asked = Interleaved(begin(graph), {}), [], []
+    while len(asked) < num_questions:
+        for pair in open_questions(graph, state):
+            if len(flight) == depth:
+                break
+            if pair not in flight:
+                flight.append(pair)
+        if not flight:
+            break
+        pair = flight.pop(0)
+        asked.append((*pair, annotator(*pair)))
+        state = hear_interleaved(graph, state, *asked[-1])
+    return state, asked
+
+
+def test_one_question_at_a_time_is_what_a_run_asks():
+    features, labels = blobs(3, spread=0.9)
+    graph = neighbour_graph(features)
+    mine, asked = converse(graph, oracle(labels), depth=1)
+    found, run = interview(graph, oracle(labels))
+    assert asked == run
+    np.testing.assert_array_equal(mine.beliefs.groups, found.groups)
+    np.testing.assert_array_equal(mine.beliefs.reached, found.reached)
+
+
+def test_three_at_a_time_find_the_classes_with_hardly_more_questions():
+    features, labels = blobs(1, spread=0.9)
+    graph = neighbour_graph(features)
+    _, one = converse(graph, oracle(labels), depth=1)
+    state, three = converse(graph, oracle(labels), depth=3)
+    assert partition(state.beliefs.groups) == partition(labels)
+    assert len(three) < 1.2 * len(one)
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    num_tiles=st.integers(2, 12),
+    depth=st.integers(1, 4),
+    answers=st.lists(ANSWERS, max_size=66),
+)
+def test_any_answers_leave_it_in_order_and_the_questions_end(seed, num_tiles, depth, answers):
+    graph = random_graph(seed, num_tiles)
+    given_answers = iter(answers)
+
+    def annotator(first, second):
+        return next(given_answers, Answer.DISSIMILAR)
+
+    state, asked = converse(graph, annotator, depth=depth)
+    check(state.beliefs, num_tiles)
+    assert state.beliefs.subject == OPEN
+    pairs = [pair[:2] for pair in asked]
+    assert len(set(pairs)) == len(pairs) <= num_tiles * (num_tiles - 1) // 2
+    again = Interleaved(begin(graph), {})
+    for said in asked:
+        before = copy.deepcopy(again)
+        after = hear_interleaved(graph, again, *said)
+        list(open_questions(graph, again))  # whatever was proposed meanwhile changes nothing
+        np.testing.assert_equal(again, before)
+        again = after
+    np.testing.assert_equal(again, state)
+
+
+def test_what_is_proposed_at_one_time_is_about_different_tiles():
+    features, labels = blobs(0, spread=1.0)
+    graph = neighbour_graph(features)
+    state, _ = converse(graph, oracle(labels), depth=3, num_questions=30)
+    pairs = [pair for pair, _ in zip(open_questions(graph, state), range(8), strict=False)]
+    subjects = [
+        tile
+        for pair in pairs
+        for tile in pair
+        if state.beliefs.groups[tile] == OPEN or tile in state.pending
+    ]
+    assert len(set(subjects)) == len(subjects) >= 5
+    fresh = [tile for tile in subjects if tile not in state.pending]
+    assert not graph.smooth[fresh][:, fresh].toarray().any()  # nor about neighbours
+    assert len(state.pending) == len(subjects) - len(fresh)
+
+
+def test_a_tile_that_somebody_was_unsure_about_waits():
+    features, labels = blobs(2, spread=0.8)
+    graph = neighbour_graph(features)
+    truth = oracle(labels)
+    state, _ = converse(graph, truth, depth=3, num_questions=20)
+    pair = next(open_questions(graph, state))
+    (tile,) = (tile for tile in pair if tile in state.pending or state.beliefs.groups[tile] == OPEN)
+    state = hear_interleaved(graph, state, *pair, Answer.UNSURE)
+    for turn, proposed in enumerate(open_questions(graph, state)):
+        assert tile not in proposed
+        if turn == 20:
+            break
+    assert tile not in state.pending and state.beliefs.is_aside[tile]

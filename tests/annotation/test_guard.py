@@ -1,0 +1,138 @@
+"""A model that is worse than what it replaces is not used, and the page and the curve say why."""
+
+import asyncio
+import json
+
+import numpy as np
+import pytest
+
+from anneal_jax.annotation.background import Result
+from anneal_jax.annotation.forecast import expected_gain
+from anneal_jax.annotation.guard import Evidence, judge
+from anneal_jax.annotation.learning import UNTRIED_FROM, Learning
+from anneal_jax.annotation.projection import centring
+from tests.annotation.conftest import NUM_CLASSES, NUM_TILES
+from tests.annotation.test_desk import answers_of, run
+
+
+def one_hot(classes):
+    return np.eye(NUM_CLASSES, dtype=np.float32)[classes]
+
+
+def noise(seed=9):
+    vectors = np.random.default_rng(seed).normal(size=(NUM_TILES, 16)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+class OneResult:
+    """A trainer whose job has just ended."""
+
+    failure, is_busy = "", False
+
+    def __init__(self, result):
+        self.result = result
+
+    def fetch(self):
+        result, self.result = self.result, None
+        return result
+
+    def is_due(self, num_trainable, set_id):
+        return False
+
+    def close(self):
+        pass
+
+
+def learning_of(desk, embeddings, folder, *, num_answers=60, last_id=0):
+    chosen = np.array([(0, 1)], np.int32)
+    result = Result(num_answers, desk.set_id, embeddings, chosen, centring(embeddings), 0.2, last_id)
+    folder.mkdir(exist_ok=True)
+    return Learning(desk, OneResult(result), folder, seed=0)
+
+
+def advance(learning):
+    async def at_desk(work, *args):
+        return work(*args)
+
+    asyncio.run(learning.advance(at_desk))
+    assert learning.told()["training_failure"] == ""
+
+
+def test_a_poisoned_result_is_not_adopted_and_it_is_told(make_desk, classes, tmp_path):
+    desk = make_desk()
+    run(desk, answers_of(classes), 60)
+    learning = learning_of(desk, noise(), tmp_path / "annotation")
+    advance(learning)
+    assert desk.guide.version == 0
+    told = learning.told()
+    assert told["refusal"].startswith("The model of 60 answers is not used: ")
+    assert "than by the features" in told["refusal"] and told["on_trial"] is None
+    (row,) = json.loads((tmp_path / "annotation" / "curve.json").read_text())
+    assert row["refusal"] == told["refusal"] and row["model_answers"] == 0
+
+
+def test_a_good_result_is_adopted_and_a_worse_one_after_it_is_not(make_desk, classes, tmp_path):
+    desk = make_desk()
+    view = run(desk, answers_of(classes), 60)
+    advance(learning_of(desk, one_hot(classes), tmp_path / "annotation"))
+    assert desk.guide.version == 60
+    run(desk, answers_of(classes), 25, view)
+    learning = learning_of(desk, noise(), tmp_path / "annotation", num_answers=80)
+    advance(learning)
+    assert desk.guide.version == 60 and "than by the" in learning.told()["refusal"]
+
+
+def test_without_evidence_a_model_of_few_answers_waits_for_it(make_desk, classes, tmp_path):
+    desk = make_desk()
+    view = run(desk, answers_of(classes), 20)
+    last_id = desk.ledger.last_id
+    learning = learning_of(desk, one_hot(classes), tmp_path / "a", num_answers=20, last_id=last_id)
+    advance(learning)
+    assert desk.guide.version == 0 and learning.told()["on_trial"] == 20
+    run(desk, answers_of(classes), 30, view)
+    advance(learning)
+    assert desk.guide.version == 20 and learning.told()["on_trial"] is None
+    late = learning_of(
+        desk, one_hot(classes), tmp_path / "b", num_answers=UNTRIED_FROM, last_id=desk.ledger.last_id
+    )
+    advance(late)
+    assert desk.guide.version == UNTRIED_FROM
+
+
+def test_audits_come_first_and_count_by_the_same_draws(classes):
+    nothing = np.empty((0, 2), np.int32), np.empty(0, np.int8)
+    old = [1] * 20 + [0] * 10 + [None] * 5
+    worse, same = [0] * 12 + old[12:], list(old)
+    embeddings = [noise(0), noise(1)]
+    refused = judge(Evidence([worse, old], *nothing), embeddings, ["the features"])
+    assert refused.refusal.startswith("of 30 audited neighbours, fewer are similar than by the features")
+    assert judge(Evidence([same, old], *nothing), embeddings, ["the features"]) == (True, "")
+    few = Evidence([same[:19], old[:19]], *nothing)
+    assert judge(few, embeddings, ["the features"]) == (False, "")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_standard_error_of_answered_pairs_is_that_of_many_samples(seed):
+    """Two equally good models: refused in about one of six samples, as often as a standard error says."""
+    rng = np.random.default_rng(seed)
+    refusals = []
+    for _ in range(200):
+        labels = (np.arange(60) % 2).astype(np.int8)
+        angles = [np.arccos(np.clip(0.4 * labels + rng.normal(0, 0.3, 60), -1, 1)) for _ in range(2)]
+        models = [
+            np.stack([np.r_[np.ones(60), np.cos(a)], np.r_[np.zeros(60), np.sin(a)]], 1).astype(np.float32)
+            for a in angles
+        ]
+        pairs = np.stack([np.arange(60), np.arange(60, 120)], 1).astype(np.int32)
+        refusals.append(judge(Evidence([[], []], pairs, labels), models, ["x"]).refusal != "")
+    assert 0.08 < np.mean(refusals) < 0.26
+
+
+def test_the_forecast_needs_models_of_one_set_a_hundred_answers_apart():
+    row = {"set_id": 2, "trained_on": 50, "doubt": 0.4}
+    late = {"set_id": 2, "trained_on": 150, "doubt": 0.1}
+    assert expected_gain([], 2) is None and expected_gain([row], 2) is None
+    assert expected_gain([row, late], 2) == pytest.approx(0.075)
+    assert expected_gain([row, late], 3) is None
+    assert expected_gain([row, late | {"doubt": 0.5}], 2) == 0  # doubt that grows promises nothing
+    assert expected_gain([{"set_id": 2}, row], 2) is None  # rows of older versions
