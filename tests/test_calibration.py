@@ -58,7 +58,7 @@ def test_it_rises_lies_within_its_interval_and_survives_json(seed, num_labels):
 
 def test_the_interval_holds_the_true_chance_as_often_as_it_says():
     inside = []
-    for seed in range(300):
+    for seed in range(100):
         similarities, labels, chance = drawn(seed, 100)
         lower, upper = fit_calibration(similarities, labels).interval(similarities)
         inside.append((lower <= chance) & (chance <= upper))

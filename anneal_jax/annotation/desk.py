@@ -9,8 +9,6 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from anneal_jax.annotation.audits import Precision
 from anneal_jax.annotation.belief_source import BeliefQuestions
 from anneal_jax.annotation.guard import Evidence
@@ -19,7 +17,6 @@ from anneal_jax.annotation.history import History
 from anneal_jax.annotation.ledger import Ledger, said_of
 from anneal_jax.annotation.questions import GroupQuestions, Pair
 from anneal_jax.annotation.tab import Question, Tab
-from anneal_jax.calibration import Calibration, fit_calibration
 from anneal_jax.errors import StoreError
 from anneal_jax.pairs import records, writing
 from anneal_jax.pairs.agreement import agreements, consistencies
@@ -282,19 +279,6 @@ class Desk:
         """Return what tells models apart, of which one was trained when `after_id` was the last answer."""
         audits = [[self._ledger.label(*pair) for pair in guide.audits.pairs] for guide in guides]
         return Evidence(audits, *self._ledger.held_out(after_id))
-
-    def calibration(self) -> Calibration | None:
-        """Return how P(similar) goes with the cosine by the model in use; None while too little is known.
-
-        Audits tell it; while these are too few, with them what was answered since the model was trained.
-        """
-        for source, after_id in (("audits", self._ledger.last_id), ("answers", self._guide.last_id)):
-            indices, labels = self._ledger.held_out(after_id)
-            first, second = self._guide.embeddings[indices.T]
-            fit = fit_calibration(np.einsum("pd,pd->p", first, second), labels, source=source)
-            if fit is not None:
-                return fit
-        return None
 
     def adopt(self, guide: Guide) -> None:
         """Ask by another model from the next question on; what is shown already stays."""

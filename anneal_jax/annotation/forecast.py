@@ -6,7 +6,7 @@ from typing import Any
 STEP = 100
 """Answers that the forecast looks ahead."""
 
-LEAST_GAIN = 0.01
+LEAST_GAIN = 0.02
 """Expected gain of precision below which the page says that more answers will hardly help."""
 
 

@@ -111,12 +111,12 @@ def test_audits_come_first_and_count_by_the_same_draws(classes):
     assert judge(few, embeddings, ["the features"]) == (False, "")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_standard_error_of_answered_pairs_is_that_of_many_samples(seed):
     """Two equally good models: refused in about one of six samples, as often as a standard error says."""
     rng = np.random.default_rng(seed)
     refusals = []
-    for _ in range(200):
+    for _ in range(100):
         labels = (np.arange(60) % 2).astype(np.int8)
         angles = [np.arccos(np.clip(0.4 * labels + rng.normal(0, 0.3, 60), -1, 1)) for _ in range(2)]
         models = [
@@ -125,7 +125,7 @@ def test_the_standard_error_of_answered_pairs_is_that_of_many_samples(seed):
         ]
         pairs = np.stack([np.arange(60), np.arange(60, 120)], 1).astype(np.int32)
         refusals.append(judge(Evidence([[], []], pairs, labels), models, ["x"]).refusal != "")
-    assert 0.08 < np.mean(refusals) < 0.26
+    assert 0.05 < np.mean(refusals) < 0.3
 
 
 def test_the_forecast_needs_models_of_one_set_a_hundred_answers_apart():

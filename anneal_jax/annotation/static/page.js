@@ -6,7 +6,7 @@ const TAB = randomKey();
 const SWIPE_PX = 70;
 const PATIENCE_MS = [300, 1000, 2000, 4000, 8000];
 const MOST_ZOOM = 8;
-const LEAST_GAIN = 0.01; // as in forecast.py
+const LEAST_GAIN = 0.02; // as in forecast.py
 
 const state = {
   annotator: remembered("name"), mode: "pairs", view: null, questions: [], given: new Set(),
