@@ -22,6 +22,7 @@ CONFIG = ExperimentConfig(archive="folder:elsewhere", steps=50, batch_size=16, t
 def learning(tmp_path, make_desk, directions, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr("anneal_jax.annotation.learning.UNTRIED_FROM", 0)  # no evidence is waited for
     desk = make_desk()
     trainer = BackgroundTrainer(tmp_path / "annotation", CONFIG, directions)
     learning = Learning(desk, trainer, tmp_path / "annotation", seed=0)
