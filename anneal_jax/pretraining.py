@@ -26,7 +26,7 @@ def pretrain(
     config: ExperimentConfig,
     output: pathlib.Path,
     *,
-    method: Method = "vicreg",
+    method: Method = "simsiam",
     epochs: int = 100,
     with_all_tiles: bool = False,
     turns: bool = True,

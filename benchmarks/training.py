@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.models.backbones import get_backbone
+from anneal_jax.models.backbones import Backbone, get_backbone
 from anneal_jax.problem import load_problem
 from anneal_jax.seeds import Use, host_rng
 from anneal_jax.selection import draw_first_pairs
@@ -117,7 +117,7 @@ def _anneal(options: argparse.Namespace, images: np.ndarray, pairs: TrainingPair
     learner = FinetuneLearner(
         feed=ResidentFeed(images, make_mesh(1)),
         backbone=backbone,
-        variables=backbone.init(jax.random.key(0), options.image_size),
+        variables=_random_variables(backbone, options.image_size),
         mean=np.zeros(backbone.feature_dim, np.float32),
         scale=np.ones(backbone.feature_dim, np.float32),
         with_classifier=True,
@@ -136,6 +136,20 @@ def _anneal_bfloat16(
 ) -> Callable[[], None]:
     half = argparse.Namespace(**{**vars(options), "compute_dtype": "bfloat16"})
     return _anneal(half, images, pairs)
+
+
+def _random_variables(backbone: Backbone, image_size: int) -> Any:
+    """Draw weights without compiling the network's own initialisation, which takes longer than an epoch."""
+    shapes = jax.eval_shape(lambda key: backbone.init(key, image_size), jax.random.key(0))
+    rng = np.random.default_rng(0)
+
+    def draw(path: Any, leaf: Any) -> np.ndarray:
+        name = path[-1].key
+        if name == "kernel":
+            return rng.normal(0.0, np.sqrt(2 / np.prod(leaf.shape[:-1])), leaf.shape).astype(np.float32)
+        return np.full(leaf.shape, name in ("scale", "var"), np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def _plan(options: argparse.Namespace) -> FinetunePlan:

@@ -41,7 +41,7 @@ def main() -> None:
         start = backbone.init(jax.random.key(seed), options.image_size)
         for method in ("random", *options.methods):
             began = time.process_time()
-            variables, spread = start, float("nan")
+            variables, spread = start, None
             if method != "random":
                 settings = WarmStartSettings(
                     method=method,
@@ -117,7 +117,7 @@ def _standardised(backbone: Backbone, images: np.ndarray) -> Backbone:
     return scaled_by(backbone, (mean,) * 3, (spread,) * 3, images.shape[-1])
 
 
-def _shown(value: float | str) -> str:
+def _shown(value: float | str | None) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
@@ -126,7 +126,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--archive", default="digits", help="as for launch/run.py, or bands")
     parser.add_argument("--backbone", default="tiny_cnn")
     parser.add_argument("--image-size", type=int, default=16, help="side of the tiles, pixels")
-    parser.add_argument("--methods", nargs="+", default=["simsiam", "vicreg"])
+    parser.add_argument("--methods", nargs="*", default=["simsiam", "vicreg"])
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--seeds", type=int, default=1, help="of weights and draws")

@@ -26,7 +26,7 @@ from anneal_jax.training.feed import TileFeed
 from anneal_jax.training.sampling import draw_image_batches
 from anneal_jax.types import FloatArray, IntArray, Params
 
-Method = Literal["vicreg", "simsiam"]
+Method = Literal["simsiam", "vicreg"]
 
 STRENGTH = Strength(smallest_area=0.3, brightness=0.4, contrast=0.4, saturation=0.4)
 """How far the two pictures of a tile seen from above may lie from it."""
@@ -56,7 +56,7 @@ class WarmStartSettings:
     """Numbers of a warm start.
 
     Attributes:
-      method: `vicreg` (bardes2022vicreg) or `simsiam` (chen2021simsiam).
+      method: `simsiam` (chen2021simsiam) or `vicreg` (bardes2022vicreg).
       epochs: how often each tile is seen.
       batch_size: tiles per step, at least 2.
       learning_rate: of AdamW, after a warm-up over a tenth of the steps and before a cosine to 0.
@@ -64,7 +64,7 @@ class WarmStartSettings:
       strength: of the augmentation.
     """
 
-    method: Method = "vicreg"
+    method: Method = "simsiam"
     epochs: int = 100
     batch_size: int = 256
     learning_rate: float = 1e-3

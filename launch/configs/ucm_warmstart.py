@@ -2,8 +2,8 @@
 
 command   python launch/warmstart.py --config=launch/configs/ucm_warmstart.py --output=warm.safetensors
 hardware  2 CPU cores
-duration  see docs/training.md
-expected  see docs/training.md; for RGB tiles ImageNet's weights are far better
+duration  untested at full length
+expected  untested; docs/training.md has what it brought elsewhere. For RGB tiles take ImageNet's weights
 use       for other bands: --config.archive='geotiff:PATH?bands=...' and a resnet on a GPU
 """
 

@@ -7,12 +7,13 @@ import pytest
 
 from anneal_jax.errors import ConfigError
 from anneal_jax.models.backbones import get_backbone
+from anneal_jax.models.resnet import BasicBlock, ResNet
 from anneal_jax.training import warmstart
 from anneal_jax.training.feed import HostFeed, ResidentFeed, make_mesh
 from anneal_jax.training.warmstart import WarmStartSettings, _step, warm_start
 
 ROWS = np.arange(4, 28, dtype=np.int32)
-SETTINGS = WarmStartSettings(epochs=6, batch_size=8)
+SETTINGS = WarmStartSettings(method="vicreg", epochs=6, batch_size=8)
 
 
 def coloured_tiles(bands):
@@ -62,6 +63,20 @@ def test_it_is_fixed_by_its_seed_whatever_the_feed_and_compiles_once():
     second = warm_start(backbone, variables, host, ROWS, SETTINGS)
     np.testing.assert_array_equal(first.losses, second.losses)
     assert read == set(ROWS.tolist())  # no tile that was kept away
+
+
+@pytest.mark.slow
+def test_statistics_of_batch_norm_move_with_the_pictures():
+    short = ResNet(BasicBlock, (1, 1, 1, 1))
+    backbone = dataclasses.replace(get_backbone("resnet18"), network=short)
+    variables = backbone.init(jax.random.key(0), 8)
+    feed = ResidentFeed(coloured_tiles(3), make_mesh(1))
+    settings = dataclasses.replace(SETTINGS, epochs=1)
+    result = warm_start(backbone, variables, feed, ROWS, settings)
+    assert jax.tree.structure(result.variables) == jax.tree.structure(variables)
+    moved = result.variables["batch_stats"]["bn1"]
+    assert np.abs(moved["mean"]).max() > 0.01
+    assert np.isfinite(backbone.apply(result.variables, coloured_tiles(3))).all()
 
 
 def test_what_cannot_be_trained_is_one_sentence(monkeypatch):
