@@ -37,12 +37,6 @@ def ucm_dir() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def rsscn7_dir() -> pathlib.Path:
-    """Folder of the real RSSCN7 tiles; skips where it is absent."""
-    return _existing(SHARED / "data" / "rsscn7")
-
-
-@pytest.fixture(scope="session")
 def mobilenet_weights() -> pathlib.Path:
     """The real MobileNetV2 weights; skips where they are absent."""
     return _existing(SHARED / "weights" / "mobilenet_v2_1.0_224_imagenet.npz")

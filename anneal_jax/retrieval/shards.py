@@ -22,9 +22,6 @@ from anneal_jax.errors import RetrievalError
 from anneal_jax.integrity import FileSeal, seal_of
 from anneal_jax.retrieval.manifest import ShardRecord
 
-OPTIONAL_COLUMNS = ("label", "date", "box")
-"""Columns that an index may lack."""
-
 _LONGEST_NORM = 1.01  # a stored unit vector is a little off by its rounding
 
 
