@@ -86,7 +86,8 @@ else:
         initial_fraction=0.01,  # 112 answers before the first curve parts
         pairs_per_round=100,
         rounds=3,
-        steps=200,
+        steps=120,
+        batch_size=128,
         scan_share=0.1,  # of a million pairs a tenth is looked at: quicker, and less than the papers do
     )
 

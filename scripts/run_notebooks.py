@@ -11,7 +11,7 @@ import time
 import jupytext
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
 FOLDER = pathlib.Path(__file__).parents[1] / "notebooks"
 START_TIMEOUT_S, CELL_TIMEOUT_S = 300, 1800
@@ -64,7 +64,7 @@ def run(path: pathlib.Path, keep: pathlib.Path | None) -> bool:
         )
         try:
             client.execute()
-        except CellExecutionError as error:
+        except (CellExecutionError, CellTimeoutError) as error:
             print(f"{path.name}: {error}", file=sys.stderr)
             return False
         finally:
