@@ -111,11 +111,13 @@ for cell in run_grid(config, SYSTEMS, range(NUM_SEEDS), "runs/curves"):
 # - **Across**: bits spent, one for each answer. What follows from answers is free and not counted.
 # - **Up**: mAP@5, the mean over queries of how early the right tiles stand among the five nearest.
 #   There are several definitions; the axis names the one used, by what it divides by.
-# - **Bands**: where the mean over seeds may lie, at 95%. Two seeds make very wide bands. Curves whose
-#   bands overlap are not told apart yet.
-# - **The first point** is the same question for all: the papers' first pairs, drawn with class
-#   labels, half of them similar. A real archive has none; `initial_draw="random"` begins without
-#   labels.
+# - **Thin lines** are single seeds, thick ones their mean. From three seeds on a band takes their
+#   place: where the mean over seeds may lie, at 95%. Curves whose bands overlap are not told apart
+#   yet.
+# - **The dashed line** is search by the features alone, at no answer. A curve may begin below it: a
+#   hundred pairs are few to learn from.
+# - **The first point** is the same for all: the papers' first pairs, drawn with class labels, half of
+#   them similar. A real archive has none; `initial_draw="random"` begins without labels.
 
 # %%
 tables = report_comparison(config, cells, "runs/curves", title=f"{config.archive}, {NUM_SEEDS} seeds")
