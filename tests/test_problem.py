@@ -11,6 +11,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError
 from anneal_jax.problem import _identical_pairs, load_problem, make_learner
+from anneal_jax.training.feed import HostFeed, ResidentFeed
 
 DIGITS = open_archive("digits")
 
@@ -64,3 +65,16 @@ def test_pixels_can_be_finetuned_at_any_image_size(image_size):
     assert kernel.shape[0] == image_size**2 * 3
     features = learner.features(params)
     assert learner.embed(params, features[:2]).shape == (2, 256)
+
+
+def test_tiles_that_do_not_fit_on_the_device_are_read_from_the_cache(monkeypatch, tmp_path):
+    config = ExperimentConfig(
+        archive="digits", backbone="pixels", regime="finetune", image_size=4, cache_dir=str(tmp_path)
+    )
+    data = load_problem(config)
+    resident = make_learner(config, data, with_classifier=False)
+    monkeypatch.setattr(problem, "fits_on_device", lambda num_bytes: num_bytes < 1797 * 4 * 4 * 3)
+    read = make_learner(config, data, with_classifier=False)
+    assert isinstance(resident.feed, ResidentFeed)
+    assert isinstance(read.feed, HostFeed)
+    np.testing.assert_array_equal(read.features(read.template()), resident.features(read.template()))
