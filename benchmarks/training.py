@@ -68,7 +68,8 @@ def main() -> None:
         rows.append(row)
         print(
             "{way:16s} {epoch_s:7.2f} s  {epoch_cpu_s:7.2f} s CPU  {tiles_per_s:8.1f} tiles/s  {encoded:6d}"
-            " encoded  {matrix_share:5.1%} of the matrix rate  {peak_mb:6.0f} MB".format(**row),
+            " encoded  {matrix_share:5.1%} of the matrix rate".format(**row)
+            + (f"  {memory[name]:6.0f} MB" if options.memory else ""),
             flush=True,
         )
     if options.json:
@@ -339,7 +340,8 @@ def _memory_mb(options: argparse.Namespace, images: np.ndarray, pairs: TrainingP
         import torch
     jax.block_until_ready(jnp.zeros(1))
     before = _peak_so_far_mb()
-    few = TrainingPairs(*(part[: 2 * options.batch_size] for part in pairs))
+    size = 2 * options.batch_size
+    few = TrainingPairs(pairs.pair_indices[:size], pairs.labels[:size])
     _WAYS[options.alone](options, images, few)()
     if options.alone.startswith("torch") and torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
@@ -353,11 +355,11 @@ def _peak_so_far_mb() -> float:
 
 def _memory_of_all(
     options: argparse.Namespace, ways: Iterable[str], images: np.ndarray, pairs: TrainingPairs
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Measure the memory of each way in a process of its own."""
     if not options.memory:
-        return dict.fromkeys(ways, float("nan"))
-    found = {}
+        return dict.fromkeys(ways)
+    found: dict[str, float | None] = {}
     with tempfile.TemporaryDirectory() as folder:
         data = pathlib.Path(folder, "data.npz")
         np.savez(data, images=images, pair_indices=pairs.pair_indices, labels=pairs.labels)
