@@ -48,10 +48,11 @@ def pretrain(
       What was done, in two sentences.
 
     Raises:
-      ConfigError: the archive holds ready vectors, the training diverges, or as in `load_network`.
+      ConfigError: `output` has another ending, the archive holds ready vectors, or as in `warm_start` and
+        `load_network`.
       WorkdirError: the folder of `output` does not exist.
       ArchiveError: a tile cannot be read.
-      WeightsError: the weights to start from cannot be used, or `output` has another ending.
+      WeightsError: the weights to start from cannot be used.
     """
     _require_place(output)
     archive = open_archive(

@@ -58,7 +58,7 @@ class WarmStartSettings:
     Attributes:
       method: `simsiam` (chen2021simsiam) or `vicreg` (bardes2022vicreg).
       epochs: how often each tile is seen.
-      batch_size: tiles per step, at least 2.
+      batch_size: tiles per step, at least 2; on several devices at most so many, each the same number.
       learning_rate: of AdamW, after a warm-up over a tenth of the steps and before a cosine to 0.
       seed: fixes every draw.
       strength: of the augmentation.
@@ -110,15 +110,21 @@ def warm_start(
       settings: see `WarmStartSettings`.
 
     Raises:
-      ConfigError: there are fewer than two tiles, the backbone has no parameters, or the loss is no longer
-        finite.
+      ConfigError: there are fewer than two tiles, or a step has fewer than there are devices; the backbone
+        has no parameters; or the loss is no longer finite.
       ArchiveError: a tile cannot be read.
     """
     if not variables.get("params"):
         raise ConfigError(f"backbone {backbone.name!r} has nothing that could learn; choose another.")
+    size, num_devices = min(settings.batch_size, len(rows)), feed.mesh.size
     if len(rows) < 2:
         raise ConfigError(f"a warm start needs two tiles at least, and {len(rows)} are given.")
-    size = min(settings.batch_size, len(rows))
+    if size < num_devices:
+        raise ConfigError(
+            f"a step of {size} tiles cannot be shared by {num_devices} devices; set a smaller "
+            "--config.num_devices."
+        )
+    size -= size % num_devices  # each takes the same number
     num_steps = max(1, settings.epochs * len(rows) // size)
     rng = host_rng(settings.seed, 0, Use.BATCHES)
     drawn = rows[draw_image_batches(rng, len(rows), num_steps=num_steps, batch_size=size)]

@@ -65,6 +65,25 @@ def test_it_is_fixed_by_its_seed_whatever_the_feed_and_compiles_once():
     assert read == set(ROWS.tolist())  # no tile that was kept away
 
 
+def test_a_batch_that_devices_cannot_share_is_cut_to_one_that_they_can(monkeypatch):
+    sizes = []
+
+    def count(task, state, tiles, key):
+        sizes.append(len(tiles))
+        return state, (jnp.zeros(()), jnp.zeros(()))
+
+    monkeypatch.setattr(warmstart, "_step", count)
+    nothing = warmstart._State({"backbone": {}}, {}, ())
+    monkeypatch.setattr(warmstart._Task, "initial", lambda *_: nothing)  # nothing to compile
+    backbone, variables = get_backbone("tiny_cnn"), {"params": {"scale": np.ones(1, np.float32)}}
+    feed = ResidentFeed(coloured_tiles(3), make_mesh(8))
+    settings = dataclasses.replace(SETTINGS, epochs=1, batch_size=13)
+    warm_start(backbone, variables, feed, ROWS, settings)
+    assert sizes == [8, 8, 8]
+    with pytest.raises(ConfigError, match="a step of 7 tiles cannot be shared by 8 devices; set"):
+        warm_start(backbone, variables, feed, ROWS[:7], settings)
+
+
 @pytest.mark.slow
 def test_statistics_of_batch_norm_move_with_the_pictures():
     short = ResNet(BasicBlock, (1, 1, 1, 1))
