@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
@@ -90,7 +91,7 @@ class _Chunk(NamedTuple):
     Attributes:
       batch: the batches.
       steps: int32[T], their numbers in the fit.
-      epochs: float64[T], the epochs drawn before each.
+      epochs: float64[T], the epochs drawn before each; infinite where a step only fills the chunk up.
     """
 
     batch: TileBatch
@@ -157,6 +158,7 @@ def fit_network(
                 tiles,
                 chunk.batch,
                 chunk.steps,
+                np.isfinite(chunk.epochs),
                 rates,
                 key_data,
             )
@@ -210,6 +212,7 @@ def _run_chunk(
     tiles: jax.Array,
     batches: TileBatch,
     steps: jax.Array,
+    is_step: jax.Array,
     rates: Rates,
     key_data: jax.Array,
 ) -> tuple[Any, jax.Array]:
@@ -217,7 +220,7 @@ def _run_chunk(
 
     def step(state: Any, inputs: Any) -> tuple[Any, jax.Array]:
         params, optimiser_state = state
-        tiles, batch, number, rates = inputs
+        tiles, batch, number, is_step, rates = inputs
         gradient = jax.value_and_grad(loss, has_aux=True)
         (value, backbone), gradients = gradient(
             params, constants, tiles, batch, jax.random.fold_in(key, number)
@@ -226,10 +229,12 @@ def _run_chunk(
             updates, optimiser_state = make_optimiser(rule, rates).update(
                 gradients, optimiser_state, params
             )
+        # What fills a chunk up moves nothing: Adam's rate is 0 there, and statistics have none.
+        backbone = jax.tree.map(lambda new, old: jnp.where(is_step, new, old), backbone, params.backbone)
         params = optax.apply_updates(params._replace(backbone=backbone), updates)
         return jax.lax.with_sharding_constraint((params, optimiser_state), everywhere), value
 
-    return jax.lax.scan(step, state, (tiles, batches, steps, rates))
+    return jax.lax.scan(step, state, (tiles, batches, steps, is_step, rates))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -130,6 +130,8 @@ def test_chunks_change_nothing_and_are_filled_up_by_steps_that_move_nothing(chun
     many = run(make_batches(5), chunk_steps=chunk_steps, **options)
     np.testing.assert_allclose(learnt(many), learnt(one), rtol=1e-6)
     np.testing.assert_allclose(many.losses[:5], one.losses, rtol=1e-6)
+    statistics = many.params.backbone["batch_stats"]["mean"]
+    assert statistics.tolist() == one.params.backbone["batch_stats"]["mean"].tolist() == [5.5] * 3
 
 
 @pytest.mark.parametrize("kind", ["resident", "host"])
