@@ -68,11 +68,16 @@ def read_weights(file: Path, backbone: Backbone, shapes: Shapes) -> Any:
     Raises:
       WeightsError: the file is of another backbone or other bands, or is damaged.
     """
-    named = stored_metadata(file)["backbone"]
+    require_backbone(file, stored_metadata(file), backbone)
+    slots = [Slot(path, ("/".join(path),), (shape,), np.asarray) for path, shape in shapes.items()]
+    return fill(file, slots, read_safetensors(file, prefix=""))
+
+
+def require_backbone(file: Path, metadata: dict[str, str], backbone: Backbone) -> None:
+    """Raise WeightsError where a file's metadata, as `own_metadata` gives them, name another backbone."""
+    named = metadata["backbone"]
     if named != backbone.name:
         raise WeightsError(
             f"{file} holds weights of {named!r}, not of {backbone.name!r}; set `backbone` to it, or give "
             "other weights"
         )
-    slots = [Slot(path, ("/".join(path),), (shape,), np.asarray) for path, shape in shapes.items()]
-    return fill(file, slots, read_safetensors(file, prefix=""))

@@ -26,7 +26,7 @@ from anneal_jax.models.backbones import Backbone, get_backbone, scaled_by
 from anneal_jax.models.bands import inflate_kernel
 from anneal_jax.models.folded_npz import folded_slots, read_npz
 from anneal_jax.models.hub import fetch, is_on_hub
-from anneal_jax.models.own_weights import own_metadata, read_weights, write_weights
+from anneal_jax.models.own_weights import own_metadata, read_weights, require_backbone, write_weights
 from anneal_jax.models.preprocessing import Preprocessing, check_architecture, read_preprocessing
 from anneal_jax.models.slots import fill, variable_shapes
 from anneal_jax.models.vit import VisionTransformer
@@ -109,6 +109,7 @@ def as_pretrained(backbone: Backbone, source: str | Path) -> Backbone:
     """
     file = _readable(source)
     if own := own_metadata(file):
+        require_backbone(file, own, backbone)
         prepared = prepared_by(backbone, own["preparation"])
         if len(prepared.mean) != len(backbone.mean):
             raise WeightsError(

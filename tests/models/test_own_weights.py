@@ -63,6 +63,10 @@ def test_what_does_not_fit_is_refused(trained, tmp_path):
         as_pretrained(get_backbone("tiny_cnn"), file)
     with pytest.raises(WeightsError, match=r"give the file that ending"):
         save_pretrained(tmp_path / "warm.npz", trained, {})
+    vit = get_backbone("vit_s14")
+    save_pretrained(tmp_path / "vit.safetensors", vit, {"params": {"cls_token": np.zeros(1, np.float32)}})
+    with pytest.raises(WeightsError, match=r"weights of 'vit_s14', not of 'tiny_cnn'; set `backbone`"):
+        as_pretrained(get_backbone("tiny_cnn"), tmp_path / "vit.safetensors")
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(WeightsError, match="no intact safetensors file"):
         load_pretrained(trained, file)
