@@ -166,7 +166,8 @@ def _make(
     """Bring a whole file into place; one process works on it, and goes on from where another was killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("a+b"), unfinished.open("r+b") as file:
+    # Opened or made in one call: between two, a faster process may put its file into place.
+    with os.fdopen(os.open(unfinished, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
         _wait_for_others(file, path)
         if layout.fits(path):  # another process was faster; its file was `unfinished` until then
             if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
