@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from anneal_jax.annotation import file_routes, search_routes
 from anneal_jax.annotation.audits import nearest_tiles
 from anneal_jax.annotation.desk import Desk
-from anneal_jax.annotation.guide import MODES
+from anneal_jax.annotation.guide import MODES, SILENT
 from anneal_jax.annotation.office import BadRequestError, Office, office_of, tile_number
 from anneal_jax.annotation.safety import Access, Guard
 from anneal_jax.errors import AnnealError, StorageFullError, StoreError
@@ -91,7 +91,7 @@ async def _learn(office: Office) -> None:
 
 
 def _session(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
-    mode = _one_of(body, "mode", MODES)
+    mode = _one_of(body, "mode", (*MODES, SILENT))
     return desk.open_tab(_key(body, "tab"), _text(body, "annotator"), mode)
 
 
@@ -179,7 +179,8 @@ async def _answers(request: Request) -> Response:
     if not (offset.isascii() and offset.isdigit()):
         raise BadRequestError("offset must be a whole number.")
     start = int(offset[:12])
-    curve = office.learning.curve if office.learning else []
+    models = office.learning.curve if office.learning else []
+    curve = [row for row in models if row.get("set_id") == office.desk.set_id]
     people = await office.at_desk(office.desk.people)
     page = {"answers": rows[start : start + _PAGE_ROWS], "num_answers": len(rows), "curve": curve}
     return _json(page | people)

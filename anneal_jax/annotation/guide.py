@@ -20,6 +20,9 @@ from anneal_jax.types import FloatArray
 MODES = ("pairs", "groups", "mgue")
 """By belief, the default; "same as this group?"; the pairs that the model doubts most."""
 
+SILENT = "none"
+"""Of pages that only mark: no question is held for them."""
+
 _RANDOM_PAIRS = 5_000  # behind the chosen ones, so that there is always something to ask
 
 

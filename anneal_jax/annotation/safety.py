@@ -5,6 +5,7 @@ refused by its `Origin`; a name that was turned to this machine (DNS rebinding) 
 """
 
 import secrets
+import socket
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_BODY_BYTES = 16_384
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104
 
 
 class Access(NamedTuple):
@@ -48,9 +51,14 @@ class Access(NamedTuple):
 
 def make_access(host: str, allowed_hosts: Sequence[str] = (), frames: Sequence[str] = ()) -> Access:
     """Draw a token, and list the names that the server answers to."""
-    names = {*LOOPBACK, *([host] if host not in ("0.0.0.0", "::") else []), *allowed_hosts}  # noqa: S104
-    token = secrets.token_urlsafe(24)
-    return Access(token, frozenset(name.lower() for name in names), tuple(allowed_hosts), tuple(frames))
+    outer_hosts = tuple(name.lower() for name in allowed_hosts)
+    names = frozenset((*LOOPBACK, shown_host(host).lower(), *outer_hosts))
+    return Access(secrets.token_urlsafe(24), names, outer_hosts, tuple(frames))
+
+
+def shown_host(host: str) -> str:
+    """Return the name that stands in the page's address: for any address, that of this machine."""
+    return socket.gethostname() if host in _ANY_ADDRESS else host
 
 
 class Guard:

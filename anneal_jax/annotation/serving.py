@@ -19,7 +19,7 @@ from anneal_jax.annotation.learning import Learning
 from anneal_jax.annotation.pictures import TilePictures, open_pictures
 from anneal_jax.annotation.projection import centring
 from anneal_jax.annotation.questions import unit_directions
-from anneal_jax.annotation.safety import LOOPBACK, Access, make_access
+from anneal_jax.annotation.safety import LOOPBACK, Access, make_access, shown_host
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.data.labels import labels_of_csv
@@ -195,7 +195,7 @@ def serve(
 
 def address(access: Access, host: str, port: int) -> str:
     """Return the page's address."""
-    shown = host if host in LOOPBACK or host not in ("0.0.0.0", "::") else socket.gethostname()  # noqa: S104
+    shown = shown_host(host)
     shown = f"[{shown}]" if ":" in shown else shown
     return f"http://{shown}:{port}/{access.token}/"
 

@@ -68,13 +68,13 @@ def encode_by_colour(pixels):
 
 
 @contextlib.contextmanager
-def served(tiles_folder, desk, allowed_hosts=()):
+def served(tiles_folder, desk, allowed_hosts=(), learning=None):
     archive = open_archive(f"folder:{tiles_folder}")
     pictures = TilePictures(archive)
     access = make_access("127.0.0.1", allowed_hosts)
     with ThreadPoolExecutor(1) as writer:
         dropped = DroppedTiles(encode_by_colour, archive.digests())
-        office = Office(desk, writer, pictures, None, tuple(archive.ids), dropped)
+        office = Office(desk, writer, pictures, learning, tuple(archive.ids), dropped)
         yield create_app(office, access), access
     pictures.close()
 

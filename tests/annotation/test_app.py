@@ -3,6 +3,8 @@
 import io
 import json
 import sqlite3
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -300,6 +302,21 @@ def test_an_allowed_host_may_call_and_frame_and_is_told(tiles_folder, make_desk)
     assert "tunnel.example" in also
     (exposed,) = exposure(make_access("0.0.0.0"), "0.0.0.0", 8765)
     assert exposed.startswith("Exposed: whoever reaches 0.0.0.0:8765")
+
+
+def test_the_address_that_is_told_is_answered_also_where_it_is_written_in_capitals():
+    access = make_access("0.0.0.0", ["Tunnel.Example"])
+    assert access.may_call(urlsplit(address(access, "0.0.0.0", 8765)).netloc)
+    assert access.may_call("tunnel.example") and access.may_write(
+        "https://tunnel.example", "tunnel.example"
+    )
+    assert not access.may_call("evil.example")
+
+
+def test_the_curve_is_that_of_the_present_sentence(tiles_folder, make_desk, make_client):
+    rows = [{"set_id": set_id, "refusal": ""} for set_id in (1, 2)]
+    with served(tiles_folder, make_desk(), learning=SimpleNamespace(curve=rows, told=dict)) as parts:
+        assert make_client(parts)("GET", "/answers").json()["curve"] == rows[1:]
 
 
 def _with(parts, headers):
