@@ -253,3 +253,17 @@ def test_names_of_files_are_never_markup(browser, tiles_folder, tmp_path):
         assert "<b>Ada</b>" in page.text_content("#rows")
         assert page.locator("#rows b").count() == 0 and page.locator("img[onerror]").count() == 0
         assert page.faults == []
+
+
+def test_escape_begins_no_new_set(browser, tiles_folder, tmp_path):
+    with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}", "--backbone=pixels") as server:
+        page = sit_down(browser, server)
+        answer(page, np.zeros(60))
+        saved(page, 1)
+        page.click("#sentence")
+        page.fill("#meaning", "Something else")
+        page.keyboard.press("Escape")
+        page.wait_for_function("() => !document.querySelector('dialog[open]')")
+        answer(page, np.zeros(60))
+        saved(page, 2)
+        assert page.text_content("#sentence") == server.get("state")["sentence"] == "Same land use"

@@ -29,7 +29,7 @@ async function pump() {
     const view = await post(request.path, request.body);
     state.waiting.shift();
     state.given.delete(request.body.key);
-    tellTrouble("");
+    if (request.tries || request.path !== "session") tellTrouble(""); // why one was begun anew stays told
     apply(view);
     request.then(view);
     tellSaved(request.path === "answer" ? "✓ saved" : "");
@@ -284,10 +284,12 @@ function placeIn(frame, event) {
 function welcome() {
   $("name").value = state.annotator;
   $("meaning").value = state.view ? state.view.sentence : "";
+  $("welcome").returnValue = "";
   if (!$("welcome").open) $("welcome").showModal();
 }
 
 $("welcome").addEventListener("close", () => {
+  if ($("welcome").returnValue !== "begin") return; // Escape changes nothing, and begins no new set
   const [name, meaning] = [$("name").value.trim(), $("meaning").value.trim()];
   if (!name || !meaning) return;
   state.annotator = name;
