@@ -3,6 +3,7 @@ import { answerOf, element, get, inWords, openConflict, post, randomKey, remembe
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
+const state = { asked: "" };
 const OTHER = { similar: "dissimilar", dissimilar: "similar" };
 
 const attempt = (work) => async (...args) => {
@@ -17,7 +18,10 @@ const attempt = (work) => async (...args) => {
 
 const load = attempt(async (offset = 0) => {
   const query = new URLSearchParams({ offset, answer: $("answer").value, text: $("text").value });
+  const asked = String(query);
+  state.asked = asked;
   const [page, view] = await Promise.all([get(`answers?${query}`), get("state")]);
+  if (state.asked !== asked) return; // a later letter was typed meanwhile
   $("sentence").textContent = view.sentence;
   $("facts").textContent = `${view.num_answers} answers, ${view.num_known} pairs known through them, `
     + `${view.bits_spent} bits, ${view.minutes} minutes, ${view.num_contradictions} contradictions.`;
@@ -31,7 +35,7 @@ const load = attempt(async (offset = 0) => {
 });
 
 const write = attempt(async (path, body) => {
-  await post("session", { tab: TAB, annotator: remembered("name") || "reviewer", mode: "pairs" });
+  await post("session", { tab: TAB, annotator: remembered("name") || "reviewer", mode: "none" });
   const view = await post(path, { tab: TAB, key: randomKey(), ...body });
   await load();
   if (view.conflict) openConflict(view.conflict, (answer_id) => write("retract", { answer_id }));

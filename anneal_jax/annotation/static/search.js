@@ -172,12 +172,12 @@ function pair(said) {
 // What is said of it. The list keeps its order under the pointer: another model is only used when asked for.
 
 const write = attempt(async (path, body) => {
-  await post("session", { tab: TAB, annotator: remembered("name") || "searcher", mode: "pairs" });
+  await post("session", { tab: TAB, annotator: remembered("name") || "searcher", mode: "none" });
   const view = await post(path, { tab: TAB, key: randomKey(), ...body });
-  tellState(view);
   if (view.model_answers === state.shown.model) await search();
   else note(path, body, view);
   if (view.conflict) openConflict(view.conflict, (answer_id) => write("retract", { answer_id }));
+  tellState(view); // last: it may have to tell of a failure
 });
 
 function note(path, body, view) {
