@@ -12,7 +12,7 @@ from typing import Any
 from anneal_jax.annotation.audits import Precision
 from anneal_jax.annotation.belief_source import BeliefQuestions
 from anneal_jax.annotation.guard import Evidence
-from anneal_jax.annotation.guide import Guide
+from anneal_jax.annotation.guide import SILENT, Guide
 from anneal_jax.annotation.history import History
 from anneal_jax.annotation.ledger import Ledger, said_of
 from anneal_jax.annotation.questions import GroupQuestions, Pair
@@ -59,7 +59,7 @@ class Desk:
           store: open; nobody else writes to it.
           directions: float32[N, F], centred features of unit length; they tell near copies.
           copies: int[N], equal numbers for byte-identical tiles.
-          guide: chooses the questions.
+          guide: chooses the questions, of this set and of any later one until a model of it is adopted.
           checks: whether an implied pair may be asked once, where beliefs deny what implies it.
         """
         self._store = store
@@ -67,7 +67,7 @@ class Desk:
         self._histories: dict[str, History] = {}
         self._directions = directions
         self._copies = copies
-        self._guide = guide
+        self._features = self._guide = guide
         self._tabs: dict[str, Tab] = {}
         self._reload()
 
@@ -80,9 +80,12 @@ class Desk:
           StoreError: the name cannot be stored.
         """
         annotator = writing.text_of("annotator", annotator)
-        tab = self._tabs.pop(tab_id, None)
+        old = tab = self._tabs.pop(tab_id, None)
         if tab is None or (tab.annotator, tab.mode) != (annotator, mode):
             tab = Tab(annotator, mode)
+        if old is not None and old is not tab:  # what it shows until the reply is there may be answered
+            old.keep(lambda *_: False)
+            tab.withdrawn = old.withdrawn
         self._tabs[tab_id] = tab
         while len(self._tabs) > _MOST_TABS:
             self._tabs.pop(next(iter(self._tabs)))
@@ -237,9 +240,17 @@ class Desk:
         return self._store
 
     def begin_anew(self) -> None:
-        """Take up the store as it is now, and drop the open questions."""
+        """Take up the store as it is now, and put other questions.
+
+        In a new set nothing is left of the old one: no model, and no question that may still be answered.
+        """
+        set_before = self._set_id
         for tab in self._tabs.values():
-            tab.issued.clear()
+            tab.keep(lambda *_: False)
+        if self._store.present_set() != set_before:
+            self._guide = self._features
+            for tab in self._tabs.values():
+                tab.withdrawn.clear()
         self._reload()
 
     # What the background needs.
@@ -292,6 +303,7 @@ class Desk:
     def _tab(self, tab_id: str) -> Tab:
         if tab_id not in self._tabs:
             raise StoreError("this page is not known to the server any more; load it again.")
+        self._tabs[tab_id].hear()
         return self._tabs[tab_id]
 
     def _reload(self) -> None:
@@ -335,7 +347,7 @@ class Desk:
         return was_standing
 
     def _fill(self, tab: Tab) -> None:
-        if not self._is_sentence_settled and not self._ledger:
+        if tab.mode == SILENT or not (self._is_sentence_settled or self._ledger):
             return
         while len(tab.issued) < AHEAD:
             question = self._next(tab)
@@ -345,7 +357,8 @@ class Desk:
 
     def _next(self, tab: Tab) -> Question | None:
         self._turn += 1
-        taken = {(q.first, q.second) for other in self._tabs.values() for q in other.issued.values()}
+        here = [other for other in self._tabs.values() if other is tab or other.is_here]
+        taken = {(q.first, q.second) for other in here for q in other.issued.values()}
         if self._turn % AUDIT_EVERY == 0:
             for pair in self._guide.audits.open_pairs(self._ledger.label):
                 if self._may_ask(pair, taken):

@@ -49,6 +49,7 @@ class Learning:
         self._on_trial: tuple[Guide, Result] | None = None
         self._tried_with = -1
         self.refusal = ""
+        self._refused_in = 0  # the set that `refusal` speaks of
 
     async def advance(self, at_desk: AtDesk) -> None:
         """Look once after the background; a failure is told, and nothing else ends by it."""
@@ -71,7 +72,7 @@ class Learning:
         return {
             "is_training": self._trainer.is_busy,
             "training_failure": self._trainer.failure,
-            "refusal": self.refusal,
+            "refusal": self.refusal if self._refused_in == self._desk.set_id else "",
             "on_trial": self._on_trial[1].num_answers if self._on_trial else None,
             "expected_gain": expected_gain(self.curve, self._desk.set_id),
         }
@@ -117,8 +118,10 @@ class Learning:
             await at_desk(self._end_trial, guide, result, verdict.refusal)
 
     def _end_trial(self, guide: Guide, result: Result, refusal: str) -> None:
+        if result.set_id != self._desk.set_id:  # another sentence, said while the model was judged
+            return
         told = f"The model of {result.num_answers} answers is not used: {refusal}."
-        self.refusal = told if refusal else ""
+        self.refusal, self._refused_in = told if refusal else "", result.set_id
         counters = self._desk.counters("")
         names = ("num_answers", "num_known", "bits_spent", "minutes", "model_answers", "quality")
         row = {name: counters[name] for name in names}

@@ -1,9 +1,11 @@
 """One open page, and the questions put to it."""
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 _MOST_WITHDRAWN = 16
+_PATIENCE_S = 600.0  # whoever says nothing for longer went away, or loaded the page again
 
 
 class Question(NamedTuple):
@@ -37,6 +39,16 @@ class Tab:
         self.mode = mode
         self.issued: dict[str, Question] = {}
         self.withdrawn: dict[str, Question] = {}
+        self._heard_at = time.monotonic()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the page spoke lately; the questions of one that did not may be put elsewhere."""
+        return time.monotonic() - self._heard_at < _PATIENCE_S
+
+    def hear(self) -> None:
+        """Note that the page spoke."""
+        self._heard_at = time.monotonic()
 
     def find(self, key: str) -> Question | None:
         """Return a question that was put here; one withdrawn meanwhile may still be answered."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from anneal_jax.annotation.desk import AUDIT_EVERY, Desk
-from anneal_jax.annotation.guide import make_guide
+from anneal_jax.annotation.guide import SILENT, make_guide
 from anneal_jax.errors import StoreError
 from anneal_jax.pairs.records import TRAINED_KINDS
 from anneal_jax.types import Answer
@@ -214,3 +214,48 @@ def test_what_cannot_be_stored_is_refused(make_desk, wrong):
         desk.answer(TAB, "no-such-key", Answer.SIMILAR, 1.0)
     with pytest.raises(StoreError, match="load it again"):
         desk.view("no-such-tab")
+
+
+def test_an_answer_given_while_the_mode_changes_is_kept(make_desk):
+    desk = make_desk()
+    shown = desk.open_tab(TAB, "Ada")["questions"][0]
+    desk.open_tab(TAB, "Ada", "groups")
+    view = desk.answer(TAB, shown["key"], Answer.SIMILAR, 1.0)
+    assert view["num_answers"] == 1 and view["mode"] == "groups"
+
+
+def test_another_sentence_takes_over_neither_open_questions_nor_the_model(make_desk, directions):
+    desk = make_desk()
+    before = desk.guide
+    shown = desk.open_tab(TAB, "Ada")["questions"]
+    desk.adopt(make_guide(directions, seed=1, version=7))  # withdraws all but the first
+    desk.open_tab("tab-number-2", "Bob")
+    desk.set_sentence("tab-number-2", "Something else")
+    for question in shown:
+        with pytest.raises(StoreError, match="not open any more"):
+            desk.answer(TAB, question["key"], Answer.SIMILAR, 1.0)
+    assert desk.guide is before and desk.view(TAB)["model_answers"] == 0
+
+
+def test_what_is_shown_stays_open_when_answers_come_in_as_a_file(make_desk):
+    desk = make_desk()
+    shown = desk.open_tab(TAB, "Ada")["questions"][0]
+    desk.begin_anew()
+    assert desk.answer(TAB, shown["key"], Answer.SIMILAR, 1.0)["num_answers"] == 1
+
+
+def test_questions_of_a_page_that_went_away_are_put_to_others(make_desk, monkeypatch):
+    desk = make_desk()
+    shown = desk.open_tab(TAB, "Ada")["questions"]
+    pairs = [(question["first"], question["second"]) for question in shown]
+    monkeypatch.setattr("anneal_jax.annotation.tab._PATIENCE_S", 0.0)
+    again = desk.open_tab("tab-number-2", "Ada")["questions"]
+    assert [(question["first"], question["second"]) for question in again] == pairs
+    assert desk.answer(TAB, shown[0]["key"], Answer.SIMILAR, 1.0)["num_answers"] == 1
+
+
+def test_a_page_that_only_marks_holds_no_question(make_desk):
+    desk, other = make_desk(), "tab-number-2"
+    assert desk.open_tab(other, "Ada", SILENT)["questions"] == []
+    view = desk.volunteer(other, (3, 4), Answer.SIMILAR, "volunteer-key")
+    assert view["questions"] == [] and view["num_answers"] == 1

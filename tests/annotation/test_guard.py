@@ -12,7 +12,7 @@ from anneal_jax.annotation.guard import Evidence, judge
 from anneal_jax.annotation.learning import UNTRIED_FROM, Learning
 from anneal_jax.annotation.projection import centring
 from tests.annotation.conftest import NUM_CLASSES, NUM_TILES
-from tests.annotation.test_desk import answers_of, run
+from tests.annotation.test_desk import TAB, answers_of, run
 
 
 def one_hot(classes):
@@ -80,6 +80,21 @@ def test_a_good_result_is_adopted_and_a_worse_one_after_it_is_not(make_desk, cla
     learning = learning_of(desk, noise(), tmp_path / "annotation", num_answers=80)
     advance(learning)
     assert desk.guide.version == 60 and "than by the" in learning.told()["refusal"]
+
+
+def test_no_model_is_adopted_when_the_sentence_changes_while_it_is_judged(make_desk, classes, tmp_path):
+    desk = make_desk()
+    run(desk, answers_of(classes), 60)
+    learning = learning_of(desk, one_hot(classes), tmp_path / "annotation")
+
+    async def at_desk(work, *args):
+        if work == learning._end_trial:
+            desk.set_sentence(TAB, "Something else")
+        return work(*args)
+
+    asyncio.run(learning.advance(at_desk))
+    assert desk.guide.version == 0 and learning.curve == []
+    assert learning.told()["training_failure"] == "" and learning.told()["on_trial"] is None
 
 
 def test_without_evidence_a_model_of_few_answers_waits_for_it(make_desk, classes, tmp_path):
