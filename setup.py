@@ -62,6 +62,7 @@ setup(
         "mutation": ["cosmic-ray>=8.4"],
         "dev": [
             "array-record>=0.5",
+            "faiss-cpu>=1.9",
             "flatbuffers>=24",
             "httpx>=0.28",
             "hypothesis>=6.100",
