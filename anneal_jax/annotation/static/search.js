@@ -141,7 +141,10 @@ function marks(found, isAnchor) {
   if (found.known) {
     return [element("span", { className: `word ${found.known}`, textContent: `${inVerdict(found.known)}, follows` })];
   }
-  const mark = (answer) => () => write("volunteer", { first: subject, second: found.tile, answer });
+  const mark = (answer) => {
+    const said = { first: subject, second: found.tile, answer, key: randomKey() }; // two clicks are one answer
+    return () => write("volunteer", said);
+  };
   return [button("right", "answer similar", mark("similar")), button("wrong", "answer dissimilar", mark("dissimilar"))];
 }
 
