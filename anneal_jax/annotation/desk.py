@@ -303,8 +303,9 @@ class Desk:
     def _tab(self, tab_id: str) -> Tab:
         if tab_id not in self._tabs:
             raise StoreError("this page is not known to the server any more; load it again.")
-        self._tabs[tab_id].hear()
-        return self._tabs[tab_id]
+        tab = self._tabs[tab_id] = self._tabs.pop(tab_id)  # the one that is silent for longest is let go
+        tab.hear()
+        return tab
 
     def _reload(self) -> None:
         """Make everything anew from the store."""

@@ -259,3 +259,12 @@ def test_a_page_that_only_marks_holds_no_question(make_desk):
     assert desk.open_tab(other, "Ada", SILENT)["questions"] == []
     view = desk.volunteer(other, (3, 4), Answer.SIMILAR, "volunteer-key")
     assert view["questions"] == [] and view["num_answers"] == 1
+
+
+def test_a_page_in_use_is_not_let_go_however_many_come(make_desk):
+    desk = make_desk()
+    shown = desk.open_tab(TAB, "Ada")["questions"][0]
+    for number in range(100):
+        desk.open_tab(f"tab-of-marks-{number}", "Ada", SILENT)
+        desk.view(TAB)
+    assert desk.answer(TAB, shown["key"], Answer.SIMILAR, 1.0)["num_answers"] == 1
