@@ -74,7 +74,7 @@ class Calibration(NamedTuple):
             intercept, slope = float(values["intercept"]), float(values["slope"])
             centre, scale = float(values["centre"]), float(values["scale"])
             num_labels, source = int(values["num_labels"]), str(values["source"])
-        except TypeError as error:
+        except (TypeError, OverflowError) as error:
             raise ValueError("a value of the calibration is no number.") from error
         numbers = (intercept, slope, centre, scale, both, mixed, slopes)
         if not all(map(math.isfinite, numbers)) or slope < 0 or scale <= 0:

@@ -105,6 +105,7 @@ def test_other_lists_are_refused(similarities, labels, message):
         {"covariance": [1, 2]},
         {"more": 1},
         {"slope": None},
+        {"num_labels": float("inf")},
     ],
 )
 def test_a_damaged_calibration_is_refused(change):
