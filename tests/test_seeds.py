@@ -48,6 +48,7 @@ def test_what_a_seed_means_never_changes():
         "SELECTION": 5,
         "FOLDS": 6,
         "ERRORS": 7,
+        "HELD_OUT": 8,
     }
     assert draws(7, 3, Use.SELECTION) == (
         452882084672932210,

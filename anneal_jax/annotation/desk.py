@@ -376,7 +376,8 @@ class Desk:
         may_check = self._checks and isinstance(source, BeliefQuestions)
         for pair in itertools.islice(proposals, _LOOKED_AT):
             is_check = not self._is_unknown(*pair)
-            is_allowed = not is_check or (may_check and not self._ledger.was_asked(*pair))
+            is_settled = self._ledger.was_asked(*pair) or self._ledger.are_labelled(*pair)
+            is_allowed = not is_check or (may_check and not is_settled)
             if is_allowed and self._may_ask(pair, taken):
                 members = source.members(history.state, pair) if isinstance(source, GroupQuestions) else ()
                 return self._question(*pair, "training")._replace(members=members, is_check=is_check)

@@ -42,6 +42,10 @@ class Ledger:
         """How many tiles have a class label."""
         return len(self._labelled)
 
+    def are_labelled(self, first: int, second: int) -> bool:
+        """Tell whether both tiles have a class label."""
+        return self._labelled[first] > 0 and self._labelled[second] > 0
+
     @property
     def records(self) -> list[AnswerRecord]:
         """The answers, in the order given."""
