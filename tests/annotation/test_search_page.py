@@ -269,7 +269,8 @@ def test_a_model_is_trained_on_marks_alone_and_files_are_searched_by_it(
             marked.add((tile, found.tile))
     config = ExperimentConfig(archive="folder:elsewhere", steps=100, batch_size=16)
     trainer = BackgroundTrainer(tmp_path / "annotation", config, directions)
-    trainer.start(desk.trainable(), desk.reserved(), desk.num_trainable(), desk.set_id)
+    answers = desk.trainable(), desk.reserved(), desk.num_trainable()
+    trainer.start(*answers, desk.set_id, desk.ledger.last_id)
     deadline, result = time.monotonic() + 300, None
     while result is None and time.monotonic() < deadline and not trainer.failure:
         time.sleep(0.1)
