@@ -17,6 +17,7 @@ from hypothesis import settings
 matplotlib.use("Agg")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.devices()  # made now: a test may change the flags for processes of its own
 settings.register_profile("fast", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("fast")
 

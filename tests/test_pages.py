@@ -74,9 +74,11 @@ def a_run(_):
 
 
 def an_export(_):
+    from anneal_jax.exporting.onnx_model import write_onnx
     from anneal_jax.exporting.stablehlo import write_stablehlo
 
     write_stablehlo(load_embedder("runs/mine"), "embedder.jaxexport")
+    write_onnx(load_embedder("runs/mine"), "embedder.onnx")
 
 
 def weights(folder):
