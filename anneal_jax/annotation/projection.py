@@ -32,7 +32,7 @@ class Projection(NamedTuple):
             return embed_standardised(self.similarity, features, self.mean, self.scale)
         centred = (features - self.mean) / self.scale
         lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-        return centred / np.maximum(lengths, np.float32(_SHORTEST))
+        return np.asarray(centred / np.maximum(lengths, np.float32(_SHORTEST)), np.float32)
 
 
 def centring(features: FloatArray) -> Projection:
