@@ -93,7 +93,8 @@ def _entropy(shares: FloatArray) -> FloatArray:
 def worth_asking(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> FloatArray:
     """Return what a question about each tile is worth, float32[M]: much is open about it and around it."""
     nats = openness(graph, state, settings)
-    return nats * (graph.smooth @ nats + OWN_WEIGHT * nats)
+    around: FloatArray = np.asarray(graph.smooth @ nats, np.float32)
+    return np.multiply(nats, around + OWN_WEIGHT * nats, dtype=np.float32)
 
 
 def _most_open_tile(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> int | None:
