@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from anneal_jax.acquisition.belief_interleaved import Interleaved
 from anneal_jax.acquisition.beliefs import OPEN, settled_groups
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.interview import (
@@ -10,6 +11,7 @@ from anneal_jax.interview import (
     LEAST_BELIEF,
     ask_next,
     hear,
+    hear_several,
     open_interview,
     replay,
     training_groups,
@@ -163,6 +165,24 @@ def test_tiles_are_trained_on_once_they_are_believed(vectors):
         np.testing.assert_allclose(
             weights[groups == group], squares / squares.sum() ** (1 - GROUP_SIZE_POWER)
         )
+
+
+def test_marks_about_one_tile_tell_of_one_group_and_refused_tiles_are_not_in_it(vectors):
+    problem, interview = opened(vectors)
+    labels, oracle = problem.labels, ClassOracle(problem.labels)
+    state = Interleaved(interview.start, {})
+    founder = int(interview.tiles[interview.start.groups == 0][0])
+    tiles = np.random.default_rng(4).permutation(interview.tiles).tolist()
+    query, *others = [tile for tile in tiles if tile != founder]
+    for tile in others[:30]:
+        pair = min(query, tile), max(query, tile)
+        state = hear_several(interview, state, *pair, oracle(*pair))
+    place = {int(tile): row for row, tile in enumerate(interview.tiles)}
+    groups, _ = settled_groups(interview.graph, state.beliefs)
+    own = groups[place[query]]
+    assert state.beliefs.num_groups <= 3  # the first one, the query's, and at most one of a refused tile
+    for tile in others[:30]:
+        assert (groups[place[tile]] == own) == (labels[tile] == labels[query])
 
 
 def test_where_everything_is_doubtful_the_tiles_asked_about_are_trained_on(vectors):

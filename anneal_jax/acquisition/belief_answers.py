@@ -39,9 +39,9 @@ def absorb(
       The beliefs after it. An unsure answer puts the tile aside that was asked about.
     """
     settings = settings or BeliefSettings()
+    if answer != Answer.UNSURE:
+        state = _settle_either(graph, state, first, second, settings)
     subject, other = _subject_first(state, first, second)
-    if state.groups[other] == OPEN and answer != Answer.UNSURE:
-        state = found_group(state, other)
     state = _note_asked(state, first, second)
     if answer == Answer.UNSURE:
         aside = state.is_aside.copy()
@@ -55,6 +55,33 @@ def absorb(
     state = _weigh(state, subject, group, is_yes, settings)
     state = state._replace(subject=subject, replies=(*replies, (group, is_yes)))
     return _settle(graph, state, settings)
+
+
+def better_known(state: Beliefs, first: int, second: int) -> int:
+    """Return the tile of an open pair that more answers spoke of, or else the second."""
+    return first if state.num_answers[first] > state.num_answers[second] else second
+
+
+def _settle_either(
+    graph: NeighbourGraph, state: Beliefs, first: int, second: int, settings: BeliefSettings
+) -> Beliefs:
+    """Settle one tile of a pair of open ones, since an answer says how a tile belongs to a group.
+
+    Marks on search results are about such pairs: one tile and many others. Whatever was said of it
+    before holds on, so that they tell of one group, which it stands for.
+    """
+    if state.groups[first] != OPEN or state.groups[second] != OPEN:
+        return state
+    tile = better_known(state, first, second)
+    state = state._replace(subject=tile, replies=state.replies if tile == state.subject else ())
+    least = 0.5 if state.num_answers[tile] else settings.confidence
+    if chances(graph, state, tile, settings)[:-1].max(initial=0) > least:
+        return settle_subject(graph, state, settings)
+    state = found_group(state, tile)
+    evidence = state.evidence.copy()
+    evidence[tile, -1] = np.max(evidence[tile]) + _log_odds(state, settings)
+    state = state._replace(evidence=evidence, subject=OPEN, replies=())
+    return spread(graph, state, settings, 30)
 
 
 def _subject_first(state: Beliefs, first: int, second: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anneal_jax.acquisition.belief_answers import absorb, settle_subject
+from anneal_jax.acquisition.belief_answers import absorb, better_known, settle_subject
 from anneal_jax.acquisition.belief_questions import joining_pair, partner, worth_asking
 from anneal_jax.acquisition.beliefs import OPEN, Beliefs, BeliefSettings, membership, own_beliefs
 from anneal_jax.acquisition.neighbours import NeighbourGraph
@@ -55,16 +55,17 @@ def hear_interleaved(
     settings = settings or BeliefSettings()
     beliefs, pending = state.beliefs, dict(state.pending)
     subject = _subject(graph, state, first, second, settings)
-    replies = pending.pop(subject, ())
-    groups = tuple((int(beliefs.groups[tile]), is_yes) for tile, is_yes in replies)
+    groups = tuple((int(beliefs.groups[tile]), is_yes) for tile, is_yes in pending.get(subject, ()))
     beliefs = absorb(
         graph, beliefs._replace(subject=subject, replies=groups), first, second, answer, settings
     )
     if beliefs.subject != OPEN and partner(graph, beliefs, settings) is None:
         beliefs = settle_subject(graph, beliefs, settings)
+    replies = pending.pop(subject, ())
     if beliefs.subject != OPEN:
         other = second if beliefs.subject == first else first
-        pending[beliefs.subject] = (*replies, (other, answer == Answer.SIMILAR))
+        earlier = replies if beliefs.subject == subject else pending.pop(beliefs.subject, ())
+        pending[beliefs.subject] = (*earlier, (other, answer == Answer.SIMILAR))
         beliefs = beliefs._replace(subject=OPEN, replies=())
     return Interleaved(beliefs, pending)
 
@@ -117,6 +118,8 @@ def _subject(
     for tile, other in ((first, second), (second, first)):
         if tile in pending and groups[other] != OPEN:
             return tile
+    if groups[first] == OPEN and groups[second] == OPEN:
+        return better_known(state.beliefs, first, second)
     if groups[first] == OPEN or groups[second] == OPEN or groups[first] == groups[second]:
         return OPEN
     # Both are settled: their groups were compared, or one of them is doubted.

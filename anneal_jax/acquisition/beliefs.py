@@ -178,17 +178,19 @@ def settled_groups(
 ) -> tuple[IntArray, FloatArray]:
     """Return the likeliest group int32[M] of every tile, and the belief float32[M] in it.
 
-    A settled tile keeps its group, and is believed as its neighbours and its answers together allow.
-    The belief is 0 where no settled tile is near.
+    A settled tile keeps its group, and is believed as its neighbours and its answers together allow; so is
+    an open one that answers spoke of. The belief is 0 where no settled tile is near.
     """
     settings = settings or BeliefSettings()
     state = spread(graph, state, settings, 30)
-    member = membership(state, settings)
+    walked = membership(state, settings)
+    member = walked * np.exp(state.evidence)
+    member /= np.maximum(member.sum(axis=1, keepdims=True), 1e-20)
     groups = np.argmax(member, axis=1).astype(np.int32)
     belief = np.where(state.reached.sum(axis=1) > 1e-6, member.max(axis=1), 0)
     settled = np.flatnonzero(state.groups != OPEN)
     groups[settled] = state.groups[settled]
-    belief[settled] = own_beliefs(graph, state, member, settled)[1]
+    belief[settled] = own_beliefs(graph, state, walked, settled)[1]
     return groups, belief.astype(np.float32)
 
 

@@ -288,7 +288,7 @@ class Desk:
 
     def evidence(self, after_id: int, guides: Sequence[Guide]) -> Evidence:
         """Return what tells models apart, of which one was trained when `after_id` was the last answer."""
-        audits = [[self._ledger.label(*pair) for pair in guide.audits.pairs] for guide in guides]
+        audits = [[self._ledger.audited(*pair) for pair in guide.audits.pairs] for guide in guides]
         return Evidence(audits, *self._ledger.held_out(after_id))
 
     def adopt(self, guide: Guide) -> None:

@@ -20,8 +20,9 @@ AtDesk = Callable[..., Awaitable[Any]]
 """Runs a function in the thread that owns the desk."""
 
 UNTRIED_FROM = 100
-"""Answers from which on a model is used although nothing tells how good it is: from so many on it was
-better than the features on every archive that was measured (docs/label_efficiency.md)."""
+"""Answers to questions from which on a model is used although nothing tells how good it is: from so many on
+it was better than the features on every archive that was measured (docs/label_efficiency.md). Marks on
+search results count for nothing here: as many of them can leave whole kinds out (docs/annotation.md)."""
 
 
 class Learning:
@@ -113,7 +114,8 @@ class Learning:
         guides = [guide, *others.values()]
         evidence = await at_desk(self._desk.evidence, result.last_id, guides)
         verdict = await asyncio.to_thread(judge, evidence, [one.embeddings for one in guides], [*others])
-        if verdict.is_measured or result.num_answers >= UNTRIED_FROM:
+        num_asked = await at_desk(self._desk.ledger.num_asked, result.last_id)
+        if verdict.is_measured or num_asked >= UNTRIED_FROM:
             self._on_trial = None
             await at_desk(self._end_trial, guide, result, verdict.refusal)
 

@@ -97,6 +97,12 @@ class Ledger:
         ids = self._by_pair.get((first, second))
         return implied if implied is not None or not ids else int(self._standing[ids[-1]].answer)
 
+    def audited(self, first: int, second: int) -> int | None:
+        """Return what audits alone said of a pair, which no model was trained on: 1, 0, 2 or None."""
+        ids = self._by_pair.get((first, second), [])
+        is_held_out = all(self._standing[answer_id].kind == "audit" for answer_id in ids)
+        return int(self._standing[ids[-1]].answer) if ids and is_held_out else None
+
     def newest(self, first: int, second: int) -> int | None:
         """Return the id of the last answer that stands for a pair; None where it was not answered."""
         ids = self._by_pair.get((first, second))
@@ -132,6 +138,11 @@ class Ledger:
     def last_id(self) -> int:
         """Id of the newest answer that stands; 0 before the first."""
         return next(reversed(self._standing), 0)
+
+    def num_asked(self, until_id: int) -> int:
+        """Return how many of the answers until one are to questions, and sure; marks are not."""
+        asked = (key for key, record in self._standing.items() if record.kind == "training")
+        return sum(key <= until_id and self._standing[key].answer != Answer.UNSURE for key in asked)
 
     def reserved(self) -> PairIndices:
         """Return int32[P, 2], pairs that nobody may choose: audited, or unsure."""

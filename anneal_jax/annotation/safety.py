@@ -124,7 +124,10 @@ class Guard:
             return _refused(403, "Pages of other origins may not call this server.")
         token, _, _ = scope["path"].removeprefix("/").partition("/")
         if not secrets.compare_digest(token.encode(), self._access.token.encode()):
-            return _refused(404, "Open the whole address that was printed when the server started.")
+            return _refused(
+                404,
+                "Open the whole address that was printed when the server started; each start has its own.",
+            )
         if method == "POST":
             if origin is None:
                 return _refused(403, "A request that writes must name its origin.")

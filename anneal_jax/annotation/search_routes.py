@@ -79,7 +79,7 @@ async def _results(request: Request) -> Response:
     """Search by a tile or a dropped file, and tell what is known of each result."""
     office = office_of(request)
     guide = office.desk.guide
-    query = _query(request, office, guide)
+    query = await asyncio.to_thread(_query, request, office, guide)  # the first one compiles
     count = _number(request, "count", _MANY, MOST_RESULTS)
     found = await asyncio.to_thread(nearest, guide.embeddings, query.embedding, count, own=query.own)
     office.pictures.prefetch(result.tile for result in found[:_MANY])

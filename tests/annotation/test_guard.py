@@ -9,8 +9,9 @@ import pytest
 from anneal_jax.annotation.background import Result
 from anneal_jax.annotation.forecast import expected_gain
 from anneal_jax.annotation.guard import Evidence, judge
-from anneal_jax.annotation.learning import UNTRIED_FROM, Learning
+from anneal_jax.annotation.learning import Learning
 from anneal_jax.annotation.projection import centring
+from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_CLASSES, NUM_TILES
 from tests.annotation.test_desk import TAB, answers_of, run
 
@@ -107,11 +108,36 @@ def test_without_evidence_a_model_of_few_answers_waits_for_it(make_desk, classes
     run(desk, answers_of(classes), 30, view)
     advance(learning)
     assert desk.guide.version == 20 and learning.told()["on_trial"] is None
-    late = learning_of(
-        desk, one_hot(classes), tmp_path / "b", num_answers=UNTRIED_FROM, last_id=desk.ledger.last_id
-    )
-    advance(late)
-    assert desk.guide.version == UNTRIED_FROM
+
+
+def test_many_answers_are_enough_without_evidence_but_marks_are_none_of_them(
+    make_desk, classes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("anneal_jax.annotation.learning.UNTRIED_FROM", 30)
+    desk = make_desk()
+    desk.open_tab(TAB, "Ada")
+    for other in range(1, 41):
+        desk.volunteer(TAB, (0, other), Answer(int(classes[0] == classes[other])), f"mark-number-{other}")
+    for num_answers, version in ((40, 0), (80, 80)):
+        learning = learning_of(
+            desk,
+            one_hot(classes),
+            tmp_path / "annotation",
+            num_answers=num_answers,
+            last_id=desk.ledger.last_id,
+        )
+        advance(learning)
+        assert desk.guide.version == version
+        run(desk, answers_of(classes), 40, desk.view(TAB))
+
+
+def test_an_audited_pair_that_a_model_was_trained_on_is_no_evidence(make_desk, classes):
+    desk = make_desk()
+    audited = next(iter(desk.guide.audits.pairs))
+    desk.open_tab(TAB, "Ada")
+    desk.volunteer(TAB, audited, Answer.SIMILAR, "mark-number-1")
+    assert desk.ledger.label(*audited) == 1 and desk.ledger.audited(*audited) is None
+    assert not any(desk.evidence(0, [desk.guide]).audits[0])
 
 
 def test_audits_come_first_and_count_by_the_same_draws(classes):

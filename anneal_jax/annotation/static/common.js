@@ -36,6 +36,18 @@ export async function answerOf(response) {
   return content;
 }
 
+// What goes wrong is told in the page's line of trouble.
+export const attempt = (work) => async (...args) => {
+  const trouble = document.getElementById("trouble");
+  try {
+    trouble.hidden = true;
+    await work(...args);
+  } catch (error) {
+    trouble.textContent = error.message;
+    trouble.hidden = false;
+  }
+};
+
 // Text goes in as text: a file name can hold any markup, and none of it is ever read as such.
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);

@@ -7,10 +7,12 @@ const SWIPE_PX = 70;
 const PATIENCE_MS = [300, 1000, 2000, 4000, 8000];
 const MOST_ZOOM = 8;
 const LEAST_GAIN = 0.02; // as in forecast.py
+const AGAIN_MS = 2000;
+const UNSEEN = "A picture did not come; it is asked for again. “Unsure” goes on without it.";
 
 const state = {
   annotator: remembered("name"), mode: "pairs", view: null, questions: [], given: new Set(),
-  waiting: [], isSending: false, shown: null, shownAt: 0, zoom: 1, x: 0, y: 0, isSwapped: false,
+  waiting: [], isSending: false, shown: null, unseen: null, shownAt: 0, zoom: 1, x: 0, y: 0, isSwapped: false,
 };
 
 // Sending: one request at a time, repeated with the same key until the server has said yes or no.
@@ -92,7 +94,7 @@ function apply(view) {
 function count(view) {
   const quality = view.quality.share === null ? "not measured yet"
     : `${view.quality.share.toFixed(2)} (${view.quality.lower.toFixed(2)}–${view.quality.upper.toFixed(2)}`
-      + `, ${view.quality.num_audits} audits${view.quality.is_stale ? ", stale" : ""})`;
+      + `, ${view.quality.num_audits} audit${view.quality.num_audits === 1 ? "" : "s"}${view.quality.is_stale ? ", stale" : ""})`;
   const number = (value) => value.toLocaleString("en-GB");
   const parts = [
     ["", view.num_labels ? `${number(view.num_labels)} labels` : "", ""],
@@ -145,8 +147,15 @@ async function paint() {
   const others = question.members.slice(1).map((tile) => element("img", { src: tileUrl(tile), alt: "" }));
   $("members").replaceChildren(element("span", { textContent: "Same as this group?" }), ...others);
   $("members").hidden = !question.members.length;
-  await Promise.all([$("left").decode(), $("right").decode()]).catch(() => {});
+  const isSeen = await Promise.all([$("left").decode(), $("right").decode()]).then(() => true, () => false);
   if (state.shown !== question) return;
+  state.unseen = isSeen ? null : question.key;
+  if (!isSeen) {
+    tellTrouble(UNSEEN);
+    setTimeout(() => { if (state.shown === question) paint(); }, AGAIN_MS);
+    return;
+  }
+  if ($("trouble").textContent === UNSEEN) tellTrouble("");
   $("stage").classList.add("ready");
   state.shownAt = performance.now();
   document.body.dataset.question = question.key;
@@ -175,7 +184,9 @@ function zoomAt(factor, across = 50, down = 50) {
 
 function answer(word) {
   const question = state.questions[0];
-  if (!question || document.body.dataset.question !== question.key) return; // nobody answers unseen tiles
+  if (!question) return;
+  const isSeen = document.body.dataset.question === question.key; // nobody says of unseen tiles what they are
+  if (!isSeen && !(word === "unsure" && state.unseen === question.key)) return;
   const elapsed = Math.max(0, (performance.now() - state.shownAt) / 1000);
   state.questions.shift();
   state.given.add(question.key);

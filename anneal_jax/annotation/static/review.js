@@ -1,20 +1,10 @@
 // The review page: the learning curve, the answers given, and the neighbours of any tile.
-import { answerOf, element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
+import { answerOf, attempt, element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
 const state = { asked: "" };
 const OTHER = { similar: "dissimilar", dissimilar: "similar" };
-
-const attempt = (work) => async (...args) => {
-  try {
-    $("trouble").hidden = true;
-    await work(...args);
-  } catch (error) {
-    $("trouble").textContent = error.message;
-    $("trouble").hidden = false;
-  }
-};
 
 const load = attempt(async (offset = 0) => {
   const query = new URLSearchParams({ offset, answer: $("answer").value, text: $("text").value });

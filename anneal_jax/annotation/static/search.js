@@ -1,5 +1,5 @@
 // The search page: a file or a tile in, the most similar tiles out, and a word about any of them goes back.
-import { answerOf, element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
+import { answerOf, attempt, element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
@@ -9,16 +9,6 @@ const MOST = 1000;
 // The query is a tile of the archive, or a file that the server holds under a key. A file is no side of an
 // answer; the first result that is called right stands for it from then on: that is its anchor.
 const state = { tile: null, dropped: null, anchor: null, name: "", count: STEP, shown: null, turn: 0 };
-
-const attempt = (work) => async (...args) => {
-  try {
-    $("trouble").hidden = true;
-    await work(...args);
-  } catch (error) {
-    $("trouble").textContent = error.message;
-    $("trouble").hidden = false;
-  }
-};
 
 // What is searched by.
 
