@@ -30,6 +30,7 @@ from anneal_jax.retrieval.manifest import ModelCard
 from anneal_jax.training.checkpoints import Checkpoint, RoundCheckpoints
 from anneal_jax.training.encoding import default_batch_size, encode, encode_batches
 from anneal_jax.training.features import CODE_VERSION, decoded_ahead
+from anneal_jax.training.head_steps import embedding_dim
 from anneal_jax.training.learner import embed_standardised
 from anneal_jax.types import Archive, FloatArray, Params
 from anneal_jax.workdir import read_config, read_inputs
@@ -70,7 +71,7 @@ class Embedder:
     @property
     def dim(self) -> int:
         """D, numbers per embedding."""
-        return jax.tree.leaves(self.similarity)[-1].shape[-1]
+        return embedding_dim(self.similarity)
 
     def model_card(self, dtype: str = "float16") -> ModelCard:
         """Return what an index of this model's embeddings says of it.

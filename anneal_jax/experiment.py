@@ -340,7 +340,10 @@ def _restore(run: _Run, round_index: int) -> Model:
             f"{run.log_path} tells of round {round_index}, and the answer store beside it does not: it was "
             "emptied or replaced. Restore answers.sqlite, or begin in a new workdir."
         )
-    template = checkpoint_state(run.learner, run.learner.template())
+    heads = run.learner.template()
+    if run.interview is not None:
+        heads = run.learner.beside_features(heads, 0.0)
+    template = checkpoint_state(run.learner, heads)
     found = run.checkpoints.restore_newest(round_index, template)
     params = found.state["params"] if found else None
     for again in range(found.round_index + 1 if found else 0, round_index + 1):

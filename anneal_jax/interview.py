@@ -155,16 +155,27 @@ def fit_answers(
     """
     interview = open_interview(config, problem, learner)
     beliefs = hear_page(interview, answered)
-    doubt = float(1 - np.mean(settled_groups(interview.graph, beliefs)[1], dtype=np.float64))
-    return fit_beliefs(interview, beliefs, learner, round_index, use="train on the answers"), doubt
+    params = fit_beliefs(interview, beliefs, learner, round_index, use="train on the answers")
+    return params, mean_doubt(interview, beliefs)
 
 
 def fit_beliefs(
     interview: Interview, beliefs: Beliefs, learner: Learner, round_index: int, *, use: str
 ) -> Params:
-    """Train on what is believed; `round_index` keys every draw, `use` is named in errors."""
+    """Train on what is believed; `round_index` keys every draw, `use` is named in errors.
+
+    Where features are frozen, they keep as large a share of an embedding as there is doubt: while little is
+    known, what was learnt from it is worse than they are.
+    """
     images, groups, weights = training_groups(interview, beliefs)
-    return learner.fit_classes(images, groups, round_index, weights=weights, use=use)
+    params = learner.fit_classes(images, groups, round_index, weights=weights, use=use)
+    return learner.beside_features(params, mean_doubt(interview, beliefs))
+
+
+def mean_doubt(interview: Interview, beliefs: Beliefs) -> float:
+    """Return the mean over the tiles of 1 - the belief in their likeliest group, in [0, 1]."""
+    _, belief = settled_groups(interview.graph, beliefs)
+    return float(1 - np.mean(belief, dtype=np.float64))
 
 
 def training_groups(interview: Interview, beliefs: Beliefs) -> TrainingGroups:

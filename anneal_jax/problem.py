@@ -185,6 +185,7 @@ def make_learner(config: ExperimentConfig, problem: Problem, *, with_classifier:
             stored_features=features,
             mean=mean,
             scale=scale,
+            train_images=train,
             with_classifier=with_classifier,
             seed=config.seed,
             num_steps=config.steps,

@@ -61,6 +61,25 @@ class SimilarityNetwork(nn.Module):
         return hidden
 
 
+def beside(learnt: jax.Array, others: jax.Array, share: jax.Array) -> jax.Array:
+    """Put embeddings and other vectors side by side, so that their cosine is a mean of both cosines.
+
+    Args:
+      learnt: float32[B, D], unit norm.
+      others: float32[B, P], of any length.
+      share: float32[] in [0, 1], weight of the cosine of `others`.
+
+    Returns:
+      float32[B, D + P], unit norm: (1 - share) of the products are those of `learnt`.
+
+    >>> vectors = jnp.array([[0.0, 2.0]])
+    >>> beside(jnp.array([[1.0, 0.0]]), vectors, jnp.float32(0.25)).round(3).tolist()
+    [[0.8659999966621399, 0.0, 0.0, 0.5]]
+    """
+    parts = [jnp.sqrt(1 - share) * learnt, jnp.sqrt(share) * unit_norm(others)]
+    return unit_norm(jnp.concatenate(parts, axis=-1))
+
+
 class PairClassifier(nn.Module):
     """BC: the logit of "these two are similar" from the two images' features, concatenated.
 

@@ -145,6 +145,11 @@ class FinetuneLearner:
 
         return self._fit(draw, None, round_index, use)
 
+    def beside_features(self, params: NetworkParams, share: float) -> NetworkParams:
+        """Return `params`: the features are learnt themselves."""
+        del share
+        return params
+
     def features(self, params: NetworkParams) -> FloatArray:
         """Return the features of every tile."""
         return encode_feed(self.backbone, params.backbone, self.feed)

@@ -19,6 +19,7 @@ from anneal_jax.training.head_steps import (
     group_objective,
     init_heads,
     pair_objective,
+    with_features,
 )
 from anneal_jax.training.learner import (
     TrainingPairs,
@@ -34,6 +35,11 @@ from anneal_jax.training.sampling import (
 )
 from anneal_jax.types import ClassifierTables, FloatArray, IntArray
 
+MOST_DIRECTIONS = 256
+"""Numbers of an embedding that features may take, as many as what is learnt."""
+
+_MOST_SPANNED = 20_000  # training tiles whose directions are looked for
+
 CHUNK_STEPS = 50
 """Steps per call of the compiled function. A fit is rounded up to a whole number of calls."""
 
@@ -46,6 +52,7 @@ class FrozenLearner:
       stored_features: float32[N, F], of every tile, as the backbone gave them.
       mean: float32[F], and
       scale: float32[F], of the training images; they standardise, and are part of every checkpoint.
+      train_images: int32[M], the training images.
       with_classifier: whether the pair classifier is trained; only where it is scored.
       seed: fixes every draw.
       num_steps: optimiser steps per fit.
@@ -57,6 +64,7 @@ class FrozenLearner:
     stored_features: FloatArray
     mean: FloatArray
     scale: FloatArray
+    train_images: IntArray
     with_classifier: bool
     seed: int
     num_steps: int
@@ -117,6 +125,10 @@ class FrozenLearner:
             batch_size=self.batch_size,
         )
 
+    def beside_features(self, params: HeadParams, share: float) -> HeadParams:
+        """Return heads whose embeddings hold a share of the features, in their main directions."""
+        return with_features(params, self.main_directions, share)
+
     def features(self, params: HeadParams) -> FloatArray:
         """Return the features of every tile; no parameter changes them."""
         del params
@@ -138,6 +150,15 @@ class FrozenLearner:
     def standardised(self) -> jax.Array:
         """float32[N, F], the stored features as the heads see them: on the device, copied there once."""
         return jax.device_put(standardise(self.stored_features, self.mean, self.scale))
+
+    @functools.cached_property
+    def main_directions(self) -> FloatArray:
+        """float32[F, P], the principal directions of the training tiles, standardised; P at most 256."""
+        step = max(1, len(self.train_images) // _MOST_SPANNED)
+        rows = self.stored_features[self.train_images[::step]]
+        standard = standardise(rows, self.mean, self.scale).astype(np.float64)
+        _, directions = np.linalg.eigh(standard.T @ standard)
+        return np.ascontiguousarray(directions[:, : -MOST_DIRECTIONS - 1 : -1], np.float32)
 
     def _initial(self, round_index: int) -> HeadParams:
         key = device_key(self.seed, round_index, Use.WEIGHTS)

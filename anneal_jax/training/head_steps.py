@@ -6,11 +6,14 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from anneal_jax.losses.pair import contrastive_loss, pair_loss
 from anneal_jax.losses.registry import TEMPERED_LOSSES, get_group_loss
-from anneal_jax.models.heads import PairClassifier, SimilarityNetwork
-from anneal_jax.types import Params
+from anneal_jax.models.heads import PairClassifier, SimilarityNetwork, beside
+from anneal_jax.types import FloatArray, Params
+
+_BESIDE = "features"
 
 
 class HeadParams(NamedTuple):
@@ -125,8 +128,29 @@ def embed_features(similarity: Params, features: Any) -> jax.Array:
     """Map features float32[N, F] to embeddings float32[N, D] of unit norm."""
     # An accelerator's faster, coarser products would make questions depend on the machine.
     with jax.default_matmul_precision("float32"):
-        return _embed(similarity, features)
+        learnt = _embed(similarity, features)
+        if _BESIDE not in similarity:
+            return learnt
+        return beside(learnt, features @ similarity[_BESIDE]["basis"], similarity[_BESIDE]["share"])
+
+
+def with_features(heads: HeadParams, basis: FloatArray, share: float) -> HeadParams:
+    """Let embeddings hold the features beside what was learnt; no training changes that part.
+
+    Args:
+      heads: their parameters.
+      basis: float32[F, P], of the part of the features that is kept.
+      share: weight of their cosine, in [0, 1].
+    """
+    kept = {"basis": basis, "share": np.float32(share)}
+    return heads._replace(similarity={"params": heads.similarity["params"], _BESIDE: kept})
+
+
+def embedding_dim(similarity: Params) -> int:
+    """Return D, numbers per embedding."""
+    learnt = jax.tree.leaves(similarity["params"])[-1].shape[-1]
+    return learnt + (similarity[_BESIDE]["basis"].shape[-1] if _BESIDE in similarity else 0)
 
 
 def _embed(similarity: Params, features: jax.Array) -> jax.Array:
-    return jnp.asarray(SimilarityNetwork().apply(similarity, features))
+    return jnp.asarray(SimilarityNetwork().apply({"params": similarity["params"]}, features))

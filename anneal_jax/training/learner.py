@@ -76,6 +76,17 @@ class Learner(Protocol):
         """
         ...
 
+    def beside_features(self, params: Params, share: float) -> Params:
+        """Return parameters whose embeddings hold a share of the features beside what was learnt.
+
+        Only where the features stay as they are: a network that learns changes nothing by this.
+
+        Args:
+          params: trained ones, or a template.
+          share: weight of the features' cosine, in [0, 1].
+        """
+        ...
+
     def features(self, params: Params) -> FloatArray:
         """Return the features float32[N, F] of every tile, as the backbone gives them."""
         ...

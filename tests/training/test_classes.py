@@ -26,7 +26,18 @@ def learner():
     features = 1.5 * rng.normal(size=(NUM_CLASSES, DIM))[CLASSES] + rng.normal(size=(NUM_IMAGES, DIM))
     features = features.astype(np.float32)
     zeros, ones = np.zeros(DIM, np.float32), np.ones(DIM, np.float32)
-    frozen = FrozenLearner(features, zeros, ones, False, 0, 50, 16, True, FitSettings(feature_dropout=0.1))
+    frozen = FrozenLearner(
+        features,
+        zeros,
+        ones,
+        np.arange(len(features), dtype=np.int32),
+        False,
+        0,
+        50,
+        16,
+        True,
+        FitSettings(feature_dropout=0.1),
+    )
     return ClassLearner(frozen, NUM_CLASSES)
 
 

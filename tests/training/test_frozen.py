@@ -30,6 +30,7 @@ def make_learner(**changes):
         "stored_features": features,
         "mean": mean,
         "scale": scale,
+        "train_images": TRAIN,
         "with_classifier": False,
         "seed": 0,
         "num_steps": 50,
