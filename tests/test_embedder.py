@@ -97,7 +97,9 @@ def vectors(tmp_path):
 SMALL = {"rounds": 1, "steps": 50, "batch_size": 16, "pairs_per_round": 12, "initial_fraction": 0.1}
 
 
-@pytest.mark.parametrize("supervision", ["pairs", "class_labels", "group_ask", "tcal", "all_pairs"])
+@pytest.mark.parametrize(
+    "supervision", ["pairs", "class_labels", "group_ask", "tcal", "all_pairs", "belief_ask"]
+)
 @pytest.mark.parametrize("acquisition", ["mgue", "bcgue"])
 def test_ready_vectors_under_every_kind_of_run(vectors, tmp_path, supervision, acquisition):
     if acquisition == "bcgue" and supervision != "pairs":

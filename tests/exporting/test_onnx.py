@@ -16,7 +16,7 @@ from anneal_jax.exporting.onnx_graph import Graph, Tensor
 from anneal_jax.exporting.onnx_model import export_onnx, write_jaxpr, write_onnx
 from anneal_jax.models.backbones import backbone_names, get_backbone
 from anneal_jax.problem import Network
-from anneal_jax.training.head_steps import init_heads
+from anneal_jax.training.head_steps import init_heads, with_features
 from tests.models.random_variables import random_variables
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
@@ -26,8 +26,11 @@ SIDES = {"pixels": 8, "tiny_cnn": 32, "mobilenet_v2": 64}
 SLOW = ("mobilenet_v2", "resnet34", "resnet50", "vit_b14", "vit_b14_reg4", "vit_s14", "vit_s14_reg4")
 
 
-def embedder_of(backbone_name, side, **options):
-    """A model of random weights and heads; None is a model of ready vectors."""
+def embedder_of(backbone_name, side, *, share=None, **options):
+    """A model of random weights and heads; None is a model of ready vectors.
+
+    With a share, embeddings hold some directions of the features.
+    """
     rng = np.random.default_rng(0)
     network, dim = None, 20
     if backbone_name:
@@ -35,6 +38,8 @@ def embedder_of(backbone_name, side, **options):
         variables = random_variables(lambda key: backbone.init(key, side), 1)
         network, dim = Network(backbone, variables, "", side), backbone.feature_dim
     heads = init_heads(jax.random.key(0), dim, with_classifier=False)
+    if share is not None:
+        heads = with_features(heads, rng.normal(size=(dim, 6)).astype(np.float32), share)
     mean, scale = rng.normal(size=dim), rng.uniform(0.5, 2, dim)
     return Embedder(
         *(pathlib.Path("runs/none"), 0, "f" * 64, jax.tree.map(np.asarray, heads.similarity)),
@@ -74,11 +79,12 @@ def test_more_bands_and_ready_vectors():
     np.testing.assert_allclose(
         computed(export_onnx(embedder), tiles=tiles), embedder.embed(tiles), atol=2e-6
     )
-    embedder = embedder_of(None, 0)
     vectors = np.random.default_rng(1).normal(size=(4, 20)).astype(np.float32)
-    np.testing.assert_allclose(
-        computed(export_onnx(embedder), vectors=vectors), embedder.embed(vectors), atol=2e-6
-    )
+    for share in (None, 0.3):
+        embedder = embedder_of(None, 0, share=share)
+        found = computed(export_onnx(embedder), vectors=vectors)
+        assert found.shape == (4, embedder.dim)
+        np.testing.assert_allclose(found, embedder.embed(vectors), atol=2e-6)
 
 
 def test_a_file_says_what_it_takes_and_is_read_without_this_package(tmp_path):

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from anneal_jax.models.heads import (
     PairClassifier,
     SimilarityNetwork,
+    beside,
     classifier_first_layer,
     classifier_rest,
     unit_norm,
 )
 from tests.models.random_variables import random_variables
-from tests.reference.networks import pair_logits, similarity_embedding
+from tests.reference.networks import pair_logits, similarity_beside, similarity_embedding
 
 SMALL_NETWORK = SimilarityNetwork(widths=(16, 8, 6))
 SMALL_CLASSIFIER = PairClassifier(widths=(16, 8, 6))
@@ -67,6 +68,17 @@ def test_factorised_scoring_equals_the_classifier_for_every_pair(widths):
 
     factorised = np.reshape(every_logit(params, features), -1)
     np.testing.assert_allclose(factorised, expected, atol=1e-4)
+
+
+@given(seed=st.integers(0, 99), share=st.sampled_from([0.0, 0.07, 0.5, 1.0]), num_zero=st.integers(0, 2))
+def test_cosines_of_vectors_side_by_side_are_the_mean_of_both(seed, share, num_zero):
+    learnt, others = _features(seed, 5, 7), _features(seed + 1000, 5, 3)
+    learnt /= np.linalg.norm(learnt, axis=1, keepdims=True)
+    others[:num_zero] = 0  # no direction: what was learnt stands alone
+    found = np.asarray(jax.jit(beside)(learnt, others, np.float32(share)), np.float64)
+    assert found.shape == (5, 10)
+    expected = similarity_beside(learnt, others, share)
+    np.testing.assert_allclose(found @ found.T, expected, atol=1e-5)
 
 
 def test_unit_norm_is_finite_and_flat_at_zero():

@@ -176,3 +176,18 @@ def _max_pool_3x3(images):
         ],
         axis=1,
     )
+
+
+def similarity_beside(learnt, others, share):
+    """Cosines of all rows: the mean of both parts, or of one where the other has no direction."""
+    learnt, others = learnt.astype(np.float64), others.astype(np.float64)
+    cosines = np.zeros((len(learnt), len(learnt)))
+    for i in range(len(learnt)):
+        for j in range(len(learnt)):
+            dot, norms = (1 - share) * (learnt[i] @ learnt[j]), []
+            lengths = [np.linalg.norm(others[row]) for row in (i, j)]
+            if min(lengths) > 0:
+                dot += share * (others[i] @ others[j]) / (lengths[0] * lengths[1])
+            norms = [(1 - share) + share * (length > 0) for length in lengths]
+            cosines[i, j] = dot / np.sqrt(norms[0] * norms[1]) if min(norms) > 0 else 0
+    return cosines

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from anneal_jax.errors import ConfigError
-from anneal_jax.training import blocks
+from anneal_jax.training import blocks, frozen
 from anneal_jax.training.features import standardisation
 from anneal_jax.training.fitting import _run_chunk
 from anneal_jax.training.frozen import FrozenLearner
@@ -141,6 +141,34 @@ def test_embeddings_learn_the_classes_from_pairs_and_from_labels():
     np.testing.assert_allclose(np.linalg.norm(by_pairs, axis=1), 1.0, atol=1e-5)
     assert separation(by_pairs) > untrained + 0.2
     assert separation(by_labels) > untrained + 0.2
+
+
+@pytest.mark.parametrize("most", [256, 2])
+def test_main_directions_are_those_of_the_training_images(monkeypatch, most):
+    monkeypatch.setattr(frozen, "MOST_DIRECTIONS", most)
+    learner = make_learner()
+    standard = np.asarray(learner.standardised, np.float64)
+    _, _, directions = np.linalg.svd(standard[TRAIN], full_matrices=False)
+    expected = standard @ directions[:most].T
+    found = standard @ learner.main_directions
+    assert found.shape[1] == min(most, FEATURE_DIM)
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-3)  # a direction has no sign
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_embeddings_hold_the_features_beside_what_was_learnt(share):
+    learner = make_learner()
+    params = learner.template()
+    both = embed(learner, learner.beside_features(params, share)).astype(np.float64)
+    learnt = embed(learner, params).astype(np.float64)
+    kept = np.asarray(learner.standardised, np.float64)
+    kept /= np.linalg.norm(kept, axis=1, keepdims=True)
+    assert both.shape[1] == learnt.shape[1] + FEATURE_DIM
+    np.testing.assert_allclose(
+        both @ both.T, (1 - share) * learnt @ learnt.T + share * kept @ kept.T, atol=1e-5
+    )
+    again = learner.beside_features(learner.beside_features(params, 0.9), share)
+    np.testing.assert_array_equal(embed(learner, again), both.astype(np.float32))
 
 
 def test_template_has_the_shapes_of_a_fit():
