@@ -73,8 +73,9 @@ def beside(learnt: jax.Array, others: jax.Array, share: jax.Array) -> jax.Array:
       float32[B, D + P], unit norm: (1 - share) of the products are those of `learnt`.
 
     >>> vectors = jnp.array([[0.0, 2.0]])
-    >>> beside(jnp.array([[1.0, 0.0]]), vectors, jnp.float32(0.25)).round(3).tolist()
-    [[0.8659999966621399, 0.0, 0.0, 0.5]]
+    >>> both = beside(jnp.array([[1.0, 0.0]]), vectors, jnp.float32(0.36))
+    >>> [round(x, 3) for x in both[0].tolist()]
+    [0.8, 0.0, 0.0, 0.6]
     """
     parts = [jnp.sqrt(1 - share) * learnt, jnp.sqrt(share) * unit_norm(others)]
     return unit_norm(jnp.concatenate(parts, axis=-1))
