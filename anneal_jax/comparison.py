@@ -18,7 +18,7 @@ from anneal_jax import atomic
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import AnnealError
 from anneal_jax.experiment import run_experiment
-from anneal_jax.label_experiment import check_regime
+from anneal_jax.label_experiment import check_rival
 from anneal_jax.problem import load_problem, make_learner
 from anneal_jax.query_results import QueryResults, name_results, read_results, write_results
 from anneal_jax.run_log import Row, read_rounds
@@ -102,7 +102,7 @@ def run_grid(
     settings = {(name, seed): configure(config, name, seed) for seed in seeds for name in names}
     folders = {key: cell_folder(workdir, *key) for key in settings}
     for key, folder in folders.items():
-        check_regime(settings[key])
+        check_rival(settings[key])
         check_config(folder, settings[key])
     finished = [key for key, folder in folders.items() if _is_finished(folder, settings[key])]
     for key in finished:

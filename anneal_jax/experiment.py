@@ -34,13 +34,12 @@ from anneal_jax.interview import (
     open_interview,
     replay,
 )
-from anneal_jax.label_experiment import check_regime, run_label_experiment
+from anneal_jax.label_experiment import check_rival, run_label_experiment
 from anneal_jax.models.pretrained import preparation, weights_digest
 from anneal_jax.outcome import Outcome, measure, retrieve
-from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.pairs.writing import Given
-from anneal_jax.problem import Problem, load_problem, make_learner, prepared_backbone
+from anneal_jax.problem import Problem, class_oracle, load_problem, make_learner, prepared_backbone
 from anneal_jax.run_log import Row, append_round, read_rounds
 from anneal_jax.selection import (
     Knowledge,
@@ -105,7 +104,7 @@ def run_experiment(
     with locked(workdir):
         _refuse_annotated(workdir)
         check_config(workdir, config)
-        check_regime(config)
+        check_rival(config)
         problem = load_problem(config)
         learner = make_learner(config, problem, with_classifier=_trains_classifier(config))
         inputs = fingerprints(config, problem)
@@ -122,7 +121,7 @@ def run_experiment(
                 learner,
                 store,
                 checkpoints,
-                annotator or _oracle(config, problem),
+                annotator or class_oracle(config, problem),
                 ANNOTATOR if annotator else ORACLE,
                 workdir / "rounds.jsonl",
                 inputs,
@@ -153,10 +152,6 @@ def fingerprints(config: ExperimentConfig, problem: Problem) -> dict[str, str]:
         if text := preparation(prepared_backbone(config)):
             found["preprocessing"] = text
     return found
-
-
-def _oracle(config: ExperimentConfig, problem: Problem) -> ClassOracle:
-    return ClassOracle(problem.labels, config.oracle_wrong, config.oracle_unsure, config.seed)
 
 
 def _trains_classifier(config: ExperimentConfig) -> bool:

@@ -35,8 +35,7 @@ from anneal_jax.outcome import Outcome, measure, retrieve
 from anneal_jax.pairs.canonical import count_pairs
 from anneal_jax.pairs.drawing import draw_anchors, draw_random_pairs
 from anneal_jax.pairs.grouping import group_by_asking
-from anneal_jax.pairs.oracle import ClassOracle
-from anneal_jax.problem import Problem
+from anneal_jax.problem import Problem, class_oracle
 from anneal_jax.run_log import Row, append_round, read_rounds
 from anneal_jax.seeds import Use, host_rng, host_seed
 from anneal_jax.selection import draw_first_pairs, questions_per_round
@@ -83,12 +82,17 @@ class Course(NamedTuple):
     lessons: Iterator[Lesson]
 
 
-def check_regime(config: ExperimentConfig) -> None:
-    """Refuse a rival that does not exist in the configured regime.
+def check_rival(config: ExperimentConfig) -> None:
+    """Refuse a rival that does not exist as it is configured.
 
     Raises:
-      ConfigError: the rival exists in the frozen regime only.
+      ConfigError: the rival exists in the frozen regime only, or asks nobody who could err.
     """
+    if config.supervision in NOBODY_ASKED and (config.oracle_wrong or config.oracle_unsure):
+        raise ConfigError(
+            f"supervision={config.supervision!r} takes the true labels and asks nobody, so oracle_wrong "
+            "and oracle_unsure would change nothing; leave them at 0."
+        )
     if config.regime != "frozen" and config.supervision in FROZEN_ONLY:
         raise ConfigError(
             f"supervision={config.supervision!r} exists in the frozen regime only; give regime='frozen'."
@@ -200,7 +204,7 @@ def _group_ask(config: ExperimentConfig, problem: Problem, learner: Learner) -> 
     """Train on the groups that as many questions as each budget of the grid allows have found."""
     images = host_rng(config.seed, 0, Use.SELECTION).permutation(problem.split.train)
     features = centred(learner.features(learner.template()), problem.split.train)
-    found = group_by_asking(images, features, ClassOracle(problem.labels))
+    found = group_by_asking(images, features, class_oracle(config, problem))
     counts = np.searchsorted(found.questions, bit_grid(config, problem), side="right")
     return _on_groups(learner, images, found.groups, counts, found.questions[counts - 1])
 
@@ -301,6 +305,9 @@ COURSES: Mapping[str, Callable[[ExperimentConfig, Problem, Learner], Course]] = 
 
 FROZEN_ONLY = ("all_pairs", "tcal", "tcal_igarss", "tcal_random")
 """Rivals without a form that fine-tunes the backbone."""
+
+NOBODY_ASKED = tuple(name for name in COURSES if name != "group_ask")
+"""Rivals that take labels as they are."""
 
 
 def _row(round_index: int, lesson: Lesson, figures: Row, train_s: float) -> Row:

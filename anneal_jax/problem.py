@@ -18,6 +18,7 @@ from anneal_jax.errors import ArchiveError, ConfigError
 from anneal_jax.models.backbones import Backbone, get_backbone
 from anneal_jax.models.pretrained import as_pretrained, load_pretrained, prepared_by, weights_digest
 from anneal_jax.pairs.canonical import PairKeys, keys_within, pair_keys, pairs_of_keys
+from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.seeds import Use, device_key, host_seed
 from anneal_jax.training.encoding import encode_feed
 from anneal_jax.training.features import default_cache_dir, extract_features, standardisation
@@ -98,6 +99,11 @@ def load_problem(config: ExperimentConfig) -> Problem:
     identical = _identical_pairs(groups, archive)  # before the split: it may refuse the archive
     split = split_archive(config, digests)
     return Problem(archive, labels, split, identical, hashlib.sha256(digests.tobytes()).hexdigest())
+
+
+def class_oracle(config: ExperimentConfig, problem: Problem) -> ClassOracle:
+    """Return the simulated person who answers by the class labels, and errs as configured."""
+    return ClassOracle(problem.labels, config.oracle_wrong, config.oracle_unsure, config.seed)
 
 
 def split_archive(config: ExperimentConfig, digests: npt.NDArray[np.uint8]) -> Split:

@@ -170,6 +170,22 @@ def test_the_other_regime_is_refused_in_words(tmp_path, supervision):
         run_experiment(config, tmp_path)
 
 
+def test_a_person_who_errs_groups_worse(vectors, tmp_path):
+    """Each slip founds one group too many, or spoils one: more questions until all tiles are grouped."""
+    plain = small(vectors, supervision="group_ask", rounds=40, steps=1)
+    truthful = run_experiment(plain, tmp_path / "truthful").rows[-1]
+    errs = run_experiment(dataclasses.replace(plain, oracle_wrong=0.2), tmp_path / "errs").rows[-1]
+    assert errs["num_labelled_images"] == truthful["num_labelled_images"]
+    assert errs["bits_spent"] > truthful["bits_spent"]
+
+
+@pytest.mark.parametrize("supervision", sorted(set(COURSES) - {"group_ask"}))
+def test_errors_are_refused_where_nobody_is_asked(tmp_path, supervision):
+    config = ExperimentConfig(supervision=supervision, oracle_unsure=0.1)
+    with pytest.raises(ConfigError, match=rf"supervision='{supervision}' takes the true labels"):
+        run_experiment(config, tmp_path)
+
+
 def test_what_settings_may_name_is_what_there_is():
     assert set(CHOICES["supervision"]) == {*ASKING, *COURSES}
     assert list(CHOICES["group_loss"]) == sorted(GROUP_LOSSES)
