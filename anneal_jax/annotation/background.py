@@ -6,12 +6,14 @@ import pathlib
 import secrets
 import subprocess
 import sys
+import zipfile
 from typing import NamedTuple
 
 import numpy as np
 
 from anneal_jax import atomic
 from anneal_jax.annotation.projection import Projection, from_arrays
+from anneal_jax.annotation.questions import Pair
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.pairs.records import Answered
 from anneal_jax.types import FloatArray, PairIndices
@@ -22,27 +24,49 @@ FIRST_AFTER = 20
 AGAIN_AFTER = 25
 """Answers between two snapshots, at least."""
 
+_TRIAL = "trial.npz"  # the last result, until it is kept
+_CHECKED = 64  # tiles whose embeddings a kept model must still give
+
+
+class Snapshot(NamedTuple):
+    """The answers that a job is given.
+
+    Attributes:
+      set_id: of the set that they are in.
+      answer_ids: of the sure ones; those are trained on.
+      pairs: canonical, that any of the answers is about.
+    """
+
+    set_id: int
+    answer_ids: frozenset[int]
+    pairs: frozenset[Pair]
+
+
+NO_SNAPSHOT = Snapshot(0, frozenset(), frozenset())
+"""Before the first job."""
+
 
 class Result(NamedTuple):
     """What a training left.
 
     Attributes:
-      num_answers: in its snapshot.
-      set_id: the set of answers that it was trained on.
+      snapshot: what it was trained on.
       embeddings: float32[N, D], unit norm.
       chosen: int32[P, 2], the next questions, the most uncertain first.
       project: what made the embeddings of features.
       doubt: mean doubt about a tile's group, in [0, 1].
-      last_id: id of the newest answer when the snapshot was made.
     """
 
-    num_answers: int
-    set_id: int
+    snapshot: Snapshot
     embeddings: FloatArray
     chosen: PairIndices
     project: Projection
     doubt: float
-    last_id: int
+
+    @property
+    def num_answers(self) -> int:
+        """How many answers it was trained on."""
+        return len(self.snapshot.answer_ids)
 
 
 class BackgroundTrainer:
@@ -52,21 +76,22 @@ class BackgroundTrainer:
         """Lay out the folder that jobs read: settings and features, no answers.
 
         Args:
-          folder: below the workdir; made where absent. What a killed job left there is removed.
+          folder: below the workdir; made where absent. What a killed job left there is removed; the model
+            that was in use stays.
           config: the settings.
           features: float32[N, F], as the backbone gives them.
         """
         folder.mkdir(exist_ok=True)
-        for left in folder.glob("*.npz"):
+        self._folder, self._model = folder, folder / "model.npz"
+        for left in set(folder.glob("*.npz")) - {self._model}:
             left.unlink()
-        self._folder = folder
+        self._features = features
         atomic.write_text(folder / "config.json", json.dumps(dataclasses.asdict(config)) + "\n")
         with atomic.replacing(folder / "features.npz") as path:
             np.savez(path, embeddings=features)
         self._process: subprocess.Popen[bytes] | None = None
         self._job = ""
-        self._snapshot = (0, 0)
-        self._last_id = 0
+        self._snapshot = NO_SNAPSHOT
         self.failure = ""
 
     @property
@@ -79,20 +104,22 @@ class BackgroundTrainer:
         """Of the job under way."""
         return self._process.pid if self._process else None
 
-    def is_due(self, num_trainable: int, set_id: int) -> bool:
-        """Tell whether there are enough new answers for another job."""
-        last_set, last = self._snapshot
-        last = last if last_set == set_id else 0
-        step = AGAIN_AFTER if last else FIRST_AFTER
-        return self._process is None and num_trainable >= FIRST_AFTER and abs(num_trainable - last) >= step
+    def is_due(self, answer_ids: frozenset[int], set_id: int) -> bool:
+        """Tell whether there are enough new answers for another job, or one of the last was taken back."""
+        last = self._snapshot.answer_ids if self._snapshot.set_id == set_id else frozenset()
+        num_new, step = len(answer_ids - last), AGAIN_AFTER if last else FIRST_AFTER
+        is_changed = num_new >= step or not last <= answer_ids
+        return self._process is None and len(answer_ids) >= FIRST_AFTER and is_changed
 
     def start(
-        self, answered: Answered, reserved: PairIndices, num_trainable: int, set_id: int, last_id: int
+        self, answered: Answered, reserved: PairIndices, answer_ids: frozenset[int], set_id: int
     ) -> None:
         """Write a snapshot of the answers, and start a job on it."""
-        self._job, self._snapshot, self._last_id = secrets.token_hex(8), (set_id, num_trainable), last_id
+        pairs = frozenset((first, second) for first, second in answered.pair_indices.tolist())
+        self._job, self._snapshot = secrets.token_hex(8), Snapshot(set_id, answer_ids, pairs)
+        numbers = {"set_id": set_id, "answer_ids": np.array(sorted(answer_ids), np.int64)}
         with atomic.replacing(self._folder / f"{self._job}.snapshot.npz") as path:
-            np.savez(path, reserved=reserved, **answered._asdict())
+            np.savez(path, reserved=reserved, **numbers, **answered._asdict())
         with (self._folder / "training.log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "anneal_jax.annotation.training_job", str(self._folder), self._job],
@@ -114,18 +141,29 @@ class BackgroundTrainer:
             self.failure = f"the last training ended with code {code}; see {self._folder / 'training.log'}"
             return None
         self.failure = ""
-        set_id, num_answers = self._snapshot
-        with np.load(path, allow_pickle=False) as result:
-            found = Result(
-                num_answers,
-                set_id,
-                result["embeddings"],
-                result["chosen"],
-                from_arrays(result),
-                float(result["doubt"]),
-                self._last_id,
+        path.replace(self._folder / _TRIAL)
+        return _load(self._folder / _TRIAL)
+
+    def keep(self) -> None:
+        """Keep the last result that was fetched, as the model that a later start begins with."""
+        (self._folder / _TRIAL).replace(self._model)
+
+    def kept(self) -> Result | None:
+        """Return the model that was in use; None where there is none, or it is not of these features.
+
+        What it was trained on counts as the last snapshot.
+        """
+        try:
+            found = _load(self._model)
+            some = self._features[:_CHECKED]
+            is_ours = len(found.embeddings) == len(self._features) and np.allclose(
+                found.project(some), found.embeddings[:_CHECKED], atol=1e-3
             )
-        path.unlink()
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+            return None  # it can be lost without harm: the next job makes another
+        if not is_ours:
+            return None
+        self._snapshot = found.snapshot
         return found
 
     def close(self) -> None:
@@ -142,3 +180,19 @@ class BackgroundTrainer:
             process.stdin.close()
         (self._folder / f"{self._job}.snapshot.npz").unlink(missing_ok=True)
         return code
+
+
+def _load(path: pathlib.Path) -> Result:
+    with (
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):  # np.load leaves a bad one open
+        pairs = frozenset((first, second) for first, second in arrays["pair_indices"].tolist())
+        snapshot = Snapshot(int(arrays["set_id"]), frozenset(arrays["answer_ids"].tolist()), pairs)
+        return Result(
+            snapshot,
+            arrays["embeddings"],
+            arrays["chosen"],
+            from_arrays(arrays),
+            float(arrays["doubt"]),
+        )

@@ -6,7 +6,7 @@ holds besides is made from the store, so a new desk on the same store goes on wh
 
 import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from anneal_jax.annotation.audits import Precision
@@ -270,10 +270,6 @@ class Desk:
         """Number of the present set of answers."""
         return self._set_id
 
-    def num_trainable(self) -> int:
-        """Return the number of answers to train on; 0 while all of them are one word."""
-        return self._ledger.num_trainable()
-
     def trainable(self) -> Answered:
         """Return what may be trained on."""
         return self._store.answered(2**31 - 1)
@@ -286,10 +282,10 @@ class Desk:
         """Return precision@5 of the model in use, by audits."""
         return self._guide.audits.precision(self._ledger.label)
 
-    def evidence(self, after_id: int, guides: Sequence[Guide]) -> Evidence:
-        """Return what tells models apart, of which one was trained when `after_id` was the last answer."""
+    def evidence(self, taught: Container[Pair], guides: Sequence[Guide]) -> Evidence:
+        """Return what tells models apart, of which one was trained on answers about the pairs `taught`."""
         audits = [[self._ledger.audited(*pair) for pair in guide.audits.pairs] for guide in guides]
-        return Evidence(audits, *self._ledger.held_out(after_id))
+        return Evidence(audits, *self._ledger.held_out(taught))
 
     def adopt(self, guide: Guide) -> None:
         """Ask by another model from the next question on; what is shown already stays."""
@@ -317,6 +313,7 @@ class Desk:
         self._ledger = Ledger(self._store.standing(), self._store.image_ids)
         self._turn = len(self._ledger)
         self._histories.clear()
+        self._drop_model_of_undone()
         self._take_sources()
 
     def _take_sources(self) -> None:
@@ -345,7 +342,13 @@ class Desk:
         if was_standing:
             for history in self._histories.values():
                 history.forget(record.answer_id)
+            self._drop_model_of_undone()
         return was_standing
+
+    def _drop_model_of_undone(self) -> None:
+        """Go back to the features where the model in use was trained on an answer that stands no more."""
+        if not self._ledger.stand(self._guide.answer_ids):
+            self.adopt(self._features)
 
     def _fill(self, tab: Tab) -> None:
         if tab.mode == SILENT or not (self._is_sentence_settled or self._ledger):

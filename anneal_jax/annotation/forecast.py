@@ -7,7 +7,7 @@ STEP = 100
 """Answers that the forecast looks ahead."""
 
 LEAST_GAIN = 0.02
-"""Expected gain of precision below which the page says that more answers will hardly help."""
+"""Expected gain below which the page says that more answers will hardly help, a share of the tiles."""
 
 
 def expected_gain(curve: Sequence[Mapping[str, Any]], set_id: int) -> float | None:

@@ -35,7 +35,7 @@ class Guide(NamedTuple):
       sources: by mode.
       audits: the draws that measure it.
       project: from features to such embeddings, for tiles that the archive does not have; None: unknown.
-      last_id: id of the newest answer when the model was trained; 0 for features alone.
+      answer_ids: of the answers that the model was trained on; none for features alone.
     """
 
     embeddings: FloatArray
@@ -43,7 +43,7 @@ class Guide(NamedTuple):
     sources: Mapping[str, QuestionSource]
     audits: AuditDraws
     project: Projection | None = None
-    last_id: int = 0
+    answer_ids: frozenset[int] = frozenset()
 
 
 def make_guide(
@@ -54,7 +54,7 @@ def make_guide(
     chosen: Sequence[Pair] = (),
     project: Projection | None = None,
     by_belief: QuestionSource | None = None,
-    last_id: int = 0,
+    answer_ids: frozenset[int] = frozenset(),
 ) -> Guide:
     """Choose questions by embeddings: `chosen` ones first, then the cold start, then any.
 
@@ -65,7 +65,7 @@ def make_guide(
       chosen: the model's most uncertain pairs, the most uncertain first.
       project: see `Guide`.
       by_belief: the source of the mode `pairs`; None: that of the mode `mgue`.
-      last_id: see `Guide`.
+      answer_ids: see `Guide`.
     """
     rng = np.random.default_rng([seed, 0xA5C])
     first = cold_start_pairs(embeddings, seed=seed)
@@ -75,4 +75,4 @@ def make_guide(
     doubtful = ListedPairs(listed)
     groups = GroupQuestions(embeddings, order)
     sources = {"pairs": by_belief or doubtful, "groups": groups, "mgue": doubtful}
-    return Guide(embeddings, version, sources, draw_audits(embeddings, seed=seed), project, last_id)
+    return Guide(embeddings, version, sources, draw_audits(embeddings, seed=seed), project, answer_ids)

@@ -1,7 +1,7 @@
 """What stands and what follows from it: the answers of the present set in memory, beside the store."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,30 +119,28 @@ class Ledger:
         """Tell whether somebody has answered a pair, whatever they said."""
         return (first, second) in self._by_pair
 
-    def held_out(self, after_id: int) -> tuple[PairIndices, PairLabels]:
-        """Return what a model does not know that was trained when `after_id` was the last answer.
+    def held_out(self, taught: Container[Pair]) -> tuple[PairIndices, PairLabels]:
+        """Return what a model does not know that was trained on answers about some pairs.
 
         Returns:
-          (pair_indices, labels): int32[P, 2] and int8[P], the audits, and the pairs that were answered for
-          the first time after it; sure answers only.
+          (pair_indices, labels): int32[P, 2] and int8[P], the last answer about every other pair, audits
+          among them; sure answers only.
         """
         pairs = {
             pair: int(record.answer)
             for pair, ids in self._by_pair.items()
-            if (record := self._standing[ids[-1]]).answer != Answer.UNSURE
-            and (ids[0] > after_id or all(self._standing[key].kind == "audit" for key in ids))
+            if pair not in taught and (record := self._standing[ids[-1]]).answer != Answer.UNSURE
         }
         return np.array([*pairs], np.int32).reshape(-1, 2), np.array([*pairs.values()], np.int8)
 
-    @property
-    def last_id(self) -> int:
-        """Id of the newest answer that stands; 0 before the first."""
-        return next(reversed(self._standing), 0)
+    def stand(self, answer_ids: Iterable[int]) -> bool:
+        """Tell whether none of these answers was taken back."""
+        return all(answer_id in self._standing for answer_id in answer_ids)
 
-    def num_asked(self, until_id: int) -> int:
-        """Return how many of the answers until one are to questions, and sure; marks are not."""
-        asked = (key for key, record in self._standing.items() if record.kind == "training")
-        return sum(key <= until_id and self._standing[key].answer != Answer.UNSURE for key in asked)
+    def num_asked(self, answer_ids: Iterable[int]) -> int:
+        """Return how many of these answers stand and are to questions; marks are not."""
+        records = (self._standing.get(answer_id) for answer_id in answer_ids)
+        return sum(record is not None and record.kind == "training" for record in records)
 
     def reserved(self) -> PairIndices:
         """Return int32[P, 2], pairs that nobody may choose: audited, or unsure."""
@@ -158,10 +156,11 @@ class Ledger:
         pair = record.first, record.second
         return pair if _is_trained(record) and len(self._by_pair[pair]) == 1 else None
 
-    def num_trainable(self) -> int:
-        """Return the number of answers to train on; 0 while all of them are one word."""
-        said = [answer.is_similar for answer in self._graph.answers.values()]
-        return len(said) if 0 < sum(said) < len(said) else 0
+    def trainable_ids(self) -> frozenset[int]:
+        """Return the ids of the answers to train on; none while all of them are one word."""
+        answers = self._graph.answers
+        is_mixed = 0 < sum(answer.is_similar for answer in answers.values()) < len(answers)
+        return frozenset(answers) if is_mixed else frozenset()
 
     def num_known(self) -> int:
         """Return the number of pairs answered or implied; with many answers a little late."""

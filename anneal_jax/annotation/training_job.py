@@ -68,6 +68,7 @@ def train(folder: pathlib.Path, job: str) -> None:
     with np.load(folder / f"{job}.snapshot.npz", allow_pickle=False) as snapshot:
         answered = Answered(*(snapshot[name] for name in Answered._fields))
         reserved = snapshot["reserved"]
+        trained_on = {name: snapshot[name] for name in ("set_id", "answer_ids", "pair_indices")}
     problem = load_whole_archive(config)
     learner = make_learner(config, problem, with_classifier=False)
     knowledge = gather_knowledge(answered, problem, transitive=config.transitive, reserved=reserved)
@@ -91,13 +92,8 @@ def train(folder: pathlib.Path, job: str) -> None:
     chosen = select_pairs(get_acquisition("mgue"), view, NUM_CHOSEN, diversity=config.diversity)
     with atomic.replacing(folder / f"{job}.result.npz") as path:
         arrays = to_arrays(Projection(learner.mean, learner.scale, params.similarity))
-        arrays |= {
-            "embeddings": embeddings,
-            "chosen": chosen.pair_indices,
-            "threshold": threshold,
-            "doubt": doubt,
-        }
-        np.savez(path, allow_pickle=False, **arrays)
+        arrays |= {"embeddings": embeddings, "chosen": chosen.pair_indices, "doubt": doubt}
+        np.savez(path, allow_pickle=False, **arrays, **trained_on)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def test_unsure_is_neither_trained_on_nor_asked_again(make_desk, classes):
         assert (question["first"], question["second"]) not in asked
         asked.add((question["first"], question["second"]))
         view = desk.answer(TAB, question["key"], Answer.UNSURE, 1.0)
-    assert desk.num_trainable() == 0 and view["quality"]["num_audits"] == 0
+    assert not desk.ledger.trainable_ids() and view["quality"]["num_audits"] == 0
 
 
 def test_a_contradiction_is_told_at_the_click_and_ends_with_the_wrong_answer(make_desk, classes):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from anneal_jax.annotation.background import Result
+from anneal_jax.annotation.background import Result, Snapshot
 from anneal_jax.annotation.forecast import expected_gain
 from anneal_jax.annotation.guard import Evidence, judge
 from anneal_jax.annotation.learning import Learning
@@ -37,16 +37,26 @@ class OneResult:
         result, self.result = self.result, None
         return result
 
-    def is_due(self, num_trainable, set_id):
+    def is_due(self, answer_ids, set_id):
         return False
+
+    def kept(self):
+        return None
+
+    def keep(self):
+        pass
 
     def close(self):
         pass
 
 
-def learning_of(desk, embeddings, folder, *, num_answers=60, last_id=0):
+def learning_of(desk, embeddings, folder, *, num_taught=0):
+    """Return what learns, with a model on trial that knows so many of the answers."""
+    taught = desk.ledger.records[:num_taught]
+    pairs = frozenset((record.first, record.second) for record in taught)
+    snapshot = Snapshot(desk.set_id, frozenset(record.answer_id for record in taught), pairs)
     chosen = np.array([(0, 1)], np.int32)
-    result = Result(num_answers, desk.set_id, embeddings, chosen, centring(embeddings), 0.2, last_id)
+    result = Result(snapshot, embeddings, chosen, centring(embeddings), 0.2)
     folder.mkdir(exist_ok=True)
     return Learning(desk, OneResult(result), folder, seed=0)
 
@@ -62,11 +72,11 @@ def advance(learning):
 def test_a_poisoned_result_is_not_adopted_and_it_is_told(make_desk, classes, tmp_path):
     desk = make_desk()
     run(desk, answers_of(classes), 60)
-    learning = learning_of(desk, noise(), tmp_path / "annotation")
+    learning = learning_of(desk, noise(), tmp_path / "annotation", num_taught=20)
     advance(learning)
     assert desk.guide.version == 0
     told = learning.told()
-    assert told["refusal"].startswith("The model of 60 answers is not used: ")
+    assert told["refusal"].startswith("The model of 20 answers is not used: ")
     assert "than by the features" in told["refusal"] and told["on_trial"] is None
     (row,) = json.loads((tmp_path / "annotation" / "curve.json").read_text())
     assert row["refusal"] == told["refusal"] and row["model_answers"] == 0
@@ -75,18 +85,18 @@ def test_a_poisoned_result_is_not_adopted_and_it_is_told(make_desk, classes, tmp
 def test_a_good_result_is_adopted_and_a_worse_one_after_it_is_not(make_desk, classes, tmp_path):
     desk = make_desk()
     view = run(desk, answers_of(classes), 60)
-    advance(learning_of(desk, one_hot(classes), tmp_path / "annotation"))
-    assert desk.guide.version == 60
+    advance(learning_of(desk, one_hot(classes), tmp_path / "annotation", num_taught=20))
+    assert desk.guide.version == 20
     run(desk, answers_of(classes), 25, view)
-    learning = learning_of(desk, noise(), tmp_path / "annotation", num_answers=80)
+    learning = learning_of(desk, noise(), tmp_path / "annotation", num_taught=40)
     advance(learning)
-    assert desk.guide.version == 60 and "than by the" in learning.told()["refusal"]
+    assert desk.guide.version == 20 and "than by the" in learning.told()["refusal"]
 
 
 def test_no_model_is_adopted_when_the_sentence_changes_while_it_is_judged(make_desk, classes, tmp_path):
     desk = make_desk()
     run(desk, answers_of(classes), 60)
-    learning = learning_of(desk, one_hot(classes), tmp_path / "annotation")
+    learning = learning_of(desk, one_hot(classes), tmp_path / "annotation", num_taught=20)
 
     async def at_desk(work, *args):
         if work == learning._end_trial:
@@ -101,8 +111,7 @@ def test_no_model_is_adopted_when_the_sentence_changes_while_it_is_judged(make_d
 def test_without_evidence_a_model_of_few_answers_waits_for_it(make_desk, classes, tmp_path):
     desk = make_desk()
     view = run(desk, answers_of(classes), 20)
-    last_id = desk.ledger.last_id
-    learning = learning_of(desk, one_hot(classes), tmp_path / "a", num_answers=20, last_id=last_id)
+    learning = learning_of(desk, one_hot(classes), tmp_path / "a", num_taught=20)
     advance(learning)
     assert desk.guide.version == 0 and learning.told()["on_trial"] == 20
     run(desk, answers_of(classes), 30, view)
@@ -118,17 +127,47 @@ def test_many_answers_are_enough_without_evidence_but_marks_are_none_of_them(
     desk.open_tab(TAB, "Ada")
     for other in range(1, 41):
         desk.volunteer(TAB, (0, other), Answer(int(classes[0] == classes[other])), f"mark-number-{other}")
-    for num_answers, version in ((40, 0), (80, 80)):
-        learning = learning_of(
-            desk,
-            one_hot(classes),
-            tmp_path / "annotation",
-            num_answers=num_answers,
-            last_id=desk.ledger.last_id,
-        )
-        advance(learning)
+    for num_taught, version in ((40, 0), (80, 80)):
+        advance(learning_of(desk, one_hot(classes), tmp_path / "annotation", num_taught=num_taught))
         assert desk.guide.version == version
         run(desk, answers_of(classes), 40, desk.view(TAB))
+
+
+def test_a_model_goes_with_an_answer_that_it_was_trained_on(make_desk, classes, tmp_path):
+    desk = make_desk()
+    run(desk, answers_of(classes), 60)
+    advance(learning_of(desk, one_hot(classes), tmp_path / "annotation", num_taught=20))
+    ids = [record.answer_id for record in desk.ledger.records]
+    desk.retract(TAB, ids[40], "retract-it-1")  # no model knows it
+    assert desk.guide.version == 20
+    desk.retract(TAB, ids[5], "retract-it-2")
+    assert desk.guide.version == 0
+
+
+def test_a_model_on_trial_goes_with_an_answer_that_it_was_trained_on(make_desk, classes, tmp_path):
+    desk = make_desk()
+    view = run(desk, answers_of(classes), 20)
+    learning = learning_of(desk, one_hot(classes), tmp_path / "annotation", num_taught=20)
+    advance(learning)
+    assert learning.told()["on_trial"] == 20
+    desk.retract(TAB, desk.ledger.records[5].answer_id, "retract-it-1")
+    run(desk, answers_of(classes), 30, view)
+    advance(learning)
+    assert learning.told()["on_trial"] is None and desk.guide.version == 0
+
+
+def test_an_answer_given_again_is_no_news_to_a_model(make_desk, classes):
+    desk = make_desk()
+    run(desk, answers_of(classes), 20)
+    taught = {(record.first, record.second) for record in desk.ledger.records}
+    for record in desk.ledger.records[:10]:
+        desk.retract(TAB, record.answer_id, f"retract-it-{record.answer_id}")
+        desk.volunteer(
+            TAB, (record.first, record.second), Answer.DISSIMILAR, f"again-it-{record.answer_id}"
+        )
+    pairs, labels = desk.ledger.held_out(taught)
+    assert len(pairs) == len(labels) == 0
+    assert len(desk.ledger.held_out(set())[0]) == 20
 
 
 def test_an_audited_pair_that_a_model_was_trained_on_is_no_evidence(make_desk, classes):
@@ -137,7 +176,7 @@ def test_an_audited_pair_that_a_model_was_trained_on_is_no_evidence(make_desk, c
     desk.open_tab(TAB, "Ada")
     desk.volunteer(TAB, audited, Answer.SIMILAR, "mark-number-1")
     assert desk.ledger.label(*audited) == 1 and desk.ledger.audited(*audited) is None
-    assert not any(desk.evidence(0, [desk.guide]).audits[0])
+    assert not any(desk.evidence((), [desk.guide]).audits[0])
 
 
 def test_audits_come_first_and_count_by_the_same_draws(classes):

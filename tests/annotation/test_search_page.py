@@ -269,15 +269,15 @@ def test_a_model_is_trained_on_marks_alone_and_files_are_searched_by_it(
             marked.add((tile, found.tile))
     config = ExperimentConfig(archive="folder:elsewhere", steps=100, batch_size=16)
     trainer = BackgroundTrainer(tmp_path / "annotation", config, directions)
-    answers = desk.trainable(), desk.reserved(), desk.num_trainable()
-    trainer.start(*answers, desk.set_id, desk.ledger.last_id)
+    answers = desk.trainable(), desk.reserved(), desk.ledger.trainable_ids()
+    trainer.start(*answers, desk.set_id)
     deadline, result = time.monotonic() + 300, None
     while result is None and time.monotonic() < deadline and not trainer.failure:
         time.sleep(0.1)
         result = trainer.fetch()
     assert result is not None, trainer.failure
     np.testing.assert_allclose(result.project(directions), result.embeddings, atol=1e-6)
-    assert (result.num_answers, result.set_id) == (len(marked), desk.set_id)
+    assert (result.num_answers, result.snapshot.set_id) == (len(marked), desk.set_id)
     assert np.abs(result.embeddings @ result.embeddings.T - directions @ directions.T).max() > 0.1
 
 

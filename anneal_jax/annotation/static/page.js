@@ -6,7 +6,6 @@ const TAB = randomKey();
 const SWIPE_PX = 70;
 const PATIENCE_MS = [300, 1000, 2000, 4000, 8000];
 const MOST_ZOOM = 8;
-const LEAST_GAIN = 0.02; // as in forecast.py
 const AGAIN_MS = 2000;
 const UNSEEN = "A picture did not come; it is asked for again. “Unsure” goes on without it.";
 
@@ -105,17 +104,17 @@ function count(view) {
     [view.is_training ? "learning …" : view.model_answers ? `model of ${view.model_answers} answers` : "", "", ""],
     [view.on_trial ? `model of ${view.on_trial} answers on trial` : "", "", ""],
     [view.refusal || "", "", ""],
-    [forecast(view.expected_gain), "", ""],
+    [forecast(view), "", ""],
   ];
   $("counters").replaceChildren(...parts.filter((part) => part.join("")).map(([before, value, after]) =>
     element("span", {}, before, element("b", { textContent: value }), after)));
   if (view.training_failure) tellTrouble(`${view.training_failure}. Answers are not affected.`);
 }
 
-function forecast(gain) {
+function forecast({ expected_gain: gain, least_gain: least }) {
   if (gain === null || gain === undefined) return "";
-  const told = `100 more answers: about +${gain.toFixed(2)}`;
-  return gain < LEAST_GAIN ? `${told}: they will hardly help` : told;
+  const told = `100 more answers: about ${(100 * gain).toFixed(0)}% more tiles told rightly`;
+  return gain < least ? `${told}, they will hardly help` : told;
 }
 
 function show() {
