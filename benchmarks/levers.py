@@ -6,8 +6,13 @@
 
 One line per lever and budget: the share of training tiles, asked about or not, that lie in a group of
 their own class (each group counts for the class of most of its settled tiles), the groups, the settled
-tiles, and with --train the mAP@5 of queries and the precision@5 among training tiles, by what was learnt
-alone and with the features beside it; mean and half of the 95% t interval over the seeds.
+tiles, the mean doubt about a tile's group, and with --train the mAP@5 of queries, over min(k, R), and the
+precision@5 among training tiles, by what was learnt alone and with the features beside it; mean and half
+of the 95% t interval over the seeds. "less recipe" is the difference in the first, paired by seed.
+"forecast" is what the page would have said at a budget of the next one, a hundred questions later
+(annotation/forecast.py), and "gained" what it brought:
+
+  python benchmarks/levers.py --levers=recipe --bits=100,200,300,400,500,600,700,800,900,1000,1100,1200
 """
 
 import argparse
@@ -23,6 +28,7 @@ from anneal_jax.acquisition.belief_answers import absorb
 from anneal_jax.acquisition.belief_questions import next_question
 from anneal_jax.acquisition.beliefs import OPEN, BeliefSettings, begin, settled_groups
 from anneal_jax.acquisition.neighbours import neighbour_graph
+from anneal_jax.annotation.forecast import STEP, expected_gain
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.evaluation import CUT_OFF, evaluate_retrieval
 from anneal_jax.interview import Interview, mean_doubt, training_groups
@@ -73,9 +79,14 @@ def main() -> None:
     parser.add_argument("--train", action="store_true", help="train on each budget's groups, too")
     parser.add_argument("--json", type=pathlib.Path, help="write the figures to this file as well")
     arguments = parser.parse_args()
-    rows = []
+    rows, recipe = [], {}
     for lever in arguments.levers.split(","):
         for row in rows_of(lever, arguments):
+            if lever == "recipe":
+                recipe[row["bits"]] = row["right"]
+            elif row["bits"] in recipe:
+                less = np.subtract(row["right"], recipe[row["bits"]])
+                row["text"] += f"  less recipe {interval(less, '+')}"
             rows.append(row)
             print("{lever:24s} {bits:6,d} bits  {text}".format(**row), flush=True)
     if arguments.json:
@@ -109,8 +120,19 @@ def one_run(changes, budgets, seed, arguments):
             state = absorb(graph, state, *pair, answer, settings)
         if bits in budgets:
             figures.append(judged(graph, state, problem.labels[tiles], settings))
+            figures[-1]["doubt"] = mean_doubt(Interview(tiles, graph, state), state)
             if arguments.train:
                 figures[-1] |= trained(problem, learner, Interview(tiles, graph, state), state)
+    return with_forecasts(budgets, figures)
+
+
+def with_forecasts(budgets, figures):
+    """Add what was expected of the hundred questions after a budget, and what they brought."""
+    for place in range(1, len(budgets) - 1):
+        if budgets[place] - budgets[place - 1] == budgets[place + 1] - budgets[place] == STEP:
+            rows = [{"set_id": 1, "trained_on": budgets[n], **figures[n]} for n in range(place + 1)]
+            figures[place]["forecast"] = expected_gain(rows, 1)
+            figures[place]["gained"] = figures[place + 1]["right"] - figures[place]["right"]
     return figures
 
 
@@ -164,10 +186,15 @@ def described(found):
     """Write each figure as its mean and half of its interval."""
     texts = []
     for name, values in found.items():
-        half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else np.nan
-        digits = 3 if np.mean(values) <= 1 else 0
-        texts.append(f"{name} {np.mean(values):.{digits}f} ± {half:.{digits}f}")
+        texts.append(f"{name} {interval(values)}")
     return "  ".join(texts)
+
+
+def interval(values, sign=""):
+    """Write a mean and half of its 95% t interval."""
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else np.nan
+    digits = 3 if np.mean(values) <= 1 else 0
+    return f"{np.mean(values):{sign}.{digits}f} ± {half:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -52,13 +52,13 @@ def comparison_markdown(cells: Sequence[Cell], *, reference: str = "random") -> 
     runs = runs_of(cells)
     curves = {name: of_seeds for name, of_seeds in runs.items() if not is_level(name)}
     bounds = levels_of(runs)
-    frozen = np.array([cell.rows[0][f"{FIGURE}_features"] for cell in cells])
+    frozen = np.array([rows[0][f"{FIGURE}_features"] for rows in next(iter(runs.values()))])
     lines = [
         f"mAP@5, denominator {DENOMINATOR}, mean ± half the 95% t interval over "
         f"{len(cells) // len(runs)} seeds. Between rounds a curve is a straight line; after the last it "
         "stays.",
         "",
-        f"Features alone, 0 bits: {frozen.mean():.3f}.",
+        f"Features alone, 0 bits: {_with_interval(frozen)}.",
         "",
     ]
     if bounds:
@@ -94,7 +94,9 @@ def _summary_table(curves: Runs, reference: str, bound: Values | None) -> list[s
     for share in TARGETS if bound is not None else ():
         titles.append(f"bits to {share:.0%} of the upper bound")
         for row in rows:
-            row.append(_cost(_costs(curves[row[0]], share * np.asarray(bound))))
+            own = curves[row[0]]
+            first = np.array([bits_of(rows)[0] for rows in own])
+            row.append(_cost(_costs(own, share * np.asarray(bound)), first))
     return _table(titles, rows)
 
 
@@ -143,12 +145,19 @@ def _with_interval(values: Values) -> str:
     return f"{found.mean:.3f} ± {(found.upper - found.lower) / 2:.3f}"
 
 
-def _cost(values: Values) -> str:
-    """Write a mean cost, or how many seeds got there where some did not."""
+def _cost(values: Values, first: Values) -> str:
+    """Write a mean cost with its interval, or how many seeds got there where some did not.
+
+    A seed that is there at the first number of bits may have been earlier: the mean is then a bound.
+    """
     num_there = np.count_nonzero(~np.isnan(values))
     if num_there < len(values):
         return f"reached by {num_there} of {len(values)} seeds"
-    return f"{values.mean():,.0f}"
+    sign = "≤ " if (values <= first).any() else ""
+    if len(values) < 2 or np.ptp(values) == 0:
+        return f"{sign}{values.mean():,.0f}"
+    found = mean_interval(values)
+    return f"{sign}{found.mean:,.0f} ± {(found.upper - found.lower) / 2:,.0f}"
 
 
 def _difference(values: Values, reference: Values) -> str:

@@ -130,7 +130,7 @@ def test_what_is_not_in_the_grid_is_named_and_one_seed_tells_nothing():
         f"| {ABOVE_RANDOM} pairs at every number of bits | IGARSS | **{REPRODUCED}** | above in 2" in text
     )
     assert (
-        "- MGUE + clustering is above random pairs at every number of bits (TGRS): needs mgue+clust" in text
+        "- MGUE + clustering is above random pairs at every number of bits (IGARSS, of BCGUE): nee" in text
     )
     assert "needs all_pairs, class_labels" in text
     single = claims_markdown([cell for cell in cells if cell.seed == 0])
