@@ -128,9 +128,9 @@ def one_run(changes, budgets, seed, arguments):
 
 def with_forecasts(budgets, figures):
     """Add what was expected of the hundred questions after a budget, and what they brought."""
-    for place in range(1, len(budgets) - 1):
-        if budgets[place] - budgets[place - 1] == budgets[place + 1] - budgets[place] == STEP:
-            rows = [{"set_id": 1, "trained_on": budgets[n], **figures[n]} for n in range(place + 1)]
+    for place in range(len(budgets) - 1):
+        if budgets[place + 1] - budgets[place] == STEP:
+            rows = [{"set_id": 1, "trained_on": budgets[place], **figures[place]}]
             figures[place]["forecast"] = expected_gain(rows, 1)
             figures[place]["gained"] = figures[place + 1]["right"] - figures[place]["right"]
     return figures

@@ -208,11 +208,12 @@ def test_the_standard_error_of_answered_pairs_is_that_of_many_samples(seed):
     assert 0.05 < np.mean(refusals) < 0.3
 
 
-def test_the_forecast_needs_models_of_one_set_a_hundred_answers_apart():
-    row = {"set_id": 2, "trained_on": 50, "doubt": 0.4}
-    late = {"set_id": 2, "trained_on": 150, "doubt": 0.1}
-    assert expected_gain([], 2) is None and expected_gain([row], 2) is None
-    assert expected_gain([row, late], 2) == pytest.approx(0.075)
+def test_the_forecast_is_that_of_the_last_model_of_the_set():
+    row = {"set_id": 2, "trained_on": 200, "doubt": 0.4}
+    late = {"set_id": 2, "trained_on": 500, "doubt": 0.1}
+    assert expected_gain([], 2) is None
+    assert expected_gain([row], 2) == pytest.approx(0.1)
+    assert expected_gain([row, late], 2) == pytest.approx(0.01)
     assert expected_gain([row, late], 3) is None
-    assert expected_gain([row, late | {"doubt": 0.5}], 2) == 0  # doubt that grows promises nothing
-    assert expected_gain([{"set_id": 2}, row], 2) is None  # rows of older versions
+    assert expected_gain([row | {"trained_on": 20}], 2) == pytest.approx(0.2)  # never more than the wrong
+    assert expected_gain([row, {"set_id": 2}], 2) == pytest.approx(0.1)  # rows of older versions
