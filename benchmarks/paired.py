@@ -1,0 +1,102 @@
+"""Curves and paired differences from the kept cells of a comparison, at numbers of bits; no training.
+
+  python benchmarks/paired.py docs/measured/ucm_frozen.jsonl --bits=671,1007 --rows=tcal,badge-tcal
+  python benchmarks/paired.py docs/measured/ucm_frozen.jsonl --bits=671,1007 --targets=belief_ask,group_ask
+
+mAP@5 over min(k, R), mean and half of the 95% t interval over seeds; A-B is paired by seed, and
+A-features is less the features alone. Between rounds a curve is a straight line, after the last it stays.
+--targets: bits to 95% and 99% of the seed's own `class_labels`, as compare.md has them.
+"""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+from scipy import stats
+
+from anneal_jax.learning_curves import cost_to_reach
+
+QUALITY = "mean_average_precision_at_5"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cells", type=pathlib.Path)
+    parser.add_argument("--bits", required=True)
+    parser.add_argument("--rows", default="")
+    parser.add_argument("--targets", default="")
+    arguments = parser.parse_args()
+    bits = [float(value) for value in arguments.bits.split(",")]
+    curves = curves_of(arguments.cells)
+    if arguments.rows:
+        print("| bits | " + " | ".join(f"{value:,.0f}" for value in bits) + " |")
+        print("|---" * (len(bits) + 1) + "|")
+        for name in arguments.rows.split(","):
+            print(line(name, curves, bits))
+    for name in filter(None, arguments.targets.split(",")):
+        print(f"{name}: {targets(curves[name], curves['class_labels'])}")
+
+
+def curves_of(path):
+    """Return for each system the rows of each seed."""
+    curves = {}
+    for text in path.read_text(encoding="utf-8").splitlines():
+        cell = json.loads(text)
+        curves.setdefault(cell["system"], {})[cell["seed"]] = cell["rows"]
+    return curves
+
+
+def line(name, curves, bits):
+    """Write one row: a curve, or the difference of two."""
+    first, minus, second = name, "", ""
+    if name not in curves:
+        first, minus, second = name.partition("-")
+    seeds = sorted(set(curves[first]) & set(curves.get(second, curves[first])))
+    values = np.array([read_off(curves[first][seed], bits) for seed in seeds])
+    if second == "features":
+        values -= np.array([[curves[first][seed][0][f"{QUALITY}_features"]] for seed in seeds])
+    elif minus:
+        values -= np.array([read_off(curves[second][seed], bits) for seed in seeds])
+    sign = "+" if minus else ""
+    title = f"{first} less {second}" if minus else first
+    return f"| {title} ({len(seeds)}) | " + " | ".join(interval(column, sign) for column in values.T) + " |"
+
+
+def read_off(rows, bits):
+    """Return the quality at numbers of bits; NaN before the first round, but for a bit or two."""
+    spent, qualities = zip(*((row["bits_spent"], row[QUALITY]) for row in rows), strict=True)
+    found = np.interp(bits, spent, qualities)
+    return np.where(np.array(bits) < 0.99 * spent[0], np.nan, found)
+
+
+def targets(runs, bounds):
+    """Write what 95% and 99% of the bound cost."""
+    told = []
+    for share in (0.95, 0.99):
+        costs = [
+            cost_to_reach(
+                [row["bits_spent"] for row in rows],
+                [row[QUALITY] for row in rows],
+                share * bounds[seed][-1][QUALITY],
+            )
+            for seed, rows in sorted(runs.items())
+            if seed in bounds
+        ]
+        there = [cost for cost in costs if np.isfinite(cost)]
+        mean = interval(np.array(there), "", 0) if len(there) == len(costs) else "not by all"
+        each = ", ".join(f"{cost:,.0f}" for cost in costs)
+        told.append(f"{share:.0%}: {mean} ({len(there)} of {len(costs)} seeds: {each})")
+    return "; ".join(told)
+
+
+def interval(values, sign="", digits=3):
+    """Write a mean and half of its 95% t interval."""
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else np.nan
+    return f"{np.mean(values):{sign},.{digits}f} ± {half:.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()
