@@ -20,9 +20,8 @@ from anneal_jax.interview import fit_answers
 from anneal_jax.pairs.records import Answered
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.problem import Problem, make_learner
-from anneal_jax.selection import gather_knowledge
 from anneal_jax.training.checkpoints import RoundCheckpoints
-from anneal_jax.training.learner import TrainingPairs, checkpoint_state
+from anneal_jax.training.learner import checkpoint_state
 from anneal_jax.types import Answer
 from anneal_jax.workdir import (
     ANNOTATION_MARK,
@@ -103,21 +102,6 @@ def opened_answers(workdir: str | pathlib.Path) -> Iterator[AnswerStore]:
             yield store
 
 
-def pairs_to_train(answered: Answered, problem: Problem, transitive: str) -> TrainingPairs:
-    """Return what a person's answers say and imply.
-
-    Raises:
-      ConfigError: they are all alike, so that nothing can be learnt.
-    """
-    sure = answered.answers[answered.answers != Answer.UNSURE]
-    if len(set(sure.tolist())) < 2:
-        raise ConfigError(
-            f"the {len(sure)} answers do not hold both similar and dissimilar pairs; answer some more with "
-            "launch/annotate.py."
-        )
-    return gather_knowledge(answered, problem, transitive=transitive).training_pairs
-
-
 def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> str:
     """Train on the answers of an annotated workdir; nobody is asked.
 
@@ -139,8 +123,8 @@ def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> s
         inputs = settle_annotation(workdir, config, problem)
         with closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)) as store:
             answered, tally = store.answered(EVERY_ROUND), store.tally()
-        pairs = pairs_to_train(answered, problem, config.transitive)
-        told = f"{tally.num_answers:,} answers ({tally.num_unsure:,} unsure), {len(pairs.labels):,} pairs"
+        _require_both_kinds(answered)
+        told = f"{tally.num_answers:,} answers ({tally.num_unsure:,} unsure)"
         with closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints:
             provenance = {
                 "config": dataclasses.asdict(config),
@@ -155,7 +139,19 @@ def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> s
             round_index = newest.round_index + 1 if newest else 0
             params, _ = fit_answers(config, problem, learner, answered, round_index)
             checkpoints.save(round_index, checkpoint_state(learner, params), provenance=provenance)
-    return f"Trained on {told}; nothing was asked. launch/embed.py --checkpoint={workdir} goes on from it."
+    return (
+        f"Trained on the groups that {told} tell of; nothing was asked. launch/embed.py "
+        f"--checkpoint={workdir} goes on from it."
+    )
+
+
+def _require_both_kinds(answered: Answered) -> None:
+    sure = answered.answers[answered.answers != Answer.UNSURE]
+    if len(set(sure.tolist())) < 2:
+        raise ConfigError(
+            f"the {len(sure)} answers do not hold both similar and dissimilar pairs; answer some more with "
+            "launch/annotate.py."
+        )
 
 
 def _fingerprint(answered: Answered) -> str:

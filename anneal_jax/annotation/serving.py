@@ -25,6 +25,7 @@ from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.data.labels import labels_of_csv
 from anneal_jax.data.splits import duplicate_groups
 from anneal_jax.errors import ConfigError
+from anneal_jax.experiment import ASKING
 from anneal_jax.interview import open_interview
 from anneal_jax.pairs.class_groups import give_labels
 from anneal_jax.pairs.store import AnswerStore
@@ -83,10 +84,10 @@ def opened(
     Raises:
       AnnealError: the workdir is in use, or something that the settings name cannot be used.
     """
-    if config.regime != "frozen" or config.supervision != "pairs":
+    if config.regime != "frozen" or config.supervision not in ASKING:
         raise ConfigError(
-            "a person is asked with regime='frozen' and supervision='pairs': a whole network learns too "
-            "slowly between two answers."
+            "a person is asked with regime='frozen', since a whole network learns too slowly between two "
+            f"answers, and supervision={' or '.join(map(repr, ASKING))}, which the page asks alike."
         )
     with ExitStack() as stack:
         stack.enter_context(locked(workdir))

@@ -139,7 +139,7 @@ def test_a_second_server_is_refused_and_a_run_trains_on_the_answers(tiles_folder
     with pytest.raises(WorkdirError, match="a person's answers"):
         run_experiment(config, workdir)
     told = train_on_answers(config, workdir)
-    assert told.startswith("Trained on 30 answers") and "nothing was asked" in told
+    assert told.startswith("Trained on the groups that 30 answers") and "nothing was asked" in told
     assert train_on_answers(config, workdir).startswith("Nothing was asked, and nothing is new")
     tiles = open_archive(f"folder:{tiles_folder}")
     embeddings = load_embedder(workdir).embed_archive(tiles, np.arange(60))

@@ -1,5 +1,7 @@
 """What a workdir is opened with: labels of a file, and ready vectors beside the tiles."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -119,3 +121,15 @@ def test_vectors_without_tiles_are_told(tiles_folder, vectors_npz, tmp_path):
         open_here(tmp_path / "work", settings),
     ):
         pass
+
+
+def test_any_recipe_that_asks_is_asked_by_the_page_and_no_other(tiles_folder, tmp_path):
+    config = ExperimentConfig(archive=f"folder:{tiles_folder}", backbone="pixels", supervision="belief_ask")
+    with opened(config, tmp_path / "beliefs", sentence="Same", learns=False) as parts:
+        assert parts.desk.open_tab("tab-number-1", "Ada")["questions"]
+    for changes in ({"supervision": "class_labels"}, {"regime": "finetune"}):
+        with (
+            pytest.raises(ConfigError, match="a person is asked with regime='frozen'"),
+            opened(dataclasses.replace(config, **changes), tmp_path / "other"),
+        ):
+            pass
