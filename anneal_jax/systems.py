@@ -181,8 +181,8 @@ def reference_of(text: str | None, systems: Sequence[str]) -> str:
     curves = [system for system in systems if base_of(system) not in TRAINED_ONCE]
     if text is not None and name not in curves:
         raise ConfigError(
-            f"the reference {name} is none of this comparison's curves ({', '.join(curves) or 'it has none'}); "
-            "give one of them."
+            f"the reference {name} is none of this comparison's curves "
+            f"({', '.join(curves) or 'it has none'}); give one of them."
         )
     return name
 

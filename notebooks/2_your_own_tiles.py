@@ -58,7 +58,7 @@ if importlib.util.find_spec("anneal_jax") is None:
 #
 # | network | backbone | pretrained |
 # |---|---|---|
-# | ResNet18, of ImageNet | `resnet18` | `hf:timm/resnet18.tv_in1k` (needs `pip install huggingface_hub`) |
+# | ResNet18, of ImageNet | `resnet18` | `hf:timm/resnet18.tv_in1k`, with `pip install 'anneal-jax[hub]'` |
 # | MobileNetV2 | `mobilenet_v2` | a file, see `docs/weights.md` |
 # | none, bare pixels | `pixels` | `none` |
 

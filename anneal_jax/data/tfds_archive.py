@@ -26,7 +26,7 @@ from anneal_jax.data.folder_scan import threaded
 from anneal_jax.data.labels import encode_labels
 from anneal_jax.data.options import split_options
 from anneal_jax.data.tiles import TileError, decode_tile, tile_pixels
-from anneal_jax.errors import ArchiveError
+from anneal_jax.errors import ArchiveError, how_to_install
 
 TFDS_OPTIONS = ("dir", "split")
 
@@ -146,8 +146,8 @@ def _builder(name: str, options: dict[str, str]) -> Any:
         finding = importlib.import_module("tensorflow_datasets.core.read_only_builder")
     except ImportError as error:
         raise ArchiveError(
-            "tfds: is read by tensorflow-datasets, which is not installed; pip install -e '.[tfds]' brings "
-            "it"
+            "tfds: is read by tensorflow-datasets, which is not installed; "
+            f"{how_to_install('tfds')} brings it"
         ) from error
     folder = pathlib.Path(options.get("dir") or os.environ.get("TFDS_DATA_DIR") or _DEFAULT_DIR)
     folder = folder.expanduser().absolute()
