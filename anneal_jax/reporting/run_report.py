@@ -71,6 +71,15 @@ def round_line(row: Row) -> str:
     return f"round {row['round_index']}: {row['bits_spent']:,} bits spent, mAP@5 {figure:.3f}"
 
 
+def print_round(row: Row) -> None:
+    """Print `round_line` at once: what `run_experiment` takes as `on_round`.
+
+    >>> print_round({"round_index": 2, "bits_spent": 1344, "mean_average_precision_at_5": 0.8571})
+    round 2: 1,344 bits spent, mAP@5 0.857
+    """
+    print(round_line(row), flush=True)
+
+
 def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
     """Return the result in one sentence, with what it is compared to and counted over."""
     last = outcome.rows[-1]
