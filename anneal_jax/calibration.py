@@ -1,8 +1,7 @@
 """The chance that two tiles are similar, from their cosine and answers that were not trained on."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +31,6 @@ class Calibration(NamedTuple):
       scale: their standard deviation.
       covariance: of (intercept, slope), as (ii, is, ss).
       num_labels: how many labels it rests on.
-      source: where they come from, `audits` or `answers`.
     """
 
     intercept: float
@@ -41,7 +39,6 @@ class Calibration(NamedTuple):
     scale: float
     covariance: tuple[float, float, float]
     num_labels: int
-    source: str
 
     def probability(self, similarities: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return P(similar), float64 in the shape of `similarities` (cosines in [-1, 1])."""
@@ -56,31 +53,6 @@ class Calibration(NamedTuple):
         half = _Z_95 * np.sqrt(np.maximum(both + 2 * mixed * place + slopes * place**2, 0))
         return _share(log_odds - half), _share(log_odds + half)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON keeps it."""
-        return self._asdict() | {"covariance": list(self.covariance)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Restore what `to_dict` returned.
-
-        Raises:
-          ValueError: something is missing, unknown, not a number, or not finite.
-        """
-        if set(values) != set(cls._fields):
-            raise ValueError(f"a calibration has the values {', '.join(cls._fields)}.")
-        try:
-            both, mixed, slopes = map(float, values["covariance"])
-            intercept, slope = float(values["intercept"]), float(values["slope"])
-            centre, scale = float(values["centre"]), float(values["scale"])
-            num_labels, source = int(values["num_labels"]), str(values["source"])
-        except (TypeError, OverflowError) as error:
-            raise ValueError("a value of the calibration is no number.") from error
-        numbers = (intercept, slope, centre, scale, both, mixed, slopes)
-        if not all(map(math.isfinite, numbers)) or slope < 0 or scale <= 0:
-            raise ValueError("a value of the calibration is out of its range.")
-        return cls(intercept, slope, centre, scale, (both, mixed, slopes), num_labels, source)
-
     def _places(self, similarities: npt.ArrayLike) -> npt.NDArray[np.float64]:
         return (np.asarray(similarities, np.float64) - self.centre) / self.scale
 
@@ -88,9 +60,7 @@ class Calibration(NamedTuple):
         return self.intercept + self.slope * self._places(similarities)
 
 
-def fit_calibration(
-    similarities: npt.ArrayLike, labels: npt.ArrayLike, *, source: str = "audits"
-) -> Calibration | None:
+def fit_calibration(similarities: npt.ArrayLike, labels: npt.ArrayLike) -> Calibration | None:
     """Fit P(similar) to labelled pairs that the model was not trained on.
 
     It speaks of pairs drawn as these were: from audits, of tiles and one of the five nearest. A logistic
@@ -100,8 +70,6 @@ def fit_calibration(
     Args:
       similarities: float[P], cosines by the model in use.
       labels: int[P], 1 similar, 0 dissimilar; leave unsure ones out.
-      source: `audits`, or `answers` where answered pairs stand in for them: those were chosen, most of
-        them because they were doubtful.
 
     Returns:
       The curve; None where there are too few labels of either kind, or all similarities are one.
@@ -139,7 +107,7 @@ def fit_calibration(
         [[weight.sum(), weight @ places], [weight @ places, weight @ places**2 + RIDGE]], np.float64
     )
     (both, mixed), (_, slopes) = np.linalg.inv(curvature).tolist()
-    return Calibration(intercept, slope, centre, scale, (both, mixed, slopes), int(said.size), source)
+    return Calibration(intercept, slope, centre, scale, (both, mixed, slopes), int(said.size))
 
 
 def _logistic_fit(places: npt.NDArray[np.float64], labels: npt.NDArray[Any]) -> tuple[float, float]:
