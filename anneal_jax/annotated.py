@@ -40,8 +40,8 @@ def load_whole_archive(config: ExperimentConfig) -> Problem:
     """Open the archive without labels and without a split: questions are asked about every tile.
 
     Raises:
-      ArchiveError: the archive cannot be used, or holds fewer than two tiles.
-      ConfigError: `on_bad_image` is unknown.
+      ArchiveError: the archive cannot be used.
+      ConfigError: `on_bad_image` is unknown, or there are fewer than two tiles.
     """
     archive = open_archive(config.archive, on_bad_image=cast(OnBadImage, config.on_bad_image))
     num_tiles = len(archive.ids)

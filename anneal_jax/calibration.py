@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.statistics import Z_95
+
 FEWEST_LABELS = 20
 """Labels from which on anything is said."""
 
@@ -16,7 +18,6 @@ RIDGE = 0.1
 """Weight of the penalty on the squared slope, which keeps it finite where the labels are separable."""
 
 _NARROWEST = 1e-6  # spread of similarities below which they tell nothing apart
-_Z_95 = 1.959963984540054
 
 
 class Calibration(NamedTuple):
@@ -50,7 +51,7 @@ class Calibration(NamedTuple):
         """Return the ends of the 95% interval of P(similar); it widens away from the labels."""
         log_odds, place = self._log_odds(similarities), self._places(similarities)
         both, mixed, slopes = self.covariance
-        half = _Z_95 * np.sqrt(np.maximum(both + 2 * mixed * place + slopes * place**2, 0))
+        half = Z_95 * np.sqrt(np.maximum(both + 2 * mixed * place + slopes * place**2, 0))
         return _share(log_odds - half), _share(log_odds + half)
 
     def _places(self, similarities: npt.ArrayLike) -> npt.NDArray[np.float64]:

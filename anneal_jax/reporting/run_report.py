@@ -8,7 +8,7 @@ import numpy as np
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.evaluation import DENOMINATOR, Retrieval
-from anneal_jax.experiment import Outcome
+from anneal_jax.outcome import Outcome
 from anneal_jax.problem import input_size
 from anneal_jax.reporting.curve import plot_curve
 from anneal_jax.reporting.gallery import plot_gallery
