@@ -19,6 +19,7 @@ from anneal_jax.data.catalogue import (
     Catalogue,
     check_image_size,
     checked_indices,
+    first_few,
     numbered_ids,
     stacked_digests,
 )
@@ -31,7 +32,6 @@ from anneal_jax.errors import ArchiveError, how_to_install
 TFDS_OPTIONS = ("dir", "split")
 
 _DEFAULT_DIR = "~/tensorflow_datasets"
-_NAMED_AT_MOST = 5
 _PROGRESS_AFTER_S = 2.0
 
 
@@ -213,11 +213,10 @@ def _faults_note(
 ) -> tuple[str, ...]:
     if not faults:
         return ()
-    named = "; ".join(f"{tile_id} {fault}" for tile_id, fault in list(faults.items())[:_NAMED_AT_MOST])
-    more = f"; and {len(faults) - _NAMED_AT_MOST:,} more" if len(faults) > _NAMED_AT_MOST else ""
+    named = first_few([f"{tile_id} {fault}" for tile_id, fault in faults.items()])
     if on_bad_image == "refuse":
         raise ArchiveError(
             f"tfds:{location}: {len(faults):,} of {len(faults) + num_good:,} images cannot be used: "
-            f"{named}{more}. Prepare the data set anew, or set on_bad_image=skip to leave them out."
+            f"{named}. Prepare the data set anew, or set on_bad_image=skip to leave them out."
         )
-    return (f"Left out {len(faults):,} of the images: {named}{more}.",)
+    return (f"Left out {len(faults):,} of the images: {named}.",)
