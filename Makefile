@@ -1,12 +1,15 @@
-# make demo, make test: nothing else is needed on a machine with Python 3.11 to 3.13 and a package index.
+# make demo, make page, make test: nothing else is needed on a machine with Python 3.11 to 3.13 and a package index.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow soak lint format docs clean
+.PHONY: demo page test slow soak lint format docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
+
+# What launch/annotate.py needs beside the default install; it opens the page.
+page: $(VENV)/installed-page
 
 test: $(VENV)/installed-dev lint
 	$(BIN)/pytest -n 2 $(COVERAGE)
@@ -40,6 +43,10 @@ $(VENV)/installed: requirements.txt setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/installed-page: setup.py $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[serve,hub]'
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed

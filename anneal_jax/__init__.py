@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from anneal_jax.data.archives import open_archive
     from anneal_jax.embedder import load_embedder
     from anneal_jax.errors import AnnealError
-    from anneal_jax.experiment import Outcome, run_experiment
+    from anneal_jax.experiment import run_experiment
+    from anneal_jax.outcome import Outcome
     from anneal_jax.types import Answer
 
 _HOMES = {
     "AnnealError": "anneal_jax.errors",
     "Answer": "anneal_jax.types",
     "ExperimentConfig": "anneal_jax.config",
-    "Outcome": "anneal_jax.experiment",
+    "Outcome": "anneal_jax.outcome",
     "load_embedder": "anneal_jax.embedder",
     "open_annotation": "anneal_jax.annotation.notebook",
     "open_archive": "anneal_jax.data.archives",

@@ -6,13 +6,12 @@ import json
 import pathlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import cast
 
 import numpy as np
 
 from anneal_jax import atomic
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.data.archives import OnBadImage, open_archive
+from anneal_jax.data.archives import open_archive
 from anneal_jax.data.splits import Split
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.experiment import fingerprints
@@ -39,10 +38,10 @@ def load_whole_archive(config: ExperimentConfig) -> Problem:
     """Open the archive without labels and without a split: questions are asked about every tile.
 
     Raises:
-      ArchiveError: the archive cannot be used, or holds fewer than two tiles.
-      ConfigError: `on_bad_image` is unknown.
+      ArchiveError: the archive cannot be used.
+      ConfigError: `on_bad_image` is unknown, or there are fewer than two tiles.
     """
-    archive = open_archive(config.archive, on_bad_image=cast(OnBadImage, config.on_bad_image))
+    archive = open_archive(config.archive, on_bad_image=config.on_bad_image)
     num_tiles = len(archive.ids)
     if num_tiles < 2:
         raise ConfigError(f"{config.archive} holds {num_tiles} tile; there is no pair to ask about.")
@@ -97,7 +96,7 @@ def opened_answers(workdir: str | pathlib.Path) -> Iterator[AnswerStore]:
         )
     with locked(workdir):
         config = read_config(workdir)
-        ids = open_archive(config.archive, on_bad_image=cast(OnBadImage, config.on_bad_image)).ids
+        ids = open_archive(config.archive, on_bad_image=config.on_bad_image).ids
         with closing(AnswerStore(workdir / "answers.sqlite", ids)) as store:
             yield store
 

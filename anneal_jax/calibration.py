@@ -1,11 +1,12 @@
 """The chance that two tiles are similar, from their cosine and answers that were not trained on."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from anneal_jax.statistics import Z_95
 
 FEWEST_LABELS = 20
 """Labels from which on anything is said."""
@@ -17,7 +18,6 @@ RIDGE = 0.1
 """Weight of the penalty on the squared slope, which keeps it finite where the labels are separable."""
 
 _NARROWEST = 1e-6  # spread of similarities below which they tell nothing apart
-_Z_95 = 1.959963984540054
 
 
 class Calibration(NamedTuple):
@@ -32,7 +32,6 @@ class Calibration(NamedTuple):
       scale: their standard deviation.
       covariance: of (intercept, slope), as (ii, is, ss).
       num_labels: how many labels it rests on.
-      source: where they come from, `audits` or `answers`.
     """
 
     intercept: float
@@ -41,7 +40,6 @@ class Calibration(NamedTuple):
     scale: float
     covariance: tuple[float, float, float]
     num_labels: int
-    source: str
 
     def probability(self, similarities: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return P(similar), float64 in the shape of `similarities` (cosines in [-1, 1])."""
@@ -53,33 +51,8 @@ class Calibration(NamedTuple):
         """Return the ends of the 95% interval of P(similar); it widens away from the labels."""
         log_odds, place = self._log_odds(similarities), self._places(similarities)
         both, mixed, slopes = self.covariance
-        half = _Z_95 * np.sqrt(np.maximum(both + 2 * mixed * place + slopes * place**2, 0))
+        half = Z_95 * np.sqrt(np.maximum(both + 2 * mixed * place + slopes * place**2, 0))
         return _share(log_odds - half), _share(log_odds + half)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON keeps it."""
-        return self._asdict() | {"covariance": list(self.covariance)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Restore what `to_dict` returned.
-
-        Raises:
-          ValueError: something is missing, unknown, not a number, or not finite.
-        """
-        if set(values) != set(cls._fields):
-            raise ValueError(f"a calibration has the values {', '.join(cls._fields)}.")
-        try:
-            both, mixed, slopes = map(float, values["covariance"])
-            intercept, slope = float(values["intercept"]), float(values["slope"])
-            centre, scale = float(values["centre"]), float(values["scale"])
-            num_labels, source = int(values["num_labels"]), str(values["source"])
-        except (TypeError, OverflowError) as error:
-            raise ValueError("a value of the calibration is no number.") from error
-        numbers = (intercept, slope, centre, scale, both, mixed, slopes)
-        if not all(map(math.isfinite, numbers)) or slope < 0 or scale <= 0:
-            raise ValueError("a value of the calibration is out of its range.")
-        return cls(intercept, slope, centre, scale, (both, mixed, slopes), num_labels, source)
 
     def _places(self, similarities: npt.ArrayLike) -> npt.NDArray[np.float64]:
         return (np.asarray(similarities, np.float64) - self.centre) / self.scale
@@ -88,9 +61,7 @@ class Calibration(NamedTuple):
         return self.intercept + self.slope * self._places(similarities)
 
 
-def fit_calibration(
-    similarities: npt.ArrayLike, labels: npt.ArrayLike, *, source: str = "audits"
-) -> Calibration | None:
+def fit_calibration(similarities: npt.ArrayLike, labels: npt.ArrayLike) -> Calibration | None:
     """Fit P(similar) to labelled pairs that the model was not trained on.
 
     It speaks of pairs drawn as these were: from audits, of tiles and one of the five nearest. A logistic
@@ -100,8 +71,6 @@ def fit_calibration(
     Args:
       similarities: float[P], cosines by the model in use.
       labels: int[P], 1 similar, 0 dissimilar; leave unsure ones out.
-      source: `audits`, or `answers` where answered pairs stand in for them: those were chosen, most of
-        them because they were doubtful.
 
     Returns:
       The curve; None where there are too few labels of either kind, or all similarities are one.
@@ -139,7 +108,7 @@ def fit_calibration(
         [[weight.sum(), weight @ places], [weight @ places, weight @ places**2 + RIDGE]], np.float64
     )
     (both, mixed), (_, slopes) = np.linalg.inv(curvature).tolist()
-    return Calibration(intercept, slope, centre, scale, (both, mixed, slopes), int(said.size), source)
+    return Calibration(intercept, slope, centre, scale, (both, mixed, slopes), int(said.size))
 
 
 def _logistic_fit(places: npt.NDArray[np.float64], labels: npt.NDArray[Any]) -> tuple[float, float]:

@@ -112,5 +112,6 @@ def _sentence(error: flags.Error) -> str:
 
 
 def _fail(sentence: str) -> NoReturn:
-    print(f"error: {sentence}", file=sys.stderr)
+    end = "" if sentence.endswith((".", "!", "?")) else "."  # a library's message may do without
+    print(f"error: {sentence}{end}", file=sys.stderr)
     sys.exit(USAGE_ERROR)

@@ -60,8 +60,9 @@ class ExperimentConfig:
       epochs: epochs over all pairs in each later round of the finetune regime.
       freeze_epochs: of `epochs_first`, the first in which the heads alone learn, on the backbone as it was
         pretrained.
-      batch_size: pairs per step; tiles per step with `class_labels`. The finetune regime groups pairs that
-        share tiles: a step encodes 3/4 as many tiles, and takes fewer pairs where they share few.
+      batch_size: pairs per step; tiles per step where `group_loss` trains. The finetune regime groups
+        pairs that share tiles: a step encodes 3/4 as many tiles, and takes fewer pairs where they share
+        few.
       accumulation: parts that a step of the finetune regime is computed in, for batches that do not fit in
         memory. Group losses compare tiles of one part only.
       num_devices: devices that share each batch of the finetune regime; 0 is all, but one of CPU cores.

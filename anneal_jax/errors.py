@@ -36,6 +36,17 @@ class StorageFullError(StoreError):
     """The disk is full, and what was asked for was not stored."""
 
 
+def how_to_install(extra: str) -> str:
+    """Return the command that brings an extra, in a clone as where a wheel was installed.
+
+    pip takes the package that is there, by whatever way it came, and adds what the extra names.
+
+    >>> how_to_install("onnx")
+    "pip install 'anneal-jax[onnx]'"
+    """
+    return f"pip install 'anneal-jax[{extra}]'"
+
+
 def nearest_hint(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)`, or nothing where no known name is near.
 

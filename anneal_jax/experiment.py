@@ -5,9 +5,9 @@ A round asks questions, records the answers, trains on everything known, and mea
   round 0   ask the first pairs -> answer -> derive -> train -> save -> evaluate -> log
   round r   select with the model of round r - 1 -> answer -> derive -> train -> save -> evaluate -> log
 
-Everything a round leaves is committed before the next step begins, in this order: its questions, each
-answer, its checkpoint, its line in `rounds.jsonl`. What is there is not done again, so that a run killed
-at any moment goes on from there, and ends as the unbroken run would.
+Everything a round leaves is committed before the next step begins, in this order: its questions, its
+answers (a person's one by one), its checkpoint, its line in `rounds.jsonl`. What is there is not done
+again, so that a run killed at any moment goes on from there, and ends as the unbroken run would.
 """
 
 import dataclasses

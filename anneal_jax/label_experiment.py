@@ -1,4 +1,4 @@
-"""One run of a rival that pays for something other than pairs: class labels, or groups.
+"""One run of a rival of active learning on pairs: class labels, groups, or all pairs at once.
 
 These are simulations, answered from the archive's labels. They write the same rows as active learning on
 pairs, at the same costs, from the same split and seeds, so that one table holds both. Nothing is asked of

@@ -3,12 +3,11 @@
 import dataclasses
 import logging
 import pathlib
-from typing import cast
 
 import numpy as np
 
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.data.archives import OnBadImage, open_archive
+from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.models.pretrained import save_pretrained
@@ -56,7 +55,7 @@ def pretrain(
     """
     _require_place(output)
     archive = open_archive(
-        config.archive, labels_csv=config.labels or None, on_bad_image=cast(OnBadImage, config.on_bad_image)
+        config.archive, labels_csv=config.labels or None, on_bad_image=config.on_bad_image
     )
     if archive.kind == "vector":
         raise ConfigError(f"a warm start needs tiles, and {config.archive} holds ready vectors.")

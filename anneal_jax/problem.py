@@ -3,14 +3,14 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.data.archives import OnBadImage, open_archive, require_classes
+from anneal_jax.data.archives import open_archive, require_classes
 from anneal_jax.data.bands import bands_of
 from anneal_jax.data.splits import Split, duplicate_groups, split_images
 from anneal_jax.data.tile_cache import open_tiles
@@ -91,7 +91,7 @@ def load_problem(config: ExperimentConfig) -> Problem:
       ConfigError: `on_bad_image` is unknown, or the shares leave a part of the split empty.
     """
     archive = open_archive(
-        config.archive, labels_csv=config.labels or None, on_bad_image=cast(OnBadImage, config.on_bad_image)
+        config.archive, labels_csv=config.labels or None, on_bad_image=config.on_bad_image
     )
     labels = require_classes(archive)
     digests = archive.digests()

@@ -8,6 +8,9 @@ from scipy import special
 
 from anneal_jax.errors import ConfigError
 
+Z_95 = 1.959963984540054
+"""Standard deviations from the mean of a normal density within which 95% of it lies."""
+
 
 class PairedDifference(NamedTuple):
     """A mean difference with its confidence interval.
@@ -46,7 +49,7 @@ def paired_difference_interval(
       ConfigError: `confidence` is not inside (0, 1).
       ValueError: fewer than two pairs, unequal lengths, or a value that is not finite.
 
-    Source: Student 1908, The Probable Error of a Mean.
+    Source: student1908probable.
 
     >>> interval = paired_difference_interval([0.9, 0.8, 0.7], [0.8, 0.7, 0.5])
     >>> [round(value, 3) for value in interval]

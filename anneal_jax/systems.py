@@ -32,7 +32,7 @@ RIVALS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "tcal_random": {"supervision": "tcal_random"},
     }
 )
-"""Systems that pay for something other than pairs, and the settings that make them."""
+"""Systems beside the acquisitions of pairs, and the settings that make them."""
 
 TRAINED_ONCE = ("class_labels", "srl_all", "all_pairs")
 """Systems with everything known: a level to reach, not a curve; the first there is the upper bound."""
@@ -162,6 +162,29 @@ def canonical_systems(config: ExperimentConfig, systems: Sequence[str]) -> list[
                 f"{first} and {name} are the same settings under this recipe; give one of them."
             )
     return names
+
+
+def reference_of(text: str | None, systems: Sequence[str]) -> str:
+    """Return the system that the others of a grid are compared to, in its one spelling.
+
+    Args:
+      text: as the user gave it; None is `random`, which need not be among the systems.
+      systems: of the grid, from `canonical_systems`.
+
+    Raises:
+      ConfigError: as in `parse_system`, or it is none of the systems that have a curve.
+
+    >>> reference_of("mgue+margin=.3", ["random", "mgue+margin=0.3"])
+    'mgue+margin=0.3'
+    """
+    name = "random" if text is None else parse_system(text).name
+    curves = [system for system in systems if base_of(system) not in TRAINED_ONCE]
+    if text is not None and name not in curves:
+        raise ConfigError(
+            f"the reference {name} is none of this comparison's curves "
+            f"({', '.join(curves) or 'it has none'}); give one of them."
+        )
+    return name
 
 
 def _made_of(base: str) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ _ACQUISITIONS = flags.DEFINE_list(
 )
 _SEEDS = flags.DEFINE_integer("seeds", 5, "How many seeds.", lower_bound=1)
 _FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
-_REFERENCE = flags.DEFINE_string("reference", "random", "System that the others are compared to.")
+_REFERENCE = flags.DEFINE_string("reference", None, "System the others are compared to; by default random.")
 _WORKERS = flags.DEFINE_integer("workers", 0, "Cells at a time; 0: as many as pay.", lower_bound=0)
 _CPUS_EACH = flags.DEFINE_integer("cpus_each", 0, "CPUs bound to each worker; 0: all.", lower_bound=0)
 _MERGE = flags.DEFINE_list("merge", [], "Files cells.jsonl of the same comparison: cells run elsewhere.")
@@ -41,11 +41,11 @@ def main(argv: Sequence[str]) -> None:
     from anneal_jax.reporting.comparison_report import FILES, report_comparison
     from anneal_jax.reporting.run_report import round_line
     from anneal_jax.reporting.tracking import require_tracker, track_cell
-    from anneal_jax.systems import canonical_systems
+    from anneal_jax.systems import canonical_systems, reference_of
 
     require_tracker(_TRACKER.value)
     systems, first = canonical_systems(config, _ACQUISITIONS.value), _FIRST_SEED.value
-    seeds = range(first, first + _SEEDS.value)
+    reference, seeds = reference_of(_REFERENCE.value, systems), range(first, first + _SEEDS.value)
     workdir, cells, failed, cpus_each = pathlib.Path(_WORKDIR.value), [], set(), _CPUS_EACH.value
     unpack_cells(_MERGE.value, config, workdir)
     num_workers = _WORKERS.value or choose_workers(cpus_each)
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
     cells = [cell for name in systems if name not in failed for cell in cells if cell.system == name]
     if cells:
         write_cells(cells, workdir)
-        title, reference = f"{config.archive}, {_SEEDS.value} seeds", _REFERENCE.value
+        title = f"{config.archive}, {_SEEDS.value} seeds"
         tables = report_comparison(config, cells, workdir, title=title, reference=reference)
         print(f"{tables}\nSee, in {workdir}: {', '.join(FILES)}.")
     sys.exit(f"error: left out, since cells of them failed: {', '.join(sorted(failed))}." if failed else 0)

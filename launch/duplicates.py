@@ -7,7 +7,6 @@ those of vectors by at most that much from a cosine of 1. Nothing in the archive
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 from absl import flags
 
@@ -25,11 +24,11 @@ _ON_BAD_IMAGE = flags.DEFINE_enum("on_bad_image", "refuse", ["refuse", "skip"], 
 def main(argv: Sequence[str]) -> None:
     """Compare all tiles, print the first pairs, and write all of them where asked."""
     del argv
-    from anneal_jax.data.archives import OnBadImage, open_archive
+    from anneal_jax.data.archives import open_archive
     from anneal_jax.duplicates import find_duplicates
     from anneal_jax.reporting.duplicates_list import duplicates_table, write_duplicates
 
-    archive = open_archive(_ARCHIVE.value, on_bad_image=cast(OnBadImage, _ON_BAD_IMAGE.value))
+    archive = open_archive(_ARCHIVE.value, on_bad_image=_ON_BAD_IMAGE.value)
     found = find_duplicates(archive, max_difference=_MAX_DIFFERENCE.value, most_pairs=_MOST_PAIRS.value)
     print("\n".join([*archive.notes, duplicates_table(found, archive.ids)]))
     if _CSV.value:

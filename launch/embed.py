@@ -8,7 +8,6 @@ Several machines share the work by --process and --num_processes. The archive is
 
 import os
 from collections.abc import Sequence
-from typing import cast
 
 from absl import flags
 
@@ -35,15 +34,14 @@ _FAISS = flags.DEFINE_bool("faiss", False, "Also train codes for approximate sea
 def main(argv: Sequence[str]) -> None:
     """Write the index, and say in a sentence what is in it."""
     del argv
-    from anneal_jax.data.archives import OnBadImage, open_archive
+    from anneal_jax.data.archives import open_archive
     from anneal_jax.embedder import load_embedder
     from anneal_jax.retrieval.index import open_index
     from anneal_jax.retrieval.metadata import read_metadata
     from anneal_jax.retrieval.writing import append_tiles
 
-    bad = cast(OnBadImage, _ON_BAD_IMAGE.value)
     embedder = load_embedder(_CHECKPOINT.value, pretrained=_PRETRAINED.value)
-    archive = open_archive(_ARCHIVE.value, labels_csv=_LABELS.value, on_bad_image=bad)
+    archive = open_archive(_ARCHIVE.value, labels_csv=_LABELS.value, on_bad_image=_ON_BAD_IMAGE.value)
     metadata = read_metadata(_METADATA.value, archive.ids) if _METADATA.value else None
     added = append_tiles(
         _INDEX.value,

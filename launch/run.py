@@ -37,13 +37,13 @@ def main(argv: Sequence[str]) -> None:
     checked = config_of(config)
     # jax loads only now: --help and a wrong setting answer at once.
     from anneal_jax.experiment import run_experiment
-    from anneal_jax.reporting.run_report import report_run, round_line
+    from anneal_jax.reporting.run_report import print_round, report_run
     from anneal_jax.reporting.tracking import tracking
 
     with tracking(_TRACKER.value, checked, _WORKDIR.value, name=_WORKDIR.value) as tell_new_rounds:
 
         def on_round(row: dict[str, Any]) -> None:
-            print(round_line(row), flush=True)
+            print_round(row)
             tell_new_rounds()
 
         outcome = run_experiment(checked, _WORKDIR.value, on_round=on_round)

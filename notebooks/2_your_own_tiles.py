@@ -58,7 +58,7 @@ if importlib.util.find_spec("anneal_jax") is None:
 #
 # | network | backbone | pretrained |
 # |---|---|---|
-# | ResNet18, of ImageNet | `resnet18` | `hf:timm/resnet18.tv_in1k` (needs `pip install huggingface_hub`) |
+# | ResNet18, of ImageNet | `resnet18` | `hf:timm/resnet18.tv_in1k`, with `pip install 'anneal-jax[hub]'` |
 # | MobileNetV2 | `mobilenet_v2` | a file, see `docs/weights.md` |
 # | none, bare pixels | `pixels` | `none` |
 
@@ -82,7 +82,7 @@ from anneal_jax import ExperimentConfig, load_embedder, open_annotation, open_ar
 from anneal_jax.annotated import train_on_answers
 from anneal_jax.annotation.rehearsal import answer_page
 from anneal_jax.pairs.oracle import ClassOracle
-from anneal_jax.reporting.run_report import report_run, round_line
+from anneal_jax.reporting.run_report import print_round, report_run
 from anneal_jax.workdir import read_config
 
 if not ARCHIVE:
@@ -130,7 +130,7 @@ if archive.labels is not None:
         rounds=3,
         steps=300,
     )
-    outcome = run_experiment(config, "runs/own/simulated", on_round=lambda row: print(round_line(row)))
+    outcome = run_experiment(config, "runs/own/simulated", on_round=print_round)
     print(report_run(config, outcome, "runs/own/simulated"))
 
 # %% [markdown]

@@ -116,8 +116,8 @@ for cell in run_grid(config, SYSTEMS, range(NUM_SEEDS), "runs/curves"):
 #   yet.
 # - **The dashed line** is search by the features alone, at no answer. A curve may begin below it: a
 #   hundred pairs are few to learn from.
-# - **The first point** is the same for all: the papers' first pairs, drawn with class labels, half of
-#   them similar. A real archive has none; `initial_draw="random"` begins without labels.
+# - **The first questions** are the same for all: the papers' first pairs, drawn with class labels, half
+#   of them similar. A real archive has none; `initial_draw="random"` begins without labels.
 
 # %%
 tables = report_comparison(config, cells, "runs/curves", title=f"{config.archive}, {NUM_SEEDS} seeds")

@@ -57,7 +57,7 @@ from PIL import Image as PillowImage
 
 from anneal_jax import AnnealError, ExperimentConfig, load_embedder, open_archive, run_experiment
 from anneal_jax.queries import prepare_queries
-from anneal_jax.reporting.run_report import round_line
+from anneal_jax.reporting.run_report import print_round
 from anneal_jax.reporting.search_results import draw_results, name_hits, results_json, results_table
 from anneal_jax.retrieval.filters import allowed_tiles, parse_filter
 from anneal_jax.retrieval.index import open_index
@@ -75,7 +75,7 @@ if not pathlib.Path(WORKDIR, "checkpoints").exists():
         rounds=1,
         steps=300,
     )
-    run_experiment(config, WORKDIR, on_round=lambda row: print(round_line(row)))
+    run_experiment(config, WORKDIR, on_round=print_round)
 
 # %% [markdown]
 # ## Restore the model

@@ -1,6 +1,6 @@
 """Change the code of a module in small ways, one at a time, and see whether its tests notice.
 
-  .venv/bin/python scripts/mutation.py --mutants=12 --modules=metrics,pairs/canonical
+  .venv/bin/python scripts/mutation.py --mutants=6 --modules=metrics,pairs/canonical
 
 A seeded sample of Cosmic Ray's mutants per module, so that it ends; each runs that module's tests and
 doctests alone, in a copy of the tree. Survivors are printed; docs/operations.md answers them. Mutants that
@@ -23,27 +23,54 @@ from cosmic_ray.work_db import use_db
 from cosmic_ray.work_item import MutationSpec, TestOutcome
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BELIEF_TESTS = ("test_beliefs.py", "test_belief_questions.py", "test_belief_invariants.py")
+# By module, the tests that look at it, in the folder of tests/ that mirrors its own.
 TESTS = {
-    "metrics": ("tests/test_metrics.py",),
-    "pairs/agreement": ("tests/pairs/test_agreement.py",),
-    "pairs/canonical": ("tests/pairs/test_canonical.py",),
-    "pairs/closure": ("tests/pairs/test_graph.py", "tests/pairs/test_transitive.py"),
-    "pairs/components": ("tests/pairs/test_graph.py",),
-    "pairs/drawing": ("tests/pairs/test_drawing.py",),
-    "pairs/graph": ("tests/pairs/test_graph.py",),
-    "pairs/grouping": ("tests/pairs/test_grouping.py",),
-    "pairs/rules": ("tests/pairs/test_graph.py",),
-    "pairs/transitive": ("tests/pairs/test_transitive.py",),
-    "acquisition/beliefs": tuple(f"tests/acquisition/{name}" for name in BELIEF_TESTS),
-    "acquisition/belief_answers": tuple(f"tests/acquisition/{name}" for name in BELIEF_TESTS),
-    "acquisition/belief_questions": tuple(f"tests/acquisition/{name}" for name in BELIEF_TESTS),
-    "acquisition/diversity": ("tests/acquisition/test_diversity.py",),
-    "acquisition/images": ("tests/acquisition/test_images.py",),
-    "acquisition/kmeans": ("tests/acquisition/test_diversity.py",),
-    "acquisition/neighbours": ("tests/acquisition/test_neighbours.py",),
-    "acquisition/representative": ("tests/acquisition/test_representative.py",),
-    "acquisition/threshold": ("tests/acquisition/test_threshold.py",),
+    "metrics": "test_metrics",
+    "pairs/agreement": "test_agreement",
+    "pairs/answer_files": "test_exchange",
+    "pairs/canonical": "test_canonical",
+    "pairs/chain": "test_damage test_answers",
+    "pairs/class_groups": "test_class_groups",
+    "pairs/closure": "test_graph test_transitive",
+    "pairs/components": "test_graph",
+    "pairs/drawing": "test_drawing",
+    "pairs/evidence": "test_graph",
+    "pairs/exchange": "test_exchange",
+    "pairs/graph": "test_graph",
+    "pairs/grouping": "test_grouping",
+    "pairs/oracle": "test_oracle",
+    "pairs/records": "test_answers test_store",
+    "pairs/rules": "test_graph",
+    "pairs/schema": "test_damage test_store",
+    "pairs/store": "test_answers test_store",
+    "pairs/transitive": "test_transitive",
+    "pairs/writing": "test_answers test_store",
+    "acquisition/beliefs": "test_beliefs test_belief_questions test_belief_invariants",
+    "acquisition/belief_answers": "test_beliefs test_belief_questions test_belief_invariants",
+    "acquisition/belief_interleaved": "test_belief_interleaved",
+    "acquisition/belief_questions": "test_beliefs test_belief_questions test_belief_invariants",
+    "acquisition/collecting": "test_tile_scores test_scan",
+    "acquisition/diversity": "test_diversity",
+    "acquisition/gradients": "test_gradients",
+    "acquisition/grid": "test_tile_scores test_scan",
+    "acquisition/images": "test_images",
+    "acquisition/kmeans": "test_diversity",
+    "acquisition/neighbours": "test_neighbours",
+    "acquisition/pair_order": "test_pair_order",
+    "acquisition/registry": "../contracts/test_acquisitions",
+    "acquisition/representative": "test_representative",
+    "acquisition/rescoring": "test_scan_scorers test_scan",
+    "acquisition/scan": "test_scan",
+    "acquisition/scorers": "test_scan_scorers",
+    "acquisition/settling": "test_scan",
+    "acquisition/similarity": "test_scan_scorers",
+    "acquisition/threshold": "test_threshold",
+    "acquisition/tile_scores": "test_tile_scores",
+}
+# Not looked at, and why.
+LEFT_OUT = {
+    "acquisition/hosts": "two processes would wait for each other until the time is up",
+    "acquisition/progress": "a bar on stderr, with no part in a result",
 }
 TIMEOUT_S = 600.0
 
@@ -51,7 +78,7 @@ TIMEOUT_S = 600.0
 def main() -> None:
     """Run the sample."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--mutants", type=int, default=12, help="per module, at most")
+    parser.add_argument("--mutants", type=int, default=6, help="per module, at most")
     parser.add_argument("--modules", default=",".join(TESTS), help="names as in TESTS, with commas")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -81,7 +108,8 @@ def copy_tree(folder: pathlib.Path) -> None:
 def check_module(name: str, most: int, seed: int) -> None:
     """Print how many of a module's mutants were noticed, and those that were not."""
     path = pathlib.Path("anneal_jax", f"{name}.py")
-    command = f"{sys.executable} -m pytest -x -q -n 0 -p no:cacheprovider {' '.join(TESTS[name])} {path}"
+    tests = " ".join(str(pathlib.Path("tests", name).parent / f"{test}.py") for test in TESTS[name].split())
+    command = f"{sys.executable} -m pytest -x -q -n 0 -p no:cacheprovider {tests} {path}"
     require_that_tests_look(path, command)
     specs = sample(path, most, seed)
     results = [mutate_and_test([spec], command, TIMEOUT_S) for spec in specs]

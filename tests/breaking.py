@@ -25,6 +25,15 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the package catches it."""
 
 
+def damage_checkpoint(workdir, round_index):
+    """Flip a bit in each large file of a round's checkpoint."""
+    step = workdir / "checkpoints" / str(round_index) / "default"
+    for path in (path for path in step.rglob("*") if path.is_file() and path.stat().st_size > 1_000):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 16
+        path.write_bytes(data)
+
+
 def run_with_breaks(monkeypatch, run, *, first, per_commit=1):
     """Break a run off at its commits, before one or after it, until it comes to its end.
 

@@ -14,7 +14,7 @@ from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.run_log import read_rounds, without_times
 from anneal_jax.types import Answer
-from tests.breaking import run_in_process, run_with_breaks
+from tests.breaking import damage_checkpoint, run_in_process, run_with_breaks
 
 NUM_IMAGES, NUM_CLASSES = 80, 4
 
@@ -120,20 +120,12 @@ def test_rounds_may_grow_and_the_old_ones_stand(vectors, tmp_path):
     assert without_times(outcome.rows) == without_times(straight.rows)
 
 
-def damage(workdir, round_index):
-    step = workdir / "checkpoints" / str(round_index) / "default"
-    for path in (path for path in step.rglob("*") if path.is_file() and path.stat().st_size > 1_000):
-        data = bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 16
-        path.write_bytes(data)
-
-
 @pytest.mark.parametrize("rounds", [(1,), (1, 0)])
 def test_a_damaged_checkpoint_is_trained_again_from_the_answers(vectors, tmp_path, rounds, caplog):
     unbroken = run_experiment(small(vectors, rounds=2), tmp_path / "unbroken")
     run_experiment(small(vectors, rounds=1), tmp_path / "broken")
     for round_index in rounds:
-        damage(tmp_path / "broken", round_index)
+        damage_checkpoint(tmp_path / "broken", round_index)
     outcome = run_experiment(small(vectors, rounds=2), tmp_path / "broken")
     assert without_times(outcome.rows) == without_times(unbroken.rows)
     np.testing.assert_array_equal(outcome.retrieval.neighbours, unbroken.retrieval.neighbours)
@@ -157,7 +149,7 @@ def test_where_nothing_is_left_to_ask_the_run_ends_with_a_note(vectors, tmp_path
     again = run_experiment(config, tmp_path, annotator=nobody)
     assert again.num_new_rounds == 0
     assert again.rows == outcome.rows
-    damage(tmp_path, num_round)  # trained again, on what follows from the answers alone
+    damage_checkpoint(tmp_path, num_round)  # trained again, on what follows from the answers alone
     repaired = run_experiment(config, tmp_path, annotator=nobody)
     assert "checkpoint of round" in caplog.text
     np.testing.assert_array_equal(repaired.retrieval.neighbours, outcome.retrieval.neighbours)

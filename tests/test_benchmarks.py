@@ -1,15 +1,43 @@
-"""What the benchmarks write; what they measure is not tested."""
+"""What the benchmarks write, and that they can be called; what they measure is not tested."""
 
+import ast
+import importlib
 import importlib.util
 import json
 import math
-import pathlib
+import subprocess
 import sys
 
 import pytest
 from absl import flags
 
-PATH = pathlib.Path(__file__).resolve().parents[1] / "benchmarks" / "allpairs.py"
+from tests.conftest import ROOT
+
+PATHS = sorted((ROOT / "benchmarks").glob("*.py"))
+TEXTS = [*PATHS, *sorted((ROOT / "notebooks").glob("*.py"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_benchmark_explains_itself(path):
+    done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr and path.stem in done.stdout
+    assert done.returncode in (0, 1)  # absl ends with 1
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_what_is_imported_from_the_package_is_there(path):
+    """Wherever in the file: most benchmarks import where they measure."""
+    nodes = [
+        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)
+    ]
+    for node in nodes:
+        if node.module and node.module.startswith("anneal_jax"):
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.util.find_spec(
+                    f"{node.module}.{alias.name}"
+                )
 
 
 @pytest.fixture
@@ -23,7 +51,7 @@ def allpairs(monkeypatch):
             f"DEFINE_{kind}",
             lambda *arguments, define=define: define(*arguments, flag_values=values),
         )
-    spec = importlib.util.spec_from_file_location("allpairs", PATH)
+    spec = importlib.util.spec_from_file_location("allpairs", ROOT / "benchmarks" / "allpairs.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.flag_values = values

@@ -161,6 +161,7 @@ FAILING_APP = """
     ("error", "code", "stderr"),
     [
         ("errors.ArchiveError('no tiles in x.')", 2, "error: no tiles in x.\n"),
+        ("errors.ArchiveError('no tiles in x')", 2, "error: no tiles in x.\n"),
         ("KeyboardInterrupt", 130, "stopped; the same command goes on from here.\n"),
     ],
 )

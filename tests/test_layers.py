@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 
 import pytest
 
@@ -110,6 +111,13 @@ def test_every_piece_has_its_layer():
     pieces = {piece_of(module_of(path)) for path in PACKAGE_FILES}
     assert pieces == set(LAYER_OF), "place each new piece of the package in LAYERS, and drop lost ones"
     assert sum(map(len, LAYERS)) == len(LAYER_OF)
+
+
+def test_the_page_of_the_design_names_every_piece_in_its_layer():
+    page = (ROOT / "docs" / "design.md").read_text("utf-8").partition("fails on a wrong edge:")[2]
+    named = [set(re.findall(r"\w+", part)) for part in page.strip().partition("\n\n")[0].split("→")]
+    unnamed = {"_version", "__init__", "__main__"}
+    assert named == [*(pieces - unnamed for pieces in LAYERS[:-1]), LAYERS[-1] - unnamed | {"launch"}]
 
 
 @pytest.mark.parametrize("path", PACKAGE_FILES, ids=relative)

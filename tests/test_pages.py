@@ -1,6 +1,7 @@
 """What README and docs/ show can be typed: commands have these flags, files are there, Python runs."""
 
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -40,6 +41,16 @@ def test_commands_name_flags_and_settings_that_exist(page):
 
 def test_commands_are_found():
     assert sum(len(commands(text)) for text in TEXTS.values()) > 10
+
+
+def test_blocks_that_fetch_from_the_hub_install_what_fetches():
+    """By pip, or by a make target; `make -nB` tells what that would do."""
+    fetching = [code for text in TEXTS.values() for _, code in FENCE.findall(text) if "hf:" in code]
+    assert len(fetching) > 3
+    for code in fetching:
+        targets = re.findall(r"^make (\w+)", code, re.MULTILINE)
+        made = [subprocess.check_output(["make", "-nB", each], cwd=ROOT, text=True) for each in targets]
+        assert re.search(r"pip install .*\[[\w,]*\bhub\b", "\n".join([code, *made])), code
 
 
 @pytest.mark.parametrize("page", TEXTS)

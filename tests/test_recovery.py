@@ -11,6 +11,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.embedder import load_embedder
 from anneal_jax.experiment import run_experiment
 from anneal_jax.run_log import without_times
+from tests.breaking import damage_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +31,12 @@ def config(tmp_path_factory):
     )
 
 
-def damage(workdir, round_index):
-    step = workdir / "checkpoints" / str(round_index) / "default"
-    for path in (path for path in step.rglob("*") if path.is_file() and path.stat().st_size > 1_000):
-        data = bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 16
-        path.write_bytes(data)
-
-
 @pytest.mark.parametrize("rounds", [(2,), (2, 1), (2, 1, 0)])
 def test_the_next_round_is_that_of_the_unbroken_run(config, tmp_path, rounds, caplog):
     unbroken = run_experiment(dataclasses.replace(config, rounds=3), tmp_path / "unbroken")
     run_experiment(config, tmp_path / "broken")
     for round_index in rounds:
-        damage(tmp_path / "broken", round_index)
+        damage_checkpoint(tmp_path / "broken", round_index)
     outcome = run_experiment(dataclasses.replace(config, rounds=3), tmp_path / "broken")
     assert without_times(outcome.rows) == without_times(unbroken.rows)
     assert all(f"checkpoint of round {number} in" in caplog.text for number in rounds)
@@ -59,7 +52,7 @@ def test_the_next_round_is_that_of_the_unbroken_run(config, tmp_path, rounds, ca
 def test_a_rival_trains_again_what_was_damaged(config, tmp_path, caplog):
     config = dataclasses.replace(config, supervision="class_labels")
     first = run_experiment(config, tmp_path)
-    damage(tmp_path, 0)
+    damage_checkpoint(tmp_path, 0)
     again = run_experiment(config, tmp_path)
     assert again.num_new_rounds == len(first.rows)
     assert without_times(again.rows) == without_times(first.rows)

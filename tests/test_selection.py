@@ -9,12 +9,13 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.experiment import run_experiment
 from anneal_jax.pairs.canonical import count_pairs, pair_keys
 from anneal_jax.pairs.closure import expand_closure
-from anneal_jax.pairs.graph import AnswerGraph
 from anneal_jax.pairs.records import Answered
 from anneal_jax.pairs.store import AnswerStore
+from anneal_jax.pairs.writing import Given
 from anneal_jax.problem import load_problem
 from anneal_jax.selection import gather_knowledge
 from anneal_jax.types import Answer
+from tests.pairs.graphs import graph_of
 
 NUM_IMAGES = 60
 
@@ -56,7 +57,7 @@ def test_a_round_asks_nothing_that_follows_and_nothing_that_is_audited(config, t
     places = np.stack(np.triu_indices(len(train), 1), axis=1)
     pairs = train[places].astype(np.int32)
     audits = pairs[~np.isin(pair_keys(pairs, NUM_IMAGES), taken)][::2]
-    store.add_questions("audit", audits)
+    store.give([Given(*pair, Answer.UNSURE, "Ada", kind="audit") for pair in audits.tolist()])
 
     more = ExperimentConfig(**{**vars(config), "rounds": 1})
     outcome = run_experiment(more, tmp_path)
@@ -101,14 +102,11 @@ def test_what_is_trained_on_is_what_the_graph_says(config, transitive, rows):
     problem = load_problem(config)
     usable = [(problem.split.train[i], problem.split.train[j], label) for i, j, label in rows]
     derived = gather_knowledge(answered(usable), problem, transitive=transitive).derived
-    graph = AnswerGraph(transitive)
-    for key, (first, second, label) in enumerate(usable):
-        graph.insert(key, int(first), int(second), is_similar=bool(label))
     pairs = [
         (*pair, label)
         for pair, label in zip(derived.pair_indices.tolist(), derived.pair_labels, strict=True)
     ]
-    assert pairs == sorted(graph.derived_pairs())
+    assert pairs == sorted(graph_of(usable, transitive).derived_pairs())
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ def test_200_flipped_bits_of_an_index_are_noticed(tmp_path):
     assert open_index(tmp_path).num_rows == 1_000
 
 
-def run_until_killed(script, arguments, rng, most_s):
-    """Start a script, kill it at a random moment, and return the lines that it had acknowledged."""
+def started(script, arguments):
+    """Start a script, and return its process once it is ready."""
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
     process = subprocess.Popen(
         [sys.executable, "-c", script, json.dumps(arguments)],
@@ -80,6 +80,23 @@ def run_until_killed(script, arguments, rng, most_s):
         text=True,
     )
     assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def time_of_some_lines(script, arguments):
+    """Return in how many seconds a script acknowledges a few lines on this machine, as busy as it is."""
+    process = started(script, arguments)
+    start = time.monotonic()
+    assert all(process.stdout.readline() for _ in range(3))
+    elapsed_s = time.monotonic() - start
+    process.kill()
+    process.communicate()
+    return 2 * elapsed_s
+
+
+def run_until_killed(script, arguments, rng, most_s):
+    """Start a script, kill it at a random moment, and return the lines that it had acknowledged."""
+    process = started(script, arguments)
     time.sleep(rng.uniform(0, most_s))
     process.send_signal(signal.SIGKILL)
     return process.communicate()[0].split()
@@ -100,10 +117,11 @@ for number in range(first, 10_000):
 
 def test_kill_9_during_saves_loses_no_acknowledged_round(tmp_path):
     rng, acknowledged = random.Random(0), -1
+    most_s = time_of_some_lines(SAVING, [str(tmp_path / "measured"), 0])
     for _ in range(NUM_KILLS):
-        lines = run_until_killed(SAVING, [str(tmp_path), acknowledged + 1], rng, most_s=0.6)
+        lines = run_until_killed(SAVING, [str(tmp_path / "kept"), acknowledged + 1], rng, most_s)
         acknowledged = max([acknowledged, *map(int, lines)])
-        with closing(RoundCheckpoints(tmp_path)) as checkpoints:
+        with closing(RoundCheckpoints(tmp_path / "kept")) as checkpoints:
             found = checkpoints.restore_newest()
             newest = -1 if found is None else found.round_index
             assert newest >= acknowledged
@@ -131,11 +149,12 @@ writing.append_tiles(folder, Tiles(tuple(range(num_tiles))), embed, CARD, shard_
 
 def test_kill_9_during_appends_loses_no_acknowledged_tile(tmp_path):
     rng, acknowledged, num_tiles = random.Random(1), 0, 40_000
+    most_s = time_of_some_lines(APPENDING, [str(tmp_path / "measured"), num_tiles])
     for _ in range(NUM_KILLS):
-        lines = run_until_killed(APPENDING, [str(tmp_path), num_tiles], rng, most_s=1.0)
+        lines = run_until_killed(APPENDING, [str(tmp_path / "kept"), num_tiles], rng, most_s)
         acknowledged = max([acknowledged, *map(int, lines)])
         try:
-            index = open_index(tmp_path)
+            index = open_index(tmp_path / "kept")
         except AnnealError:
             assert acknowledged == 0
             continue

@@ -14,6 +14,7 @@ from anneal_jax.systems import (
     canonical_systems,
     configure,
     parse_system,
+    reference_of,
     system_names,
 )
 
@@ -96,3 +97,14 @@ def test_two_names_for_one_run_are_refused():
         canonical_systems(ExperimentConfig(), ["mgue", "mgue+margin=.1"])
     names = canonical_systems(ExperimentConfig(margin=0.2), ["mgue", "mgue+margin=.1", "mgue+margin=0.10"])
     assert names == ["mgue", "mgue+margin=0.1"]
+
+
+def test_a_reference_is_one_of_the_curves_however_it_is_spelt():
+    systems = ["class_labels", "mgue+margin=0.3"]
+    assert reference_of("mgue+margin=.30", systems) == "mgue+margin=0.3"
+    assert reference_of(None, systems) == "random"
+    for wrong in ("random", "class_labels", "mgue"):
+        with pytest.raises(ConfigError, match=rf"reference {wrong} is none of .* \(mgue\+margin=0\.3\)"):
+            reference_of(wrong, systems)
+    with pytest.raises(ConfigError, match=r"no system 'randon' \(did you mean 'random'\?\)"):
+        reference_of("randon", systems)

@@ -31,7 +31,7 @@ def tie_hashes(keys: PairKeys, num_images: int, seed: int) -> npt.NDArray[np.uin
     Returns:
       uint64[P].
 
-    Source: the finaliser of SplitMix64 (Steele, Lea & Flood 2014).
+    Source: the finaliser of SplitMix64, steele2014splitmix.
     """
     first, second = np.divmod(keys.astype(np.uint64), np.uint64(num_images))
     salt = _mix(np.array([seed % 2**64], np.uint64) + np.uint64(0x9E3779B97F4A7C15))

@@ -100,7 +100,7 @@ def threshold_scorer(embeddings: npt.ArrayLike, threshold: float) -> PairScorer:
     Raises:
       ValueError: an embedding holds NaN or infinity, or the array is not [N, D].
 
-    Source: hoxha2024anneal (MGUE); the bound is Higham, Accuracy and Stability, section 3.1.
+    Source: hoxha2024anneal (MGUE); the bound is of higham2002accuracy, section 3.1.
     """
     vectors = _checked(embeddings, "embeddings")
     boundary = float(np.float32(threshold))

@@ -20,7 +20,7 @@ def pairwise_cosine_similarity(first: jax.Array, second: jax.Array) -> jax.Array
       float32[M, N] in [-1, 1].
 
     >>> vectors = jnp.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
-    >>> pairwise_cosine_similarity(vectors, vectors).tolist()
+    >>> pairwise_cosine_similarity(vectors, vectors).round(6).tolist()
     [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
     """
     against_all = jax.vmap(_cosine_similarity, in_axes=(None, 0))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anneal_jax.annotation.questions import Known, Pair
+from anneal_jax.statistics import Z_95
 from anneal_jax.types import FloatArray, IntArray
 
 NEIGHBOURS = 5
@@ -19,7 +20,6 @@ NEIGHBOURS = 5
 MOST_AUDITS = 400
 
 _MOST_OPEN = 0.2
-_Z_95 = 1.959963984540054
 
 
 class Precision(NamedTuple):
@@ -110,7 +110,7 @@ def nearest_tiles(embeddings: FloatArray, tiles: IntArray, count: int) -> IntArr
 def wilson(num_yes: int, num_all: int) -> tuple[float, float]:
     """Return the ends of the 95% interval of a share.
 
-    Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
+    Source: wilson1927probable.
 
     >>> [round(end, 2) for end in wilson(80, 100)]
     [0.71, 0.87]
@@ -119,7 +119,7 @@ def wilson(num_yes: int, num_all: int) -> tuple[float, float]:
     """
     if not num_all:
         return 0.0, 1.0
-    share, z2 = num_yes / num_all, _Z_95**2
+    share, z2 = num_yes / num_all, Z_95**2
     middle = (share + z2 / (2 * num_all)) / (1 + z2 / num_all)
-    half = _Z_95 / (1 + z2 / num_all) * math.sqrt(share * (1 - share) / num_all + z2 / (4 * num_all**2))
+    half = Z_95 / (1 + z2 / num_all) * math.sqrt(share * (1 - share) / num_all + z2 / (4 * num_all**2))
     return max(0.0, middle - half), min(1.0, middle + half)

@@ -5,13 +5,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anneal_jax.data.archives import OnBadImage, open_archive
+from anneal_jax.data.archives import open_archive
 from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.errors import ArchiveError, ConfigError, nearest_hint
 from anneal_jax.types import Archive, IntArray
@@ -107,7 +106,7 @@ def open_pictures(archive: Archive, spec: str, *, on_bad_image: str = "refuse") 
             f"{archive.spec} holds vectors, which nobody can look at; give the tiles as "
             "--archive=folder:PATH and the vectors as --features=FILE.npz."
         )
-    tiles = open_archive(spec, on_bad_image=cast(OnBadImage, on_bad_image))
+    tiles = open_archive(spec, on_bad_image=on_bad_image)
     places = {name: place for place, name in enumerate(tiles.ids)}
     missing = [name for name in archive.ids if name not in places]
     if tiles.kind != "image" or missing:

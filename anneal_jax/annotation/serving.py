@@ -24,7 +24,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.data.labels import labels_of_csv
 from anneal_jax.data.splits import duplicate_groups
-from anneal_jax.errors import ConfigError
+from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.experiment import ASKING
 from anneal_jax.interview import open_interview
 from anneal_jax.pairs.class_groups import give_labels
@@ -172,7 +172,9 @@ def serve(
         from anneal_jax.annotation.app import create_app
         from anneal_jax.annotation.office import Office
     except ImportError as error:
-        raise ConfigError("the page needs the extra serve: pip install 'anneal-jax[serve]'.") from error
+        raise ConfigError(
+            f"the page needs the extra serve; {how_to_install('serve')} brings it."
+        ) from error
     listener = _listen(host, port)
     with (
         listener,

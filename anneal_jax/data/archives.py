@@ -4,8 +4,8 @@ import difflib
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Literal, get_args
 
+from anneal_jax.config import CHOICES
 from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.data.digits import open_digits
 from anneal_jax.data.embeddings import open_embeddings
@@ -16,10 +16,8 @@ from anneal_jax.data.tfds_archive import open_tfds
 from anneal_jax.errors import ArchiveError, unknown_name
 from anneal_jax.types import Archive, IntArray
 
-OnBadImage = Literal["refuse", "skip"]
-
 # Scheme -> how a person writes it, and what opens (location, on_bad_image).
-_SCHEMES: dict[str, tuple[str, Callable[[str, OnBadImage], Catalogue]]] = {
+_SCHEMES: dict[str, tuple[str, Callable[[str, str], Catalogue]]] = {
     "digits": ("digits", open_digits),
     "folder": ("folder:PATH", open_folder),
     "embeddings": ("embeddings:FILE.npz", open_embeddings),
@@ -32,7 +30,7 @@ def open_archive(
     spec: str,
     *,
     labels_csv: str | os.PathLike[str] | None = None,
-    on_bad_image: OnBadImage = "refuse",
+    on_bad_image: str = "refuse",
 ) -> Archive:
     """Open a read-only archive.
 
@@ -54,8 +52,8 @@ def open_archive(
     >>> archive.load([0, 1], image_size=32).shape
     (2, 32, 32, 3)
     """
-    if on_bad_image not in get_args(OnBadImage):
-        raise unknown_name("on_bad_image", on_bad_image, get_args(OnBadImage))
+    if on_bad_image not in CHOICES["on_bad_image"]:
+        raise unknown_name("on_bad_image", on_bad_image, CHOICES["on_bad_image"])
     scheme, _, location = spec.partition(":")
     if scheme not in _SCHEMES:
         raise ArchiveError(_unknown_scheme_text(spec, scheme))

@@ -2,7 +2,7 @@
 
 import abc
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 from anneal_jax.errors import ConfigError
 from anneal_jax.types import IntArray
+
+NAMED_AT_MOST = 5
+"""Of many things that are wrong with an archive."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,6 +50,16 @@ def numbered_ids(prefix: str, num_tiles: int) -> tuple[str, ...]:
     """
     width = len(str(max(num_tiles - 1, 0)))
     return tuple(f"{prefix}{number:0{width}d}" for number in range(num_tiles))
+
+
+def first_few(texts: Sequence[str], separator: str = "; ") -> str:
+    """Join the first five texts, and say how many more there are.
+
+    >>> first_few([f"tile {number}" for number in range(7)])
+    'tile 0; tile 1; tile 2; tile 3; tile 4; and 2 more'
+    """
+    more = [f"and {len(texts) - NAMED_AT_MOST:,} more"] if len(texts) > NAMED_AT_MOST else []
+    return separator.join([*texts[:NAMED_AT_MOST], *more])
 
 
 def checked_indices(indices: npt.ArrayLike, num_tiles: int) -> npt.NDArray[np.intp]:

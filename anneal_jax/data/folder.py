@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.data.catalogue import (
+    NAMED_AT_MOST,
     Catalogue,
     check_image_size,
     checked_indices,
+    first_few,
     stacked_digests,
 )
 from anneal_jax.data.folder_scan import Fault, Scan, scan_folder, threaded
-from anneal_jax.data.labels import encode_labels
+from anneal_jax.data.labels import encode_labels, folder_class
 from anneal_jax.data.tiles import TileError, read_tile, tile_pixels
 from anneal_jax.errors import ArchiveError
-
-_NAMED_AT_MOST = 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +100,7 @@ def open_folder(location: str, on_bad_image: str) -> FolderArchive:
     if not scan.digests:
         others = " ".join(_notes(scan))
         raise ArchiveError(f"{root} holds no usable JPEG, PNG or TIFF image. {others}".rstrip())
-    labels, class_names = encode_labels([_class_of(name) for name in scan.digests])
+    labels, class_names = encode_labels([folder_class(name) for name in scan.digests])
     return FolderArchive(
         spec=f"folder:{location}",
         ids=tuple(scan.digests),
@@ -113,18 +113,11 @@ def open_folder(location: str, on_bad_image: str) -> FolderArchive:
     )
 
 
-def _class_of(name: str) -> str | None:
-    folder, slash, _ = name.partition("/")
-    return folder if slash else None
-
-
 def _refusal(root: pathlib.Path, scan: Scan) -> str:
     named = [f"{name!r} {fault.message}" for name, fault in scan.faults.items()]
-    more = f"; and {len(named) - _NAMED_AT_MOST:,} more" if len(named) > _NAMED_AT_MOST else ""
     return (
         f"{root}: {len(named):,} of {len(named) + len(scan.digests):,} images cannot be used:"
-        f" {'; '.join(named[:_NAMED_AT_MOST])}{more}. Repair them, or set on_bad_image=skip to"
-        " leave them out."
+        f" {first_few(named)}. Repair them, or set on_bad_image=skip to leave them out."
     )
 
 
@@ -136,7 +129,7 @@ def _notes(scan: Scan) -> Iterator[str]:
         yield f"Files of other kinds are ignored: {_counts(scan.ignored_endings)}."
     if scan.linked_folders:
         yield f"Links to folders are not followed: {_first(scan.linked_folders)}."
-    loose = [name for name in scan.digests if _class_of(name) is None]
+    loose = [name for name in scan.digests if folder_class(name) is None]
     if 0 < len(loose) < len(scan.digests):
         yield f"Images outside the class folders have no label: {_first(loose)}."
 
@@ -150,11 +143,10 @@ def _names_by_reason(faults: dict[str, Fault]) -> dict[str, list[str]]:
 
 def _counts(endings: Counter[str]) -> str:
     ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
-    num_others = sum(count for _, count in ordered[_NAMED_AT_MOST:])
-    named = [f"{count:,} {ending}" for ending, count in ordered[:_NAMED_AT_MOST]]
+    num_others = sum(count for _, count in ordered[NAMED_AT_MOST:])
+    named = [f"{count:,} {ending}" for ending, count in ordered[:NAMED_AT_MOST]]
     return ", ".join(named + [f"{num_others:,} others"] * (num_others > 0))
 
 
 def _first(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED_AT_MOST:,} more" if len(names) > _NAMED_AT_MOST else ""
-    return ", ".join(repr(name) for name in names[:_NAMED_AT_MOST]) + more
+    return first_few([repr(name) for name in names], ", ")

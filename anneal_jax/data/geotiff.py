@@ -14,8 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.data.bands import GEOTIFF_OPTIONS
-from anneal_jax.data.catalogue import Catalogue, check_image_size, checked_indices, stacked_digests
-from anneal_jax.data.labels import encode_labels
+from anneal_jax.data.catalogue import (
+    Catalogue,
+    check_image_size,
+    checked_indices,
+    first_few,
+    stacked_digests,
+)
+from anneal_jax.data.labels import encode_labels, folder_class
 from anneal_jax.data.options import split_options
 from anneal_jax.data.scene_scan import (
     Found,
@@ -37,8 +43,6 @@ from anneal_jax.data.scenes import (
 from anneal_jax.data.tiles import squash_tile
 from anneal_jax.data.tiling import TilingSettings, scaled_to_8_bits, tiling_settings
 from anneal_jax.errors import ArchiveError
-
-_NAMED_AT_MOST = 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,7 +154,7 @@ def open_geotiff(location: str, on_bad_image: str) -> GeoTiffArchive:
     limits, scaling_notes = scaling_limits(settings, scenes, [part.sample for part in found.values()])
     digests = (digest for part in found.values() for digest in part.digests)
     kept = tuple(found)
-    labels, class_names = encode_labels([_class_of(kept[scene]) for scene in windows[:, 0].tolist()])
+    labels, class_names = encode_labels([folder_class(kept[scene]) for scene in windows[:, 0].tolist()])
     return GeoTiffArchive(
         spec=f"geotiff:{location}",
         ids=tuple(_tile_id(kept[scene], row, column) for scene, row, column in windows.tolist()),
@@ -199,11 +203,6 @@ def _sealed(digest: bytes, limits: npt.NDArray[np.float64]) -> bytes:
     return hashlib.sha256(digest + limits.tobytes()).digest()
 
 
-def _class_of(name: str) -> str | None:
-    folder, slash, _ = name.partition("/")
-    return folder if slash else None
-
-
 def _refusal(root: pathlib.Path, faults: dict[str, str], num_scenes: int) -> str:
     return (
         f"{root}: {len(faults):,} of {num_scenes:,} scenes cannot be used: {_first(faults)}. Repair them, "
@@ -226,6 +225,4 @@ def _notes(found: dict[str, Found], faults: dict[str, str], settings: TilingSett
 
 
 def _first(faults: dict[str, str]) -> str:
-    named = [f"{name!r} {fault}" for name, fault in faults.items()]
-    more = f"; and {len(named) - _NAMED_AT_MOST:,} more" if len(named) > _NAMED_AT_MOST else ""
-    return "; ".join(named[:_NAMED_AT_MOST]) + more
+    return first_few([f"{name!r} {fault}" for name, fault in faults.items()])

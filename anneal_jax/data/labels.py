@@ -43,6 +43,16 @@ def encode_labels(names: Sequence[str | None]) -> tuple[IntArray | None, tuple[s
     return np.array([number.get(name, -1) for name in names], np.int32), tuple(ordered)
 
 
+def folder_class(name: str) -> str | None:
+    """Return the class of a file by its path below an archive: its first folder, None without one.
+
+    >>> folder_class("river/2021/07.tif"), folder_class("07.tif")
+    ('river', None)
+    """
+    folder, slash, _ = name.partition("/")
+    return folder if slash else None
+
+
 def with_labels_csv(archive: _CatalogueT, labels_csv: str | os.PathLike[str]) -> _CatalogueT:
     """Return `archive` with the labels of a CSV file laid over its own.
 

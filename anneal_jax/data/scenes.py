@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.errors import ArchiveError
+from anneal_jax.errors import ArchiveError, how_to_install
 
 _CACHE_MIB = 128  # of decoded blocks; a row of windows of a striped scene stays in it
 _WGS84 = "EPSG:4326"
@@ -50,7 +50,7 @@ def import_rasterio() -> Any:
         return importlib.import_module("rasterio")
     except ImportError as error:
         raise ArchiveError(
-            "geotiff: is read by rasterio, which is not installed; pip install -e '.[geotiff]' brings it"
+            f"geotiff: is read by rasterio, which is not installed; {how_to_install('geotiff')} brings it"
         ) from error
 
 

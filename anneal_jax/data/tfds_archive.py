@@ -19,6 +19,7 @@ from anneal_jax.data.catalogue import (
     Catalogue,
     check_image_size,
     checked_indices,
+    first_few,
     numbered_ids,
     stacked_digests,
 )
@@ -26,12 +27,11 @@ from anneal_jax.data.folder_scan import threaded
 from anneal_jax.data.labels import encode_labels
 from anneal_jax.data.options import split_options
 from anneal_jax.data.tiles import TileError, decode_tile, tile_pixels
-from anneal_jax.errors import ArchiveError
+from anneal_jax.errors import ArchiveError, how_to_install
 
 TFDS_OPTIONS = ("dir", "split")
 
 _DEFAULT_DIR = "~/tensorflow_datasets"
-_NAMED_AT_MOST = 5
 _PROGRESS_AFTER_S = 2.0
 
 
@@ -146,8 +146,8 @@ def _builder(name: str, options: dict[str, str]) -> Any:
         finding = importlib.import_module("tensorflow_datasets.core.read_only_builder")
     except ImportError as error:
         raise ArchiveError(
-            "tfds: is read by tensorflow-datasets, which is not installed; pip install -e '.[tfds]' brings "
-            "it"
+            "tfds: is read by tensorflow-datasets, which is not installed; "
+            f"{how_to_install('tfds')} brings it"
         ) from error
     folder = pathlib.Path(options.get("dir") or os.environ.get("TFDS_DATA_DIR") or _DEFAULT_DIR)
     folder = folder.expanduser().absolute()
@@ -213,11 +213,10 @@ def _faults_note(
 ) -> tuple[str, ...]:
     if not faults:
         return ()
-    named = "; ".join(f"{tile_id} {fault}" for tile_id, fault in list(faults.items())[:_NAMED_AT_MOST])
-    more = f"; and {len(faults) - _NAMED_AT_MOST:,} more" if len(faults) > _NAMED_AT_MOST else ""
+    named = first_few([f"{tile_id} {fault}" for tile_id, fault in faults.items()])
     if on_bad_image == "refuse":
         raise ArchiveError(
             f"tfds:{location}: {len(faults):,} of {len(faults) + num_good:,} images cannot be used: "
-            f"{named}{more}. Prepare the data set anew, or set on_bad_image=skip to leave them out."
+            f"{named}. Prepare the data set anew, or set on_bad_image=skip to leave them out."
         )
-    return (f"Left out {len(faults):,} of the images: {named}{more}.",)
+    return (f"Left out {len(faults):,} of the images: {named}.",)

@@ -22,7 +22,7 @@ from jax.extend import core
 from anneal_jax import atomic
 from anneal_jax._version import __version__
 from anneal_jax.embedder import Embedder
-from anneal_jax.errors import ConfigError
+from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.exporting.onnx_graph import (
     BATCH,
     IR_VERSION,
@@ -152,4 +152,4 @@ def _import_onnx() -> Any:
         importlib.import_module("onnx.numpy_helper")
         return importlib.import_module("onnx")
     except ImportError as error:
-        raise ConfigError("onnx is not installed; pip install -e '.[onnx]' brings it.") from error
+        raise ConfigError(f"onnx is not installed; {how_to_install('onnx')} brings it.") from error

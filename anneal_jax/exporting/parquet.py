@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from anneal_jax import atomic
-from anneal_jax.errors import RetrievalError
+from anneal_jax.errors import RetrievalError, how_to_install
 from anneal_jax.retrieval.index import TileIndex
 from anneal_jax.retrieval.metadata import BOX_SIDES
 
@@ -43,7 +43,7 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise RetrievalError(
-            "Parquet is written by pyarrow, which is not installed; pip install -e '.[parquet]' brings it."
+            f"Parquet is written by pyarrow, which is not installed; {how_to_install('parquet')} brings it."
         ) from error
 
 

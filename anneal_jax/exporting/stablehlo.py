@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from anneal_jax import atomic
 from anneal_jax.embedder import Embedder
-from anneal_jax.errors import ConfigError
+from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.training.head_steps import embed_features
 from anneal_jax.training.learner import standardise
 
@@ -80,8 +80,8 @@ def write_stablehlo(embedder: Embedder, path: str | os.PathLike[str]) -> None:
     """
     if importlib.util.find_spec("flatbuffers") is None:
         raise ConfigError(
-            "StableHLO is written with flatbuffers, which is not installed; pip install -e '.[stablehlo]' "
-            "brings it."
+            "StableHLO is written with flatbuffers, which is not installed; "
+            f"{how_to_install('stablehlo')} brings it."
         )
     atomic.write_bytes(path, bytes(export_embedder(embedder).serialize()))
     facts = {**model_facts(embedder), "jax": jax.__version__}

@@ -34,9 +34,9 @@ def group_contrastive_loss(
     Returns:
       float32[], >= 0; a kind of which there is no pair adds 0.
 
-    Source: IGARSS paper of ANNEAL, eq. 1, for each pair; the balance is this project's. The
-    ContrastiveLoss of pytorch-metric-learning, with pos_margin 1, neg_margin, CosineSimilarity and a
-    MeanReducer, adds both means in place of halving them: it is twice this.
+    Source: henkel2023anneal, eq. 1, for each pair; the balance is this project's. The
+    ContrastiveLoss of pytorch-metric-learning, with pos_margin 1, neg_margin, CosineSimilarity and
+    a MeanReducer, adds both means in place of halving them: it is twice this.
     """
     positive, negative = batch_relations(groups, mask)
     similarities = batch_similarities(embeddings, mask)
@@ -63,9 +63,9 @@ def info_nce_loss(
     Returns:
       float32[], >= 0; 0 where no anchor has a positive.
 
-    Source: Khosla et al. 2020, Supervised Contrastive Learning, eq. 2 (the sum outside the log).
-    Equal to the SupConLoss of pytorch-metric-learning, but for batches of one group, which cost 0
-    there, and for anchors that cost exactly 0, which its mean leaves out.
+    Source: khosla2020supervised, eq. 2 (the sum outside the log). Equal to the SupConLoss of
+    pytorch-metric-learning, but for batches of one group, which cost 0 there, and for anchors that
+    cost exactly 0, which its mean leaves out.
     """
     positive, negative = batch_relations(groups, mask)
     logits = batch_similarities(embeddings, mask) / temperature
@@ -91,10 +91,10 @@ def n_pairs_loss(
     Returns:
       float32[], >= 0; 0 where no anchor has both a positive and a negative.
 
-    Source: Sohn 2016, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, eq. 6.
-    There a batch holds two images of each class and embeddings are free in length, reined in by a
-    penalty; here every positive pair counts, and unit norm with a temperature takes its place: the
-    NTXentLoss of pytorch-metric-learning. Its NPairsLoss takes one pair of each class, as the paper.
+    Source: sohn2016npair, eq. 6. There a batch holds two images of each class and embeddings are
+    free in length, reined in by a penalty; here every positive pair counts, and unit norm with a
+    temperature takes its place: the NTXentLoss of pytorch-metric-learning. Its NPairsLoss takes one
+    pair of each class, as the paper.
     """
     positive, negative = batch_relations(groups, mask)
     logits = batch_similarities(embeddings, mask) / temperature
@@ -132,9 +132,9 @@ def multi_similarity_loss(
       float32[], >= 0. An anchor that misses either kind costs 0 but counts in the mean, as in the
       authors' program.
 
-    Source: Wang et al. 2019, Multi-Similarity Loss with General Pair Weighting, eq. 11, 12 and 16;
-    the defaults are the authors' program's. Equal to the MultiSimilarityLoss of
-    pytorch-metric-learning with its MultiSimilarityMiner; without it, that loss mines nothing.
+    Source: wang2019multi, eq. 11, 12 and 16; the defaults are the authors' program's. Equal to the
+    MultiSimilarityLoss of pytorch-metric-learning with its MultiSimilarityMiner; without it, that
+    loss mines nothing.
     """
     positive, negative = batch_relations(groups, mask)
     similarities = batch_similarities(embeddings, mask)

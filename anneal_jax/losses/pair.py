@@ -27,7 +27,7 @@ def contrastive_loss(
     Returns:
       float32[], 0 where the mask is empty.
 
-    Source: IGARSS paper of ANNEAL, eq. 1. The ContrastiveLoss of pytorch-metric-learning adds the mean
+    Source: henkel2023anneal, eq. 1. The ContrastiveLoss of pytorch-metric-learning adds the mean
     over similar pairs to that over dissimilar ones; this is one mean over all.
 
     >>> s, y = jnp.array([0.75, 0.6]), jnp.array([1, 0])
@@ -54,8 +54,8 @@ def binary_cross_entropy_loss(logits: jax.Array, labels: jax.Array, mask: jax.Ar
     Returns:
       float32[], 0 where the mask is empty.
 
-    Source: IGARSS paper of ANNEAL, eq. 2, with its sign mended. pytorch-metric-learning has no loss of
-    a pair classifier.
+    Source: henkel2023anneal, eq. 2, with its sign mended. pytorch-metric-learning has no loss of a
+    pair classifier.
     """
     logits = jnp.where(mask.astype(bool), logits, 0)
     costs = optax.sigmoid_binary_cross_entropy(logits, labels.astype(logits.dtype))
@@ -86,7 +86,7 @@ def pair_loss(
     Returns:
       float32[], 0 where the mask is empty.
 
-    Source: IGARSS paper of ANNEAL, eq. 3.
+    Source: henkel2023anneal, eq. 3.
     """
     contrastive = contrastive_loss(similarities, labels, mask, margin=margin)
     return (1 - beta) * contrastive + beta * binary_cross_entropy_loss(logits, labels, mask)

@@ -36,10 +36,9 @@ def ranked_list_loss(
     Returns:
       float32[] in [0, 2]; a kind that an anchor misses adds 0.
 
-    Source: Wang et al. 2019, Ranked List Loss for Deep Metric Learning, eq. 2 to 8, and its
-    defaults; "simplified" follows the extended version of 2021 (positive temperature 0). The
-    RankedListLoss of pytorch-metric-learning adds 1e-5 for each row of the batch to what it divides
-    by, and lets the gradient pass through the weights.
+    Source: wang2019ranked, eq. 2 to 8, and its defaults; "simplified" follows the extended version
+    of 2021 (positive temperature 0). The RankedListLoss of pytorch-metric-learning adds 1e-5 for
+    each row of the batch to what it divides by, and lets the gradient pass through the weights.
     """
     positive, negative = batch_relations(groups, mask)
     distances = batch_distances(embeddings, mask)

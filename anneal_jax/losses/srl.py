@@ -49,9 +49,8 @@ def similarity_retention_loss(
     Returns:
       float32[], >= 0; an anchor without positives costs 0, since it mines no negative either.
 
-    Source: the ideas of Zhao et al. 2020, Similarity Retention Loss (SRL) Based on Deep Metric
-    Learning for Remote Sensing Image Retrieval; form and defaults are this project's.
-    pytorch-metric-learning has no such loss.
+    Source: the ideas of zhao2020srl; form and defaults are this project's. pytorch-metric-learning
+    has no such loss.
     """
     positive, negative = batch_relations(groups, mask)
     distances = batch_distances(embeddings, mask)

@@ -31,9 +31,9 @@ def batch_hard_triplet_loss(
     Returns:
       float32[] in [0, 2 + margin]; 0 where no anchor has both a positive and a negative.
 
-    Source: Hermans et al. 2017, In Defense of the Triplet Loss, eq. 5. Equal to the
-    TripletMarginLoss of pytorch-metric-learning with its BatchHardMiner and a MeanReducer; its
-    default reducer leaves out the triplets that cost 0.
+    Source: hermans2017defense, eq. 5. Equal to the TripletMarginLoss of pytorch-metric-learning
+    with its BatchHardMiner and a MeanReducer; its default reducer leaves out the triplets that cost
+    0.
     """
     positive, negative = batch_relations(groups, mask)
     distances = batch_distances(embeddings, mask)
@@ -61,9 +61,9 @@ def semi_hard_triplet_loss(
     Returns:
       float32[] in [0, 4 + margin]; 0 where no anchor has both a positive and a negative.
 
-    Source: Schroff et al. 2015, FaceNet, eq. 3 and 4; the stand-in as in TensorFlow Addons. The
-    semihard TripletMarginMiner of pytorch-metric-learning is another: it trains on every negative
-    between the positive and the margin, of plain distances, and has no stand-in.
+    Source: schroff2015facenet, eq. 3 and 4; the stand-in as in TensorFlow Addons. The semihard
+    TripletMarginMiner of pytorch-metric-learning is another: it trains on every negative between
+    the positive and the margin, of plain distances, and has no stand-in.
     """
     positive, negative = batch_relations(groups, mask)
     similarities = batch_similarities(embeddings, mask)

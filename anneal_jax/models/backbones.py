@@ -128,7 +128,7 @@ class Pixels(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Map float32[B, S, S, 3] to float32[B, S * S * 3].
+        """Map float32[B, H, H, S] to float32[B, H * H * S].
 
         Raises:
           ConfigError: tiles are larger than 64 px.

@@ -84,9 +84,8 @@ def beside(learnt: jax.Array, others: jax.Array, share: jax.Array) -> jax.Array:
 class PairClassifier(nn.Module):
     """BC: the logit of "these two are similar" from the two images' features, concatenated.
 
-    Concatenation depends on order: train with the two swapped at random. To score many pairs
-    of the same images use `classifier_first_layer` and `classifier_rest`, which share the
-    first layer's products between pairs.
+    Concatenation depends on order: train with the two swapped at random. Many pairs of the same
+    images share the products of `classifier_first_layer`.
 
     Attributes:
       widths: units per dense layer, ReLU after each; one logit follows.
@@ -126,24 +125,3 @@ def classifier_first_layer(params: Any, features: jax.Array) -> tuple[jax.Array,
     as_first, as_second = jnp.split(layer["kernel"], 2)
     bias = jnp.expand_dims(layer["bias"], 0)
     return features @ as_first + bias, features @ as_second
-
-
-def classifier_rest(params: Any, hidden: jax.Array) -> jax.Array:
-    """Finish the classifier: the logit of (i, j) from relu(a[i] + b[j]).
-
-    Args:
-      params: what `PairClassifier().init` returned.
-      hidden: float32[..., widths[0]], the first layer's output after ReLU.
-
-    Returns:
-      float32[...], the logits.
-    """
-    layers = params["params"]
-    for i in range(1, len(layers) - 1):
-        hidden = nn.relu(_dense(layers[f"dense_{i}"], hidden))
-    return jnp.squeeze(_dense(layers["logit"], hidden), axis=-1)
-
-
-def _dense(layer: Any, values: jax.Array) -> jax.Array:
-    bias = jnp.expand_dims(layer["bias"], range(values.ndim - 1))
-    return values @ layer["kernel"] + bias

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from anneal_jax.errors import WeightsError
+from anneal_jax.errors import WeightsError, how_to_install
 
 _PREFIX = "hf:"
 _WEIGHTS = "model.safetensors"
@@ -47,7 +47,7 @@ def fetch(source: str) -> Path:
         importlib.import_module("huggingface_hub.errors")
     except ImportError as error:
         raise WeightsError(
-            f"{source} is on the Hugging Face hub; pip install huggingface_hub to fetch it, or give "
+            f"{source} is on the Hugging Face hub; {how_to_install('hub')} brings what fetches it, or give "
             "the path of a downloaded model.safetensors"
         ) from error
     repo, revision = form["repo"], form["revision"]

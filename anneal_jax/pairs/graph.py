@@ -1,13 +1,11 @@
 """The answer graph: what is known of any pair, why, and which answers contradict each other."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from anneal_jax.errors import unknown_name
 from anneal_jax.pairs.components import Components
 from anneal_jax.pairs.evidence import Evidence, Ids, SignedAnswer
-from anneal_jax.pairs.records import TRAINED_KINDS, AnswerRecord
 from anneal_jax.pairs.rules import RULES
-from anneal_jax.types import Answer
 
 
 class AnswerGraph:
@@ -134,18 +132,3 @@ class AnswerGraph:
     def num_derived(self) -> int:
         """Return how many `derived_pairs` there are; for the closure without listing them."""
         return self._rule.count(self._evidence, self._components)
-
-
-def build_graph(records: Iterable[AnswerRecord], transitive: str = "closure") -> AnswerGraph:
-    """Return the graph of what may be trained on: no audits, no repeats, nothing unsure.
-
-    Args:
-      records: answers that stand, as `AnswerStore.standing` gives them; their ids become the graph's.
-      transitive: as in `AnswerGraph`.
-    """
-    graph = AnswerGraph(transitive)
-    for record in records:
-        if record.kind in TRAINED_KINDS and record.answer != Answer.UNSURE:
-            is_similar = record.answer == Answer.SIMILAR
-            graph.insert(record.answer_id, record.first, record.second, is_similar=is_similar)
-    return graph

@@ -113,13 +113,13 @@ def facts(connection: sqlite3.Connection, round_index: int) -> dict[str, Any] | 
     return None if row is None else json.loads(row[0])
 
 
-def unanswered(connection: sqlite3.Connection, round_index: int, kind: str) -> list[Question]:
-    """Fetch the open questions of one kind of a round, in the order asked."""
+def unanswered(connection: sqlite3.Connection, round_index: int) -> list[Question]:
+    """Fetch the open questions of a round, in the order asked."""
     rows = connection.execute(
         "SELECT question_id, first, second FROM questions LEFT JOIN standing USING (question_id)"
-        " WHERE round_index = ? AND kind = ? AND source IS NULL AND answer IS NULL"
+        " WHERE round_index = ? AND kind = 'training' AND source IS NULL AND answer IS NULL"
         " AND set_id = (SELECT max(set_id) FROM sets) ORDER BY question_id",
-        (round_index, kind),
+        (round_index,),
     ).fetchall()
     return [Question(*row) for row in rows]
 

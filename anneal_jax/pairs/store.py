@@ -78,16 +78,6 @@ class AnswerStore:
         """Names of the archive's tiles."""
         return self._image_ids
 
-    def verify(self) -> None:
-        """Check the whole file again, as when it was opened.
-
-        Raises:
-          StoreError: it is damaged.
-        """
-        with self._transaction() as connection:
-            self._require_seal()
-            schema.verify(connection, self._path, self._image_ids)
-
     def close(self) -> None:
         """Seal the file. The store may be used further, and is then no longer sealed."""
         with self._transaction():
@@ -150,32 +140,12 @@ class AnswerStore:
         """
         with self.changing() as connection:
             writing.add_round(connection, round_index, facts or {})
-            writing.add_questions(connection, round_index, "training", pair_indices, similarities)
+            writing.add_questions(connection, round_index, pair_indices, similarities)
 
-    def add_questions(
-        self, kind: str, pair_indices: PairIndices, *, similarities: FloatArray | None = None
-    ) -> list[Question]:
-        """Commit questions of another kind to the last round: audits, or pairs repeated.
-
-        Args:
-          kind: `audit` or `repeat`; their answers are never trained on.
-          pair_indices: int32[P, 2], canonical, each once.
-          similarities: float32[P], by the present model.
-
-        Raises:
-          StoreError: the kind is another one, or as `add_round`.
-        """
-        if kind not in ("audit", "repeat"):
-            raise StoreError(f"questions of kind {kind!r} cannot be added; give 'audit' or 'repeat'.")
-        with self.changing() as connection:
-            last = records.latest_round(connection)
-            ids = writing.add_questions(connection, last, kind, pair_indices, similarities)
-        return [Question(key, *pair) for key, pair in zip(ids, pair_indices.tolist(), strict=True)]
-
-    def unanswered(self, round_index: int, kind: str = "training") -> list[Question]:
+    def unanswered(self, round_index: int) -> list[Question]:
         """Return the questions of a round that still wait for an answer, in the order asked."""
         with self._transaction() as connection:
-            return records.unanswered(connection, round_index, kind)
+            return records.unanswered(connection, round_index)
 
     def facts(self, round_index: int) -> dict[str, Any] | None:
         """Return what `add_round` recorded of a round, or None where it was not asked."""

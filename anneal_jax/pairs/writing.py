@@ -74,15 +74,14 @@ def add_round(connection: sqlite3.Connection, round_index: int, facts: Mapping[s
 def add_questions(
     connection: sqlite3.Connection,
     round_index: int,
-    kind: str,
     pair_indices: PairIndices,
     similarities: FloatArray | None,
-) -> list[int]:
-    """Append questions to the present set, and return their ids."""
+) -> None:
+    """Append the questions of a round to the present set."""
     values = [None] * len(pair_indices) if similarities is None else similarities.tolist()
     set_id, _ = current_set(connection)
     rows = [
-        (set_id, round_index, *pair, _number_or_none(value), kind, None)
+        (set_id, round_index, *pair, _number_or_none(value), "training", None)
         for pair, value in zip(pair_indices.tolist(), values, strict=True)
     ]
     refusal = (
@@ -92,7 +91,7 @@ def add_questions(
     if len(np.unique(pair_indices, axis=0)) < len(pair_indices):
         raise StoreError(refusal.format("a pair stands there twice"))
     try:
-        return chain.append(connection, "questions", rows)
+        chain.append(connection, "questions", rows)
     except sqlite3.IntegrityError as error:
         raise StoreError(refusal.format(error)) from error
 

@@ -29,6 +29,7 @@ def write_geojson(index: TileIndex, results: Sequence[Results], path: str | os.P
 
     Raises:
       ConfigError: the index knows no box of its tiles, or one is not in degrees.
+
     Source: RFC 7946.
     """
     features = [feature for found in results for feature in _features(index, found)]

@@ -8,7 +8,7 @@ import numpy as np
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.evaluation import DENOMINATOR, Retrieval
-from anneal_jax.experiment import Outcome
+from anneal_jax.outcome import Outcome
 from anneal_jax.problem import input_size
 from anneal_jax.reporting.curve import plot_curve
 from anneal_jax.reporting.gallery import plot_gallery
@@ -69,6 +69,15 @@ def round_line(row: Row) -> str:
     """
     figure = row["mean_average_precision_at_5"]
     return f"round {row['round_index']}: {row['bits_spent']:,} bits spent, mAP@5 {figure:.3f}"
+
+
+def print_round(row: Row) -> None:
+    """Print `round_line` at once: what `run_experiment` takes as `on_round`.
+
+    >>> print_round({"round_index": 2, "bits_spent": 1344, "mean_average_precision_at_5": 0.8571})
+    round 2: 1,344 bits spent, mAP@5 0.857
+    """
+    print(round_line(row), flush=True)
 
 
 def summarise(config: ExperimentConfig, outcome: Outcome) -> str:

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from anneal_jax import atomic
 from anneal_jax.comparison import Cell, cell_folder
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.errors import ConfigError, unknown_name
+from anneal_jax.errors import ConfigError, how_to_install, unknown_name
 from anneal_jax.run_log import Row, read_rounds
 from anneal_jax.systems import configure
 
@@ -126,7 +126,8 @@ def _opener(tracker: str) -> "_Open":
     package, open_tracker = _TRACKERS[tracker]
     if importlib.util.find_spec(package) is None:
         raise ConfigError(
-            f"--tracker={tracker} needs {package}; install it with: pip install 'anneal-jax[{tracker}]'."
+            f"--tracker={tracker} needs {package}, which is not installed; "
+            f"{how_to_install(tracker)} brings it."
         )
     return open_tracker
 

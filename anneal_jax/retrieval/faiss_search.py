@@ -1,4 +1,4 @@
-"""Approximate search by faiss, for archives larger than memory; an extra, `pip install -e '.[faiss]'`.
+"""Approximate search by faiss (extra `faiss`), for archives larger than memory.
 
 An inverted file of scalar codes, half a byte per number, proposes candidates; those are scored again
 with the stored vectors, as exact search does. What it misses is measured by benchmarks/search.py.
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax import atomic
-from anneal_jax.errors import RetrievalError
+from anneal_jax.errors import RetrievalError, how_to_install
 from anneal_jax.integrity import FileSeal, damaged_files, read_sealed, seal_of, write_sealed
 from anneal_jax.retrieval.index import TileIndex
 from anneal_jax.retrieval.search import Hits, Masks, similarities_of
@@ -142,7 +142,7 @@ def import_faiss() -> Any:
     try:
         return importlib.import_module("faiss")
     except ImportError as error:
-        raise RetrievalError("faiss is not installed; pip install -e '.[faiss]' brings it.") from error
+        raise RetrievalError(f"faiss is not installed; {how_to_install('faiss')} brings it.") from error
 
 
 def _damage(path: Path) -> RetrievalError:

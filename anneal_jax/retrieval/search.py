@@ -281,8 +281,8 @@ def _slices(length: int, size: int) -> Iterator[slice]:
 def _error_bound(dim: int) -> float:
     """Return the most by which a float32 product of unit vectors is off, in any order of summation.
 
-    gamma_D |q| |v| with gamma_D = D u / (1 - D u), u = 2^-24 (Higham 2002, Accuracy and Stability of
-    Numerical Algorithms, eq. 3.5), and a unit of the decimal that ties are rounded to.
+    gamma_D |q| |v| with gamma_D = D u / (1 - D u), u = 2^-24 (higham2002accuracy, eq. 3.5), and
+    a unit of the decimal that ties are rounded to.
     """
     unit = dim * 2.0**-24
     return unit / (1.0 - unit) * _LONGEST_NORM**2 + 10.0**-_DECIMALS

@@ -23,7 +23,7 @@ def default_batch_size() -> int:
 
 
 def encode(backbone: Backbone, variables: Params, images: np.ndarray) -> FloatArray:
-    """Return the features float32[N, F] of tiles uint8[N, S, S, 3] in memory.
+    """Return the features float32[N, F] of tiles uint8[N, H, H, S] in memory.
 
     Args:
       backbone: the network.
@@ -48,7 +48,7 @@ def encode_batches(
     Args:
       backbone: the network.
       variables: its variables.
-      batches: uint8[<= batch_size, S, S, 3] each; at least one.
+      batches: uint8[<= batch_size, H, H, S] each; at least one.
       num_tiles: N, how many come in all.
       batch_size: to which every batch is filled up, so that there is one compilation.
 

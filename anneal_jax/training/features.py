@@ -152,12 +152,12 @@ def decoded_ahead(
     batch_size: int,
     resampling: str = "bilinear",
 ) -> Iterator[np.ndarray]:
-    """Yield tiles uint8[<= batch_size, S, S, 3] in order, while one thread decodes the next.
+    """Yield tiles uint8[<= batch_size, H, H, S] in order, while one thread decodes the next.
 
     Args:
       archive: where the tiles are.
       rows: int[M], which of them; at least one.
-      image_size: S, side to which tiles are resized, in pixels.
+      image_size: H, side to which tiles are resized, in pixels.
       batch_size: tiles at once.
       resampling: the backbone's filter for resizing them.
     """

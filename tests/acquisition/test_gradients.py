@@ -5,8 +5,9 @@ import pytest
 
 from anneal_jax.acquisition.gradients import gradient_embeddings, rank_by_gradients
 from anneal_jax.acquisition.representative import sample_pool
-from anneal_jax.pairs.canonical import contains, count_pairs, pair_keys, pairs_of_ranks
+from anneal_jax.pairs.canonical import contains, pair_keys, pairs_of_ranks
 from anneal_jax.types import ClassifierTables
+from tests.pairs.known import known_keys
 from tests.reference import representative as twin
 
 NUM_IMAGES = 9
@@ -21,11 +22,6 @@ def classifier():
 
     layers = [(draw(5, 4), draw(4)), (draw(4, 1), draw(1))]
     return ClassifierTables(draw(NUM_IMAGES, 5), draw(NUM_IMAGES, 5), layers)
-
-
-def known_keys(count):
-    ranks = np.random.default_rng(1).permutation(count_pairs(NUM_IMAGES))[:count]
-    return np.sort(pair_keys(pairs_of_ranks(ranks, NUM_IMAGES), NUM_IMAGES))
 
 
 def test_gradients_are_those_that_jax_derives(classifier):
@@ -53,7 +49,7 @@ def test_a_sure_pair_has_no_gradient_and_an_unsure_one_half_its_input():
 
 @pytest.mark.parametrize("num_known", [0, 12])
 def test_pairs_are_chosen_as_by_the_twin(classifier, num_known):
-    known = known_keys(num_known)
+    known = known_keys(NUM_IMAGES, num_known)
     pairs, utilities = rank_by_gradients(classifier, known, 8, seed=0)
     pool = sample_pool(NUM_IMAGES, known, 8, seed=0)
     gradients = gradient_embeddings(classifier, pool)

@@ -4,7 +4,8 @@ import pytest
 from anneal_jax.acquisition import representative
 from anneal_jax.acquisition.diversity import pair_representation
 from anneal_jax.acquisition.representative import rank_by_coverage, rank_by_typicality, sample_pool
-from anneal_jax.pairs.canonical import contains, count_pairs, pair_keys, pairs_of_keys, pairs_of_ranks
+from anneal_jax.pairs.canonical import contains, count_pairs, pair_keys, pairs_of_keys
+from tests.pairs.known import known_keys
 from tests.reference import representative as twin
 
 NUM_IMAGES = 9
@@ -16,14 +17,9 @@ def embeddings():
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def known_keys(count):
-    ranks = np.random.default_rng(1).permutation(count_pairs(NUM_IMAGES))[:count]
-    return np.sort(pair_keys(pairs_of_ranks(ranks, NUM_IMAGES), NUM_IMAGES))
-
-
 @pytest.mark.parametrize("num_known", [0, 1, 12])
 def test_coverage_matches_its_twin(embeddings, num_known):
-    known = known_keys(num_known)
+    known = known_keys(NUM_IMAGES, num_known)
     pairs, utilities = rank_by_coverage(embeddings, known, 8, seed=0)
     pool = sample_pool(NUM_IMAGES, known, 8, seed=0)
     points = pair_representation(embeddings, pool)
@@ -36,7 +32,7 @@ def test_coverage_matches_its_twin(embeddings, num_known):
 
 
 def test_typicality_matches_its_twin(embeddings):
-    known = known_keys(5)
+    known = known_keys(NUM_IMAGES, 5)
     pairs, utilities = rank_by_typicality(embeddings, known, 31, seed=0)
     points = pair_representation(embeddings, pairs)
     assert len(points) == count_pairs(NUM_IMAGES) - 5
@@ -47,12 +43,12 @@ def test_typicality_matches_its_twin(embeddings):
 
 @pytest.mark.parametrize("rank", [rank_by_coverage, rank_by_typicality])
 def test_blocks_and_samples_change_nothing_but_what_is_seen(embeddings, rank, monkeypatch):
-    whole = rank(embeddings, known_keys(12), 6, seed=0)
+    whole = rank(embeddings, known_keys(NUM_IMAGES, 12), 6, seed=0)
     monkeypatch.setattr(representative, "_BLOCK_ROWS", 5)
-    for part, same in zip(whole, rank(embeddings, known_keys(12), 6, seed=0), strict=True):
+    for part, same in zip(whole, rank(embeddings, known_keys(NUM_IMAGES, 12), 6, seed=0), strict=True):
         np.testing.assert_allclose(part, same, rtol=1e-6)
     monkeypatch.setattr(representative, "_SAMPLED_PAIRS", 1)
     monkeypatch.setattr(representative, "_MOST_CENTRES", 2)
-    pairs, _ = rank(embeddings, known_keys(12), 3, seed=0)
+    pairs, _ = rank(embeddings, known_keys(NUM_IMAGES, 12), 3, seed=0)
     assert len(pairs) == 3
-    assert not contains(known_keys(12), pair_keys(pairs, NUM_IMAGES)).any()
+    assert not contains(known_keys(NUM_IMAGES, 12), pair_keys(pairs, NUM_IMAGES)).any()

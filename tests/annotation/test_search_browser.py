@@ -10,7 +10,7 @@ from PIL import Image
 from tests.annotation.scripted import Server
 from tests.annotation.test_browser import browser, sit_down  # noqa: F401
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 DROP = """([place, encoded, name]) => {
   const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));

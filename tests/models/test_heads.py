@@ -10,7 +10,6 @@ from anneal_jax.models.heads import (
     SimilarityNetwork,
     beside,
     classifier_first_layer,
-    classifier_rest,
     unit_norm,
 )
 from tests.models.random_variables import random_variables
@@ -53,21 +52,14 @@ def test_pair_classifier_matches_its_twin(shape, seed):
 
 
 @pytest.mark.parametrize("widths", [(16, 8, 6), (16,), (512, 256, 256)])
-def test_factorised_scoring_equals_the_classifier_for_every_pair(widths):
-    count, width = 7, 12
-    features = _features(3, count, width)
-    classifier = PairClassifier(widths=widths)
-    params = random_variables(lambda key: classifier.init(key, features, features), 0)
-    first, second = np.divmod(np.arange(count * count), count)
-    expected = jax.jit(classifier.apply)(params, features[first], features[second])
-
-    @jax.jit
-    def every_logit(params, features):
-        a, b = classifier_first_layer(params, features)
-        return classifier_rest(params, jax.nn.relu(a[:, None] + b[None, :]))
-
-    factorised = np.reshape(every_logit(params, features), -1)
-    np.testing.assert_allclose(factorised, expected, atol=1e-4)
+def test_what_each_image_adds_to_the_first_layer_makes_the_layer_of_every_pair(widths):
+    features = _features(3, 7, 12)
+    params = random_variables(lambda key: PairClassifier(widths=widths).init(key, features, features), 0)
+    as_first, as_second = map(np.asarray, jax.jit(classifier_first_layer)(params, features))
+    first, second = np.divmod(np.arange(49), 7)
+    kernel, bias = (np.float64(params["params"]["dense_0"][name]) for name in ("kernel", "bias"))
+    expected = np.concatenate([features[first], features[second]], axis=1) @ kernel + bias
+    np.testing.assert_allclose(as_first[first] + as_second[second], expected, atol=1e-4)
 
 
 @given(seed=st.integers(0, 99), share=st.sampled_from([0.0, 0.07, 0.5, 1.0]), num_zero=st.integers(0, 2))

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,9 +65,10 @@ def test_consistency_compares_a_persons_first_and_last_answer_to_a_pair(tmp_path
         ("Ada", (0, 4), 2),
     ]
     store = store_of(tmp_path, said)
-    questions = store.add_questions("repeat", np.array([[0, 1], [0, 2], [0, 3], [0, 4]], np.int32))
-    for question, answer in zip(questions, (1, 0, 1, 1), strict=True):
-        store.record(question.question_id, Answer(answer), annotator="Ada")
+    again = [
+        Given(0, 1 + place, Answer(word), "Ada", kind="repeat") for place, word in enumerate((1, 0, 1, 1))
+    ]
+    store.give(again)
     ((first, second, num_pairs, share, kappa),) = consistencies(store.standing())
     assert (first, second, num_pairs, share) == ("Ada", "Ada", 3, 2 / 3)
     assert kappa == pytest.approx(twin.kappa([1, 0, 0], [1, 0, 1])[1])

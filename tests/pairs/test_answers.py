@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from anneal_jax import integrity
 from anneal_jax.errors import StorageFullError, StoreError
 from anneal_jax.pairs import store as store_module
-from anneal_jax.pairs.graph import build_graph
 from anneal_jax.pairs.schema import DEFAULT_SENTENCE
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.pairs.writing import Given
@@ -141,19 +140,6 @@ def test_undoing_is_a_stack(steps, tmp_path_factory):
         assert store.tally().bits_spent == num_given
 
 
-def test_a_graph_holds_what_stands_and_teaches(store):
-    answer_all(store, SIMILAR, UNSURE, SIMILAR, DISSIMILAR)
-    (audit,) = store.add_questions("audit", np.array([[2, 3]], np.int32))
-    store.record(audit.question_id, SIMILAR, annotator="Ada")
-    graph = build_graph(store.standing(), "closure")
-    assert graph.implied(0, 4) == 1 and graph.implied(3, 4) == 0
-    assert graph.implied(2, 3) is None and graph.implied(2, 5) is None
-    assert graph.explain(0, 4) == (1, 3)
-    store.undo()
-    store.undo()
-    assert build_graph(store.standing(), "closure").implied(3, 4) is None
-
-
 # Sets.
 
 
@@ -183,21 +169,18 @@ def test_another_sentence_begins_a_set_of_its_own(store):
 
 @pytest.mark.parametrize("kind", ["audit", "repeat"])
 def test_what_only_measures_is_never_trained_on(store, kind):
-    first, second = store.add_questions(kind, PAIRS[:2], similarities=np.float32([0.25, np.nan]))
-    assert store.unanswered(0, kind) == [first, second] and (first.first, first.second) == (0, 1)
-    store.record(first.question_id, SIMILAR, annotator="Ada")
+    store.give([Given(*pair, SIMILAR, "Ada", kind=kind) for pair in PAIRS[:2].tolist()])
     assert words(store) == [] and len(store.unanswered(0)) == 4
-    assert [record.kind for record in store.standing()] == [kind]
-    assert store.tally().bits_spent == 1.0
+    assert [record.kind for record in store.standing()] == [kind, kind]
+    assert store.tally().bits_spent == 2.0
     assert store.audited_pairs().tolist() == ([[0, 1], [2, 5]] if kind == "audit" else [])
     assert store.audited_pairs().dtype == np.int32
 
 
-def test_training_questions_are_added_by_rounds_only(store):
-    with pytest.raises(StoreError, match="kind 'training' cannot be added; give 'audit' or 'repeat'"):
-        store.add_questions("training", PAIRS)
+def test_a_round_asks_each_pair_once(store):
     with pytest.raises(StoreError, match=r"different pairs .*a pair stands there twice"):
-        store.add_questions("audit", PAIRS[[0, 0]])
+        store.add_round(1, PAIRS[[0, 0]])
+    assert store.facts(1) is None
 
 
 def test_volunteered_answers_teach_from_the_round_on_in_which_they_came(store):
@@ -234,7 +217,7 @@ def test_a_volunteered_answer_may_carry_its_similarity(store):
 def test_similarities_of_a_round_pass_over_what_cannot_be_scored(store):
     answer_all(store, SIMILAR, DISSIMILAR)
     store.give([Given(3, 5, SIMILAR, "Ada")])
-    store.add_questions("repeat", PAIRS[:1])
+    store.give([Given(*PAIRS[0].tolist(), SIMILAR, "Ada", kind="repeat")])
     store.set_similarities(0, np.float32([0.5, np.nan, 0.25]))
     store.set_similarities(0, np.float32([0.75, -0.5, 0.75]))  # what stands is kept
     np.testing.assert_array_equal(store.answered(0).similarities, np.float32([0.5, -0.5, 0.25]))
@@ -305,5 +288,5 @@ def test_nothing_is_ever_changed_or_deleted(store):
         store.set_similarities(0, np.zeros(0, np.float32))
         store.give([Given(0, 1, SIMILAR, "Ada", undone_at="2026-01-01T00:00:00.000Z")])
         store.set_sentence("Other?")
-        store.verify()
+        reopened(store)
     assert len(store.records()) == 3

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax.pairs.class_groups import give_labels
-from anneal_jax.pairs.graph import build_graph
 from anneal_jax.pairs.store import AnswerStore
+from tests.pairs.graphs import graph_of_store
 from tests.reference.pairs import all_pairs
 
 IDS = [f"{index}.png" for index in range(7)]
@@ -19,7 +19,7 @@ def test_labels_say_of_every_labelled_pair_what_it_is_and_cost_log2_c_each(label
     num_labels = sum(label >= 0 for label in labels)
     num_classes = len({label for label in labels if label >= 0})
     assert give_labels(store, np.array(labels, np.int32), annotator="Ada", source="a.csv") == num_labels
-    graph = build_graph(store.standing(), "closure")
+    graph = graph_of_store(store)
     for first, second in all_pairs(7):
         is_labelled = labels[first] >= 0 and labels[second] >= 0
         assert graph.implied(first, second) == (labels[first] == labels[second] if is_labelled else None)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from anneal_jax.pairs import drawing
 from anneal_jax.pairs.canonical import contains, count_pairs, pair_keys, pairs_of_ranks
 from anneal_jax.pairs.drawing import draw_class_balanced_pairs, draw_random_pairs
+from tests.pairs.known import known_keys
 from tests.reference import pairs as twin
 
 
@@ -15,11 +16,6 @@ def branch(request, monkeypatch):
     if request.param == "rejection":
         monkeypatch.setattr(drawing, "_LISTED_PAIRS", 0)
     return request.param
-
-
-def known_keys(rng, num_images, num_known):
-    ranks = rng.permutation(count_pairs(num_images))[:num_known]
-    return np.sort(pair_keys(pairs_of_ranks(ranks, num_images), num_images))
 
 
 @given(
@@ -32,7 +28,7 @@ def known_keys(rng, num_images, num_known):
 def test_as_many_new_pairs_as_asked_or_as_there_are(num_images, known_share, num_pairs, seed, rejects):
     rng = np.random.default_rng(seed)
     total = count_pairs(num_images)
-    known = known_keys(rng, num_images, round(known_share * total))
+    known = known_keys(num_images, round(known_share * total), rng)
     with pytest.MonkeyPatch.context() as patch:
         if rejects:
             patch.setattr(drawing, "_LISTED_PAIRS", 0)

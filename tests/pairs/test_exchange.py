@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from anneal_jax.errors import StoreError
 from anneal_jax.pairs.answer_files import disagreements, merge_answers, read_answers, write_answers
 from anneal_jax.pairs.exchange import export_answers, import_answers, shared_answers
-from anneal_jax.pairs.graph import build_graph
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.pairs.writing import Given
 from anneal_jax.types import Answer
+from tests.pairs.graphs import graph_of_store
 
 IDS = ['forest, "north"/1.png', "Äcker 森/2.png", "=3+4.png", "line\u20285.png", "cr\r6.png"]
 PAIRS = np.array([[0, 1], [1, 2], [2, 4]], np.int32)
@@ -34,8 +34,7 @@ def full_store(folder):
     """Return a store with two sets under one sentence and another one, all kinds, and one answer undone."""
     store = asked_store(folder, "full.sqlite", 'Ada "the first", née X', [Answer.SIMILAR, Answer.UNSURE])
     first = store.sentence()
-    (audit,) = store.add_questions("audit", np.array([[3, 4]], np.int32))
-    store.record(audit.question_id, Answer.DISSIMILAR, annotator="Ben")
+    store.give([Given(3, 4, Answer.DISSIMILAR, "Ben", kind="audit")])
     store.set_sentence("Nobody answers this one")
     store.set_sentence(first)
     store.give([Given(3, 0, Answer.SIMILAR, "Ben", bits=4.392317422778761)])
@@ -100,7 +99,7 @@ def test_imported_answers_teach_and_are_not_undone_step_by_step(tmp_path):
     ((first, second, rows),) = report.disagreements
     assert (first, second) == (IDS[0], IDS[1])
     assert [(row.annotator, row.answer) for row in rows] == [("Ben", "dissimilar"), ("Ada", "similar")]
-    graph = build_graph(store.standing())
+    graph = graph_of_store(store)
     assert graph.implied(0, 1) is None and len(graph.contradictions()) == 1
     assert store.undo().annotator == "Ben" and store.undo() is None
     assert len(store.unanswered(0)) == 3  # what was imported is no question of this round

@@ -8,23 +8,15 @@ from hypothesis import strategies as st
 from anneal_jax.errors import ConfigError
 from anneal_jax.pairs.canonical import pairs_of_ranks
 from anneal_jax.pairs.closure import expand_closure
-from anneal_jax.pairs.graph import AnswerGraph, build_graph
-from anneal_jax.pairs.records import AnswerRecord
+from anneal_jax.pairs.graph import AnswerGraph
 from anneal_jax.pairs.transitive import expand_one_step
-from anneal_jax.types import Answer
+from tests.pairs.graphs import graph_of
 from tests.reference import pairs as twin
 
 NUM_IMAGES = 7
 pairs = st.sampled_from(twin.all_pairs(NUM_IMAGES))
 answers = st.lists(st.tuples(pairs, st.integers(0, 1)).map(lambda row: (*row[0], row[1])), max_size=14)
 TRIANGLE = [(0, 1, 1), (1, 2, 1), (0, 2, 0)]
-
-
-def graph_of(rows, transitive="closure"):
-    graph = AnswerGraph(transitive)
-    for answer_id, (first, second, label) in enumerate(rows):
-        graph.insert(answer_id, first, second, is_similar=bool(label))
-    return graph
 
 
 def derived(graph):
@@ -263,15 +255,3 @@ def test_the_closure_of_a_run_on_uc_merced_is_whole_and_holds_the_single_step():
     assert step.items() <= as_dict(found).items() and len(found.pair_labels) > len(step)
     rows = [(*pair, label) for pair, label in zip(indices.tolist(), labels.tolist(), strict=True)]
     assert graph_of(rows).num_derived() == len(found.pair_labels)
-
-
-@pytest.mark.parametrize("kind", ["training", "volunteered", "label", "audit", "repeat"])
-@pytest.mark.parametrize("answer", Answer)
-def test_the_graph_of_records_holds_what_is_trained_on_and_as_it_was_said(kind, answer):
-    record = AnswerRecord(
-        5, 1, 1, 0, 2, 3, kind, answer, "a", "2026-01-01T00:00:00Z", None, 1.0, "k", None, None
-    )
-    graph = build_graph([record])
-    is_kept = kind in ("training", "volunteered", "label") and answer != Answer.UNSURE
-    graph.insert(6, 3, 4, is_similar=True)
-    assert graph.implied(2, 4) == (int(answer) if is_kept else None)

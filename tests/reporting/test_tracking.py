@@ -9,7 +9,7 @@ import pytest
 
 from anneal_jax.comparison import Cell, cell_folder
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.errors import ConfigError
+from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.reporting.tracking import require_tracker, scalars, track_cell, tracking
 from anneal_jax.run_log import append_round
 
@@ -142,7 +142,7 @@ def test_a_missing_package_is_one_sentence(tracker, package, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         require_tracker(tracker)
     assert str(caught.value) == (
-        f"--tracker={tracker} needs {package}; install it with: pip install 'anneal-jax[{tracker}]'."
+        f"--tracker={tracker} needs {package}, which is not installed; {how_to_install(tracker)} brings it."
     )
     require_tracker(None)
 

@@ -84,5 +84,5 @@ def test_what_needs_faiss_says_so(tmp_path, monkeypatch):
         open_faiss(index)
     monkeypatch.undo()
     monkeypatch.setitem(faiss_search.importlib.sys.modules, "faiss", None)
-    with pytest.raises(RetrievalError, match=r"faiss is not installed; pip install -e '.\[faiss\]'"):
+    with pytest.raises(RetrievalError, match=r"faiss is not installed; pip install 'anneal-jax\[faiss\]'"):
         open_faiss(index)

@@ -1,0 +1,58 @@
+"""What pages say of UC Merced is what the kept rows give: the tables are made again, nothing is trained."""
+
+import json
+import re
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from anneal_jax.comparison import Cell
+from anneal_jax.reporting.comparison_claims import claims_markdown
+from anneal_jax.reporting.comparison_curves import bits_of, last_figures, runs_of
+from anneal_jax.reporting.comparison_table import comparison_markdown
+from tests.conftest import ROOT
+
+KEPT = "docs/measured/ucm_frozen.jsonl"
+PAGE = (ROOT / "docs" / "results.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def cells():
+    """The kept cells, with the systems in the order of the page's command."""
+    records = map(json.loads, (ROOT / KEPT).read_text("utf-8").splitlines())
+    kept = [Cell(record["system"], record["seed"], record["rows"]) for record in records]
+    command = PAGE.replace("\\\n", " ").partition(f"--merge={KEPT}")[2]
+    order = re.search(r"--acquisitions=(\S+)", command)[1].split(",")
+    assert set(order) == {cell.system for cell in kept}
+    return sorted(kept, key=lambda cell: order.index(cell.system))
+
+
+def tables_of(text):
+    """Return the rows of all tables with the same titles, by these."""
+    found = defaultdict(set)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        titles, _, *rows = (
+            tuple(map(str.strip, line.strip("|").split("|"))) for line in table.splitlines()
+        )
+        found[titles] |= set(rows)
+    return found
+
+
+def test_the_page_of_results_has_the_tables_of_the_kept_rows(cells):
+    shown, made = tables_of(PAGE), tables_of(f"{comparison_markdown(cells)}\n{claims_markdown(cells)}\n")
+    both = shown.keys() & made.keys()
+    assert {titles[0] for titles in both} >= {"bits", "system", "claim"}
+    for titles in both:
+        assert shown[titles] == made[titles]
+
+
+def test_the_recipe_expects_what_was_measured(cells):
+    recipe = (ROOT / "launch" / "configs" / "ucm_frozen.py").read_text("utf-8")
+    runs = runs_of(cells)["mgue+clustering"]
+    figures = last_figures(runs)
+    bits = np.mean([bits_of(rows)[-1] for rows in runs])
+    expected = (
+        f"mAP@5 {figures.mean():.3f} at {bits:,.0f} bits, {figures.min():.3f} to {figures.max():.3f} over"
+    )
+    assert expected in recipe
