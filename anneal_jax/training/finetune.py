@@ -58,7 +58,7 @@ class FinetunePlan(NamedTuple):
       batch_norm: `frozen` or `live`.
       compute_dtype: `float32` or `bfloat16`.
       holdout_fraction: share of the answered pairs that tells when to stop; 0 trains to the end.
-      patience: epochs without a smaller loss on these before a fit stops.
+      patience: measurements of these in a row, one an epoch, without a smaller loss before a fit stops.
     """
 
     epochs_first: int
