@@ -6,6 +6,7 @@ import math
 import pathlib
 import sys
 
+import absl.logging  # noqa: F401, its flags are made before those of a benchmark are caught
 import pytest
 from absl import flags
 
