@@ -117,11 +117,9 @@ class FinetuneLearner:
             pairs, plan.holdout_fraction, num_tiles=self.feed.num_tiles, seed=self.seed
         )
         early_stop = None
-        if len(held_out.labels) and len(learnt.labels):
+        if len(held_out.labels):
             as_they_are = self._loss()._replace(augment="none", batch_norm="frozen")
             early_stop = EarlyStop(as_they_are, list(validation_batches(held_out, shape)), plan.patience)
-        else:
-            learnt = pairs
 
         def draw(rng: np.random.Generator, epochs: int) -> Iterator[Timed]:
             return draw_pair_tiles(rng, learnt, shape, epochs=epochs, oversample=plan.oversample)
