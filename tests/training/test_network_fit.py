@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from anneal_jax.errors import ConfigError
@@ -91,10 +92,18 @@ def test_steps_are_those_of_adam_with_a_rate_of_its_own_for_each_part():
 
 
 def test_a_cosine_ends_at_nothing_and_a_frozen_backbone_stays():
-    schedule = Schedule("cosine", 0.02)
-    progress = np.array([0.0, 0.25, 0.5, 0.75, 1.0, np.inf])
-    expected = [0.02 * 0.5 * (1 + np.cos(np.pi * p)) for p in (0, 0.25, 0.5, 0.75)] + [0.0, 0.0]
-    np.testing.assert_allclose(schedule.rates(progress).heads, expected, atol=1e-8)
+    progress = np.append(np.linspace(0, 1, 101), np.inf)
+    expected = 0.02 * 0.5 * (1 + np.cos(np.pi * np.minimum(progress, 1)))
+    rates = Schedule("cosine", 0.02, backbone_rate=0.5).rates(progress)
+    # To the last bit: computed in float64 on the host, so that no chunk waits for a device.
+    np.testing.assert_array_equal(rates.heads, expected.astype(np.float32))
+    np.testing.assert_array_equal(rates.backbone, np.float32(0.5) * rates.heads)
+    assert rates.heads.dtype == np.float32 and rates.heads[-2:].tolist() == [0.0, 0.0]
+    optax_rates = jax.jit(optax.cosine_decay_schedule(0.02, 100))(np.arange(100, dtype=np.float32))
+    np.testing.assert_allclose(rates.heads[:100], optax_rates, atol=1e-8)
+    np.testing.assert_array_equal(
+        Schedule("constant", 0.02).rates(progress).heads[-3:], np.float32([0.02, 0, 0])
+    )
     fit = run(make_batches(4), rule=StepRule(is_backbone_frozen=True))
     assert fit.params.backbone["params"]["gain"].tolist() == [1.0] * 3
     assert (fit.params.heads["weight"] != START.heads["weight"]).all()
