@@ -21,6 +21,7 @@ from tqdm import tqdm
 from anneal_jax.errors import ConfigError
 from anneal_jax.training.feed import TileFeed, placed
 from anneal_jax.training.optimiser import Rates, Schedule, StepRule, make_optimiser
+from anneal_jax.training.prefetch import one_behind
 from anneal_jax.training.tile_batches import TileBatch, Timed
 from anneal_jax.types import FloatArray, Params
 
@@ -210,10 +211,11 @@ class _Watch:
         if self._early_stop is None or int(epoch) <= int(last):
             return False
         tiles = self._feed.blocks(batch.rows for batch in self._early_stop.batches)
-        found = sum(
-            float(_loss_of(self._early_stop.loss, state[0], self._constants, block, batch))
+        parts = (
+            _loss_of(self._early_stop.loss, state[0], self._constants, block, batch)
             for block, batch in zip(tiles, self._early_stop.batches, strict=True)
         )
+        found = sum(map(float, one_behind(parts)))
         self.measurements.append(Measurement(float(epoch), found))
         self._num_in_vain += 1
         if found < self._least:

@@ -136,9 +136,11 @@ def warm_start(
     with tqdm(feed.blocks(drawn), settings.method, total=num_steps, leave=False, disable=None) as progress:
         for step, tiles in enumerate(progress):
             state, (loss, spread) = _step(task, state, tiles, jax.random.fold_in(noise_key, step))
+            if losses:
+                jax.block_until_ready(losses[-1])  # one step ahead, not a whole training's tiles
+                if not progress.disable:
+                    progress.set_postfix(loss=f"{float(losses[-1]):.3f}")
             losses.append(loss)
-            if not progress.disable:  # waits for the step: only where somebody watches
-                progress.set_postfix(loss=f"{float(loss):.3f}")
     result = WarmStart(state.params["backbone"] | state.statistics, np.stack(losses), float(spread))
     if not np.isfinite(result.losses[-1]):
         raise ConfigError(

@@ -11,6 +11,7 @@ from anneal_jax.models.resnet import BasicBlock, ResNet
 from anneal_jax.training import warmstart
 from anneal_jax.training.feed import HostFeed, ResidentFeed, make_mesh
 from anneal_jax.training.warmstart import WarmStartSettings, _step, warm_start
+from tests.training.watched_bar import WatchedBar, counted
 
 ROWS = np.arange(4, 28, dtype=np.int32)
 SETTINGS = WarmStartSettings(method="vicreg", epochs=6, batch_size=8)
@@ -43,7 +44,7 @@ def test_the_loss_falls_and_features_do_not_collapse(method, bands):
     )
 
 
-def test_it_is_fixed_by_its_seed_whatever_the_feed_and_compiles_once():
+def test_it_is_fixed_by_its_seed_whatever_the_feed_and_compiles_once(monkeypatch):
     backbone = get_backbone("tiny_cnn")
     variables = backbone.init(jax.random.key(0), 8)
     images = coloured_tiles(3)
@@ -54,7 +55,14 @@ def test_it_is_fixed_by_its_seed_whatever_the_feed_and_compiles_once():
         return images[rows]
 
     resident = ResidentFeed(images, make_mesh(1))
-    first = warm_start(backbone, variables, resident, ROWS, SETTINGS)
+    calls = []
+    bar = WatchedBar(calls)
+    with monkeypatch.context() as patched:
+        patched.setattr(warmstart, "tqdm", bar)
+        patched.setattr(warmstart, "_step", counted(_step, calls))
+        first = warm_start(backbone, variables, resident, ROWS, SETTINGS)
+    # The loss of the step before, while the next is under way.
+    assert bar.shown == [(step + 2, f"{loss:.3f}") for step, loss in enumerate(first.losses[:-1])]
     num_compiled = _step._cache_size()
     other = warm_start(backbone, variables, resident, ROWS, dataclasses.replace(SETTINGS, seed=1))
     assert _step._cache_size() == num_compiled
