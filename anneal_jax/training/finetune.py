@@ -163,7 +163,7 @@ class FinetuneLearner:
     def template(self) -> NetworkParams:
         """Return the parameters before the first round."""
         heads = init_heads(
-            device_key(self.seed, 0, Use.WEIGHTS),
+            device_key(self.seed, 0, Use.HEADS),
             len(self.mean),  # `feature_dim` of `pixels` holds at one image size only
             with_classifier=self.with_classifier,
         )

@@ -129,9 +129,9 @@ def warm_start(
     rng = host_rng(settings.seed, 0, Use.BATCHES)
     drawn = rows[draw_image_batches(rng, len(rows), num_steps=num_steps, batch_size=size)]
     task = _Task(backbone, settings.method, settings.learning_rate, settings.strength, num_steps)
-    weights_key, noise_key = (device_key(settings.seed, 0, use) for use in (Use.WEIGHTS, Use.NOISE))
+    heads_key, noise_key = (device_key(settings.seed, 0, use) for use in (Use.PROJECTOR, Use.NOISE))
     everywhere = NamedSharding(feed.mesh, PartitionSpec())
-    state = jax.jit(task.initial, out_shardings=everywhere)(variables, weights_key)
+    state = jax.jit(task.initial, out_shardings=everywhere)(variables, heads_key)
     losses, spread = [], jnp.zeros(())
     with tqdm(feed.blocks(drawn), settings.method, total=num_steps, leave=False, disable=None) as progress:
         for step, tiles in enumerate(progress):
