@@ -75,7 +75,8 @@ class ExperimentConfig:
         features that are searched stay float32.
       holdout_fraction: share of the answered pairs that the finetune regime never trains on, and by whose
         loss it stops; 0 trains to the end.
-      patience: epochs without a smaller such loss after which a fit stops; the best epoch is kept.
+      patience: measurements of that loss in a row, one an epoch, without a smaller one after which a fit
+        stops; the best parameters are kept.
       feature_dropout: share of each frozen feature vector hidden per step.
       augment: what the finetune regime does to a tile each time: `none`; `turn` mirrors and turns it by
         right angles, right for tiles seen from above and wrong for digits; `full` also crops and recolours

@@ -11,7 +11,11 @@ import numpy as np
 
 
 class Use(IntEnum):
-    """What a random draw is for; the numbers are part of what a seed means and never change."""
+    """What a random draw is for; the numbers are part of what a seed means and never change.
+
+    WEIGHTS draws a random backbone, and in the frozen regime the heads. HEADS draws those of the finetune
+    regime, and PROJECTOR those of a warm start: they stand beside a backbone of the same seed and round.
+    """
 
     SPLIT = 0
     INITIAL_PAIRS = 1
@@ -22,6 +26,8 @@ class Use(IntEnum):
     FOLDS = 6
     ERRORS = 7
     HELD_OUT = 8
+    HEADS = 9
+    PROJECTOR = 10
 
 
 def host_rng(seed: int, round_index: int, use: Use) -> np.random.Generator:

@@ -7,7 +7,6 @@ the peak is that of reading alone.
 """
 
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -41,7 +40,9 @@ def write_scene(path: pathlib.Path, side: int, num_bands: int, layout: str) -> N
 
 def peak_mib() -> float:
     """Return the most memory that this process ever held, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not `ru_maxrss`, which begins at that of the process which started this one.
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def main(argv: Sequence[str]) -> None:

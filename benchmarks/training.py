@@ -21,7 +21,6 @@ import importlib.util
 import itertools
 import json
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -350,7 +349,9 @@ def _memory_mb(options: argparse.Namespace, images: np.ndarray, pairs: TrainingP
 
 
 def _peak_so_far_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    # Not `ru_maxrss`: a child begins with that of its parent, which holds the tiles and both libraries.
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:"))
 
 
 def _memory_of_all(

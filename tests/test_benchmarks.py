@@ -8,6 +8,8 @@ import math
 import subprocess
 import sys
 
+import absl.logging  # noqa: F401, its flags are made before those of a benchmark are caught
+import numpy as np
 import pytest
 from absl import flags
 
@@ -79,3 +81,20 @@ def test_every_row_is_on_disk_before_the_next_is_measured_and_tells_its_growth(
     assert math.isclose(exponents[1], 2.0)
     lines = capsys.readouterr().out.splitlines()
     assert "N^2.00" in lines[3] and lines[4].endswith("over 600 s")
+
+
+_PEAK = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("benchmark", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(getattr(module, sys.argv[2])())
+"""
+
+
+@pytest.mark.parametrize(("name", "function"), [("training", "_peak_so_far_mb"), ("geotiff", "peak_mib")])
+def test_the_peak_of_a_process_is_its_own_however_much_its_parent_holds(name, function):
+    held = np.ones(900_000_000, np.uint8)
+    command = [sys.executable, "-c", _PEAK, str(ROOT / "benchmarks" / f"{name}.py"), function]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert 10 < float(done.stdout) < 0.9 * held.nbytes / 2**20

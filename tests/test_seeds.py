@@ -49,6 +49,8 @@ def test_what_a_seed_means_never_changes():
         "FOLDS": 6,
         "ERRORS": 7,
         "HELD_OUT": 8,
+        "HEADS": 9,
+        "PROJECTOR": 10,
     }
     assert draws(7, 3, Use.SELECTION) == (
         452882084672932210,

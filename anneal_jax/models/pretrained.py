@@ -15,6 +15,7 @@ network's last maps, the normalised class token of a vision transformer.
 import dataclasses
 import hashlib
 import json
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -220,8 +221,9 @@ def _readable(source: str | Path) -> Path:
     if not path.is_file():
         raise WeightsError(f"no weights file at {path}; correct the path or set it to none")
     if path.suffix.lower() in _PICKLES:
+        files = shlex.join([str(path), str(path.with_suffix(".safetensors"))])
         raise WeightsError(
             f"{path} is a pickle, which can run any code when it is read; convert it where PyTorch is "
-            f'installed: python -c "{CONVERSION}" {path} {path.with_suffix(".safetensors")}'
+            f'installed: python -c "{CONVERSION}" {files}'
         )
     return path

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.training.blocks import padded
 from anneal_jax.training.feed import TileFeed, placed
+from anneal_jax.training.prefetch import one_behind
 from anneal_jax.types import FloatArray, Params
 
 _CPU_BATCH_SIZE, _ACCELERATOR_BATCH_SIZE = 8, 256
@@ -59,11 +60,12 @@ def encode_batches(
     quiet = True if num_tiles < _SHORT_ARCHIVE else None  # None: shown on a terminal only
     features = []
     with tqdm(total=num_tiles, desc="features", unit="tile", leave=False, disable=quiet) as progress:
-        for tiles in batches:
-            encoded = _encode_batch(backbone, variables, padded(tiles, batch_size))
-            # Waiting here is harmless where another thread decodes the next tiles meanwhile.
-            features.append(np.asarray(encoded)[: len(tiles)])
-            progress.update(len(tiles))
+        under_way = (
+            (len(tiles), _encode_batch(backbone, variables, padded(tiles, batch_size))) for tiles in batches
+        )
+        for count, encoded in one_behind(under_way):
+            features.append(np.asarray(encoded)[:count])
+            progress.update(count)
     return np.concatenate(features)
 
 
@@ -83,8 +85,11 @@ def encode_feed(backbone: Backbone, variables: Params, feed: TileFeed) -> FloatA
     quiet = True if feed.num_tiles < _SHORT_ARCHIVE else None  # None: shown on a terminal only
     with tqdm(total=feed.num_tiles, desc="features", unit="tile", leave=False, disable=quiet) as progress:
         features = []
-        for tiles in feed.blocks(rows):
-            features.append(np.asarray(_encode_block(backbone, everywhere, variables, tiles)))
+        blocks = feed.blocks(rows)
+        for encoded in one_behind(
+            _encode_block(backbone, everywhere, variables, tiles) for tiles in blocks
+        ):
+            features.append(np.asarray(encoded))
             progress.update(size)
     return np.concatenate(features)[: feed.num_tiles]
 

@@ -58,7 +58,7 @@ class FinetunePlan(NamedTuple):
       batch_norm: `frozen` or `live`.
       compute_dtype: `float32` or `bfloat16`.
       holdout_fraction: share of the answered pairs that tells when to stop; 0 trains to the end.
-      patience: epochs without a smaller loss on these before a fit stops.
+      patience: measurements of these in a row, one an epoch, without a smaller loss before a fit stops.
     """
 
     epochs_first: int
@@ -117,11 +117,9 @@ class FinetuneLearner:
             pairs, plan.holdout_fraction, num_tiles=self.feed.num_tiles, seed=self.seed
         )
         early_stop = None
-        if len(held_out.labels) and len(learnt.labels):
+        if len(held_out.labels):
             as_they_are = self._loss()._replace(augment="none", batch_norm="frozen")
             early_stop = EarlyStop(as_they_are, list(validation_batches(held_out, shape)), plan.patience)
-        else:
-            learnt = pairs
 
         def draw(rng: np.random.Generator, epochs: int) -> Iterator[Timed]:
             return draw_pair_tiles(rng, learnt, shape, epochs=epochs, oversample=plan.oversample)
@@ -165,7 +163,7 @@ class FinetuneLearner:
     def template(self) -> NetworkParams:
         """Return the parameters before the first round."""
         heads = init_heads(
-            device_key(self.seed, 0, Use.WEIGHTS),
+            device_key(self.seed, 0, Use.HEADS),
             len(self.mean),  # `feature_dim` of `pixels` holds at one image size only
             with_classifier=self.with_classifier,
         )

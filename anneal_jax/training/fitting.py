@@ -88,9 +88,9 @@ def fit(
             chunk = _rows(batches, np.arange(start, start + chunk_steps) % num_steps)
             chunk_key = jax.random.fold_in(key, start)
             state, chunk_losses = _run_chunk(loss, learning_rate, state, constants, chunk, chunk_key)
+            if losses and not progress.disable:  # waits for the chunk before: only where somebody watches
+                progress.set_postfix(loss=f"{float(losses[-1][-1]):.3f}")
             losses.append(chunk_losses)
-            if not progress.disable:  # waits for the chunk: only where somebody watches
-                progress.set_postfix(loss=f"{float(chunk_losses[-1]):.3f}")
     result = Fit(state[0], np.concatenate(losses))
     if not np.isfinite(result.losses[-1]):
         raise ConfigError(

@@ -24,12 +24,14 @@ def hold_out(pairs: TrainingPairs, share: float, *, num_tiles: int, seed: int) -
     """Set a share of the answered pairs aside.
 
     A pair is on one side for good: a later round, which goes on from this one's parameters, has never
-    trained on what it holds out. Pairs that follow from answers are left out of both parts where they
-    share a tile with a pair that is held out: by one transitive step, they may follow from it.
+    trained on what it holds out. A coin of its own decides; but those answered before the first pair that
+    is to be trained on are trained on too, since a fit needs one. Pairs that follow from answers are left
+    out of both parts where they share a tile with a pair that is held out: by one transitive step, they may
+    follow from it.
 
     Args:
-      pairs: all that is known.
-      share: of the answered pairs, in [0, 1); about so many are held out.
+      pairs: all that is known; answers in the order asked, so that later ones only follow.
+      share: of the answered pairs, in [0, 1); about so many are held out, and never all.
       num_tiles: N, tiles of the archive.
       seed: fixes which.
     """
@@ -39,6 +41,7 @@ def hold_out(pairs: TrainingPairs, share: float, *, num_tiles: int, seed: int) -
     # The sum of two uniform numbers on a circle is uniform there: a coin for each pair, without a table.
     coins = places[pairs.pair_indices].sum(axis=1) % 1.0
     is_held_out = is_answered & (coins < share)
+    is_held_out &= np.logical_or.accumulate(is_answered & ~is_held_out)
     touched = np.unique(pairs.pair_indices[is_held_out])
     may_follow = ~is_answered & np.isin(pairs.pair_indices, touched).any(axis=1)
     return HeldOut(_rows(pairs, ~is_held_out & ~may_follow), _rows(pairs, is_held_out))

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from anneal_jax.errors import ConfigError
 from anneal_jax.training.feed import TileFeed, placed
 from anneal_jax.training.optimiser import Rates, Schedule, StepRule, make_optimiser
+from anneal_jax.training.prefetch import one_behind
 from anneal_jax.training.tile_batches import TileBatch, Timed
 from anneal_jax.types import FloatArray, Params
 
@@ -63,7 +64,9 @@ class EarlyStop(NamedTuple):
     Attributes:
       loss: of the pairs held out.
       batches: of these pairs, in one shape; their losses are added up.
-      patience: epochs without a smaller loss after which a fit ends.
+      patience: measurements in a row without a smaller loss after which a fit ends. There is one after each
+        epoch, or after each call of the compiled function where that takes longer: so many epochs have then
+        passed at least, and a fit of few, long calls is never ended by a single number.
     """
 
     loss: TileLoss
@@ -71,18 +74,30 @@ class EarlyStop(NamedTuple):
     patience: int
 
 
+class Measurement(NamedTuple):
+    """The loss of the pairs held out, once.
+
+    Attributes:
+      epoch: how many epochs were trained before it.
+      loss: what was found.
+    """
+
+    epoch: float
+    loss: float
+
+
 class NetworkFit(NamedTuple):
     """A finished fit.
 
     Attributes:
-      params: what was learnt, on the host; with an early stop that of the epoch with the smallest loss.
+      params: what was learnt, on the host; with an early stop, where the smallest loss was measured.
       losses: float32[T], the loss of each batch before its step.
-      held_out_losses: of the pairs held out, after each epoch; empty without an early stop.
+      measurements: of the pairs held out, in their order; empty without an early stop.
     """
 
     params: NetworkParams
     losses: FloatArray
-    held_out_losses: list[float]
+    measurements: list[Measurement]
 
 
 class _Chunk(NamedTuple):
@@ -126,7 +141,7 @@ def fit_network(
       schedule: the learning rates.
       rule: how steps are made.
       num_epochs: what the schedule runs over.
-      early_stop: watched after each epoch where given.
+      early_stop: watched where given.
       chunk_steps: steps per call of the compiled function; 0 is 1 on a CPU, where XLA's convolutions are
         several times slower inside a loop of more, and 8 elsewhere.
       use: what the fit is for; shown by the progress bar, which appears on a terminal only, and named
@@ -175,31 +190,37 @@ def fit_network(
             f"the fit for {use!r} diverged: its loss is {all_losses[-1]} at the learning rate "
             f"{schedule.learning_rate:g}; set a smaller one."
         )
-    return NetworkFit(watch.best or jax.tree.map(np.asarray, state[0]), all_losses, watch.losses)
+    return NetworkFit(watch.best or jax.tree.map(np.asarray, state[0]), all_losses, watch.measurements)
 
 
 class _Watch:
-    """Looks at the pairs held out after each epoch, and keeps the best parameters."""
+    """Looks at the pairs held out once a further epoch is complete, and keeps the best parameters."""
 
     def __init__(self, early_stop: EarlyStop | None, feed: TileFeed, constants: Any):
-        self.losses: list[float] = []
+        self.measurements: list[Measurement] = []
         self.best: NetworkParams | None = None
+        self._least, self._num_in_vain = math.inf, 0
         self._early_stop, self._feed, self._constants = early_stop, feed, constants
 
     def is_over(self, state: Any, epoch: float) -> bool:
-        """Measure if a further epoch is complete; tell whether the last `patience` of them were in vain."""
-        if self._early_stop is None or int(epoch) <= len(self.losses):
+        """Measure if a further epoch is complete; tell whether the last `patience` were in vain.
+
+        One batch, or one chunk, may span many epochs. They give one measurement, which counts once.
+        """
+        last = self.measurements[-1].epoch if self.measurements else 0.0
+        if self._early_stop is None or int(epoch) <= int(last):
             return False
         tiles = self._feed.blocks(batch.rows for batch in self._early_stop.batches)
-        found = sum(
-            float(_loss_of(self._early_stop.loss, state[0], self._constants, block, batch))
+        parts = (
+            _loss_of(self._early_stop.loss, state[0], self._constants, block, batch)
             for block, batch in zip(tiles, self._early_stop.batches, strict=True)
         )
-        self.losses += [found] * (int(epoch) - len(self.losses))
-        if found <= min(self.losses):
-            self.best = jax.tree.map(np.array, state[0])
-        since_best = len(self.losses) - 1 - int(np.argmin(self.losses))
-        return since_best >= self._early_stop.patience
+        found = sum(map(float, one_behind(parts)))
+        self.measurements.append(Measurement(float(epoch), found))
+        self._num_in_vain += 1
+        if found < self._least:
+            self.best, self._least, self._num_in_vain = jax.tree.map(np.array, state[0]), found, 0
+        return self._num_in_vain >= self._early_stop.patience
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)

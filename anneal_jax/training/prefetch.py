@@ -1,12 +1,26 @@
-"""Work done ahead on threads of the host, handed out in order."""
+"""Work done ahead, on threads of the host or on a device, handed out in order."""
 
 import collections
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+def one_behind(results: Iterable[_Result]) -> Iterator[_Result]:
+    """Yield each result once the next one is taken.
+
+    A device works on what JAX returned long after it did. Who reads one result when the next is under way
+    leaves the device something to do, and no more than two results in its memory.
+
+    >>> list(one_behind([1, 2, 3]))
+    [1, 2, 3]
+    """
+    for before, _ in itertools.pairwise(itertools.chain(results, [None])):
+        yield before
 
 
 def done_ahead(

@@ -129,16 +129,18 @@ def warm_start(
     rng = host_rng(settings.seed, 0, Use.BATCHES)
     drawn = rows[draw_image_batches(rng, len(rows), num_steps=num_steps, batch_size=size)]
     task = _Task(backbone, settings.method, settings.learning_rate, settings.strength, num_steps)
-    weights_key, noise_key = (device_key(settings.seed, 0, use) for use in (Use.WEIGHTS, Use.NOISE))
+    heads_key, noise_key = (device_key(settings.seed, 0, use) for use in (Use.PROJECTOR, Use.NOISE))
     everywhere = NamedSharding(feed.mesh, PartitionSpec())
-    state = jax.jit(task.initial, out_shardings=everywhere)(variables, weights_key)
+    state = jax.jit(task.initial, out_shardings=everywhere)(variables, heads_key)
     losses, spread = [], jnp.zeros(())
     with tqdm(feed.blocks(drawn), settings.method, total=num_steps, leave=False, disable=None) as progress:
         for step, tiles in enumerate(progress):
             state, (loss, spread) = _step(task, state, tiles, jax.random.fold_in(noise_key, step))
+            if losses:
+                jax.block_until_ready(losses[-1])  # one step ahead, not a whole training's tiles
+                if not progress.disable:
+                    progress.set_postfix(loss=f"{float(losses[-1]):.3f}")
             losses.append(loss)
-            if not progress.disable:  # waits for the step: only where somebody watches
-                progress.set_postfix(loss=f"{float(loss):.3f}")
     result = WarmStart(state.params["backbone"] | state.statistics, np.stack(losses), float(spread))
     if not np.isfinite(result.losses[-1]):
         raise ConfigError(

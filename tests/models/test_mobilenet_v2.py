@@ -1,4 +1,5 @@
 import io
+import shlex
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from anneal_jax.errors import WeightsError
 from anneal_jax.models.backbones import get_backbone
 from anneal_jax.models.mobilenet_v2 import FOLDED_CLASSIFIER, depthwise_conv, folded_layer_names
-from anneal_jax.models.pretrained import load_pretrained, weights_digest
+from anneal_jax.models.pretrained import CONVERSION, load_pretrained, weights_digest
 from tests.reference.networks import conv, mobilenet_v2_features, same_pads
 
 
@@ -118,10 +119,13 @@ def test_non_finite_weights_are_refused(tmp_path, weights):
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
 def test_pickles_are_refused_unread(tmp_path, suffix):
-    path = tmp_path / f"resnet{suffix}"
+    path = tmp_path / f"my resnet's{suffix}"
     path.write_bytes(b"cos\nsystem\n")
-    with pytest.raises(WeightsError, match=r"is a pickle.*python -c .*resnet\.safetensors"):
+    with pytest.raises(WeightsError, match=r"is a pickle") as refused:
         load_pretrained(get_backbone("resnet18"), path)
+    # The line goes into a shell as it stands.
+    command = shlex.split(str(refused.value).partition("is installed: ")[2])
+    assert command == ["python", "-c", CONVERSION, str(path), str(path.with_suffix(".safetensors"))]
 
 
 def test_missing_file_and_missing_importer_say_what_to_do(tmp_path, mobilenet_weights):

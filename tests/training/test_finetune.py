@@ -9,11 +9,12 @@ from anneal_jax.data.digits import open_digits
 from anneal_jax.errors import ConfigError
 from anneal_jax.models.backbones import get_backbone
 from anneal_jax.models.resnet import BasicBlock, ResNet
+from anneal_jax.seeds import Use, device_key
 from anneal_jax.training.encoding import encode
 from anneal_jax.training.features import standardisation
 from anneal_jax.training.feed import ResidentFeed, make_mesh
 from anneal_jax.training.finetune import FinetuneLearner, FinetunePlan, NetworkLoss
-from anneal_jax.training.head_steps import FitSettings, pair_objective
+from anneal_jax.training.head_steps import FitSettings, init_heads, pair_objective
 from anneal_jax.training.learner import TrainingPairs
 from anneal_jax.training.network_fit import _loss_of, _run_chunk
 from anneal_jax.training.tile_batches import BatchShape, TileBatch, draw_pair_tiles
@@ -105,6 +106,15 @@ def test_a_fit_is_fixed_by_seed_round_and_augmentation(learner, classes):
         replan(learner, augment="turn").fit_pairs(pairs, 0, None),
     ]
     assert not any(are_equal(params, other) for other in others)
+
+
+def test_heads_are_drawn_apart_from_the_backbone_of_the_same_seed(learner):
+    def heads(use):
+        return init_heads(device_key(0, 0, use), len(learner.mean), with_classifier=True)
+
+    found = learner.template().heads
+    assert are_equal(found, heads(Use.HEADS))
+    assert not are_equal(found, heads(Use.WEIGHTS))  # by which a random backbone is drawn
 
 
 def loss_and_gradient(learner, batch):

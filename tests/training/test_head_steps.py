@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anneal_jax.training import fitting
 from anneal_jax.training.fitting import _run_chunk, fit
 from anneal_jax.training.frozen import FrozenLoss, drop
 from anneal_jax.training.head_steps import (
@@ -18,6 +19,7 @@ from anneal_jax.training.head_steps import (
 from tests.reference import losses as loss_twins
 from tests.reference.networks import pair_logits, similarity_embedding
 from tests.reference.optimisers import adam_steps
+from tests.training.watched_bar import WatchedBar, counted
 
 FEATURE_DIM, CHUNK_STEPS = 10, 4
 SETTINGS = FitSettings(feature_dropout=0.0, margin=0.2, beta=0.3)
@@ -182,3 +184,13 @@ def test_embedding_features_equals_the_twin():
     params = heads(False)
     expected = similarity_embedding(params.similarity, make_features())
     np.testing.assert_allclose(embed_features(params.similarity, make_features()), expected, atol=1e-5)
+
+
+def test_who_watches_sees_the_loss_of_the_chunk_before_while_the_next_is_under_way(monkeypatch):
+    calls = []
+    bar = WatchedBar(calls)
+    monkeypatch.setattr(fitting, "tqdm", bar)
+    monkeypatch.setattr(fitting, "_run_chunk", counted(_run_chunk, calls))
+    found = run(heads(), make_batches(3 * CHUNK_STEPS))
+    last = found.losses[CHUNK_STEPS - 1 :: CHUNK_STEPS]
+    assert bar.shown == [(2, f"{last[0]:.3f}"), (3, f"{last[1]:.3f}")]

@@ -47,6 +47,18 @@ def test_a_share_of_the_pairs_is_held_out_for_good():
     assert keys(split(few, seed=1).held_out) != keys(first.held_out)
 
 
+@given(st.integers(1, 40), st.floats(0.1, 0.95), st.integers(0, 50))
+def test_what_a_round_trained_on_is_never_held_out_later(num, share, seed):
+    every = np.stack(np.triu_indices(NUM_TILES, 1), axis=1).astype(np.int32)
+    pairs = TrainingPairs(np.random.default_rng(seed).permutation(every)[:num], np.ones(num, np.int8))
+    learnt = set()
+    for known in range(1, num + 1):
+        parts = split(TrainingPairs(pairs.pair_indices[:known], pairs.labels[:known]), share, seed)
+        learnt |= set(keys(parts.learnt))
+        assert len(parts.learnt.labels)
+        assert not learnt & set(keys(parts.held_out))
+
+
 def test_nothing_is_held_out_by_default():
     pairs = make_pairs(50, 20)
     parts = split(pairs, 0.0)

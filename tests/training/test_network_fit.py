@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from anneal_jax.errors import ConfigError
@@ -91,10 +92,18 @@ def test_steps_are_those_of_adam_with_a_rate_of_its_own_for_each_part():
 
 
 def test_a_cosine_ends_at_nothing_and_a_frozen_backbone_stays():
-    schedule = Schedule("cosine", 0.02)
-    progress = np.array([0.0, 0.25, 0.5, 0.75, 1.0, np.inf])
-    expected = [0.02 * 0.5 * (1 + np.cos(np.pi * p)) for p in (0, 0.25, 0.5, 0.75)] + [0.0, 0.0]
-    np.testing.assert_allclose(schedule.rates(progress).heads, expected, atol=1e-8)
+    progress = np.append(np.linspace(0, 1, 101), np.inf)
+    expected = 0.02 * 0.5 * (1 + np.cos(np.pi * np.minimum(progress, 1)))
+    rates = Schedule("cosine", 0.02, backbone_rate=0.5).rates(progress)
+    # To the last bit: computed in float64 on the host, so that no chunk waits for a device.
+    np.testing.assert_array_equal(rates.heads, expected.astype(np.float32))
+    np.testing.assert_array_equal(rates.backbone, np.float32(0.5) * rates.heads)
+    assert rates.heads.dtype == np.float32 and rates.heads[-2:].tolist() == [0.0, 0.0]
+    optax_rates = jax.jit(optax.cosine_decay_schedule(0.02, 100))(np.arange(100, dtype=np.float32))
+    np.testing.assert_allclose(rates.heads[:100], optax_rates, atol=1e-8)
+    np.testing.assert_array_equal(
+        Schedule("constant", 0.02).rates(progress).heads[-3:], np.float32([0.02, 0, 0])
+    )
     fit = run(make_batches(4), rule=StepRule(is_backbone_frozen=True))
     assert fit.params.backbone["params"]["gain"].tolist() == [1.0] * 3
     assert (fit.params.heads["weight"] != START.heads["weight"]).all()
@@ -161,23 +170,42 @@ def test_a_fit_stops_when_the_held_out_loss_no_longer_falls_and_keeps_the_best()
     epochs = 12
     stop = held_out(0.2, 3)
     fit = run(make_batches(24, epochs=epochs), num_epochs=epochs, early_stop=stop)
-    best = int(np.argmin(fit.held_out_losses))
-    assert len(fit.held_out_losses) == best + 4 < epochs
-    assert len(fit.losses) == 2 * len(fit.held_out_losses)
+    best = int(np.argmin([loss for _, loss in fit.measurements]))
+    assert len(fit.measurements) == best + 4 < epochs
+    assert [epoch for epoch, _ in fit.measurements] == list(range(1, best + 5))
+    assert len(fit.losses) == 2 * len(fit.measurements)
     until = run(list(make_batches(24, epochs=epochs))[: 2 * (best + 1)], num_epochs=epochs)
     np.testing.assert_allclose(learnt(fit), learnt(until), rtol=1e-6)
 
 
-def test_a_fit_whose_held_out_loss_falls_runs_to_its_end():
-    (timed,) = make_batches(1)
+@pytest.mark.parametrize(
+    ("chunk_steps", "per_epoch"), [(1, 1), (1, 2), (8, 1), (8, 2), (1, 0.125), (8, 0.125)]
+)
+def test_a_fit_whose_held_out_loss_falls_runs_to_its_end(chunk_steps, per_epoch):
+    """A chunk of 8 steps, or one batch of a small pool, may span more epochs than `patience`."""
+    epochs, (timed,) = 24 if per_epoch >= 1 else 192, make_batches(1)
+    num_steps = int(per_epoch * epochs)
     fit = run(
-        make_batches(8),
-        early_stop=EarlyStop(ToyLoss(), [timed.batch], 1),
+        make_batches(num_steps, epochs=epochs),
+        early_stop=EarlyStop(ToyLoss(), [timed.batch], 3),
         schedule=Schedule("constant", 1e-3),
+        num_epochs=epochs,
+        chunk_steps=chunk_steps,
     )
-    assert len(fit.losses) == 8
-    assert fit.held_out_losses == sorted(fit.held_out_losses, reverse=True)
-    assert len(fit.held_out_losses) == 2
+    assert len(fit.losses) == num_steps
+    losses = [loss for _, loss in fit.measurements]
+    assert losses == sorted(set(losses), reverse=True)
+    assert len(losses) == min(epochs, num_steps // chunk_steps)
+    assert fit.measurements[-1].epoch == epochs
+
+
+def test_epochs_of_one_chunk_are_one_measurement_in_vain():
+    stop = held_out(0.1, 2)
+    fit = run(make_batches(64, epochs=64), num_epochs=64, early_stop=stop, chunk_steps=8)
+    losses = [loss for _, loss in fit.measurements]
+    best = int(np.argmin(losses))
+    assert [epoch for epoch, _ in fit.measurements] == [8.0 * (i + 1) for i in range(best + 3)]
+    assert best + 3 < 8
 
 
 def test_a_fit_leaves_its_start_alone_and_names_its_use_where_it_diverges():

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from anneal_jax.training.prefetch import done_ahead
+from anneal_jax.training.prefetch import done_ahead, one_behind
 
 
 @pytest.mark.parametrize(("num_threads", "depth"), [(1, 1), (3, 2), (2, 50)])
@@ -59,3 +59,17 @@ def test_an_error_comes_in_its_place_and_the_rest_is_given_up():
         next(results)
     assert max(done) < 20
     assert not any(thread.name.startswith("ahead") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_one_behind_takes_the_next_before_it_gives_one(count):
+    taken = []
+
+    def results():
+        for number in range(count):
+            taken.append(number)
+            yield number
+
+    for place, number in enumerate(one_behind(results())):
+        assert number == place and len(taken) == min(place + 2, count)
+    assert len(taken) == count

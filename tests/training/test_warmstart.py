@@ -8,9 +8,11 @@ import pytest
 from anneal_jax.errors import ConfigError
 from anneal_jax.models.backbones import get_backbone
 from anneal_jax.models.resnet import BasicBlock, ResNet
+from anneal_jax.seeds import Use, device_key
 from anneal_jax.training import warmstart
 from anneal_jax.training.feed import HostFeed, ResidentFeed, make_mesh
 from anneal_jax.training.warmstart import WarmStartSettings, _step, warm_start
+from tests.training.watched_bar import WatchedBar, counted
 
 ROWS = np.arange(4, 28, dtype=np.int32)
 SETTINGS = WarmStartSettings(method="vicreg", epochs=6, batch_size=8)
@@ -43,7 +45,7 @@ def test_the_loss_falls_and_features_do_not_collapse(method, bands):
     )
 
 
-def test_it_is_fixed_by_its_seed_whatever_the_feed_and_compiles_once():
+def test_it_is_fixed_by_its_seed_whatever_the_feed_and_compiles_once(monkeypatch):
     backbone = get_backbone("tiny_cnn")
     variables = backbone.init(jax.random.key(0), 8)
     images = coloured_tiles(3)
@@ -54,7 +56,14 @@ def test_it_is_fixed_by_its_seed_whatever_the_feed_and_compiles_once():
         return images[rows]
 
     resident = ResidentFeed(images, make_mesh(1))
-    first = warm_start(backbone, variables, resident, ROWS, SETTINGS)
+    calls = []
+    bar = WatchedBar(calls)
+    with monkeypatch.context() as patched:
+        patched.setattr(warmstart, "tqdm", bar)
+        patched.setattr(warmstart, "_step", counted(_step, calls))
+        first = warm_start(backbone, variables, resident, ROWS, SETTINGS)
+    # The loss of the step before, while the next is under way.
+    assert bar.shown == [(step + 2, f"{loss:.3f}") for step, loss in enumerate(first.losses[:-1])]
     num_compiled = _step._cache_size()
     other = warm_start(backbone, variables, resident, ROWS, dataclasses.replace(SETTINGS, seed=1))
     assert _step._cache_size() == num_compiled
@@ -74,12 +83,16 @@ def test_a_batch_that_devices_cannot_share_is_cut_to_one_that_they_can(monkeypat
 
     monkeypatch.setattr(warmstart, "_step", count)
     nothing = warmstart._State({"backbone": {}}, {}, ())
-    monkeypatch.setattr(warmstart._Task, "initial", lambda *_: nothing)  # nothing to compile
+    keys = []
+    monkeypatch.setattr(warmstart._Task, "initial", lambda *given: keys.append(given[-1]) or nothing)
+    monkeypatch.setattr(jax, "jit", lambda function, **_: function)  # nothing to compile
     backbone, variables = get_backbone("tiny_cnn"), {"params": {"scale": np.ones(1, np.float32)}}
     feed = ResidentFeed(coloured_tiles(3), make_mesh(8))
     settings = dataclasses.replace(SETTINGS, epochs=1, batch_size=13)
     warm_start(backbone, variables, feed, ROWS, settings)
     assert sizes == [8, 8, 8]
+    # The projector's weights are drawn apart from those of a random backbone of the same seed.
+    assert keys == [device_key(0, 0, Use.PROJECTOR)] != [device_key(0, 0, Use.WEIGHTS)]
     with pytest.raises(ConfigError, match="a step of 7 tiles cannot be shared by 8 devices; set"):
         warm_start(backbone, variables, feed, ROWS[:7], settings)
 
