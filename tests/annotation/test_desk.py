@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from anneal_jax.annotation.desk import AUDIT_EVERY, Desk
+from anneal_jax.annotation.asking import AUDIT_EVERY
+from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.guide import SILENT, make_guide
 from anneal_jax.errors import StoreError
 from anneal_jax.pairs.records import TRAINED_KINDS
@@ -124,7 +125,7 @@ def test_a_contradiction_is_told_at_the_click_and_ends_with_the_wrong_answer(mak
     ids = {}
     # One group said to be all alike, then a pair of it said not to be: put by hand, in the tab.
     for step, (pair, said) in enumerate([((0, 5), 1), ((5, 10), 1), ((0, 10), 0)]):
-        question = desk._question(*pair, "training")
+        question = desk._asker.question(*pair, "training")
         desk._tab(TAB).issued[question.key] = question
         view = desk.answer(TAB, question.key, Answer(said), 1.0)
         ids[pair] = desk.answers()[0]["answer_id"]

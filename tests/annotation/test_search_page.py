@@ -245,7 +245,7 @@ def test_every_source_of_questions_hears_of_a_mark_and_it_is_trained_on(make_des
     desk.volunteer(TAB, (9, 4), Answer.SIMILAR, "key-number-1")
     desk.volunteer(TAB, (4, 30), Answer.DISSIMILAR, "key-number-2")
     heard = [(4, 9, Answer.SIMILAR), (4, 30, Answer.DISSIMILAR)]
-    states = [history.state for history in desk._histories.values()]
+    states = [history.state for history in desk._asker.histories.values()]
     assert states and all([said[:3] for said in state] == heard for state in states)
     desk._tabs.clear()
     view = desk.open_tab(TAB, "Ada")
