@@ -53,6 +53,9 @@ class Desk:
         self._store = store
         self._asker = Asker(directions, copies, checks=checks)
         self._features = self._guide = guide
+        self._left: dict[
+            int, Guide
+        ] = {}  # what asked in sets that were left, for when they are gone back to
         self._tabs: dict[str, Tab] = {}
         self._reload()
 
@@ -165,7 +168,7 @@ class Desk:
         return self.view(tab_id) | conflict | {"answer_id": answer_id}
 
     def set_sentence(self, tab_id: str, sentence: str) -> dict[str, Any]:
-        """Say what "similar" means; another sentence begins a new set, and nothing is known any more.
+        """Say what "similar" means: another sentence goes to its own set, or begins it with nothing known.
 
         Raises:
           StoreError: the sentence is empty, too long or not one line.
@@ -227,13 +230,14 @@ class Desk:
     def begin_anew(self) -> None:
         """Take up the store as it is now, and put other questions.
 
-        In a new set nothing is left of the old one: no model, and no question that may still be answered.
+        In another set nothing is left of this one: no model, and no question that may still be answered.
         """
-        set_before = self._set_id
+        set_before, set_now = self._set_id, self._store.present_set()
         for tab in self._tabs.values():
             tab.keep(lambda *_: False)
-        if self._store.present_set() != set_before:
-            self._guide = self._features
+        if set_now != set_before:
+            self._left[set_before] = self._guide
+            self._guide = self._left.get(set_now, self._features)
             for tab in self._tabs.values():
                 tab.withdrawn.clear()
         self._reload()

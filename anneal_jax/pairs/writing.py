@@ -58,8 +58,33 @@ class Given(NamedTuple):
 
 
 def start_set(connection: sqlite3.Connection, sentence: str) -> int:
-    """Begin a new set of answers, and return its number."""
+    """Begin a new set of answers, beside the present one, and return its number."""
     (set_id,) = chain.append(connection, "sets", [(text_of("sentence", sentence), now())])
+    return set_id
+
+
+def choose_set(connection: sqlite3.Connection, set_id: int) -> None:
+    """Make a set the present one."""
+    chain.append(connection, "chosen_sets", [(set_id, now())])
+
+
+def say_sentence(connection: sqlite3.Connection, sentence: str) -> int:
+    """Make the set of a sentence the present one, a new set where there is none, and return its number.
+
+    Older versions began a set for every change, so that a sentence may have several: of these one with
+    answers comes first, then the present one, then the newest.
+    """
+    sentence = text_of("sentence", sentence)
+    present, _ = current_set(connection)
+    found = connection.execute(
+        "SELECT set_id FROM sets WHERE sentence = ? ORDER BY EXISTS (SELECT 1 FROM questions"
+        " JOIN standing USING (question_id) WHERE questions.set_id = sets.set_id) DESC,"
+        " set_id = ? DESC, set_id DESC LIMIT 1",
+        (sentence, present),
+    ).fetchone()
+    set_id = found[0] if found else start_set(connection, sentence)
+    if set_id != present:
+        choose_set(connection, set_id)
     return set_id
 
 

@@ -160,6 +160,22 @@ def test_another_sentence_begins_a_new_set_and_the_first_is_asked_for(make_desk,
     assert (view["num_answers"], view["num_known"], view["sentence"]) == (0, 0, "Same crop")
 
 
+def test_an_earlier_sentence_goes_back_to_its_answers_and_its_model(make_desk, directions, classes):
+    desk = make_desk()
+    run(desk, answers_of(classes), 10)
+    desk.adopt(make_guide(directions, seed=1, version=7))
+    before, answers = state_of(desk), desk.answers()
+    desk.set_sentence(TAB, "Something else")
+    run(desk, answers_of(classes), 3, desk.view(TAB))
+    view = desk.set_sentence(TAB, "Same land use")
+    assert state_of(desk) == before and desk.answers() == answers
+    assert view["model_answers"] == 7 and view["questions"]
+    assert run(desk, answers_of(classes), 1, view)["num_answers"] == 11
+    again = make_desk("Something else")
+    assert again.counters("")["num_answers"] == 3
+    assert make_desk("").counters("")["sentence"] == "Something else"  # the present one without a word
+
+
 def test_audits_are_blind_and_stay_out_of_training(make_desk, classes):
     desk = make_desk()
     view = run(desk, answers_of(classes), 4 * AUDIT_EVERY)

@@ -1,5 +1,6 @@
 import csv
 import json
+import time
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def asked_store(folder, name, annotator, answers):
 
 
 def full_store(folder):
-    """Return a store with two sets under one sentence and another one, all kinds, and one answer undone."""
+    """Return a store with a set that was gone back to and another one, all kinds, and one answer undone."""
     store = asked_store(folder, "full.sqlite", 'Ada "the first", née X', [Answer.SIMILAR, Answer.UNSURE])
     first = store.sentence()
     (audit,) = store.add_questions("audit", np.array([[3, 4]], np.int32))
@@ -43,6 +44,29 @@ def full_store(folder):
     store.set_sentence("Is the land used alike, at a glance?")
     store.give([Given(2, 3, Answer.SIMILAR, "Ben", elapsed_s=1e-9), Given(0, 4, Answer.SIMILAR, "Ben")])
     return store
+
+
+def test_the_set_that_was_answered_last_is_the_present_one_after_an_import(tmp_path):
+    store = full_store(tmp_path)
+    first = store.sentences()[1]
+    store.set_sentence(first)
+    time.sleep(0.002)  # times are stored to the millisecond
+    store.give([Given(1, 3, Answer.SIMILAR, "Ada")])
+    export_answers(store, tmp_path / "out.csv")
+    other = empty_store(tmp_path)
+    import_answers(other, tmp_path / "out.csv")
+    assert other.sentence() == first
+    assert [row.key for row in other.standing()] == [row.key for row in store.standing()]
+
+
+def test_a_file_of_an_older_version_may_hold_a_sentence_twice(tmp_path):
+    store, path = full_store(tmp_path), tmp_path / "out.csv"
+    rows = [row._replace(sentence="Alike?") for row in shared_answers(store)]
+    write_answers(path, rows)
+    other = empty_store(tmp_path)
+    import_answers(other, path)
+    assert shared_answers(other) == rows
+    assert {row.set for row in rows} == {1, 2}
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
