@@ -126,9 +126,12 @@ class Desk:
         """Take back any one answer.
 
         Raises:
-          StoreError: there is no such answer, or the key is another's.
+          StoreError: there is no such answer in this set, or the key is another's.
         """
-        record = self._store.retract(answer_id, annotator=self._tab(tab_id).annotator, key=key)
+        tab = self._tab(tab_id)
+        with self._store.changing() as connection:
+            self._require_here(records.record_of(connection, answer_id))
+            record = writing.retract(connection, answer_id, tab.annotator, key=key)
         self._forget(record)
         return self.view(tab_id)
 
@@ -142,6 +145,7 @@ class Desk:
             return self.view(tab_id)
         tab = self._tab(tab_id)
         with self._store.changing() as connection:
+            self._require_here(records.record_of(connection, answer_id))
             old = writing.retract(connection, answer_id, tab.annotator)
             given = Given(old.first, old.second, said, tab.annotator, kind=old.kind, key=key)
             (new_id,) = writing.give(connection, [given])
@@ -178,6 +182,15 @@ class Desk:
         self._is_sentence_settled = True
         return self.view(tab_id)
 
+    def require_set(self, set_id: int) -> None:
+        """Refuse what a page says of another set than the present one, whose sentence it did not show.
+
+        Raises:
+          StoreError: it is another one.
+        """
+        if set_id != self._set_id:
+            raise StoreError(f"the sentence is {self._sentence!r} by now; load this page again.")
+
     def view(self, tab_id: str) -> dict[str, Any]:
         """Return what a tab shows: its questions and the counters. Kinds and similarities stay here."""
         tab = self._tab(tab_id)
@@ -192,6 +205,7 @@ class Desk:
         """Return how far the present set is."""
         refuted = self._ledger.contradictions()
         return {
+            "set_id": self._set_id,
             "sentence": self._sentence,
             "sentence_is_settled": self._is_sentence_settled or bool(self._ledger),
             "num_answers": self._ledger.num_answers,
@@ -288,6 +302,11 @@ class Desk:
             tab.keep(lambda place, _: place == 0)
 
     # Inside.
+
+    def _require_here(self, record: AnswerRecord | None) -> None:
+        """Refuse an answer of another set; one that does not exist is refused by who looks for it."""
+        if record is not None:
+            self.require_set(record.set_id)
 
     def _tab(self, tab_id: str) -> Tab:
         if tab_id not in self._tabs:

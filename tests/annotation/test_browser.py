@@ -117,10 +117,8 @@ def test_a_contradiction_is_shown_at_the_click_and_resolved(browser, ucm, tmp_pa
         page = sit_down(browser, server)
         answer(page, np.zeros(3_000), "u")
         one, two, three = 7, *(row["tile"] for row in server.get("neighbours/7")["neighbours"][:2])
-        server.post("session", {"tab": "scripted-tab", "annotator": "Eve", "mode": "pairs"})
-        for number, (first, second) in enumerate(((one, two), (two, three))):
-            said = {"first": first, "second": second, "answer": "similar", "key": f"volunteered-{number}"}
-            assert server.post("volunteer", {"tab": "scripted-tab", **said})["conflict"] is None
+        views = server.volunteer([(one, two), (two, three)])
+        assert [view["conflict"] for view in views] == [None, None]
         page.goto(server.url + "review")
         page.click(f"#rows img[src='tile/{one}.jpg']")
         page.click("#strip figure:nth-child(3) button:has-text('different')")

@@ -176,6 +176,22 @@ def test_an_earlier_sentence_goes_back_to_its_answers_and_its_model(make_desk, d
     assert make_desk("").counters("")["sentence"] == "Something else"  # the present one without a word
 
 
+def test_an_answer_of_another_set_is_neither_corrected_nor_taken_back_here(make_desk, classes):
+    desk = make_desk()
+    run(desk, answers_of(classes), 3)
+    old = desk.answers()[0]
+    desk.set_sentence(TAB, "Something else")
+    for change in (
+        lambda: desk.correct(TAB, old["answer_id"], Answer.UNSURE, "correct-key"),
+        lambda: desk.retract(TAB, old["answer_id"], "retract-key"),
+    ):
+        with pytest.raises(StoreError, match=r"sentence is 'Something else' by now; load this page again"):
+            change()
+    assert desk.answers() == [] and len(desk.store.records()) == 3
+    desk.set_sentence(TAB, "Same land use")
+    assert len(desk.answers()) == 3 and desk.answers()[0] == old
+
+
 def test_audits_are_blind_and_stay_out_of_training(make_desk, classes):
     desk = make_desk()
     view = run(desk, answers_of(classes), 4 * AUDIT_EVERY)

@@ -3,7 +3,7 @@ import { answerOf, attempt, element, get, inWords, openConflict, post, randomKey
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
-const state = { asked: "" };
+const state = { asked: "", setId: 0 };
 const OTHER = { similar: "dissimilar", dissimilar: "similar" };
 
 const load = attempt(async (offset = 0) => {
@@ -12,6 +12,8 @@ const load = attempt(async (offset = 0) => {
   state.asked = asked;
   const [page, view] = await Promise.all([get(`answers?${query}`), get("state")]);
   if (state.asked !== asked) return; // a later letter was typed meanwhile
+  $("near").hidden ||= state.setId !== page.set_id; // found for answers to another sentence
+  state.setId = page.set_id;
   $("sentence").textContent = view.sentence;
   $("facts").textContent = `${view.num_answers} answers, ${view.num_known} pairs known through them, `
     + `${view.bits_spent} bits, ${view.minutes} minutes, ${view.num_contradictions} contradictions.`;
@@ -26,7 +28,7 @@ const load = attempt(async (offset = 0) => {
 
 const write = attempt(async (path, body) => {
   await post("session", { tab: TAB, annotator: remembered("name") || "reviewer", mode: "none" });
-  const view = await post(path, { tab: TAB, key: randomKey(), ...body });
+  const view = await post(path, { tab: TAB, key: randomKey(), set_id: state.setId, ...body });
   await load();
   if (view.conflict) openConflict(view.conflict, (answer_id) => write("retract", { answer_id }));
 });
