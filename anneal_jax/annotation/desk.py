@@ -139,13 +139,16 @@ class Desk:
         """Take an answer back, and give another one for its pair.
 
         Raises:
-          StoreError: as `retract`.
+          StoreError: as `retract`, or it was taken back already: there is nothing to correct.
         """
         if key in self._keys:
             return self.view(tab_id)
         tab = self._tab(tab_id)
         with self._store.changing() as connection:
-            self._require_here(records.record_of(connection, answer_id))
+            old = records.record_of(connection, answer_id)
+            self._require_here(old)
+            if old is not None and old.undone_at is not None:
+                raise StoreError("this answer was taken back already; load this page again.")
             old = writing.retract(connection, answer_id, tab.annotator)
             given = Given(old.first, old.second, said, tab.annotator, kind=old.kind, key=key)
             (new_id,) = writing.give(connection, [given])

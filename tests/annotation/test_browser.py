@@ -253,6 +253,30 @@ def test_names_of_files_are_never_markup(browser, tiles_folder, tmp_path):
         assert page.faults == []
 
 
+CLICK_TWICE = "one => { one.click(); one.click(); }"
+
+
+def test_two_clicks_on_a_button_of_the_review_are_one_answer(browser, tiles_folder, tmp_path):
+    with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}", "--backbone=pixels") as server:
+        page = sit_down(browser, server)
+        answer(page, np.zeros(60), "s")
+        saved(page, 1)
+        page.goto(server.url + "review")
+        page.locator("#rows button:has-text('make it different')").evaluate(CLICK_TWICE)
+        page.wait_for_selector("#rows button:has-text('make it similar')")
+        page.wait_for_load_state("networkidle")
+        (said,) = server.get("answers")["answers"]
+        assert said["answer"] == "dissimilar" and server.get("state")["bits_spent"] == 2
+        page.click("#rows img")
+        page.wait_for_function("() => document.querySelectorAll('#strip figure').length === 11")
+        for count in (2, 3):  # a click after that is another answer
+            page.locator("#strip figure:nth-child(4) button:has-text('similar')").evaluate(CLICK_TWICE)
+            page.wait_for_function(f"() => document.querySelectorAll('#rows tr').length === {count}")
+            page.wait_for_load_state("networkidle")
+            assert server.get("state")["num_answers"] == count
+        assert page.is_hidden("#trouble") and page.faults == []
+
+
 def test_escape_begins_no_new_set(browser, tiles_folder, tmp_path):
     with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}", "--backbone=pixels") as server:
         page = sit_down(browser, server)

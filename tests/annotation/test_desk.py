@@ -149,6 +149,23 @@ def test_a_corrected_answer_replaces_the_old_one(make_desk):
     assert desk.answers()[0]["answer"] == "dissimilar"
 
 
+def test_an_answer_that_was_taken_back_is_not_corrected(make_desk):
+    desk = make_desk()
+    key = desk.open_tab(TAB, "Ada")["questions"][0]["key"]
+    desk.answer(TAB, key, Answer.SIMILAR, 1.0)
+    old = desk.answers()[0]
+    desk.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "correct-key")
+    with pytest.raises(StoreError, match="taken back already; load this page again"):
+        desk.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "other-key")  # two pages, or two clicks
+    (now,) = desk.answers()
+    desk.retract(TAB, now["answer_id"], "retract-key")
+    with pytest.raises(StoreError, match="taken back already"):
+        desk.correct(TAB, now["answer_id"], Answer.SIMILAR, "third-key")
+    assert desk.answers() == [] and len(desk.store.records()) == 2
+    with pytest.raises(StoreError, match="there is no answer 99"):
+        desk.correct(TAB, 99, Answer.SIMILAR, "fourth-key")
+
+
 def test_another_sentence_begins_a_new_set_and_the_first_is_asked_for(make_desk, classes):
     desk = make_desk(sentence="")
     view = desk.open_tab(TAB, "Ada")
