@@ -178,8 +178,9 @@ class Desk:
         """Say what "similar" means: another sentence goes to its own set, or begins it with nothing known.
 
         Raises:
-          StoreError: the sentence is empty, too long or not one line.
+          StoreError: the page is not known, or the sentence is empty, too long or not one line.
         """
+        self._tab(tab_id)
         if self._store.set_sentence(sentence) != self._set_id:
             self.begin_anew()
         self._is_sentence_settled = True

@@ -177,6 +177,13 @@ def test_another_sentence_begins_a_new_set_and_the_first_is_asked_for(make_desk,
     assert (view["num_answers"], view["num_known"], view["sentence"]) == (0, 0, "Same crop")
 
 
+def test_a_page_that_is_not_known_changes_no_sentence(make_desk):
+    desk = make_desk()
+    with pytest.raises(StoreError, match="load it again"):
+        desk.set_sentence("no-such-tab", "Something else")
+    assert desk.counters("")["sentence"] == desk.store.sentence() == "Same land use"
+
+
 def test_an_earlier_sentence_goes_back_to_its_answers_and_its_model(make_desk, directions, classes):
     desk = make_desk()
     run(desk, answers_of(classes), 10)
