@@ -322,7 +322,7 @@ class Desk:
     def _reload(self) -> None:
         """Make everything anew from the store."""
         self._set_id, self._sentence = self._store.present_set(), self._store.sentence()
-        self._is_sentence_settled = self._set_id > 1
+        self._is_sentence_settled = self._store.is_settled()
         tally = self._store.tally()
         self._bits, self._elapsed_s = tally.bits_spent, tally.elapsed_s
         self._keys = {record.key: record.answer for record in self._store.records()}

@@ -97,6 +97,11 @@ def current_set(connection: sqlite3.Connection) -> tuple[int, str]:
     return connection.execute("SELECT set_id, sentence FROM sets JOIN present USING (set_id)").fetchone()
 
 
+def is_settled(connection: sqlite3.Connection) -> bool:
+    """Tell whether anybody has said what "similar" means, be it in the words of the default."""
+    return connection.execute("SELECT EXISTS (SELECT 1 FROM chosen_sets)").fetchone()[0] == 1
+
+
 def sentences(connection: sqlite3.Connection) -> dict[int, str]:
     """Fetch the sentence of every set by its number."""
     return dict(connection.execute("SELECT set_id, sentence FROM sets ORDER BY set_id").fetchall())

@@ -111,6 +111,11 @@ class AnswerStore:
         with self._transaction() as connection:
             return records.sentences(connection)
 
+    def is_settled(self) -> bool:
+        """Tell whether anybody has said what "similar" means, be it in the words of the default."""
+        with self._transaction() as connection:
+            return records.is_settled(connection)
+
     def set_sentence(self, sentence: str) -> int:
         """Say what "similar" means: go back to the set of this sentence, or begin it where there is none.
 

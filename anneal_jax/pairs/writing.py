@@ -11,7 +11,14 @@ import numpy as np
 
 from anneal_jax.errors import StoreError
 from anneal_jax.pairs import chain
-from anneal_jax.pairs.records import AnswerRecord, current_set, last_standing, latest_round, record_of
+from anneal_jax.pairs.records import (
+    AnswerRecord,
+    current_set,
+    is_settled,
+    last_standing,
+    latest_round,
+    record_of,
+)
 from anneal_jax.pairs.schema import now
 from anneal_jax.types import Answer, FloatArray, PairIndices
 
@@ -64,7 +71,7 @@ def start_set(connection: sqlite3.Connection, sentence: str) -> int:
 
 
 def choose_set(connection: sqlite3.Connection, set_id: int) -> None:
-    """Make a set the present one."""
+    """Make a set the present one, and note that somebody said so."""
     chain.append(connection, "chosen_sets", [(set_id, now())])
 
 
@@ -83,7 +90,7 @@ def say_sentence(connection: sqlite3.Connection, sentence: str) -> int:
         (sentence, present),
     ).fetchone()
     set_id = found[0] if found else start_set(connection, sentence)
-    if set_id != present:
+    if set_id != present or not is_settled(connection):
         choose_set(connection, set_id)
     return set_id
 

@@ -177,6 +177,17 @@ def test_another_sentence_begins_a_new_set_and_the_first_is_asked_for(make_desk,
     assert (view["num_answers"], view["num_known"], view["sentence"]) == (0, 0, "Same crop")
 
 
+def test_who_keeps_the_default_sentence_is_asked_for_it_once(make_desk):
+    desk = make_desk(sentence="")
+    for _ in range(2):
+        assert not desk.open_tab(TAB, "Ada")["sentence_is_settled"]
+        desk = make_desk(sentence="")
+    view = desk.open_tab(TAB, "Ada")
+    assert desk.set_sentence(TAB, view["sentence"])["sentence_is_settled"]
+    view = make_desk(sentence="").open_tab(TAB, "Ada")  # before any answer
+    assert view["sentence_is_settled"] and view["questions"] and view["set_id"] == 1
+
+
 def test_a_page_that_is_not_known_changes_no_sentence(make_desk):
     desk = make_desk()
     with pytest.raises(StoreError, match="load it again"):

@@ -172,6 +172,12 @@ def test_another_sentence_begins_a_set_of_its_own(store):
         store.set_sentence("two\nlines")
 
 
+def test_that_a_sentence_was_said_is_stored_also_of_the_default(store):
+    assert not store.is_settled()
+    assert store.set_sentence(DEFAULT_SENTENCE) == 1
+    assert reopened(store).is_settled() and store.sentences() == {1: DEFAULT_SENTENCE}
+
+
 def test_an_earlier_sentence_goes_back_to_its_set_with_all_that_is_in_it(store):
     answer_all(store, SIMILAR, DISSIMILAR)
     (audit,) = store.add_questions("audit", np.array([[2, 3]], np.int32))
