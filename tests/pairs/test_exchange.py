@@ -157,11 +157,35 @@ def test_two_peoples_files_are_put_together(tmp_path):
     assert import_answers(store, tmp_path / "both.csv").num_added == 5
 
 
+def test_sets_are_merged_by_their_sentences_whatever_their_numbers(tmp_path):
+    """Ben began with what is Ada's second sentence; both have a set 1."""
+    ada = asked_store(tmp_path, "a", "Ada", [Answer.SIMILAR])
+    ada.set_sentence("Same crop")
+    ada.give([Given(0, 2, Answer.SIMILAR, "Ada", key="a2")])
+    ben = empty_store(tmp_path, "b")
+    ben.set_sentence("Same crop")
+    ben.give([Given(0, 2, Answer.DISSIMILAR, "Ben", key="b1")])
+    files = shared_answers(ada), shared_answers(ben)
+    assert [[row.set for row in rows] for rows in files] == [[1, 2], [1]]
+    both = merge_answers(*files)
+    assert both == merge_answers(*reversed(files)) == merge_answers(both, files[1])
+    assert [(row.set, row.sentence, row.annotator) for row in both] == [
+        (1, ada.sentences()[1], "Ada"),
+        (2, "Same crop", "Ada"),
+        (2, "Same crop", "Ben"),
+    ]
+    assert [found[:2] for found in disagreements(both)] == [tuple(sorted((IDS[0], IDS[2])))]
+    write_answers(tmp_path / "both.csv", both)
+    store = empty_store(tmp_path)
+    import_answers(store, tmp_path / "both.csv")
+    assert store.sentence() == "Same crop" and len(store.standing()) == 2
+
+
 def test_what_does_not_fit_together_is_not_merged(tmp_path):
     ada = shared_answers(asked_store(tmp_path, "a", "Ada", [Answer.SIMILAR]))
     with pytest.raises(StoreError, match="names two different answers; one of the files was changed"):
         merge_answers(ada, [ada[0]._replace(answer="dissimilar")])
-    with pytest.raises(StoreError, match="'Other\\?' in the other; answers to different questions"):
+    with pytest.raises(StoreError, match="and the other 'Other\\?'; answers to different questions"):
         merge_answers(ada, [ada[0]._replace(sentence="Other?", key="x")])
 
 
