@@ -11,7 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.acquisition.belief_answers import absorb
-from anneal_jax.acquisition.belief_interleaved import Interleaved, hear_interleaved, open_questions
+from anneal_jax.acquisition.belief_interleaved import (
+    Interleaved,
+    hear_interleaved,
+    open_questions,
+    settle_stuck,
+)
 from anneal_jax.acquisition.belief_questions import next_question
 from anneal_jax.acquisition.beliefs import Beliefs, begin, settled_groups
 from anneal_jax.acquisition.neighbours import NeighbourGraph, neighbour_graph
@@ -124,10 +129,10 @@ def hear_several(
 
 
 def keep_off(interview: Interview, state: Interleaved, first: int, second: int) -> Interleaved:
-    """Never propose a pair, and learn nothing about it."""
+    """Never propose a pair, and learn nothing about it; a tile without any other question is settled."""
     keys = keys_within(interview.tiles, np.array([(first, second)], np.int32))
     asked = np.union1d(state.beliefs.asked, keys)
-    return state._replace(beliefs=state.beliefs._replace(asked=asked))
+    return settle_stuck(interview.graph, state._replace(beliefs=state.beliefs._replace(asked=asked)))
 
 
 def hear_page(interview: Interview, answered: Answered) -> Beliefs:

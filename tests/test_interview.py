@@ -12,7 +12,9 @@ from anneal_jax.interview import (
     ask_next,
     hear,
     hear_several,
+    keep_off,
     open_interview,
+    propose_several,
     replay,
     training_groups,
 )
@@ -183,6 +185,21 @@ def test_marks_about_one_tile_tell_of_one_group_and_refused_tiles_are_not_in_it(
     assert state.beliefs.num_groups <= 3  # the first one, the query's, and at most one of a refused tile
     for tile in others[:30]:
         assert (groups[place[tile]] == own) == (labels[tile] == labels[query])
+
+
+def test_a_tile_whose_last_question_is_kept_from_being_asked_is_settled(vectors):
+    """As an audit keeps it: its answer teaches nothing, and it would else be in question for ever."""
+    problem, interview = opened(vectors, belief_tiles=20)
+    oracle, state = ClassOracle(problem.labels), Interleaved(interview.start, {})
+    while not state.pending:
+        pair = next(propose_several(interview, state))
+        state = hear_several(interview, state, *pair, oracle(*pair))
+    (place,) = state.pending
+    for _ in range(len(interview.tiles)):
+        if place in state.pending:
+            state = keep_off(interview, state, *next(propose_several(interview, state)))
+    assert place not in state.pending and state.beliefs.groups[place] != OPEN
+    assert list(propose_several(interview, state))
 
 
 def test_where_everything_is_doubtful_the_tiles_asked_about_are_trained_on(vectors):

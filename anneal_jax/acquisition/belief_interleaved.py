@@ -55,18 +55,39 @@ def hear_interleaved(
     settings = settings or BeliefSettings()
     beliefs, pending = state.beliefs, dict(state.pending)
     subject = _subject(graph, state, first, second, settings)
-    groups = tuple((int(beliefs.groups[tile]), is_yes) for tile, is_yes in pending.get(subject, ()))
-    beliefs = absorb(
-        graph, beliefs._replace(subject=subject, replies=groups), first, second, answer, settings
-    )
-    if beliefs.subject != OPEN and partner(graph, beliefs, settings) is None:
-        beliefs = settle_subject(graph, beliefs, settings)
+    asking = _about(beliefs, subject, pending.get(subject, ()))
+    beliefs = absorb(graph, asking, first, second, answer, settings)
     replies = pending.pop(subject, ())
     if beliefs.subject != OPEN:
         other = second if beliefs.subject == first else first
         earlier = replies if beliefs.subject == subject else pending.pop(beliefs.subject, ())
         pending[beliefs.subject] = (*earlier, (other, answer == Answer.SIMILAR))
         beliefs = beliefs._replace(subject=OPEN, replies=())
+    return settle_stuck(graph, Interleaved(beliefs, pending), settings)
+
+
+def settle_stuck(
+    graph: NeighbourGraph, state: Interleaved, settings: BeliefSettings | None = None
+) -> Interleaved:
+    """Settle the tiles in question about which nothing is left to ask, the one asked about last first.
+
+    Their questions may have been answered otherwise, or lost their worth by what was said of other tiles.
+
+    Args:
+      graph: of the tiles.
+      state: after all answers; it stays as it is.
+      settings: how answers are weighed.
+    """
+    settings = settings or BeliefSettings()
+    beliefs, pending = state.beliefs, dict(state.pending)
+    waiting = list(pending)
+    while waiting:
+        tile = waiting.pop()
+        asking = _about(beliefs, tile, pending[tile])
+        if partner(graph, asking, settings) is None:
+            beliefs = settle_subject(graph, asking, settings)
+            del pending[tile]
+            waiting = list(pending)  # what is believed of the others has changed
     return Interleaved(beliefs, pending)
 
 
@@ -85,8 +106,7 @@ def open_questions(
     settings = settings or BeliefSettings()
     beliefs = state.beliefs
     for tile, replies in state.pending.items():
-        groups = tuple((int(beliefs.groups[other]), is_yes) for other, is_yes in replies)
-        yield from _question(graph, beliefs._replace(subject=tile, replies=groups), settings)
+        yield from _question(graph, _about(beliefs, tile, replies), settings)
     if (pair := joining_pair(graph, beliefs, settings)) is not None:
         yield pair
     worth = worth_asking(graph, beliefs, settings)
@@ -100,6 +120,12 @@ def open_questions(
         worth[tile] = later[tile] = 0
     for tile in np.argsort(-later, kind="stable")[: np.count_nonzero(later)].tolist():
         yield from _question(graph, beliefs._replace(subject=tile, replies=()), settings)
+
+
+def _about(beliefs: Beliefs, tile: int, replies: Replies) -> Beliefs:
+    """Return what is believed with a tile in question, or none where it is OPEN."""
+    groups = tuple((int(beliefs.groups[other]), is_yes) for other, is_yes in replies)
+    return beliefs._replace(subject=tile, replies=groups)
 
 
 def _question(

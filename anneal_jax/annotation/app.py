@@ -87,7 +87,8 @@ async def _learn(office: Office) -> None:
         await office.learning.advance(office.at_desk)
 
 
-# What is posted: each takes the desk and the checked body, and returns what the tab shows.
+# What is posted: each takes the desk and the checked body, and returns what the tab shows. A question is of
+# one set; whatever else is said names the set that its page shows.
 
 
 def _session(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
@@ -101,21 +102,25 @@ def _answer(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _undo(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+    desk.require_set(_whole(body, "set_id"))
     return desk.undo(_key(body, "tab"), _key(body, "key"))
 
 
 def _retract(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+    desk.require_set(_whole(body, "set_id"))
     return desk.retract(_key(body, "tab"), _whole(body, "answer_id"), _key(body, "key"))
 
 
 def _correct(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
     said = _ANSWERS[_one_of(body, "answer", _ANSWERS)]
+    desk.require_set(_whole(body, "set_id"))
     return desk.correct(_key(body, "tab"), _whole(body, "answer_id"), said, _key(body, "key"))
 
 
 def _volunteer(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
     said = _ANSWERS[_one_of(body, "answer", _ANSWERS)]
     pair = _whole(body, "first"), _whole(body, "second")
+    desk.require_set(_whole(body, "set_id"))
     return desk.volunteer(_key(body, "tab"), pair, said, _key(body, "key"))
 
 
@@ -168,7 +173,7 @@ async def _answers(request: Request) -> Response:
     office = office_of(request)
     query = request.query_params
     wanted, text = query.get("answer", ""), query.get("text", "").lower()
-    found = await office.at_desk(office.desk.answers)
+    set_id, found, people = await office.at_desk(_reviewed, office.desk)
     rows = [
         row
         for row in found
@@ -180,10 +185,13 @@ async def _answers(request: Request) -> Response:
         raise BadRequestError("offset must be a whole number.")
     start = int(offset[:12])
     models = office.learning.curve if office.learning else []
-    curve = [row for row in models if row.get("set_id") == office.desk.set_id]
-    people = await office.at_desk(office.desk.people)
+    curve = [row for row in models if row.get("set_id") == set_id]
     page = {"answers": rows[start : start + _PAGE_ROWS], "num_answers": len(rows), "curve": curve}
-    return _json(page | people)
+    return _json({"set_id": set_id} | page | people)
+
+
+def _reviewed(desk: Desk) -> tuple[int, list[dict[str, Any]], dict[str, Any]]:
+    return desk.set_id, desk.answers(), desk.people()
 
 
 async def _neighbours(request: Request) -> Response:

@@ -4,19 +4,16 @@ An answer is committed to the store first, then taken into the graph, then ackno
 holds besides is made from the store, so a new desk on the same store goes on where the old one was killed.
 """
 
-import itertools
-import secrets
 from collections.abc import Container, Sequence
 from typing import Any
 
+from anneal_jax.annotation.asking import Asker
 from anneal_jax.annotation.audits import Precision
-from anneal_jax.annotation.belief_source import BeliefQuestions
 from anneal_jax.annotation.guard import Evidence
 from anneal_jax.annotation.guide import SILENT, Guide
-from anneal_jax.annotation.history import History
-from anneal_jax.annotation.ledger import Ledger, said_of
-from anneal_jax.annotation.questions import GroupQuestions, Pair
-from anneal_jax.annotation.tab import Question, Tab
+from anneal_jax.annotation.ledger import Ledger
+from anneal_jax.annotation.questions import Pair
+from anneal_jax.annotation.tab import Tab
 from anneal_jax.errors import StoreError
 from anneal_jax.pairs import records, writing
 from anneal_jax.pairs.agreement import agreements, consistencies
@@ -28,15 +25,6 @@ from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices
 AHEAD = 3
 """Questions that a tab holds: one is shown, the others are prefetched."""
 
-AUDIT_EVERY, REPEAT_EVERY = 25, 50
-"""One question in so many is an audit, or repeats an old one."""
-
-NEAR_IDENTICAL = 0.9995
-"""Cosine of the features from which on two tiles are taken for copies, and never asked about."""
-
-_REPEAT_TURN = 45  # no turn of an audit
-_REPEAT_AFTER = 20  # answers in between
-_LOOKED_AT = 20_000  # proposals, at most, for one question
 _MOST_TABS = 64
 _LONGEST_S = 600.0  # whoever takes longer went away
 
@@ -63,11 +51,10 @@ class Desk:
           checks: whether an implied pair may be asked once, where beliefs deny what implies it.
         """
         self._store = store
-        self._checks = checks
-        self._histories: dict[str, History] = {}
-        self._directions = directions
-        self._copies = copies
+        self._asker = Asker(directions, copies, checks=checks)
         self._features = self._guide = guide
+        # What asked in sets that were left, for when somebody goes back to them.
+        self._left: dict[int, Guide] = {}
         self._tabs: dict[str, Tab] = {}
         self._reload()
 
@@ -128,7 +115,7 @@ class Desk:
         tab = self._tab(tab_id)
         record = self._store.undo(annotator=tab.annotator, key=key)
         if record is not None and self._forget(record):
-            again = self._question(record.first, record.second, record.kind)
+            again = self._asker.question(record.first, record.second, record.kind)
             tab.keep(lambda place, _: place < AHEAD - 1)
             tab.issued = {again.key: again, **tab.issued}
         undone = None if record is None else self._ledger.told(record)
@@ -138,9 +125,12 @@ class Desk:
         """Take back any one answer.
 
         Raises:
-          StoreError: there is no such answer, or the key is another's.
+          StoreError: there is no such answer in this set, or the key is another's.
         """
-        record = self._store.retract(answer_id, annotator=self._tab(tab_id).annotator, key=key)
+        tab = self._tab(tab_id)
+        with self._store.changing() as connection:
+            self._require_here(records.record_of(connection, answer_id))
+            record = writing.retract(connection, answer_id, tab.annotator, key=key)
         self._forget(record)
         return self.view(tab_id)
 
@@ -148,12 +138,16 @@ class Desk:
         """Take an answer back, and give another one for its pair.
 
         Raises:
-          StoreError: as `retract`.
+          StoreError: as `retract`, or it was taken back already: there is nothing to correct.
         """
         if key in self._keys:
             return self.view(tab_id)
         tab = self._tab(tab_id)
         with self._store.changing() as connection:
+            old = records.record_of(connection, answer_id)
+            self._require_here(old)
+            if old is not None and old.undone_at is not None:
+                raise StoreError("this answer was taken back already; load this page again.")
             old = writing.retract(connection, answer_id, tab.annotator)
             given = Given(old.first, old.second, said, tab.annotator, kind=old.kind, key=key)
             (new_id,) = writing.give(connection, [given])
@@ -180,15 +174,25 @@ class Desk:
         return self.view(tab_id) | conflict | {"answer_id": answer_id}
 
     def set_sentence(self, tab_id: str, sentence: str) -> dict[str, Any]:
-        """Say what "similar" means; another sentence begins a new set, and nothing is known any more.
+        """Say what "similar" means: another sentence goes to its own set, or begins it with nothing known.
 
         Raises:
-          StoreError: the sentence is empty, too long or not one line.
+          StoreError: the page is not known, or the sentence is empty, too long or not one line.
         """
+        self._tab(tab_id)
         if self._store.set_sentence(sentence) != self._set_id:
             self.begin_anew()
         self._is_sentence_settled = True
         return self.view(tab_id)
+
+    def require_set(self, set_id: int) -> None:
+        """Refuse what a page says of another set than the present one, whose sentence it did not show.
+
+        Raises:
+          StoreError: it is another one.
+        """
+        if set_id != self._set_id:
+            raise StoreError(f"the sentence is {self._sentence!r} by now; load this page again.")
 
     def view(self, tab_id: str) -> dict[str, Any]:
         """Return what a tab shows: its questions and the counters. Kinds and similarities stay here."""
@@ -204,6 +208,7 @@ class Desk:
         """Return how far the present set is."""
         refuted = self._ledger.contradictions()
         return {
+            "set_id": self._set_id,
             "sentence": self._sentence,
             "sentence_is_settled": self._is_sentence_settled or bool(self._ledger),
             "num_answers": self._ledger.num_answers,
@@ -242,13 +247,14 @@ class Desk:
     def begin_anew(self) -> None:
         """Take up the store as it is now, and put other questions.
 
-        In a new set nothing is left of the old one: no model, and no question that may still be answered.
+        In another set nothing is left of this one: no model, and no question that may still be answered.
         """
-        set_before = self._set_id
+        set_before, set_now = self._set_id, self._store.present_set()
         for tab in self._tabs.values():
             tab.keep(lambda *_: False)
-        if self._store.present_set() != set_before:
-            self._guide = self._features
+        if set_now != set_before:
+            self._left[set_before] = self._guide
+            self._guide = self._left.get(set_now, self._features)
             for tab in self._tabs.values():
                 tab.withdrawn.clear()
         self._reload()
@@ -290,11 +296,16 @@ class Desk:
     def adopt(self, guide: Guide) -> None:
         """Ask by another model from the next question on; what is shown already stays."""
         self._guide = guide
-        self._take_sources()
+        self._asker.follow(guide)
         for tab in self._tabs.values():
             tab.keep(lambda place, _: place == 0)
 
     # Inside.
+
+    def _require_here(self, record: AnswerRecord | None) -> None:
+        """Refuse an answer of another set; one that does not exist is refused by who looks for it."""
+        if record is not None:
+            self.require_set(record.set_id)
 
     def _tab(self, tab_id: str) -> Tab:
         if tab_id not in self._tabs:
@@ -306,42 +317,32 @@ class Desk:
     def _reload(self) -> None:
         """Make everything anew from the store."""
         self._set_id, self._sentence = self._store.present_set(), self._store.sentence()
-        self._is_sentence_settled = self._set_id > 1
+        self._is_sentence_settled = self._store.is_settled()
         tally = self._store.tally()
         self._bits, self._elapsed_s = tally.bits_spent, tally.elapsed_s
         self._keys = {record.key: record.answer for record in self._store.records()}
         self._ledger = Ledger(self._store.standing(), self._store.image_ids)
-        self._turn = len(self._ledger)
-        self._histories.clear()
+        self._asker.begin(self._ledger, self._guide)
         self._drop_model_of_undone()
-        self._take_sources()
-
-    def _take_sources(self) -> None:
-        """Make the state of every source that is new."""
-        said = self._ledger.said
-        for mode, source in self._guide.sources.items():
-            history = self._histories.get(mode)
-            if history is None or history.source is not source:
-                self._histories[mode] = History(source, said)
 
     def _take(self, record: AnswerRecord) -> dict[str, Any]:
         """Take a stored answer in; return the contradiction that it makes, if any."""
         self._keys[record.key] = record.answer
         self._bits += record.bits
         self._elapsed_s += record.elapsed_s or 0.0
-        for history in self._histories.values():
-            history.take(record.answer_id, said_of(record))
+        self._asker.take(record)
         fresh = self._ledger.take(record)
         for tab in self._tabs.values():
-            tab.keep(lambda _, q: q.kind != "training" or q.is_check or self._is_unknown(q.first, q.second))
+            tab.keep(
+                lambda _, q: q.kind != "training" or q.is_check or self._asker.is_unknown(q.first, q.second)
+            )
         return {"conflict": self._ledger.conflict(min(fresh)) if fresh else None}
 
     def _forget(self, record: AnswerRecord) -> bool:
         """Let go of an answer that was taken back; False where that was done before."""
         was_standing = self._ledger.forget(record.answer_id)
         if was_standing:
-            for history in self._histories.values():
-                history.forget(record.answer_id)
+            self._asker.forget(record.answer_id)
             self._drop_model_of_undone()
         return was_standing
 
@@ -354,48 +355,9 @@ class Desk:
         if tab.mode == SILENT or not (self._is_sentence_settled or self._ledger):
             return
         while len(tab.issued) < AHEAD:
-            question = self._next(tab)
+            here = [other for other in self._tabs.values() if other is tab or other.is_here]
+            taken = {(q.first, q.second) for other in here for q in other.issued.values()}
+            question = self._asker.next(tab.mode, taken)
             if question is None:
                 return
             tab.issued[question.key] = question
-
-    def _next(self, tab: Tab) -> Question | None:
-        self._turn += 1
-        here = [other for other in self._tabs.values() if other is tab or other.is_here]
-        taken = {(q.first, q.second) for other in here for q in other.issued.values()}
-        if self._turn % AUDIT_EVERY == 0:
-            for pair in self._guide.audits.open_pairs(self._ledger.label):
-                if self._may_ask(pair, taken):
-                    return self._question(*pair, "audit")
-        if self._turn % REPEAT_EVERY == _REPEAT_TURN:
-            old = self._ledger.old_pair(self._turn, after=_REPEAT_AFTER)
-            if old and old not in taken:
-                return self._question(*old, "repeat")
-        return self._training_question(tab.mode, taken)
-
-    def _training_question(self, mode: str, taken: set[Pair]) -> Question | None:
-        history, source = self._histories[mode], self._guide.sources[mode]
-        history.state, proposals = source.propose(history.state, self._ledger.known)
-        may_check = self._checks and isinstance(source, BeliefQuestions)
-        for pair in itertools.islice(proposals, _LOOKED_AT):
-            is_check = not self._is_unknown(*pair)
-            is_settled = self._ledger.was_asked(*pair) or self._ledger.are_labelled(*pair)
-            is_allowed = not is_check or (may_check and not is_settled)
-            if is_allowed and self._may_ask(pair, taken):
-                members = source.members(history.state, pair) if isinstance(source, GroupQuestions) else ()
-                return self._question(*pair, "training")._replace(members=members, is_check=is_check)
-        # Where nothing is left to believe, whoever wants to may still go through the doubtful pairs.
-        return self._training_question("mgue", taken) if isinstance(source, BeliefQuestions) else None
-
-    def _is_unknown(self, first: int, second: int) -> bool:
-        return self._ledger.known(first, second) is None
-
-    def _may_ask(self, pair: Pair, taken: set[Pair]) -> bool:
-        first, second = pair
-        is_copy = float(self._directions[first] @ self._directions[second]) >= NEAR_IDENTICAL
-        return pair not in taken and not is_copy and self._copies[first] != self._copies[second]
-
-    def _question(self, first: int, second: int, kind: str) -> Question:
-        embeddings = self._guide.embeddings
-        similarity = float(embeddings[first] @ embeddings[second]) if self._guide.version else None
-        return Question(secrets.token_hex(16), first, second, kind, similarity)

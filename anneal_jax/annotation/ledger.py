@@ -25,6 +25,7 @@ class Ledger:
         self._by_pair: dict[Pair, list[int]] = {}
         self._labels: set[int] = set()  # answers that came in as class labels
         self._labelled: Counter[int] = Counter()  # of them at each tile
+        self._untrained: set[int] = set()  # audits, repeats and unsure answers
         self._count, self._counted = 0, -1
         for record in records:
             self.take(record)
@@ -70,6 +71,7 @@ class Ledger:
             self._labels.add(record.answer_id)
             self._labelled.update((record.first, record.second))
         if not _is_trained(record):
+            self._untrained.add(record.answer_id)
             return frozenset()
         is_similar = record.answer == Answer.SIMILAR
         return self._graph.insert(record.answer_id, record.first, record.second, is_similar=is_similar)
@@ -84,6 +86,7 @@ class Ledger:
             self._labelled -= Counter((record.first, record.second))
         if _is_trained(record):
             self._graph.retract(answer_id)
+        self._untrained.discard(answer_id)
         pair = record.first, record.second
         self._by_pair[pair].remove(answer_id)
         if not self._by_pair[pair]:
@@ -163,10 +166,19 @@ class Ledger:
         return frozenset(answers) if is_mixed else frozenset()
 
     def num_known(self) -> int:
-        """Return the number of pairs answered or implied; with many answers a little late."""
+        """Return the number of pairs known by a sure answer or implied; with many answers a little late."""
         if self._counted < 0 or len(self) - self._counted >= max(1, len(self) // _COUNTED_EACH_TIME):
-            self._count, self._counted = self._graph.num_derived() + len(self._by_pair), len(self)
+            odd = {(self._standing[key].first, self._standing[key].second) for key in self._untrained}
+            not_said = sum(not self._is_said(*pair) for pair in odd)
+            self._count = self._graph.num_derived() + len(self._by_pair) - not_said
+            self._counted = len(self)
         return self._count
+
+    def _is_said(self, first: int, second: int) -> bool:
+        """Tell whether an answered pair is known by its own answers: neither unsure nor implied besides."""
+        is_trained = any(_is_trained(self._standing[key]) for key in self._by_pair[first, second])
+        is_derived = not is_trained and self._graph.implied(first, second) is not None
+        return not is_derived and self.label(first, second) != Answer.UNSURE
 
     def contradictions(self) -> list[int]:
         """Return the ids of the "dissimilar" answers that others contradict, sorted."""

@@ -8,6 +8,7 @@
 A process, not a thread: a cell that computes keeps no answer waiting, and the server ends with the kernel.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -118,8 +119,9 @@ def open_annotation(
 
 def _wait_for_url(process: "subprocess.Popen[str]", asked: dict[str, Any]) -> str:
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(json.dumps(asked) + "\n")
-    process.stdin.flush()
+    with contextlib.suppress(OSError):  # it has ended already; what it said is read below
+        process.stdin.write(json.dumps(asked) + "\n")
+        process.stdin.flush()
     for said in _lines(process.stdout):
         if "error" in said:
             raise AnnealError(said["error"])
@@ -131,7 +133,8 @@ def _wait_for_url(process: "subprocess.Popen[str]", asked: dict[str, Any]) -> st
 
 def _end(process: "subprocess.Popen[str]") -> None:
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.close()  # which ends it, as the end of this process would
+    with contextlib.suppress(OSError):  # it ended before it had read what was written
+        process.stdin.close()  # which ends it, as the end of this process would
     try:
         process.wait(_PATIENCE_S)
     except subprocess.TimeoutExpired:

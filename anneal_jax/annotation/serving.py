@@ -124,7 +124,7 @@ def take_labels(store: AnswerStore, archive: Archive, path: str) -> str:
       ArchiveError: the file cannot be used.
       ConfigError: nobody has said yet what "similar" means.
     """
-    if store.present_set() == 1 and not store.standing():
+    if not (store.is_settled() or store.standing()):
         raise ConfigError(
             "class labels answer a question; say it, as in --sentence='Same land use', beside --labels."
         )

@@ -113,28 +113,31 @@ def parse_answers(data: bytes, name: str) -> list[SharedAnswer]:
 
 
 def merge_answers(one: Sequence[SharedAnswer], other: Sequence[SharedAnswer]) -> list[SharedAnswer]:
-    """Put two people's answers together, by time.
+    """Put two people's answers together, by sentence, then by time.
 
     An answer that both files hold, by its key, is kept once; it is taken back where either says so. A pair
-    that two people answered differently is kept as both; `disagreements` lists it.
+    that two people answered differently is kept as both; `disagreements` lists it. Each file numbers its
+    sets by itself: what belongs to one sentence is one set, and the sentence that was answered first is 1.
 
     Raises:
-      StoreError: one key names two different answers, or one number two sentences.
+      StoreError: one key names two different answers, or the files have no sentence in common.
     """
+    asked = [sorted({row.sentence for row in rows}) for rows in (one, other)]
+    if all(asked) and not set(asked[0]) & set(asked[1]):
+        raise StoreError(
+            f"one file asks {asked[0][0]!r} and the other {asked[1][0]!r}; answers to different questions "
+            "are not merged."
+        )
     merged: dict[str, SharedAnswer] = {}
     for row in (*one, *other):
         same = merged.setdefault(row.key, row)
         require_same(same, row)
         undone_at = min(filter(None, (same.undone_at, row.undone_at)), default=None)
         merged[row.key] = same._replace(undone_at=undone_at)
-    sentences: dict[int, str] = {}
-    for row in merged.values():
-        if sentences.setdefault(row.set, row.sentence) != row.sentence:
-            raise StoreError(
-                f"set {row.set} asks {sentences[row.set]!r} in one file and {row.sentence!r} in the other; "
-                "answers to different questions are not merged."
-            )
-    return sorted(merged.values(), key=lambda row: (row.set, row.answered_at, row.key))
+    by_time = sorted(merged.values(), key=lambda row: (row.answered_at, row.sentence, row.key))
+    sentences = list(dict.fromkeys(row.sentence for row in by_time))
+    numbered = [row._replace(set=sentences.index(row.sentence) + 1) for row in by_time]
+    return sorted(numbered, key=lambda row: (row.set, row.answered_at, row.key))
 
 
 def disagreements(rows: Iterable[SharedAnswer]) -> list[Disagreement]:

@@ -33,6 +33,7 @@ CHAINED: Mapping[str, tuple[str, ...]] = {
         "bits",
         "key",
     ),
+    "chosen_sets": ("choice_id", "set_id", "chosen_at"),
 }
 """The chained tables and their columns in order: an id that counts from 1, the values, then `checksum`."""
 

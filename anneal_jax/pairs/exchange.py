@@ -142,6 +142,8 @@ def _begin_sets(connection: sqlite3.Connection, rows: Sequence[SharedAnswer]) ->
     for number, asked in sorted({(row.set, row.sentence) for row in rows}):
         is_present = not set_ids and asked == sentence
         set_ids[number] = present if is_present else writing.start_set(connection, asked)
+    if rows:  # the present set is the one that was answered last
+        writing.choose_set(connection, set_ids[max(rows, key=lambda row: row.answered_at).set])
     return set_ids
 
 

@@ -94,7 +94,12 @@ class Tally(NamedTuple):
 
 def current_set(connection: sqlite3.Connection) -> tuple[int, str]:
     """Fetch the number and the sentence of the present set of answers."""
-    return connection.execute("SELECT set_id, sentence FROM sets ORDER BY set_id DESC LIMIT 1").fetchone()
+    return connection.execute("SELECT set_id, sentence FROM sets JOIN present USING (set_id)").fetchone()
+
+
+def is_settled(connection: sqlite3.Connection) -> bool:
+    """Tell whether anybody has said what "similar" means, be it in the words of the default."""
+    return connection.execute("SELECT EXISTS (SELECT 1 FROM chosen_sets)").fetchone()[0] == 1
 
 
 def sentences(connection: sqlite3.Connection) -> dict[int, str]:
@@ -118,7 +123,7 @@ def unanswered(connection: sqlite3.Connection, round_index: int) -> list[Questio
     rows = connection.execute(
         "SELECT question_id, first, second FROM questions LEFT JOIN standing USING (question_id)"
         " WHERE round_index = ? AND kind = 'training' AND source IS NULL AND answer IS NULL"
-        " AND set_id = (SELECT max(set_id) FROM sets) ORDER BY question_id",
+        " AND set_id = (SELECT set_id FROM present) ORDER BY question_id",
         (round_index,),
     ).fetchall()
     return [Question(*row) for row in rows]
@@ -144,7 +149,7 @@ def pairs_of_kind(connection: sqlite3.Connection, kind: str) -> PairIndices:
     """Fetch the pairs that were asked as one kind of question in the present set, each once, sorted."""
     rows = connection.execute(
         "SELECT DISTINCT first, second FROM questions"
-        " WHERE kind = ? AND set_id = (SELECT max(set_id) FROM sets) ORDER BY first, second",
+        " WHERE kind = ? AND set_id = (SELECT set_id FROM present) ORDER BY first, second",
         (kind,),
     ).fetchall()
     return np.array(rows, np.int32).reshape(-1, 2)
@@ -166,7 +171,7 @@ def last_standing(connection: sqlite3.Connection, annotator: str | None) -> Answ
     """Fetch the last answer that was given here, in the present set, and was not taken back."""
     row = connection.execute(
         "SELECT * FROM history WHERE undone_at IS NULL AND source IS NULL"
-        " AND set_id = (SELECT max(set_id) FROM sets) AND annotator = coalesce(?, annotator)"
+        " AND set_id = (SELECT set_id FROM present) AND annotator = coalesce(?, annotator)"
         " ORDER BY answer_id DESC LIMIT 1",
         (annotator,),
     ).fetchone()
@@ -179,7 +184,7 @@ def tally(connection: sqlite3.Connection, last_round: int | None) -> Tally:
         "SELECT count(*) FILTER (WHERE undone_at IS NULL),"
         " count(*) FILTER (WHERE undone_at IS NULL AND answer = 2),"
         " total(bits), total(elapsed_s) FROM history"
-        " WHERE set_id = (SELECT max(set_id) FROM sets) AND round_index <= coalesce(?, round_index)",
+        " WHERE set_id = (SELECT set_id FROM present) AND round_index <= coalesce(?, round_index)",
         (last_round,),
     ).fetchone()
     return Tally(*row)

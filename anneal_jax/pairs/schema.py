@@ -14,10 +14,21 @@ from datetime import UTC, datetime
 from anneal_jax.errors import StoreError
 from anneal_jax.pairs import chain
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 DEFAULT_SENTENCE = "Are these two alike?"
 """What "similar" means where a project does not say it better."""
+
+_NEW_IN_3 = (
+    "CREATE TABLE chosen_sets (choice_id INTEGER PRIMARY KEY,"
+    " set_id INTEGER NOT NULL REFERENCES sets, chosen_at TEXT NOT NULL, checksum BLOB NOT NULL) STRICT",
+    "CREATE VIEW present AS SELECT coalesce("
+    "(SELECT set_id FROM chosen_sets ORDER BY choice_id DESC LIMIT 1), 1) AS set_id",
+    "CREATE VIEW trained AS SELECT question_id, round_index, first, second, answer,"
+    " coalesce(questions.similarity, scores.similarity) AS similarity"
+    " FROM questions JOIN standing USING (question_id) LEFT JOIN scores USING (question_id)"
+    " WHERE set_id = (SELECT set_id FROM present) AND kind IN ('training', 'volunteered', 'label')",
+)
 
 STATEMENTS = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
@@ -48,14 +59,11 @@ STATEMENTS = (
     "CREATE INDEX answers_by_question ON answers (question_id)",
     "CREATE VIEW standing AS SELECT * FROM answers AS given WHERE answer IS NOT NULL"
     " AND NOT EXISTS (SELECT 1 FROM answers AS undo WHERE undo.retracts = given.answer_id)",
-    "CREATE VIEW trained AS SELECT question_id, round_index, first, second, answer,"
-    " coalesce(questions.similarity, scores.similarity) AS similarity"
-    " FROM questions JOIN standing USING (question_id) LEFT JOIN scores USING (question_id)"
-    " WHERE set_id = (SELECT max(set_id) FROM sets) AND kind IN ('training', 'volunteered', 'label')",
     "CREATE VIEW history AS SELECT given.answer_id, given.question_id, set_id, round_index, first, second,"
     " kind, given.answer, given.annotator, given.answered_at, given.elapsed_s, given.bits, given.key,"
     " source, undo.answered_at AS undone_at FROM answers AS given JOIN questions USING (question_id)"
     " LEFT JOIN answers AS undo ON undo.retracts = given.answer_id WHERE given.answer IS NOT NULL",
+    *_NEW_IN_3,
 )
 
 
@@ -64,19 +72,28 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def prepare(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> None:
+def prepare(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> bool:
     """Create the tables in an empty file, bring those of an older version up to date, and verify them.
+
+    Returns:
+      Whether the file is not as it was.
 
     Raises:
       StoreError: as `verify`.
     """
-    if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+    is_empty = not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    version = None if is_empty else _meta(connection).get("schema_version")
+    if is_empty:
         _create(connection, image_ids)
-    elif _meta(connection).get("schema_version") == "1":
+    elif version in ("1", "2"):
         _verify_file(connection, path)
         _require_same_archive(connection, path, image_ids)
-        _migrate_from_1(connection, image_ids)
+        if version == "1":
+            _migrate_from_1(connection, image_ids)
+        else:
+            _migrate_from_2(connection)
     verify(connection, path, image_ids)
+    return is_empty or version in ("1", "2")
 
 
 def verify(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> None:
@@ -139,6 +156,16 @@ def _migrate_from_1(connection: sqlite3.Connection, image_ids: Sequence[str]) ->
             for question_id, answer, annotator, answered_at in [row]
         ],
     )
+
+
+def _migrate_from_2(connection: sqlite3.Connection) -> None:
+    """Note of every set that was begun that somebody chose it; the last one is the present set."""
+    connection.execute("DROP VIEW trained")
+    for statement in _NEW_IN_3:
+        connection.execute(statement)
+    begun = connection.execute("SELECT set_id, started_at FROM sets WHERE set_id > 1 ORDER BY set_id")
+    chain.append(connection, "chosen_sets", begun.fetchall())
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),))
 
 
 def _old_key(archive: str, row: Sequence[object]) -> str:

@@ -35,7 +35,7 @@ class AnswerStore:
     at a time should write (`anneal_jax.workdir.locked`); where two do, each answer still counts once.
 
     Answers belong to a set, and a set to the sentence that says what "similar" means: `set_sentence` with
-    another one begins a new set. All methods but `records` speak of the present set.
+    another one goes to the set of that one. All methods but `records` speak of the present set.
 
     A question has one answer at most that stands. The same answer again, or a request with a `key` that
     was seen before, stores nothing and returns what the first one returned; another answer is refused
@@ -71,7 +71,8 @@ class AnswerStore:
             raise StoreError(f"the answer store {self._path} is gone; restore it beside its seal.")
         with self._transaction() as connection:
             self._require_seal()
-            schema.prepare(connection, self._path, self._image_ids)
+            if schema.prepare(connection, self._path, self._image_ids):
+                self._break_seal()
 
     @property
     def image_ids(self) -> Sequence[str]:
@@ -96,14 +97,19 @@ class AnswerStore:
             return records.current_set(connection)[0]
 
     def sentences(self) -> dict[int, str]:
-        """Return the sentence of every set by its number, from 1; the last one is the present set."""
+        """Return the sentence of every set by its number, from 1."""
         with self._transaction() as connection:
             return records.sentences(connection)
 
-    def set_sentence(self, sentence: str) -> int:
-        """Say what "similar" means. Another sentence than the present one begins a new set.
+    def is_settled(self) -> bool:
+        """Tell whether anybody has said what "similar" means, be it in the words of the default."""
+        with self._transaction() as connection:
+            return records.is_settled(connection)
 
-        The answers of earlier sets stay in the file; nothing is trained on them any more.
+    def set_sentence(self, sentence: str) -> int:
+        """Say what "similar" means: go back to the set of this sentence, or begin it where there is none.
+
+        The answers of all other sets stay in the file; nothing is trained on them meanwhile.
 
         Returns:
           The number of the present set, from 1.
@@ -112,10 +118,7 @@ class AnswerStore:
           StoreError: the sentence is empty, longer than 500 characters or not one line.
         """
         with self.changing() as connection:
-            set_id, present = records.current_set(connection)
-            if writing.text_of("sentence", sentence) == present:
-                return set_id
-            return writing.start_set(connection, sentence)
+            return writing.say_sentence(connection, sentence)
 
     # Questions.
 
@@ -280,8 +283,7 @@ class AnswerStore:
     def changing(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection inside one transaction that breaks the seal, for the modules beside this."""
         with self._transaction() as connection:
-            if self._read_seal():
-                self._write_seal({})
+            self._break_seal()
             yield connection
 
     @contextmanager
@@ -334,6 +336,10 @@ class AnswerStore:
                 f"the seal {self._seal_path} of the answer store is damaged; delete it if the store "
                 "itself opens without it, else restore a copy of both."
             ) from error
+
+    def _break_seal(self) -> None:
+        if self._read_seal():
+            self._write_seal({})
 
     def _write_seal(self, seal: Mapping[str, Any]) -> None:
         integrity.write_sealed(self._seal_path, seal)

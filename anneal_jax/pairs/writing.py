@@ -11,7 +11,14 @@ import numpy as np
 
 from anneal_jax.errors import StoreError
 from anneal_jax.pairs import chain
-from anneal_jax.pairs.records import AnswerRecord, current_set, last_standing, latest_round, record_of
+from anneal_jax.pairs.records import (
+    AnswerRecord,
+    current_set,
+    is_settled,
+    last_standing,
+    latest_round,
+    record_of,
+)
 from anneal_jax.pairs.schema import now
 from anneal_jax.types import Answer, FloatArray, PairIndices
 
@@ -58,8 +65,33 @@ class Given(NamedTuple):
 
 
 def start_set(connection: sqlite3.Connection, sentence: str) -> int:
-    """Begin a new set of answers, and return its number."""
+    """Begin a new set of answers, beside the present one, and return its number."""
     (set_id,) = chain.append(connection, "sets", [(text_of("sentence", sentence), now())])
+    return set_id
+
+
+def choose_set(connection: sqlite3.Connection, set_id: int) -> None:
+    """Make a set the present one, and note that somebody said so."""
+    chain.append(connection, "chosen_sets", [(set_id, now())])
+
+
+def say_sentence(connection: sqlite3.Connection, sentence: str) -> int:
+    """Make the set of a sentence the present one, a new set where there is none, and return its number.
+
+    Older versions began a set for every change, so that a sentence may have several: of these one with
+    answers comes first, then the present one, then the newest.
+    """
+    sentence = text_of("sentence", sentence)
+    present, _ = current_set(connection)
+    found = connection.execute(
+        "SELECT set_id FROM sets WHERE sentence = ? ORDER BY EXISTS (SELECT 1 FROM questions"
+        " JOIN standing USING (question_id) WHERE questions.set_id = sets.set_id) DESC,"
+        " set_id = ? DESC, set_id DESC LIMIT 1",
+        (sentence, present),
+    ).fetchone()
+    set_id = found[0] if found else start_set(connection, sentence)
+    if set_id != present or not is_settled(connection):
+        choose_set(connection, set_id)
     return set_id
 
 

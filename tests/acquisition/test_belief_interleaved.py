@@ -3,11 +3,13 @@
 import copy
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anneal_jax.acquisition.belief_interleaved import Interleaved, hear_interleaved, open_questions
-from anneal_jax.acquisition.beliefs import OPEN, begin
+from anneal_jax.acquisition.belief_questions import partner
+from anneal_jax.acquisition.beliefs import OPEN, BeliefSettings, begin
 from anneal_jax.acquisition.neighbours import neighbour_graph
 from anneal_jax.types import Answer
 from tests.acquisition.belief_cases import blobs, interview, oracle, partition, random_graph
@@ -77,6 +79,24 @@ def test_any_answers_leave_it_in_order_and_the_questions_end(seed, num_tiles, de
         np.testing.assert_equal(again, before)
         again = after
     np.testing.assert_equal(again, state)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_tile_in_question_has_a_question_whatever_is_said_of_others(seed):
+    """Else nobody would ever ask about it again, and it would never be settled."""
+    rng = np.random.default_rng(seed)
+    num_tiles = int(rng.integers(4, 13))
+    graph = random_graph(seed, num_tiles)
+    state = Interleaved(begin(graph), {})
+    for _ in range(60):
+        first, second = rng.choice(num_tiles, 2, replace=False).tolist()
+        answer = Answer(int(rng.choice(3, p=[0.45, 0.45, 0.1])))
+        state = hear_interleaved(graph, state, first, second, answer)
+        check(state.beliefs, num_tiles)
+        for tile, replies in state.pending.items():
+            groups = tuple((int(state.beliefs.groups[other]), is_yes) for other, is_yes in replies)
+            asking = state.beliefs._replace(subject=tile, replies=groups)
+            assert partner(graph, asking, BeliefSettings()) is not None
 
 
 def test_what_is_proposed_at_one_time_is_about_different_tiles():

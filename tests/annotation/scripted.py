@@ -64,6 +64,18 @@ class Server:
         with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)
 
+    def volunteer(self, pairs, word: str = "similar") -> list[dict]:
+        """Say something of pairs as somebody else does meanwhile; return what each brought."""
+        tab = {"tab": "tab-of-somebody"}
+        set_id = self.post("session", {**tab, "annotator": "Eve", "mode": "none"})["set_id"]
+        said = {**tab, "set_id": set_id, "answer": word}
+        return [
+            self.post(
+                "volunteer", said | {"first": first, "second": second, "key": f"eve-says-{first}-{second}"}
+            )
+            for first, second in pairs
+        ]
+
 
 class Person:
     """Answers by class labels, with mistakes and doubts of a given rate.

@@ -44,7 +44,8 @@ def test_a_person_answers_undoes_and_changes_mode(client):
         view = response.json()
         assert client("POST", "/answer", json=body).json()["num_answers"] == view["num_answers"]
     assert view["num_answers"] == 30 and view["num_known"] > 30
-    view = client("POST", "/undo", json={"tab": TAB, "key": "undo-key-1"}).json()
+    undo = {"tab": TAB, "key": "undo-key-1", "set_id": view["set_id"]}
+    view = client("POST", "/undo", json=undo).json()
     assert view["num_answers"] == 29 and view["undone"]["annotator"] == "Ada"
     groups = client("POST", "/session", json=SESSION | {"mode": "groups"}).json()
     assert all(question["members"] for question in groups["questions"])
@@ -199,6 +200,7 @@ FIELDS = st.fixed_dictionaries(
         "second": st.integers(-2, 70) | JSON,
         "elapsed_s": st.floats() | JSON,
         "sentence": st.text(max_size=600) | JSON,
+        "set_id": st.integers(1, 9) | JSON,
     },
 )
 
@@ -317,6 +319,36 @@ def test_the_curve_is_that_of_the_present_sentence(tiles_folder, make_desk, make
     rows = [{"set_id": set_id, "refusal": ""} for set_id in (1, 2)]
     with served(tiles_folder, make_desk(), learning=SimpleNamespace(curve=rows, told=dict)) as parts:
         assert make_client(parts)("GET", "/answers").json()["curve"] == rows[1:]
+
+
+def test_what_a_page_says_under_another_sentence_is_refused_and_changes_nothing(client):
+    view = client("POST", "/session", json=SESSION).json()
+    shown = client("GET", "/search/results?tile=3").json()
+    body = {"tab": TAB, "key": view["questions"][0]["key"], "answer": "similar"}
+    client("POST", "/answer", json=body)
+    page = client("GET", "/answers").json()
+    assert view["set_id"] == shown["set_id"] == page["set_id"]
+    now = client("POST", "/sentence", json={"tab": TAB, "sentence": "Same roof colour"}).json()
+    assert now["set_id"] != view["set_id"]
+    (row,) = page["answers"]
+    said = {"tab": TAB, "key": "another-key", "set_id": view["set_id"]}
+    for name, more in {
+        "volunteer": {"first": 3, "second": shown["results"][0]["tile"], "answer": "similar"},
+        "correct": {"answer_id": row["answer_id"], "answer": "dissimilar"},
+        "retract": {"answer_id": row["answer_id"]},
+        "undo": {},
+    }.items():
+        response = client("POST", f"/{name}", json=said | more)
+        assert response.status_code == 409, name
+        assert (
+            response.json()["error"] == "the sentence is 'Same roof colour' by now; load this page again."
+        )
+        response = client("POST", f"/{name}", json={key: said[key] for key in ("tab", "key")} | more)
+        assert response.status_code == 400 and "set_id" in response.json()["error"]
+    assert client("GET", "/answers").json()["answers"] == []
+    client("POST", "/sentence", json={"tab": TAB, "sentence": "Same land use"})
+    assert client("GET", "/answers").json()["answers"] == [row]
+    assert client("POST", "/undo", json=said).json()["undone"] is not None
 
 
 def _with(parts, headers):

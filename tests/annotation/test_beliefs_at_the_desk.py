@@ -37,7 +37,7 @@ def make_desk(tmp_path, directions, source):
 
 
 def beliefs_of(desk):
-    return desk._histories["pairs"].state.beliefs
+    return desk._asker.histories["pairs"].state.beliefs
 
 
 def test_it_begins_without_answers_and_groups_the_tiles(make_desk, classes):
@@ -59,7 +59,7 @@ def test_prefetched_questions_stay_while_they_are_unknown(make_desk, classes):
         coming = {q["key"]: (q["first"], q["second"]) for q in view["questions"][1:]}
         view = run(desk, answers_of(classes), 1, view)
         dropped = coming.keys() - {q["key"] for q in view["questions"]}
-        assert all(not desk._is_unknown(*coming[key]) for key in dropped)
+        assert all(not desk._asker.is_unknown(*coming[key]) for key in dropped)
 
 
 def test_audits_and_repeats_teach_it_nothing(make_desk, classes, source):
@@ -76,12 +76,12 @@ def test_audits_and_repeats_teach_it_nothing(make_desk, classes, source):
 def test_undo_believes_what_was_believed_then_and_a_restart_as_well(make_desk, classes):
     desk = make_desk()
     view = run(desk, answers_of(classes), 20)
-    before = desk._histories["pairs"].state
+    before = desk._asker.histories["pairs"].state
     run(desk, answers_of(classes), 30, view)
     for step in range(30):
         desk.undo(TAB, f"undo-key-{step}")
-    np.testing.assert_equal(desk._histories["pairs"].state, before)
-    np.testing.assert_equal(make_desk()._histories["pairs"].state, before)
+    np.testing.assert_equal(desk._asker.histories["pairs"].state, before)
+    np.testing.assert_equal(make_desk()._asker.histories["pairs"].state, before)
 
 
 def test_an_implied_pair_is_asked_only_as_a_check_and_at_most_once(make_desk, classes):

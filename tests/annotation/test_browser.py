@@ -117,10 +117,8 @@ def test_a_contradiction_is_shown_at_the_click_and_resolved(browser, ucm, tmp_pa
         page = sit_down(browser, server)
         answer(page, np.zeros(3_000), "u")
         one, two, three = 7, *(row["tile"] for row in server.get("neighbours/7")["neighbours"][:2])
-        server.post("session", {"tab": "scripted-tab", "annotator": "Eve", "mode": "pairs"})
-        for number, (first, second) in enumerate(((one, two), (two, three))):
-            said = {"first": first, "second": second, "answer": "similar", "key": f"volunteered-{number}"}
-            assert server.post("volunteer", {"tab": "scripted-tab", **said})["conflict"] is None
+        views = server.volunteer([(one, two), (two, three)])
+        assert [view["conflict"] for view in views] == [None, None]
         page.goto(server.url + "review")
         page.click(f"#rows img[src='tile/{one}.jpg']")
         page.click("#strip figure:nth-child(3) button:has-text('different')")
@@ -253,6 +251,30 @@ def test_names_of_files_are_never_markup(browser, tiles_folder, tmp_path):
         assert "<b>Ada</b>" in page.text_content("#rows")
         assert page.locator("#rows b").count() == 0 and page.locator("img[onerror]").count() == 0
         assert page.faults == []
+
+
+CLICK_TWICE = "one => { one.click(); one.click(); }"
+
+
+def test_two_clicks_on_a_button_of_the_review_are_one_answer(browser, tiles_folder, tmp_path):
+    with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}", "--backbone=pixels") as server:
+        page = sit_down(browser, server)
+        answer(page, np.zeros(60), "s")
+        saved(page, 1)
+        page.goto(server.url + "review")
+        page.locator("#rows button:has-text('make it different')").evaluate(CLICK_TWICE)
+        page.wait_for_selector("#rows button:has-text('make it similar')")
+        page.wait_for_load_state("networkidle")
+        (said,) = server.get("answers")["answers"]
+        assert said["answer"] == "dissimilar" and server.get("state")["bits_spent"] == 2
+        page.click("#rows img")
+        page.wait_for_function("() => document.querySelectorAll('#strip figure').length === 11")
+        for count in (2, 3):  # a click after that is another answer
+            page.locator("#strip figure:nth-child(4) button:has-text('similar')").evaluate(CLICK_TWICE)
+            page.wait_for_function(f"() => document.querySelectorAll('#rows tr').length === {count}")
+            page.wait_for_load_state("networkidle")
+            assert server.get("state")["num_answers"] == count
+        assert page.is_hidden("#trouble") and page.faults == []
 
 
 def test_escape_begins_no_new_set(browser, tiles_folder, tmp_path):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from anneal_jax.annotation.desk import AUDIT_EVERY, Desk
+from anneal_jax.annotation.asking import AUDIT_EVERY
+from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.guide import SILENT, make_guide
 from anneal_jax.errors import StoreError
 from anneal_jax.pairs.records import TRAINED_KINDS
@@ -124,7 +125,7 @@ def test_a_contradiction_is_told_at_the_click_and_ends_with_the_wrong_answer(mak
     ids = {}
     # One group said to be all alike, then a pair of it said not to be: put by hand, in the tab.
     for step, (pair, said) in enumerate([((0, 5), 1), ((5, 10), 1), ((0, 10), 0)]):
-        question = desk._question(*pair, "training")
+        question = desk._asker.question(*pair, "training")
         desk._tab(TAB).issued[question.key] = question
         view = desk.answer(TAB, question.key, Answer(said), 1.0)
         ids[pair] = desk.answers()[0]["answer_id"]
@@ -148,6 +149,23 @@ def test_a_corrected_answer_replaces_the_old_one(make_desk):
     assert desk.answers()[0]["answer"] == "dissimilar"
 
 
+def test_an_answer_that_was_taken_back_is_not_corrected(make_desk):
+    desk = make_desk()
+    key = desk.open_tab(TAB, "Ada")["questions"][0]["key"]
+    desk.answer(TAB, key, Answer.SIMILAR, 1.0)
+    old = desk.answers()[0]
+    desk.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "correct-key")
+    with pytest.raises(StoreError, match="taken back already; load this page again"):
+        desk.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "other-key")  # two pages, or two clicks
+    (now,) = desk.answers()
+    desk.retract(TAB, now["answer_id"], "retract-key")
+    with pytest.raises(StoreError, match="taken back already"):
+        desk.correct(TAB, now["answer_id"], Answer.SIMILAR, "third-key")
+    assert desk.answers() == [] and len(desk.store.records()) == 2
+    with pytest.raises(StoreError, match="there is no answer 99"):
+        desk.correct(TAB, 99, Answer.SIMILAR, "fourth-key")
+
+
 def test_another_sentence_begins_a_new_set_and_the_first_is_asked_for(make_desk, classes):
     desk = make_desk(sentence="")
     view = desk.open_tab(TAB, "Ada")
@@ -157,6 +175,56 @@ def test_another_sentence_begins_a_new_set_and_the_first_is_asked_for(make_desk,
     run(desk, answers_of(classes), 10, view)
     view = desk.set_sentence(TAB, "Same crop")
     assert (view["num_answers"], view["num_known"], view["sentence"]) == (0, 0, "Same crop")
+
+
+def test_who_keeps_the_default_sentence_is_asked_for_it_once(make_desk):
+    desk = make_desk(sentence="")
+    for _ in range(2):
+        assert not desk.open_tab(TAB, "Ada")["sentence_is_settled"]
+        desk = make_desk(sentence="")
+    view = desk.open_tab(TAB, "Ada")
+    assert desk.set_sentence(TAB, view["sentence"])["sentence_is_settled"]
+    view = make_desk(sentence="").open_tab(TAB, "Ada")  # before any answer
+    assert view["sentence_is_settled"] and view["questions"] and view["set_id"] == 1
+
+
+def test_a_page_that_is_not_known_changes_no_sentence(make_desk):
+    desk = make_desk()
+    with pytest.raises(StoreError, match="load it again"):
+        desk.set_sentence("no-such-tab", "Something else")
+    assert desk.counters("")["sentence"] == desk.store.sentence() == "Same land use"
+
+
+def test_an_earlier_sentence_goes_back_to_its_answers_and_its_model(make_desk, directions, classes):
+    desk = make_desk()
+    run(desk, answers_of(classes), 10)
+    desk.adopt(make_guide(directions, seed=1, version=7))
+    before, answers = state_of(desk), desk.answers()
+    desk.set_sentence(TAB, "Something else")
+    run(desk, answers_of(classes), 3, desk.view(TAB))
+    view = desk.set_sentence(TAB, "Same land use")
+    assert state_of(desk) == before and desk.answers() == answers
+    assert view["model_answers"] == 7 and view["questions"]
+    assert run(desk, answers_of(classes), 1, view)["num_answers"] == 11
+    again = make_desk("Something else")
+    assert again.counters("")["num_answers"] == 3
+    assert make_desk("").counters("")["sentence"] == "Something else"  # the present one without a word
+
+
+def test_an_answer_of_another_set_is_neither_corrected_nor_taken_back_here(make_desk, classes):
+    desk = make_desk()
+    run(desk, answers_of(classes), 3)
+    old = desk.answers()[0]
+    desk.set_sentence(TAB, "Something else")
+    for change in (
+        lambda: desk.correct(TAB, old["answer_id"], Answer.UNSURE, "correct-key"),
+        lambda: desk.retract(TAB, old["answer_id"], "retract-key"),
+    ):
+        with pytest.raises(StoreError, match=r"sentence is 'Something else' by now; load this page again"):
+            change()
+    assert desk.answers() == [] and len(desk.store.records()) == 3
+    desk.set_sentence(TAB, "Same land use")
+    assert len(desk.answers()) == 3 and desk.answers()[0] == old
 
 
 def test_audits_are_blind_and_stay_out_of_training(make_desk, classes):

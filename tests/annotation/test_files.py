@@ -25,8 +25,8 @@ def say(client, count, word="similar"):
 
 @pytest.mark.parametrize("name", ["answers.csv", "answers.jsonl"])
 def test_the_page_gives_all_answers_out_and_takes_a_file_in_once(client, name):
-    say(client, 3)
-    client("POST", "/undo", json={"tab": TAB, "key": "undo-key-1"})
+    view = say(client, 3)
+    client("POST", "/undo", json={"tab": TAB, "key": "undo-key-1", "set_id": view["set_id"]})
     response = client("GET", f"/{name}")
     assert response.headers["content-disposition"] == f'attachment; filename="{name}"'
     rows = parse_answers(response.content, name)

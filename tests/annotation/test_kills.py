@@ -86,7 +86,8 @@ def kill_trainers(folder, workdir, num_kills):
             if is_forwards and view["questions"]:
                 view = person.answer(server, view)
             else:
-                view = server.post("undo", {"tab": "scripted-tab", "key": f"undo-key-{num_undone}"})
+                undo = {"tab": "scripted-tab", "key": f"undo-key-{num_undone}", "set_id": view["set_id"]}
+                view = server.post("undo", undo)
                 num_undone += view["undone"] is not None
                 is_forwards = view["num_answers"] == 0
             jobs = children_of(server.process.pid)

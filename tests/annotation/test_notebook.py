@@ -1,6 +1,7 @@
 """The page in a notebook: a server of its own, shown in Jupyter's frame or by Colab's proxy."""
 
 import json
+import os
 import subprocess
 import sys
 import types
@@ -65,6 +66,27 @@ def test_a_notebook_shows_the_page_and_answers_outlive_it(tiles_folder, tmp_path
 def test_what_is_wrong_is_one_sentence(tmp_path):
     with pytest.raises(AnnealError, match="there is no setting 'bacbone'"):
         open_annotation("folder:nowhere", tmp_path / "work", bacbone="pixels")
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [('print(\'{"error": "no room here."}\')', r"no room here\."), ("pass", "ended before it was ready")],
+)
+def test_a_server_that_ends_before_it_is_asked_is_told_and_waited_for(
+    tmp_path, monkeypatch, said, sentence
+):
+    started, popen = [], subprocess.Popen
+
+    def ended(command, **options):
+        child = popen([sys.executable, "-c", said], **options)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, and still to be waited for
+        started.append(child)
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", ended)
+    with pytest.raises(AnnealError, match=sentence):
+        open_annotation("folder:tiles", tmp_path, port=8123)
+    assert started[0].returncode == 0 and started[0].stdout.closed and started[0].stdin.closed
 
 
 class _Child:

@@ -85,10 +85,7 @@ def test_a_contradiction_is_shown_at_the_mark_and_names_are_never_markup(browser
         search_by_name(page, "onerror")
         assert page.text_content("#heading").startswith("Most similar to a<img")
         one, two = (tile_of(figure(page, place)) for place in range(2))
-        server.post("session", {"tab": "scripted-tab", "annotator": "Eve", "mode": "pairs"})
-        for number, (first, second) in enumerate(((0, one), (one, two))):  # meanwhile, by somebody else
-            said = {"first": first, "second": second, "answer": "similar", "key": f"volunteered-{number}"}
-            server.post("volunteer", {"tab": "scripted-tab", **said})
+        server.volunteer([(0, one), (one, two)])
         figure(page, 1).locator("button:has-text('wrong')").click()
         page.wait_for_selector("#contradiction[open]")
         assert page.locator("#chain li").count() == 3

@@ -43,8 +43,8 @@ def drop(client, data):
 
 
 def mark(client, first, second, answer, key="key-number-1"):
-    client("POST", "/session", json=SESSION)
-    said = {"tab": TAB, "first": first, "second": second, "answer": answer, "key": key}
+    set_id = client("POST", "/session", json=SESSION).json()["set_id"]
+    said = {"tab": TAB, "set_id": set_id, "first": first, "second": second, "answer": answer, "key": key}
     return client("POST", "/volunteer", json=said).json()
 
 
@@ -200,7 +200,7 @@ def test_a_mark_is_a_volunteered_answer_and_can_be_taken_back(client):
     # The other one follows from these two, and is no answer that could be taken back.
     assert (other[worst]["known"], other[worst]["answer_id"]) == ("dissimilar", None)
 
-    body = {"tab": TAB, "answer_id": said["answer_id"], "key": "key-number-3"}
+    body = {"tab": TAB, "answer_id": said["answer_id"], "key": "key-number-3", "set_id": said["set_id"]}
     assert client("POST", "/retract", json=body).json()["num_answers"] == 1
     rows = {row["tile"]: row for row in results(client, "tile=7&count=59")["results"]}
     assert (rows[best]["known"], rows[best]["answer_id"]) == (None, None)
@@ -245,7 +245,7 @@ def test_every_source_of_questions_hears_of_a_mark_and_it_is_trained_on(make_des
     desk.volunteer(TAB, (9, 4), Answer.SIMILAR, "key-number-1")
     desk.volunteer(TAB, (4, 30), Answer.DISSIMILAR, "key-number-2")
     heard = [(4, 9, Answer.SIMILAR), (4, 30, Answer.DISSIMILAR)]
-    states = [history.state for history in desk._histories.values()]
+    states = [history.state for history in desk._asker.histories.values()]
     assert states and all([said[:3] for said in state] == heard for state in states)
     desk._tabs.clear()
     view = desk.open_tab(TAB, "Ada")

@@ -11,6 +11,7 @@ from anneal_jax.annotation.settings import annotation_settings
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError, ConfigError
+from anneal_jax.pairs.schema import DEFAULT_SENTENCE
 
 CONFIG = ExperimentConfig(backbone="pixels", image_size=8)
 
@@ -68,6 +69,13 @@ def test_labels_need_the_question_that_they_answer(tiles_folder, labels_csv, tmp
         open_here(tmp_path / "work", settings, labels=str(labels_csv)),
     ):
         pass
+
+
+def test_the_default_sentence_counts_as_said_where_it_is_said(tiles_folder, labels_csv, tmp_path):
+    settings = settings_for(tmp_path / "work", tiles_folder)
+    options = {"labels": str(labels_csv), "sentence": DEFAULT_SENTENCE}
+    with open_here(tmp_path / "work", settings, **options) as parts:
+        assert parts.desk.set_id == 1 and parts.desk.counters("")["num_labels"] == 40
 
 
 def test_labels_of_a_folder_count_only_where_a_file_gives_them(tmp_path):

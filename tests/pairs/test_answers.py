@@ -154,14 +154,35 @@ def test_another_sentence_begins_a_set_of_its_own(store):
     store.record(store.unanswered(1)[0].question_id, DISSIMILAR, annotator="Ada")
     assert words(reopened(store)) == [DISSIMILAR]
     assert [record.set_id for record in store.records()] == [1, 2]
-    assert store.set_sentence(DEFAULT_SENTENCE) == 3  # an old sentence is a new set too
-    assert list(store.sentences().values()) == [
-        DEFAULT_SENTENCE,
-        "Is the land used alike?",
-        DEFAULT_SENTENCE,
-    ]
     with pytest.raises(StoreError, match=r"sentence .* must be one line"):
         store.set_sentence("two\nlines")
+
+
+def test_that_a_sentence_was_said_is_stored_also_of_the_default(store):
+    assert not store.is_settled()
+    assert store.set_sentence(DEFAULT_SENTENCE) == 1
+    assert reopened(store).is_settled() and store.sentences() == {1: DEFAULT_SENTENCE}
+
+
+def test_an_earlier_sentence_goes_back_to_its_set_with_all_that_is_in_it(store):
+    answer_all(store, SIMILAR, DISSIMILAR)
+    store.give([Given(2, 3, SIMILAR, "Ada", kind="audit", key="audit 1")])
+    tally = store.tally()
+    store.set_sentence("Same land use")
+    store.give([Given(4, 5, SIMILAR, "Ben", key="mark 1")])
+    for _ in range(2):
+        assert store.set_sentence(f" {DEFAULT_SENTENCE}") == 1
+        store.close()
+        store = reopened(store)
+        assert (store.sentence(), store.present_set()) == (DEFAULT_SENTENCE, 1)
+        assert words(store) == [SIMILAR, DISSIMILAR] and store.tally() == tally
+        assert [question.question_id for question in store.unanswered(0)] == [3, 4]
+        assert store.audited_pairs().tolist() == [[2, 3]]
+    store.give([Given(0, 5, SIMILAR, "Ada", key="mark 2")])
+    assert store.undo().key == "mark 2"
+    assert store.set_sentence("Same land use") == 2
+    assert [record.key for record in store.standing()] == ["mark 1"]
+    assert store.sentences() == {1: DEFAULT_SENTENCE, 2: "Same land use"}
 
 
 # Kinds of question.
@@ -288,5 +309,6 @@ def test_nothing_is_ever_changed_or_deleted(store):
         store.set_similarities(0, np.zeros(0, np.float32))
         store.give([Given(0, 1, SIMILAR, "Ada", undone_at="2026-01-01T00:00:00.000Z")])
         store.set_sentence("Other?")
+        store.set_sentence(DEFAULT_SENTENCE)
         reopened(store)
     assert len(store.records()) == 3

@@ -18,6 +18,7 @@ from tests.reference.pairs import all_pairs
 
 IDS = [f"field/tile_{index}.png" for index in range(12)]
 OLD = pathlib.Path(__file__).parent / "data" / "answers_v1.sqlite"
+OLD_2 = OLD.with_name("answers_v2.sqlite")
 OLD_IDS = [f"Äcker 森/tile_{index}.tif" for index in range(6)]
 
 
@@ -109,6 +110,8 @@ def test_two_hundred_flipped_bits_are_noticed(tmp_path):
         ("UPDATE scores SET similarity = 0.25 WHERE score_id = 1", "row 1 of its table scores"),
         ("UPDATE rounds SET facts = '{}' WHERE round_index = 0", "row 1 of its table rounds"),
         ("UPDATE sets SET sentence = 'Alike?' WHERE set_id = 2", "row 2 of its table sets"),
+        ("UPDATE chosen_sets SET set_id = 1", "row 1 of its table chosen_sets"),
+        ("DELETE FROM chosen_sets; DELETE FROM sets WHERE set_id = 2", "is damaged"),
         ("UPDATE images SET image_id = 'field/tile_z.png' WHERE image_index = 5", "tiles' names"),
         ("INSERT INTO meta VALUES ('more', '')", "table meta is not as it was written"),
         ("UPDATE meta SET value = '0' WHERE key = 'image_ids_sha256'", "archive with other tile names"),
@@ -163,7 +166,39 @@ def test_an_older_copy_beside_a_newer_seal_is_not_taken_for_the_store(tmp_path):
     assert not path.exists()
 
 
-# The first version.
+# Older versions.
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_a_store_of_the_second_version_opens_and_a_set_that_was_hidden_is_found(tmp_path, is_sealed):
+    """A third set, empty, had been begun there by going back to the first sentence."""
+    path = tmp_path / "answers.sqlite"
+    shutil.copy(OLD_2, path)
+    if is_sealed:
+        shutil.copy(f"{OLD_2}.seal", f"{path}.seal")
+    for _ in range(2):  # brought up to date, then opened as it is, sealed or not
+        store = AnswerStore(path, OLD_IDS)
+        assert (store.present_set(), store.sentence(), store.standing()) == (3, DEFAULT_SENTENCE, [])
+        assert [record.key for record in store.records()] == ["tap 1", "tap 2", "tap 3", "mark 1"]
+    assert store.set_sentence("Same land use") == 2 and len(store.standing()) == 1
+    assert store.set_sentence(DEFAULT_SENTENCE) == 1
+    assert store.answered(0).answers.tolist() == [1, 0] and store.tally().bits_spent == 3.0
+    store.record(4, Answer.SIMILAR, annotator="Ada")
+    assert store.undo().question_id == 4
+    store.close()
+    AnswerStore(path, OLD_IDS).close()
+
+
+def test_a_damaged_store_of_the_second_version_is_left_as_it_is(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    shutil.copy(OLD_2, path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE answers SET answer = 1 WHERE answer_id = 2")
+        connection.commit()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="row 2 of its table answers"):
+        AnswerStore(path, OLD_IDS)
+    assert path.read_bytes() == before
 
 
 def test_a_store_of_the_first_version_opens_with_everything_in_it(tmp_path):

@@ -1,5 +1,6 @@
 import csv
 import json
+import time
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def asked_store(folder, name, annotator, answers):
 
 
 def full_store(folder):
-    """Return a store with two sets under one sentence and another one, all kinds, and one answer undone."""
+    """Return a store with a set that was gone back to and another one, all kinds, and one answer undone."""
     store = asked_store(folder, "full.sqlite", 'Ada "the first", née X', [Answer.SIMILAR, Answer.UNSURE])
     first = store.sentence()
     store.give([Given(3, 4, Answer.DISSIMILAR, "Ben", kind="audit")])
@@ -42,6 +43,29 @@ def full_store(folder):
     store.set_sentence("Is the land used alike, at a glance?")
     store.give([Given(2, 3, Answer.SIMILAR, "Ben", elapsed_s=1e-9), Given(0, 4, Answer.SIMILAR, "Ben")])
     return store
+
+
+def test_the_set_that_was_answered_last_is_the_present_one_after_an_import(tmp_path):
+    store = full_store(tmp_path)
+    first = store.sentences()[1]
+    store.set_sentence(first)
+    time.sleep(0.002)  # times are stored to the millisecond
+    store.give([Given(1, 3, Answer.SIMILAR, "Ada")])
+    export_answers(store, tmp_path / "out.csv")
+    other = empty_store(tmp_path)
+    import_answers(other, tmp_path / "out.csv")
+    assert other.sentence() == first
+    assert [row.key for row in other.standing()] == [row.key for row in store.standing()]
+
+
+def test_a_file_of_an_older_version_may_hold_a_sentence_twice(tmp_path):
+    store, path = full_store(tmp_path), tmp_path / "out.csv"
+    rows = [row._replace(sentence="Alike?") for row in shared_answers(store)]
+    write_answers(path, rows)
+    other = empty_store(tmp_path)
+    import_answers(other, path)
+    assert shared_answers(other) == rows
+    assert {row.set for row in rows} == {1, 2}
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -132,11 +156,35 @@ def test_two_peoples_files_are_put_together(tmp_path):
     assert import_answers(store, tmp_path / "both.csv").num_added == 5
 
 
+def test_sets_are_merged_by_their_sentences_whatever_their_numbers(tmp_path):
+    """Ben began with what is Ada's second sentence; both have a set 1."""
+    ada = asked_store(tmp_path, "a", "Ada", [Answer.SIMILAR])
+    ada.set_sentence("Same crop")
+    ada.give([Given(0, 2, Answer.SIMILAR, "Ada", key="a2")])
+    ben = empty_store(tmp_path, "b")
+    ben.set_sentence("Same crop")
+    ben.give([Given(0, 2, Answer.DISSIMILAR, "Ben", key="b1")])
+    files = shared_answers(ada), shared_answers(ben)
+    assert [[row.set for row in rows] for rows in files] == [[1, 2], [1]]
+    both = merge_answers(*files)
+    assert both == merge_answers(*reversed(files)) == merge_answers(both, files[1])
+    assert [(row.set, row.sentence, row.annotator) for row in both] == [
+        (1, ada.sentences()[1], "Ada"),
+        (2, "Same crop", "Ada"),
+        (2, "Same crop", "Ben"),
+    ]
+    assert [found[:2] for found in disagreements(both)] == [tuple(sorted((IDS[0], IDS[2])))]
+    write_answers(tmp_path / "both.csv", both)
+    store = empty_store(tmp_path)
+    import_answers(store, tmp_path / "both.csv")
+    assert store.sentence() == "Same crop" and len(store.standing()) == 2
+
+
 def test_what_does_not_fit_together_is_not_merged(tmp_path):
     ada = shared_answers(asked_store(tmp_path, "a", "Ada", [Answer.SIMILAR]))
     with pytest.raises(StoreError, match="names two different answers; one of the files was changed"):
         merge_answers(ada, [ada[0]._replace(answer="dissimilar")])
-    with pytest.raises(StoreError, match="'Other\\?' in the other; answers to different questions"):
+    with pytest.raises(StoreError, match="and the other 'Other\\?'; answers to different questions"):
         merge_answers(ada, [ada[0]._replace(sentence="Other?", key="x")])
 
 

@@ -57,6 +57,9 @@ async function failed(request, error) {
   await new Promise((done) => setTimeout(done, PATIENCE_MS[Math.min(request.tries++, PATIENCE_MS.length - 1)]));
 }
 
+// Of the answers whose sentence stands on this page: what is said of it is not taken for another one.
+const setShown = () => (state.view ? state.view.set_id : 0);
+
 function openSession() {
   send("session", { annotator: state.annotator, mode: state.mode }, (view) => {
     if (!view.sentence_is_settled) welcome();
@@ -196,7 +199,7 @@ function answer(word) {
 
 function undo() {
   press($("undo"));
-  send("undo", { key: randomKey() }, (view) => tellSaved(view.undone ? "undone" : "nothing to undo"));
+  send("undo", { key: randomKey(), set_id: setShown() }, (view) => tellSaved(view.undone ? "undone" : "nothing to undo"));
 }
 
 function swap() {
@@ -310,7 +313,7 @@ $("welcome").addEventListener("close", () => {
 
 function showConflict(conflict) {
   openConflict(conflict, (answer_id) => {
-    send("retract", { answer_id, key: randomKey() }, () => tellSaved("taken back"));
+    send("retract", { answer_id, key: randomKey(), set_id: setShown() }, () => tellSaved("taken back"));
   });
 }
 

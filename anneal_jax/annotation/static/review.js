@@ -3,7 +3,7 @@ import { answerOf, attempt, element, get, inWords, openConflict, post, randomKey
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
-const state = { asked: "" };
+const state = { asked: "", setId: 0, near: null };
 const OTHER = { similar: "dissimilar", dissimilar: "similar" };
 
 const load = attempt(async (offset = 0) => {
@@ -12,6 +12,8 @@ const load = attempt(async (offset = 0) => {
   state.asked = asked;
   const [page, view] = await Promise.all([get(`answers?${query}`), get("state")]);
   if (state.asked !== asked) return; // a later letter was typed meanwhile
+  $("near").hidden ||= state.setId !== page.set_id; // found for answers to another sentence
+  state.setId = page.set_id;
   $("sentence").textContent = view.sentence;
   $("facts").textContent = `${view.num_answers} answers, ${view.num_known} pairs known through them, `
     + `${view.bits_spent} bits, ${view.minutes} minutes, ${view.num_contradictions} contradictions.`;
@@ -26,13 +28,20 @@ const load = attempt(async (offset = 0) => {
 
 const write = attempt(async (path, body) => {
   await post("session", { tab: TAB, annotator: remembered("name") || "reviewer", mode: "none" });
-  const view = await post(path, { tab: TAB, key: randomKey(), ...body });
+  const view = await post(path, { tab: TAB, set_id: state.setId, ...body });
   await load();
-  if (view.conflict) openConflict(view.conflict, (answer_id) => write("retract", { answer_id }));
+  if (!$("near").hidden) await showStrip(state.near); // with other keys: a later click is another answer
+  if (view.conflict) openConflict(view.conflict, (answer_id) => writing("retract", { answer_id })());
 });
 
+// Two clicks on one button are one answer: its key is drawn with it.
+function writing(path, body) {
+  const said = { ...body, key: randomKey() };
+  return () => write(path, said);
+}
+
 function row(said) {
-  const act = (path, more) => () => write(path, { answer_id: said.answer_id, ...more });
+  const act = (path, more) => writing(path, { answer_id: said.answer_id, ...more });
   const buttons = [element("button", { className: "quiet", textContent: "take back", onclick: act("retract") })];
   if (OTHER[said.answer]) {
     buttons.unshift(element("button", {
@@ -53,19 +62,24 @@ function thumb(tile, name) {
 }
 
 const near = attempt(async (tile) => {
+  await showStrip(tile);
+  $("near").hidden = false;
+  $("near").scrollIntoView({ behavior: "smooth", block: "nearest" });
+});
+
+async function showStrip(tile) {
+  state.near = tile;
   const found = await get(`neighbours/${tile}`);
   const shown = [{ tile: found.tile, name: found.name }, ...found.neighbours];
   $("strip").replaceChildren(...shown.map((item, place) => element("figure", {}, thumb(item.tile, item.name),
     element("figcaption", { textContent: place ? `${place}. ${item.name}` : `this tile: ${item.name}` }),
     ...(place ? judgements(found.tile, item.tile) : []))));
-  $("near").hidden = false;
-  $("near").scrollIntoView({ behavior: "smooth", block: "nearest" });
-});
+}
 
 function judgements(first, second) {
   return ["similar", "dissimilar"].map((answer) => element("button", {
     className: `quiet word ${answer}`, textContent: inWords(answer),
-    onclick: () => write("volunteer", { first, second, answer }),
+    onclick: writing("volunteer", { first, second, answer }),
   }));
 }
 

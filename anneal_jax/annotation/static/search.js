@@ -166,7 +166,7 @@ function pair(said) {
 
 const write = attempt(async (path, body) => {
   await post("session", { tab: TAB, annotator: remembered("name") || "searcher", mode: "none" });
-  const view = await post(path, { tab: TAB, key: randomKey(), ...body });
+  const view = await post(path, { tab: TAB, key: randomKey(), set_id: state.shown.set_id, ...body });
   if (view.model_answers === state.shown.model) await search();
   else note(path, body, view);
   if (view.conflict) openConflict(view.conflict, (answer_id) => write("retract", { answer_id }));
