@@ -82,13 +82,13 @@ class Desk:
     def answer(self, tab_id: str, key: str, said: Answer, elapsed_s: float | None) -> dict[str, Any]:
         """Commit an answer; when this returns, it is on disk. A key that was stored stores nothing.
 
+        A repeated request is told what the first one was, with the contradiction that its answer made.
+
         Raises:
           StorageFullError, StoreError: it was not stored; the message says why.
         """
         if key in self._keys:
-            if self._keys[key] != said:
-                raise StoreError("this question has another answer already; undo it first.")
-            return self.view(tab_id)
+            return self._again(tab_id, key, said)
         tab = self._tab(tab_id)
         question = tab.find(key)
         if question is None:
@@ -142,7 +142,7 @@ class Desk:
           StoreError: as `retract`, or it was taken back already: there is nothing to correct.
         """
         if key in self._keys:
-            return self.view(tab_id)
+            return self._again(tab_id, key, said)
         tab = self._tab(tab_id)
         with self._store.changing() as connection:
             old = records.record_of(connection, answer_id)
@@ -165,7 +165,7 @@ class Desk:
           StoreError: the tiles are one, or it was not stored.
         """
         if key in self._keys:
-            return self.view(tab_id)
+            return self._again(tab_id, key, said, pair)
         given = Given(pair[0], pair[1], said, self._tab(tab_id).annotator, key=key)
         with self._store.changing() as connection:
             (answer_id,) = writing.give(connection, [given])
@@ -319,19 +319,28 @@ class Desk:
         tab.hear()
         return tab
 
+    def _again(self, tab_id: str, key: str, said: Answer, pair: Pair | None = None) -> dict[str, Any]:
+        """Return what a repeated request is told, whose first reply may have been lost."""
+        record = self._keys[key]
+        is_same = record.answer == said and (pair is None or {*pair} == {record.first, record.second})
+        if not is_same:
+            raise StoreError("this question has another answer already; undo it first.")
+        conflict = self._ledger.conflict_with(record.answer_id)
+        return self.view(tab_id) | {"conflict": conflict, "answer_id": record.answer_id}
+
     def _reload(self) -> None:
         """Make everything anew from the store."""
         self._set_id, self._sentence = self._store.present_set(), self._store.sentence()
         self._is_sentence_settled = self._store.is_settled()
         tally = self._store.tally()
         self._bits, self._elapsed_s = tally.bits_spent, tally.elapsed_s
-        self._keys = {record.key: record.answer for record in self._store.records()}
+        self._keys = {record.key: record for record in self._store.records()}
         self._ledger = Ledger(self._store.standing(), self._store.image_ids)
         self._asker.begin(self._ledger, self._guide)
 
     def _take(self, record: AnswerRecord) -> dict[str, Any]:
         """Take a stored answer in; return the contradiction that it makes, if any."""
-        self._keys[record.key] = record.answer
+        self._keys[record.key] = record
         self._bits += record.bits
         self._elapsed_s += record.elapsed_s or 0.0
         self._asker.take(record)

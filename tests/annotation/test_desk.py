@@ -138,6 +138,32 @@ def test_a_contradiction_is_told_at_the_click_and_ends_with_the_wrong_answer(mak
     assert make_desk().counters("")["num_contradictions"] == 0
 
 
+def test_a_repeated_request_is_told_the_contradiction_that_its_answer_made(make_desk):
+    """The first reply may have been lost, and with it the contradiction."""
+    desk = make_desk()
+    desk.open_tab(TAB, "Ada")
+    question = desk._asker.question(0, 5, "training")
+    desk._tab(TAB).issued[question.key] = question
+    desk.volunteer(TAB, (5, 10), Answer.SIMILAR, "mark-number-1")
+    desk.volunteer(TAB, (10, 0), Answer.DISSIMILAR, "mark-number-2")
+    apart = desk.answers()[0]["answer_id"]
+    requests = [
+        lambda: desk.answer(TAB, question.key, Answer.SIMILAR, 1.0),
+        lambda: desk.volunteer(TAB, (0, 15), Answer.SIMILAR, "mark-number-3"),  # it has no part in it
+        lambda: desk.correct(TAB, apart, Answer.DISSIMILAR, "correct-key"),
+        lambda: desk.volunteer(TAB, (15, 10), Answer.DISSIMILAR, "mark-number-4"),
+    ]
+    for request, makes_one in zip(requests, (True, False, True, True), strict=True):
+        first, again = request(), request()
+        assert first["conflict"] == again["conflict"] and (first["conflict"] is not None) == makes_one
+        assert first.get("answer_id", again["answer_id"]) == again["answer_id"]
+    desk.retract(TAB, again["answer_id"], "retract-key")
+    assert requests[-1]()["conflict"] is None
+    for pair, said in (((15, 10), Answer.SIMILAR), ((15, 9), Answer.DISSIMILAR)):
+        with pytest.raises(StoreError, match="another answer already"):
+            desk.volunteer(TAB, pair, said, "mark-number-4")
+
+
 def test_a_corrected_answer_replaces_the_old_one(make_desk):
     desk = make_desk()
     key = desk.open_tab(TAB, "Ada")["questions"][0]["key"]
