@@ -14,6 +14,7 @@ from PIL import Image
 
 from anneal_jax.annotation.safety import MAX_BODY_BYTES, make_access
 from anneal_jax.annotation.serving import address, exposure
+from anneal_jax.errors import ConfigError
 from tests.annotation.conftest import HOST, served
 
 TAB = "tab-number-1"
@@ -313,6 +314,17 @@ def test_the_address_that_is_told_is_answered_also_where_it_is_written_in_capita
         "https://tunnel.example", "tunnel.example"
     )
     assert not access.may_call("evil.example")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tunnel.example:8443", "https://tunnel.example", "tunnel.example/", "ada@tunnel.example", "*.example",
+     "x; script-src *", "::1", "[::1]", ""],
+)  # fmt: skip
+def test_an_allowed_host_that_is_no_name_is_refused_in_a_sentence(name):
+    with pytest.raises(ConfigError, match=r"give the name alone, as in tunnel\.example") as caught:
+        make_access("127.0.0.1", ["good.example", name])
+    assert repr(name) in str(caught.value)
 
 
 def test_the_curve_is_that_of_the_present_sentence(tiles_folder, make_desk, make_client):
