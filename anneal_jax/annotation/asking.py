@@ -69,18 +69,23 @@ class Asker:
         if self._turn % AUDIT_EVERY == 0:
             for pair in self._guide.audits.open_pairs(self._ledger.label):
                 if self._may_ask(pair, taken):
-                    return self.question(*pair, "audit")
+                    return self.question(*pair, "audit", mode)
         if self._turn % REPEAT_EVERY == _REPEAT_TURN:
             old = self._ledger.old_pair(self._turn, after=_REPEAT_AFTER)
             if old and old not in taken:
-                return self.question(*old, "repeat")
+                return self.question(*old, "repeat", mode)
         return self._training_question(mode, taken)
 
-    def question(self, first: int, second: int, kind: str) -> Question:
-        """Put a pair as a question, with a key of its own."""
+    def question(self, first: int, second: int, kind: str, mode: str = "pairs") -> Question:
+        """Put a pair as a question, with a key of its own; in a mode all kinds are put alike."""
         embeddings = self._guide.embeddings
         similarity = float(embeddings[first] @ embeddings[second]) if self._guide.version else None
-        return Question(secrets.token_hex(16), first, second, kind, similarity)
+        source, group = self._guide.sources.get(mode), ()
+        if isinstance(source, GroupQuestions):
+            history = self.histories[mode]
+            history.state, _ = source.propose(history.state, self._ledger.known)
+            group = source.shown(history.state, (first, second))
+        return Question(secrets.token_hex(16), first, second, kind, similarity, group)
 
     def is_unknown(self, first: int, second: int) -> bool:
         """Tell whether nothing is known of a pair, by those who choose questions."""
@@ -95,8 +100,7 @@ class Asker:
             is_settled = self._ledger.was_asked(*pair) or self._ledger.are_labelled(*pair)
             is_allowed = not is_check or (may_check and not is_settled)
             if is_allowed and self._may_ask(pair, taken):
-                members = source.members(history.state, pair) if isinstance(source, GroupQuestions) else ()
-                return self.question(*pair, "training")._replace(members=members, is_check=is_check)
+                return self.question(*pair, "training", mode)._replace(is_check=is_check)
         # Where nothing is left to believe, whoever wants to may still go through the doubtful pairs.
         return self._training_question("mgue", taken) if isinstance(source, BeliefQuestions) else None
 

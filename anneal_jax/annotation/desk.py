@@ -116,7 +116,7 @@ class Desk:
         tab = self._tab(tab_id)
         record = self._store.undo(annotator=tab.annotator, key=key)
         if record is not None and self._forget(record):
-            again = self._asker.question(record.first, record.second, record.kind)
+            again = self._asker.question(record.first, record.second, record.kind, tab.mode)
             tab.keep(lambda place, _: place < AHEAD - 1)
             tab.issued = {again.key: again, **tab.issued}
         undone = None if record is None else self._ledger.told(record)
@@ -199,10 +199,7 @@ class Desk:
         """Return what a tab shows: its questions and the counters. Kinds and similarities stay here."""
         tab = self._tab(tab_id)
         self._fill(tab)
-        shown = [
-            {"key": q.key, "first": q.first, "second": q.second, "members": q.members[:6]}
-            for q in tab.issued.values()
-        ]
+        shown = [question.told() for question in tab.issued.values()]
         return {"questions": shown, "mode": tab.mode, **self.counters(tab.annotator)}
 
     def counters(self, annotator: str) -> dict[str, Any]:

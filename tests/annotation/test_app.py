@@ -50,6 +50,10 @@ def test_a_person_answers_undoes_and_changes_mode(client):
     assert view["num_answers"] == 29 and view["undone"]["annotator"] == "Ada"
     groups = client("POST", "/session", json=SESSION | {"mode": "groups"}).json()
     assert all(question["members"] for question in groups["questions"])
+    undone = client("POST", "/undo", json=undo | {"key": "undo-key-2"}).json()
+    assert undone["undone"] is not None and undone["questions"][0]["members"]
+    body = {"tab": TAB, "key": undone["questions"][0]["key"], "answer": "similar"}
+    assert client("POST", "/answer", json=body).json()["num_answers"] == 29
     page = client("GET", "/answers?answer=similar&offset=5").json()
     assert page["num_answers"] == 29 and len(page["answers"]) == 24
     assert client("GET", "/answers?text=nobody").json()["num_answers"] == 0

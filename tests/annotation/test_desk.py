@@ -6,6 +6,7 @@ from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.guide import SILENT, make_guide
 from anneal_jax.errors import StoreError
 from anneal_jax.pairs.records import TRAINED_KINDS
+from anneal_jax.pairs.writing import KINDS
 from anneal_jax.types import Answer
 
 TAB = "tab-number-1"
@@ -267,6 +268,36 @@ def test_audits_are_blind_and_stay_out_of_training(make_desk, classes):
     assert audited <= set(map(tuple, desk.reserved().tolist()))
     (again,) = desk.people()["consistency"]
     assert again["share"] == 1.0 and again["num_pairs"] == 2
+
+
+def test_in_group_mode_no_kind_of_question_is_told_by_what_the_page_gets(make_desk, classes):
+    desk = make_desk()
+    view = run(desk, answers_of(classes), 60)  # some pairs to repeat that no group was asked about
+    view = desk.open_tab(TAB, "Ada", "groups")
+    sizes, stored = {}, {}
+    for _ in range(160):
+        if not view["questions"]:
+            break
+        question = view["questions"][0]
+        issued = desk._tab(TAB).issued[question["key"]]
+        assert set(question) == {"key", "first", "second", "members"}
+        founder, *others = question["members"]
+        assert founder in (question["first"], question["second"]) and len(others) <= 5
+        assert not {question["first"], question["second"]} & set(others)
+        shown = {question["first"], question["second"], *others}
+        assert {issued.first, issued.second} <= shown  # nobody answers about a tile that is not shown
+        state = desk._asker.histories["groups"].state
+        assert not others or founder in state.founders  # as the questions that find groups have it
+        sizes.setdefault(issued.kind, []).append(len(others))
+        stored.setdefault(issued.kind, []).append((issued.first, issued.second))
+        put = [desk._asker.question(issued.first, issued.second, kind, "groups").told() for kind in KINDS]
+        assert len({(told["first"], told["second"], told["members"]) for told in put}) == 1
+        view = desk.answer(TAB, question["key"], answers_of(classes)(question), 1.0)
+    assert max(sizes["audit"]) > 0 and max(sizes["repeat"]) > 0 and max(sizes["training"]) == 5
+    answered = {(row["first"], row["second"]) for row in desk.answers() if row["kind"] == "audit"}
+    assert set(stored["audit"]) <= answered  # the pair that was drawn, not that of the founder
+    view = desk.undo(TAB, "undo-key-1")
+    assert view["questions"][0]["members"]
 
 
 def test_copies_are_never_asked_about(tmp_path, make_desk, directions):
