@@ -288,7 +288,7 @@ class Desk:
 
     def precision(self) -> Precision:
         """Return precision@5 of the model in use, by audits."""
-        return self._guide.audits.precision(self._ledger.label)
+        return self._guide.audits.precision(self._asker.audit_label)
 
     def evidence(self, after_id: int, guides: Sequence[Guide]) -> Evidence:
         """Return what tells models apart, of which one was trained when `after_id` was the last answer."""

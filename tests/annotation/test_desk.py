@@ -314,6 +314,28 @@ def test_copies_are_never_asked_about(tmp_path, make_desk, directions):
     )
 
 
+def test_audits_of_copies_count_as_alike_and_leave_no_gap(make_desk, directions, classes):
+    """Nobody is asked about copies: unanswered, they would keep the figure stale for ever."""
+    guide = make_guide(directions, seed=0)
+    (near, far), (one, other) = guide.audits.pairs[2], guide.audits.pairs[7]
+    features, copies = directions.copy(), np.arange(len(directions))
+    features[far], copies[other] = features[near], copies[one]
+    desk = Desk(make_desk().store, features, copies, guide)
+    desk.open_tab(TAB, "Ada")
+    copied = {(near, far), (one, other)}
+    told = {
+        pair: int(pair in copied or classes[pair[0]] == classes[pair[1]]) for pair in guide.audits.pairs
+    }
+    for number, pair in enumerate(told.keys() - copied):
+        desk.volunteer(TAB, pair, Answer(told[pair]), f"key-number-{number}")
+    assert all(desk.ledger.label(*pair) is None for pair in copied)
+    quality = desk.precision()
+    assert not quality.is_stale and quality.num_audits == len(guide.audits.pairs)
+    assert quality.share == pytest.approx(np.mean([told[pair] for pair in guide.audits.pairs]))
+    desk.volunteer(TAB, (near, far), Answer.DISSIMILAR, "key-of-a-copy")  # who says otherwise is heard
+    assert desk.precision().share < quality.share
+
+
 def test_a_new_model_asks_from_the_next_question_on_and_loses_no_answer(make_desk, directions):
     desk = make_desk()
     shown = desk.open_tab(TAB, "Ada")["questions"]
