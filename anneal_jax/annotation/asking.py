@@ -47,6 +47,7 @@ class Asker:
     def follow(self, guide: Guide) -> None:
         """Ask by a guide from now on; sources that it has new hear all answers."""
         self._guide = guide
+        self._copied = {pair for pair in guide.audits.pairs if self._are_copies(*pair)}
         said = self._ledger.said
         for mode, source in guide.sources.items():
             history = self.histories.get(mode)
@@ -67,24 +68,34 @@ class Asker:
         """Choose a question, none of those put elsewhere; None where nothing is left to ask."""
         self._turn += 1
         if self._turn % AUDIT_EVERY == 0:
-            for pair in self._guide.audits.open_pairs(self._ledger.label):
+            for pair in self._guide.audits.open_pairs(self.audit_label):
                 if self._may_ask(pair, taken):
-                    return self.question(*pair, "audit")
+                    return self.question(*pair, "audit", mode)
         if self._turn % REPEAT_EVERY == _REPEAT_TURN:
             old = self._ledger.old_pair(self._turn, after=_REPEAT_AFTER)
             if old and old not in taken:
-                return self.question(*old, "repeat")
+                return self.question(*old, "repeat", mode)
         return self._training_question(mode, taken)
 
-    def question(self, first: int, second: int, kind: str) -> Question:
-        """Put a pair as a question, with a key of its own."""
+    def question(self, first: int, second: int, kind: str, mode: str = "pairs") -> Question:
+        """Put a pair as a question, with a key of its own; in a mode all kinds are put alike."""
         embeddings = self._guide.embeddings
         similarity = float(embeddings[first] @ embeddings[second]) if self._guide.version else None
-        return Question(secrets.token_hex(16), first, second, kind, similarity)
+        source, group = self._guide.sources.get(mode), ()
+        if isinstance(source, GroupQuestions):
+            history = self.histories[mode]
+            history.state, _ = source.propose(history.state, self._ledger.known)
+            group = source.shown(history.state, (first, second))
+        return Question(secrets.token_hex(16), first, second, kind, similarity, group)
 
     def is_unknown(self, first: int, second: int) -> bool:
         """Tell whether nothing is known of a pair, by those who choose questions."""
         return self._ledger.known(first, second) is None
+
+    def audit_label(self, first: int, second: int) -> int | None:
+        """Return what is known of an audit's pair; copies, about which nobody is asked, are alike."""
+        label = self._ledger.label(first, second)
+        return 1 if label is None and (first, second) in self._copied else label
 
     def _training_question(self, mode: str, taken: set[Pair]) -> Question | None:
         history, source = self.histories[mode], self._guide.sources[mode]
@@ -95,12 +106,13 @@ class Asker:
             is_settled = self._ledger.was_asked(*pair) or self._ledger.are_labelled(*pair)
             is_allowed = not is_check or (may_check and not is_settled)
             if is_allowed and self._may_ask(pair, taken):
-                members = source.members(history.state, pair) if isinstance(source, GroupQuestions) else ()
-                return self.question(*pair, "training")._replace(members=members, is_check=is_check)
+                return self.question(*pair, "training", mode)._replace(is_check=is_check)
         # Where nothing is left to believe, whoever wants to may still go through the doubtful pairs.
         return self._training_question("mgue", taken) if isinstance(source, BeliefQuestions) else None
 
     def _may_ask(self, pair: Pair, taken: set[Pair]) -> bool:
-        first, second = pair
-        is_copy = float(self._directions[first] @ self._directions[second]) >= NEAR_IDENTICAL
-        return pair not in taken and not is_copy and self._copies[first] != self._copies[second]
+        return pair not in taken and not self._are_copies(*pair)
+
+    def _are_copies(self, first: int, second: int) -> bool:
+        is_near = float(self._directions[first] @ self._directions[second]) >= NEAR_IDENTICAL
+        return is_near or bool(self._copies[first] == self._copies[second])

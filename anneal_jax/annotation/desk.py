@@ -81,13 +81,13 @@ class Desk:
     def answer(self, tab_id: str, key: str, said: Answer, elapsed_s: float | None) -> dict[str, Any]:
         """Commit an answer; when this returns, it is on disk. A key that was stored stores nothing.
 
+        A repeated request is told what the first one was, with the contradiction that its answer made.
+
         Raises:
           StorageFullError, StoreError: it was not stored; the message says why.
         """
         if key in self._keys:
-            if self._keys[key] != said:
-                raise StoreError("this question has another answer already; undo it first.")
-            return self.view(tab_id)
+            return self._again(tab_id, key, said)
         tab = self._tab(tab_id)
         question = tab.find(key)
         if question is None:
@@ -115,7 +115,7 @@ class Desk:
         tab = self._tab(tab_id)
         record = self._store.undo(annotator=tab.annotator, key=key)
         if record is not None and self._forget(record):
-            again = self._asker.question(record.first, record.second, record.kind)
+            again = self._asker.question(record.first, record.second, record.kind, tab.mode)
             tab.keep(lambda place, _: place < AHEAD - 1)
             tab.issued = {again.key: again, **tab.issued}
         undone = None if record is None else self._ledger.told(record)
@@ -141,7 +141,7 @@ class Desk:
           StoreError: as `retract`, or it was taken back already: there is nothing to correct.
         """
         if key in self._keys:
-            return self.view(tab_id)
+            return self._again(tab_id, key, said)
         tab = self._tab(tab_id)
         with self._store.changing() as connection:
             old = records.record_of(connection, answer_id)
@@ -164,7 +164,7 @@ class Desk:
           StoreError: the tiles are one, or it was not stored.
         """
         if key in self._keys:
-            return self.view(tab_id)
+            return self._again(tab_id, key, said, pair)
         given = Given(pair[0], pair[1], said, self._tab(tab_id).annotator, key=key)
         with self._store.changing() as connection:
             (answer_id,) = writing.give(connection, [given])
@@ -198,10 +198,7 @@ class Desk:
         """Return what a tab shows: its questions and the counters. Kinds and similarities stay here."""
         tab = self._tab(tab_id)
         self._fill(tab)
-        shown = [
-            {"key": q.key, "first": q.first, "second": q.second, "members": q.members[:6]}
-            for q in tab.issued.values()
-        ]
+        shown = [question.told() for question in tab.issued.values()]
         return {"questions": shown, "mode": tab.mode, **self.counters(tab.annotator)}
 
     def counters(self, annotator: str) -> dict[str, Any]:
@@ -286,7 +283,7 @@ class Desk:
 
     def precision(self) -> Precision:
         """Return precision@5 of the model in use, by audits."""
-        return self._guide.audits.precision(self._ledger.label)
+        return self._guide.audits.precision(self._asker.audit_label)
 
     def evidence(self, taught: Container[Pair], guides: Sequence[Guide]) -> Evidence:
         """Return what tells models apart, of which one was trained on answers about the pairs `taught`."""
@@ -314,20 +311,29 @@ class Desk:
         tab.hear()
         return tab
 
+    def _again(self, tab_id: str, key: str, said: Answer, pair: Pair | None = None) -> dict[str, Any]:
+        """Return what a repeated request is told, whose first reply may have been lost."""
+        record = self._keys[key]
+        is_same = record.answer == said and (pair is None or {*pair} == {record.first, record.second})
+        if not is_same:
+            raise StoreError("this question has another answer already; undo it first.")
+        conflict = self._ledger.conflict_with(record.answer_id)
+        return self.view(tab_id) | {"conflict": conflict, "answer_id": record.answer_id}
+
     def _reload(self) -> None:
         """Make everything anew from the store."""
         self._set_id, self._sentence = self._store.present_set(), self._store.sentence()
         self._is_sentence_settled = self._store.is_settled()
         tally = self._store.tally()
         self._bits, self._elapsed_s = tally.bits_spent, tally.elapsed_s
-        self._keys = {record.key: record.answer for record in self._store.records()}
+        self._keys = {record.key: record for record in self._store.records()}
         self._ledger = Ledger(self._store.standing(), self._store.image_ids)
         self._asker.begin(self._ledger, self._guide)
         self._drop_model_of_undone()
 
     def _take(self, record: AnswerRecord) -> dict[str, Any]:
         """Take a stored answer in; return the contradiction that it makes, if any."""
-        self._keys[record.key] = record.answer
+        self._keys[record.key] = record
         self._bits += record.bits
         self._elapsed_s += record.elapsed_s or 0.0
         self._asker.take(record)

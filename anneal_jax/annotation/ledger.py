@@ -188,6 +188,12 @@ class Ledger:
         """Return a contradiction as pages show it: the chain of answers of which one is wrong."""
         return {"chain": [self.told(self._standing[key]) for key in self._graph.chain(answer_id)]}
 
+    def conflict_with(self, answer_id: int) -> dict[str, Any] | None:
+        """Return a contradiction that an answer has a part in; None where there is none."""
+        refuted = self._graph.contradictions() if answer_id in self._standing else []
+        found = next((key for key in refuted if answer_id in self._graph.chain(key)), None)
+        return None if found is None else self.conflict(found)
+
     def told(self, record: AnswerRecord) -> dict[str, Any]:
         """Return an answer as pages show it. Whether it was an audit is no secret any more."""
         return {

@@ -26,6 +26,9 @@ ANCHORS = 256
 PARTNERS = 5
 """Likely similar, and again likely dissimilar, partners of each of them."""
 
+MEMBERS = 5
+"""Tiles of a group that are shown beside its founder."""
+
 _APART = 0.3  # place of a likely dissimilar anchor among all others, the nearest first
 _SHORTEST = 1e-12
 
@@ -151,10 +154,31 @@ class GroupQuestions(NamedTuple):
             state = self._join(state, tile, int(nearest[place]) if place >= 0 else None)
         return state, iter(())
 
-    def members(self, state: _Groups, pair: Pair) -> tuple[int, ...]:
-        """Return the tiles of the group that a proposed pair asks about, its founder first."""
-        founder = next((image for image in pair if image in state.founders), None)
-        return () if founder is None else state.members[state.founders.index(founder)]
+    def shown(self, state: _Groups, pair: Pair) -> tuple[int, ...]:
+        """Return how any pair is put: the tile in question, then tiles of the group it is compared with.
+
+        One of the pair stands for its group: a founder before others. The group's founder comes first, then
+        the `MEMBERS` others that are most like the tile, the one of the pair surely among them. So an audit
+        of a tile and one of its nearest looks like any question about that tile and that group. A pair of
+        no group is put as one about a group of one tile.
+        """
+        places = {image: self._place(state, image) for image in pair}
+        other = min(pair[::-1], key=lambda image: (image not in state.founders, places[image]))
+        tile = pair[0] if other == pair[1] else pair[1]
+        members = state.members[places[other]] if places[other] < len(state.members) else (other,)
+        others = np.array([image for image in members[1:] if image != tile], np.int32)
+        likeness = self.directions[others] @ self.directions[tile]
+        likest = others[np.argsort(-likeness, kind="stable")]
+        is_kept = np.arange(likest.size) < MEMBERS
+        if other in likest[MEMBERS:]:
+            is_kept[MEMBERS - 1], is_kept[likest == other] = False, True
+        return (tile, members[0], *likest[is_kept].tolist())
+
+    def _place(self, state: _Groups, image: int) -> int:
+        """Return the group of a tile, or one behind the last where it has none."""
+        return next(
+            (place for place, tiles in enumerate(state.members) if image in tiles), len(state.members)
+        )
 
     def _questions(self, state: _Groups, nearest: IntArray) -> Iterator[Pair]:
         """Yield what follows a no, then, for a yes, the nearest groups of the tiles behind."""

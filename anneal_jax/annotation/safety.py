@@ -4,6 +4,7 @@ The server speaks to whoever knows the token in the path. A page of another orig
 refused by its `Origin`; a name that was turned to this machine (DNS rebinding) is refused by its `Host`.
 """
 
+import re
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from anneal_jax.errors import ConfigError
+
 MAX_BODY_BYTES = 16_384
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104
+
+_HOST = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,252}")
 
 
 class Access(NamedTuple):
@@ -50,7 +55,17 @@ class Access(NamedTuple):
 
 
 def make_access(host: str, allowed_hosts: Sequence[str] = (), frames: Sequence[str] = ()) -> Access:
-    """Draw a token, and list the names that the server answers to."""
+    """Draw a token, and list the names that the server answers to.
+
+    Raises:
+      ConfigError: one of the allowed hosts is no name alone; nothing would ever be called by it.
+    """
+    for name in allowed_hosts:
+        if not _HOST.fullmatch(name):
+            raise ConfigError(
+                f"--allowed_host={name!r} is no host name; give the name alone, as in tunnel.example, "
+                "without https://, port or path."
+            )
     outer_hosts = tuple(name.lower() for name in allowed_hosts)
     names = frozenset((*LOOPBACK, shown_host(host).lower(), *outer_hosts))
     return Access(secrets.token_urlsafe(24), names, outer_hosts, tuple(frames))

@@ -164,7 +164,7 @@ def serve(
       tell: gets the page's address, and what the user should read beside it, when it can be opened.
 
     Raises:
-      AnnealError: as `opened`; or the address cannot be listened at.
+      AnnealError: as `opened`; or the address cannot be listened at, or one of the names is none.
     """
     try:
         import uvicorn
@@ -175,13 +175,13 @@ def serve(
         raise ConfigError(
             f"the page needs the extra serve; {how_to_install('serve')} brings it."
         ) from error
+    access = make_access(host, allowed_hosts, frames)
     listener = _listen(host, port)
     with (
         listener,
         opened(config, workdir, pictures=pictures, labels=labels, sentence=sentence) as parts,
         ThreadPoolExecutor(1) as writer,
     ):
-        access = make_access(host, allowed_hosts, frames)
         office = Office(parts.desk, writer, parts.pictures, parts.learning, parts.names, parts.dropped)
         url = address(access, host, listener.getsockname()[1])
         tell(url, [*parts.notes, *exposure(access, host, listener.getsockname()[1])])

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _MOST_WITHDRAWN = 16
 _PATIENCE_S = 600.0  # whoever says nothing for longer went away, or loaded the page again
@@ -17,7 +17,8 @@ class Question(NamedTuple):
       second: another, first < second.
       kind: as the store keeps it; never told to whoever answers.
       similarity: cosine by the model in use, which was not trained on the answer; None without a model.
-      members: in group mode tiles of the group asked about, its founder first.
+      group: in group mode the tile in question, then tiles of the group it is compared with, its founder
+        first.
       is_check: its answer was implied when it was put, and doubted.
     """
 
@@ -26,8 +27,17 @@ class Question(NamedTuple):
     second: int
     kind: str
     similarity: float | None
-    members: tuple[int, ...] = ()
+    group: tuple[int, ...] = ()
     is_check: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """Return what the page gets, of which nothing hangs on the kind.
+
+        In group mode the tile in question and the group's founder stand for the pair, as they do in the
+        questions that are asked to find groups.
+        """
+        first, second = sorted(self.group[:2] or (self.first, self.second))
+        return {"key": self.key, "first": first, "second": second, "members": self.group[1:]}
 
 
 class Tab:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from anneal_jax.annotation.safety import MAX_BODY_BYTES, make_access
 from anneal_jax.annotation.serving import address, exposure
+from anneal_jax.errors import ConfigError
 from tests.annotation.conftest import HOST, served
 
 TAB = "tab-number-1"
@@ -49,6 +50,10 @@ def test_a_person_answers_undoes_and_changes_mode(client):
     assert view["num_answers"] == 29 and view["undone"]["annotator"] == "Ada"
     groups = client("POST", "/session", json=SESSION | {"mode": "groups"}).json()
     assert all(question["members"] for question in groups["questions"])
+    undone = client("POST", "/undo", json=undo | {"key": "undo-key-2"}).json()
+    assert undone["undone"] is not None and undone["questions"][0]["members"]
+    body = {"tab": TAB, "key": undone["questions"][0]["key"], "answer": "similar"}
+    assert client("POST", "/answer", json=body).json()["num_answers"] == 29
     page = client("GET", "/answers?answer=similar&offset=5").json()
     assert page["num_answers"] == 29 and len(page["answers"]) == 24
     assert client("GET", "/answers?text=nobody").json()["num_answers"] == 0
@@ -313,6 +318,17 @@ def test_the_address_that_is_told_is_answered_also_where_it_is_written_in_capita
         "https://tunnel.example", "tunnel.example"
     )
     assert not access.may_call("evil.example")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tunnel.example:8443", "https://tunnel.example", "tunnel.example/", "ada@tunnel.example", "*.example",
+     "x; script-src *", "::1", "[::1]", ""],
+)  # fmt: skip
+def test_an_allowed_host_that_is_no_name_is_refused_in_a_sentence(name):
+    with pytest.raises(ConfigError, match=r"give the name alone, as in tunnel\.example") as caught:
+        make_access("127.0.0.1", ["good.example", name])
+    assert repr(name) in str(caught.value)
 
 
 def test_the_curve_is_that_of_the_present_sentence(tiles_folder, make_desk, make_client):

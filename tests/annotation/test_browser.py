@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -66,6 +67,11 @@ def answer(page, labels, key=None):
     page.keyboard.press(key or ("s" if labels[tiles[0]] == labels[tiles[1]] else "d"))
     page.wait_for_function("old => document.body.dataset.question !== old", arg=question)
     return tuple(sorted(tiles))
+
+
+def sides(page):
+    """Return the names of the pictures on the left and on the right."""
+    return [pathlib.Path(page.get_attribute(f"#{side}", "src")).name for side in ("left", "right")]
 
 
 def saved(page, count):
@@ -194,14 +200,13 @@ def test_zoom_is_linked_and_a_flip_swaps_and_help_opens(browser, ucm, tmp_path):
     with Server(tmp_path / "work", *flags) as server:
         page = sit_down(browser, server, viewport={"width": 1280, "height": 800})
         style = "side => getComputedStyle(document.querySelector(side)).transform"
-        shown = lambda *sides: [pathlib.Path(page.get_attribute(f"#{side}", "src")).name for side in sides]  # noqa: E731
-        before = shown("left", "right")
+        before = sides(page)
         page.click("#left", position={"x": 60, "y": 90})
         assert page.evaluate(style, "#left") == page.evaluate(style, "#right") != "matrix(1, 0, 0, 1, 0, 0)"
         page.keyboard.press("0")
         assert page.evaluate(style, "#right") == "matrix(1, 0, 0, 1, 0, 0)"
         page.keyboard.press("f")
-        assert shown("right", "left") == before
+        assert sides(page) == before[::-1]
         page.keyboard.press("?")
         page.wait_for_selector("#helping[open]")
         page.keyboard.press("s")  # no answer is given behind a dialog
@@ -228,17 +233,83 @@ def test_everything_fits_the_screen_and_swipes_answer(browser, ucm, tmp_path, si
         page = sit_down(
             browser, server, viewport={"width": width, "height": height}, has_touch=True, is_mobile=True
         )
-        for name in ("#left", "#right", "#similar", "#dissimilar", "#unsure", "#undo", "#sentence"):
+        for name in (
+            "#left", "#right", "#similar", "#dissimilar", "#unsure", "#undo", "#sentence", "#flip"
+        ):  # fmt: skip
             box = page.locator(name).bounding_box()
             assert box and box["x"] >= 0 and box["y"] >= 0, name
             assert box["x"] + box["width"] <= width + 1 and box["y"] + box["height"] <= height + 1, name
-        sides = [page.locator(f"#{side}").bounding_box() for side in ("left", "right")]
-        assert sides[0]["width"] == sides[1]["width"] >= 0.33 * min(size)
+        boxes = [page.locator(f"#{side}").bounding_box() for side in ("left", "right")]
+        assert boxes[0]["width"] == boxes[1]["width"] >= 0.33 * min(size)
         for number, way in enumerate(((-120, 0), (120, 0), (0, -120)), start=1):
             swipe(page, *way)
             saved(page, number)
         words = [row["answer"] for row in server.get("answers")["answers"]]
         assert words == ["unsure", "similar", "dissimilar"]  # the newest first
+
+
+def touch(page, *fingers, at_s=0.0):
+    """Put fingers down, each at (x, y) or drawn from there to (to_x, to_y), and lift them.
+
+    Times are told to the browser, so that a busy machine makes no two taps of one, nor one of two.
+    """
+    session = page.context.new_cdp_session(page)
+    start_s = time.time() + at_s
+    for turn, (kind, place) in enumerate(
+        (("touchStart", slice(0, 2)), ("touchMove", slice(-2, None)), ("touchEnd", None))
+    ):
+        points = [
+            dict(zip(("x", "y"), finger[place], strict=True), id=number)
+            for number, finger in enumerate(fingers if place else [])
+        ]
+        event = {"type": kind, "touchPoints": points, "timestamp": start_s + 0.02 * turn}
+        session.send("Input.dispatchTouchEvent", event)
+
+
+def tap_twice(page, place, *, apart_s=0.2):
+    start_s = time.time()
+    for number in range(2):
+        touch(page, place, at_s=start_s + number * apart_s - time.time())
+
+
+@pytest.mark.parametrize("size", [(390, 844), (844, 390)], ids=str)
+def test_two_taps_zoom_both_tiles_a_finger_moves_them_and_a_button_flips(
+    browser, tiles_folder, tmp_path, size
+):
+    width, height = size
+    with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}", "--backbone=pixels") as server:
+        page = sit_down(
+            browser, server, viewport={"width": width, "height": height}, has_touch=True, is_mobile=True
+        )
+        flat = "matrix(1, 0, 0, 1, 0, 0)"
+
+        def transforms():
+            style = "side => getComputedStyle(document.querySelector(side)).transform"
+            return page.evaluate(style, "#left"), page.evaluate(style, "#right")
+
+        box = page.locator("#left").bounding_box()
+        near = box["x"] + box["width"] / 3, box["y"] + box["height"] / 3
+        tap_twice(page, near, apart_s=0.6)  # too late for the second of two
+        assert transforms() == (flat, flat)
+        page.wait_for_timeout(500)
+        tap_twice(page, near)
+        zoomed = transforms()
+        assert zoomed[0] == zoomed[1] != flat
+        touch(page, (*near, near[0] - 100, near[1] - 100))
+        moved = transforms()
+        assert moved[0] == moved[1] != zoomed[0]
+        tap_twice(page, near)
+        assert transforms() == (flat, flat)
+        # Two fingers that part are no swipe of either.
+        touch(page, (*near, near[0] - 90, near[1]), (near[0] + 20, near[1], near[0] + 110, near[1]))
+        shown = sides(page)
+        page.tap("#flip")
+        assert sides(page) == shown[::-1]
+        page.tap("#flip")
+        assert sides(page) == shown
+        assert server.get("state")["num_answers"] == 0 and page.faults == []
+        touch(page, (*near, near[0] + 120, near[1]))
+        saved(page, 1)  # where nothing is zoomed a finger answers
 
 
 def test_names_of_files_are_never_markup(browser, tiles_folder, tmp_path):

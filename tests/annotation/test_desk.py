@@ -6,6 +6,7 @@ from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.guide import SILENT, make_guide
 from anneal_jax.errors import StoreError
 from anneal_jax.pairs.records import TRAINED_KINDS
+from anneal_jax.pairs.writing import KINDS
 from anneal_jax.types import Answer
 
 TAB = "tab-number-1"
@@ -138,6 +139,32 @@ def test_a_contradiction_is_told_at_the_click_and_ends_with_the_wrong_answer(mak
     assert make_desk().counters("")["num_contradictions"] == 0
 
 
+def test_a_repeated_request_is_told_the_contradiction_that_its_answer_made(make_desk):
+    """The first reply may have been lost, and with it the contradiction."""
+    desk = make_desk()
+    desk.open_tab(TAB, "Ada")
+    question = desk._asker.question(0, 5, "training")
+    desk._tab(TAB).issued[question.key] = question
+    desk.volunteer(TAB, (5, 10), Answer.SIMILAR, "mark-number-1")
+    desk.volunteer(TAB, (10, 0), Answer.DISSIMILAR, "mark-number-2")
+    apart = desk.answers()[0]["answer_id"]
+    requests = [
+        lambda: desk.answer(TAB, question.key, Answer.SIMILAR, 1.0),
+        lambda: desk.volunteer(TAB, (0, 15), Answer.SIMILAR, "mark-number-3"),  # it has no part in it
+        lambda: desk.correct(TAB, apart, Answer.DISSIMILAR, "correct-key"),
+        lambda: desk.volunteer(TAB, (15, 10), Answer.DISSIMILAR, "mark-number-4"),
+    ]
+    for request, makes_one in zip(requests, (True, False, True, True), strict=True):
+        first, again = request(), request()
+        assert first["conflict"] == again["conflict"] and (first["conflict"] is not None) == makes_one
+        assert first.get("answer_id", again["answer_id"]) == again["answer_id"]
+    desk.retract(TAB, again["answer_id"], "retract-key")
+    assert requests[-1]()["conflict"] is None
+    for pair, said in (((15, 10), Answer.SIMILAR), ((15, 9), Answer.DISSIMILAR)):
+        with pytest.raises(StoreError, match="another answer already"):
+            desk.volunteer(TAB, pair, said, "mark-number-4")
+
+
 def test_a_corrected_answer_replaces_the_old_one(make_desk):
     desk = make_desk()
     key = desk.open_tab(TAB, "Ada")["questions"][0]["key"]
@@ -243,6 +270,36 @@ def test_audits_are_blind_and_stay_out_of_training(make_desk, classes):
     assert again["share"] == 1.0 and again["num_pairs"] == 2
 
 
+def test_in_group_mode_no_kind_of_question_is_told_by_what_the_page_gets(make_desk, classes):
+    desk = make_desk()
+    view = run(desk, answers_of(classes), 60)  # some pairs to repeat that no group was asked about
+    view = desk.open_tab(TAB, "Ada", "groups")
+    sizes, stored = {}, {}
+    for _ in range(160):
+        if not view["questions"]:
+            break
+        question = view["questions"][0]
+        issued = desk._tab(TAB).issued[question["key"]]
+        assert set(question) == {"key", "first", "second", "members"}
+        founder, *others = question["members"]
+        assert founder in (question["first"], question["second"]) and len(others) <= 5
+        assert not {question["first"], question["second"]} & set(others)
+        shown = {question["first"], question["second"], *others}
+        assert {issued.first, issued.second} <= shown  # nobody answers about a tile that is not shown
+        state = desk._asker.histories["groups"].state
+        assert not others or founder in state.founders  # as the questions that find groups have it
+        sizes.setdefault(issued.kind, []).append(len(others))
+        stored.setdefault(issued.kind, []).append((issued.first, issued.second))
+        put = [desk._asker.question(issued.first, issued.second, kind, "groups").told() for kind in KINDS]
+        assert len({(told["first"], told["second"], told["members"]) for told in put}) == 1
+        view = desk.answer(TAB, question["key"], answers_of(classes)(question), 1.0)
+    assert max(sizes["audit"]) > 0 and max(sizes["repeat"]) > 0 and max(sizes["training"]) == 5
+    answered = {(row["first"], row["second"]) for row in desk.answers() if row["kind"] == "audit"}
+    assert set(stored["audit"]) <= answered  # the pair that was drawn, not that of the founder
+    view = desk.undo(TAB, "undo-key-1")
+    assert view["questions"][0]["members"]
+
+
 def test_copies_are_never_asked_about(tmp_path, make_desk, directions):
     desk = make_desk()
     copies = np.arange(len(directions)) // 30
@@ -255,6 +312,28 @@ def test_copies_are_never_asked_about(tmp_path, make_desk, directions):
         ]
         == []
     )
+
+
+def test_audits_of_copies_count_as_alike_and_leave_no_gap(make_desk, directions, classes):
+    """Nobody is asked about copies: unanswered, they would keep the figure stale for ever."""
+    guide = make_guide(directions, seed=0)
+    (near, far), (one, other) = guide.audits.pairs[2], guide.audits.pairs[7]
+    features, copies = directions.copy(), np.arange(len(directions))
+    features[far], copies[other] = features[near], copies[one]
+    desk = Desk(make_desk().store, features, copies, guide)
+    desk.open_tab(TAB, "Ada")
+    copied = {(near, far), (one, other)}
+    told = {
+        pair: int(pair in copied or classes[pair[0]] == classes[pair[1]]) for pair in guide.audits.pairs
+    }
+    for number, pair in enumerate(told.keys() - copied):
+        desk.volunteer(TAB, pair, Answer(told[pair]), f"key-number-{number}")
+    assert all(desk.ledger.label(*pair) is None for pair in copied)
+    quality = desk.precision()
+    assert not quality.is_stale and quality.num_audits == len(guide.audits.pairs)
+    assert quality.share == pytest.approx(np.mean([told[pair] for pair in guide.audits.pairs]))
+    desk.volunteer(TAB, (near, far), Answer.DISSIMILAR, "key-of-a-copy")  # who says otherwise is heard
+    assert desk.precision().share < quality.share
 
 
 def test_a_new_model_asks_from_the_next_question_on_and_loses_no_answer(make_desk, directions):

@@ -56,6 +56,24 @@ def test_group_mode_asks_what_grouping_asks_less_what_follows(directions, classe
     assert next(proposals, None) is None and replay.members == state.members
 
 
+def test_a_pair_is_put_as_a_question_about_the_group_of_one_of_the_two(directions):
+    order = np.arange(len(directions), dtype=np.int32)
+    source = GroupQuestions(directions, order)
+    label = lambda first, second: int((first < 20) == (second < 20)) if max(first, second) < 40 else None  # noqa: E731
+    state, _ = source.propose(source.start(), label)
+    assert state.founders == (0, 20) and state.members == (tuple(range(20)), tuple(range(20, 40)))
+    likest = lambda tile, tiles: sorted(tiles, key=lambda other: -directions[other] @ directions[tile])  # noqa: E731
+    five = likest(40, range(1, 20))[:5]
+    assert source.shown(state, (0, 40)) == (40, 0, *five)
+    assert source.shown(state, (five[2], 40)) == (40, 0, *five)  # as if its founder were asked about
+    last = likest(40, range(1, 20))[-1]
+    assert source.shown(state, (last, 40)) == (40, 0, *five[:4], last)
+    assert source.shown(state, (20, 25))[:2] == (25, 20) and 25 not in source.shown(state, (20, 25))[1:]
+    assert source.shown(state, (3, 25))[:2] == (25, 0) and 3 in source.shown(state, (3, 25))[2:]
+    assert source.shown(state, (0, 20)) == (20, 0, *likest(20, range(1, 20))[:5])
+    assert source.shown(state, (44, 50)) == (44, 50)
+
+
 def test_unsure_counts_as_no_in_group_mode(directions):
     source = GroupQuestions(directions, np.array([0, 1, 2], np.int32))
     state, _ = source.propose(source.start(), lambda first, second: Answer.UNSURE)

@@ -4,6 +4,8 @@ import { Refusal, element, get, openConflict, post, randomKey, remember, remembe
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
 const SWIPE_PX = 70;
+const TAP_PX = 8;
+const [TWO_TAPS_MS, TWO_TAPS_PX] = [400, 40];
 const PATIENCE_MS = [300, 1000, 2000, 4000, 8000];
 const MOST_ZOOM = 8;
 const AGAIN_MS = 2000;
@@ -128,7 +130,7 @@ function show() {
   const isOver = !question && state.view && state.view.sentence_is_settled && !state.waiting.length;
   $("empty").hidden = !isOver;
   $("empty").textContent = isOver ? "No question is left. What is known stands under Review." : "";
-  for (const figure of document.querySelectorAll(".tile")) figure.hidden = isOver;
+  for (const shown of document.querySelectorAll(".tile, #flip")) shown.hidden = isOver;
   if (!question || (state.shown && state.shown.key === question.key)) return;
   state.shown = question;
   state.isSwapped = false;
@@ -244,6 +246,7 @@ document.addEventListener("keydown", (event) => {
 
 for (const word of ["similar", "dissimilar", "unsure"]) $(word).onclick = () => answer(word);
 $("undo").onclick = undo;
+$("flip").onclick = swap;
 $("mode").onchange = () => changeMode($("mode").value);
 $("help").onclick = () => $("helping").showModal();
 $("sentence").onclick = () => welcome();
@@ -252,10 +255,15 @@ $("contradictions").onclick = async () => {
   if (conflict) showConflict(conflict);
 };
 
-// Pointers: a click zooms, a drag moves both tiles when zoomed, else it is a swipe.
+// Pointers: a click or two taps zoom, a drag moves both tiles when zoomed, else it is a swipe.
 
 let drag = null;
+let tap = null;
 $("stage").addEventListener("pointerdown", (event) => {
+  if (!event.isPrimary) { // two fingers swipe nothing
+    drag = null;
+    return;
+  }
   const frame = event.target.closest(".frame");
   drag = { frame, left: event.clientX, top: event.clientY, x: state.x, y: state.y };
 });
@@ -269,8 +277,8 @@ window.addEventListener("pointerup", (event) => {
   if (!drag) return;
   const [across, down, frame] = [event.clientX - drag.left, event.clientY - drag.top, drag.frame];
   drag = null;
-  if (Math.hypot(across, down) < 8) {
-    if (frame && event.pointerType === "mouse") clickZoom(frame, event);
+  if (Math.hypot(across, down) < TAP_PX) {
+    if (frame && (event.pointerType === "mouse" || isSecondTap(event))) clickZoom(frame, event);
   } else if (state.zoom === 1 && event.pointerType !== "mouse") {
     if (Math.abs(across) > SWIPE_PX && Math.abs(across) > Math.abs(down)) answer(across > 0 ? "similar" : "dissimilar");
     else if (-down > SWIPE_PX) answer("unsure");
@@ -281,6 +289,13 @@ $("stage").addEventListener("wheel", (event) => {
   const frame = event.target.closest(".frame");
   if (frame) zoomAt(event.deltaY < 0 ? 1.2 : 1 / 1.2, ...placeIn(frame, event));
 }, { passive: true });
+
+function isSecondTap(event) {
+  const isSecond = tap !== null && event.timeStamp - tap.timeStamp < TWO_TAPS_MS
+    && Math.hypot(event.clientX - tap.clientX, event.clientY - tap.clientY) < TWO_TAPS_PX;
+  tap = isSecond ? null : event;
+  return isSecond;
+}
 
 function clickZoom(frame, event) {
   if (state.zoom > 1) setZoom(1, 0, 0);
