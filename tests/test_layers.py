@@ -37,6 +37,7 @@ LAYERS = [
         "outcome",
         "pretraining",
         "problem",
+        "processes",
         "queries",
         "query_results",
         "selection",
