@@ -19,6 +19,7 @@ from anneal_jax.interview import fit_answers
 from anneal_jax.pairs.records import Answered
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.problem import Problem, make_learner
+from anneal_jax.processes import held
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import checkpoint_state
 from anneal_jax.types import Answer
@@ -115,8 +116,7 @@ def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> s
     Raises:
       AnnealError: the workdir is in use or cannot be used, or its answers teach nothing yet.
     """
-    workdir = pathlib.Path(workdir)
-    with locked(workdir):
+    with held(pathlib.Path(workdir)) as workdir:
         check_config(workdir, config)
         problem = load_whole_archive(config)
         inputs = settle_annotation(workdir, config, problem)

@@ -40,6 +40,7 @@ from anneal_jax.outcome import Outcome, measure, retrieve
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.pairs.writing import Given
 from anneal_jax.problem import Problem, class_oracle, load_problem, make_learner, prepared_backbone
+from anneal_jax.processes import held
 from anneal_jax.run_log import Row, append_round, read_rounds
 from anneal_jax.selection import (
     Knowledge,
@@ -52,7 +53,7 @@ from anneal_jax.selection import (
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import Learner, Model, checkpoint_state, represent
 from anneal_jax.types import Annotator, Answer, Params
-from anneal_jax.workdir import check_config, is_annotated, locked, settle_config
+from anneal_jax.workdir import check_config, is_annotated, settle_config
 
 ASKING = ("pairs", "belief_ask")
 """Kinds of supervision that put questions to somebody."""
@@ -100,8 +101,7 @@ def run_experiment(
     Raises:
       AnnealError: a setting, the archive or the workdir cannot be used; the message says what to do.
     """
-    workdir = pathlib.Path(workdir)
-    with locked(workdir):
+    with held(pathlib.Path(workdir)) as workdir:
         _refuse_annotated(workdir)
         check_config(workdir, config)
         check_rival(config)

@@ -3,8 +3,9 @@
   python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
 
 Any setting of the recipe can be changed: --config.archive=folder:PATH --config.rounds=10. The same command
-after a kill goes on where it was. On a workdir of launch/annotate.py, give --workdir alone: it trains on
-the answers that are there, and asks nothing.
+after a kill goes on where it was. A run over several processes is the same command with
+--distributed=HOST:PORT,COUNT,NUMBER in each. On a workdir of launch/annotate.py, give --workdir alone: it
+trains on the answers that are there, and asks nothing.
 """
 
 import pathlib
@@ -20,6 +21,9 @@ from anneal_jax.workdir import is_annotated, read_config
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything the run leaves.", required=True)
 _LABELS = flags.DEFINE_string("labels", None, "CSV (id,label) of class labels; overrides the recipe's.")
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed", None, "Processes of one run: HOST:PORT,COUNT,NUMBER of this one, or auto."
+)
 _TRACKER = flags.DEFINE_enum("tracker", None, ["tensorboard", "wandb"], "Where else rounds are logged.")
 
 
@@ -27,29 +31,37 @@ def main(argv: Sequence[str]) -> None:
     """Run, write the report, and print the result in one sentence."""
     del argv
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
+    is_first = True
+    if _DISTRIBUTED.value is not None:
+        from anneal_jax.processes import join
+
+        is_first = join(_DISTRIBUTED.value)
+    say = print if is_first else lambda *_, **__: None
     if config is None and is_annotated(workdir):
         from anneal_jax.annotated import train_on_answers
 
-        print(train_on_answers(read_config(workdir), workdir))
+        say(train_on_answers(read_config(workdir), workdir))
         return
     if _LABELS.value is not None and config is not None:
         config.labels = _LABELS.value
     checked = config_of(config)
     # jax loads only now: --help and a wrong setting answer at once.
     from anneal_jax.experiment import run_experiment
-    from anneal_jax.reporting.run_report import print_round, report_run
+    from anneal_jax.reporting.run_report import report_run, round_line
     from anneal_jax.reporting.tracking import tracking
 
-    with tracking(_TRACKER.value, checked, _WORKDIR.value, name=_WORKDIR.value) as tell_new_rounds:
+    tracker = _TRACKER.value if is_first else None
+    with tracking(tracker, checked, _WORKDIR.value, name=_WORKDIR.value) as tell_new_rounds:
 
         def on_round(row: dict[str, Any]) -> None:
-            print_round(row)
+            say(round_line(row), flush=True)
             tell_new_rounds()
 
         outcome = run_experiment(checked, _WORKDIR.value, on_round=on_round)
     for note in outcome.notes:
-        print(note)
-    print(report_run(checked, outcome, _WORKDIR.value))
+        say(note)
+    if is_first:
+        print(report_run(checked, outcome, _WORKDIR.value))
 
 
 if __name__ == "__main__":

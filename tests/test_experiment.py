@@ -15,6 +15,7 @@ from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.pairs.transitive import expand_one_step
 from anneal_jax.reporting.run_report import summarise
 from anneal_jax.run_log import read_rounds, without_times
+from anneal_jax.training.network_fit import _run_chunk
 from anneal_jax.types import Answer
 from tests.breaking import run_in_process, run_with_breaks
 
@@ -220,25 +221,33 @@ def test_learning_beats_the_features(vectors, tmp_path):
     assert last["mean_average_precision_at_5"] > last["mean_average_precision_at_5_features"]
 
 
-def test_finetune_runs_on_tiles_and_goes_on_from_the_round_before(tmp_path):
+def test_finetune_runs_on_tiles_goes_on_from_the_round_before_and_compiles_once(tmp_path):
     config = ExperimentConfig(
         archive="digits",
         backbone="tiny_cnn",
         image_size=8,
         regime="finetune",
         augment="none",
-        rounds=1,
+        rounds=2,
         pairs_per_round=20,
         initial_fraction=0.01,
         epochs_first=1,
         epochs=1,
         batch_size=32,
+        learning_rate=0.000987,  # of no other test: the step is compiled here
     )
-    outcome = run_experiment(config, tmp_path / "run")
+    before, sizes = _run_chunk._cache_size(), []
+    outcome = run_experiment(
+        config, tmp_path / "run", on_round=lambda row: sizes.append(_run_chunk._cache_size() - before)
+    )
+    # Also for the fits that score the first answers out of sample.
+    assert sizes == [1, 1, 1]
+    num_known = [row["num_labelled_pairs"] for row in outcome.rows]
+    assert num_known == sorted(set(num_known))
     broken = dataclasses.replace(config, rounds=0)
     run_experiment(broken, tmp_path / "resumed")
     resumed = run_experiment(config, tmp_path / "resumed")
-    assert len(outcome.rows) == 2
+    assert len(outcome.rows) == 3
     assert without_times(resumed.rows) == without_times(outcome.rows)
 
 

@@ -38,6 +38,7 @@ LAYERS = [
         "outcome",
         "pretraining",
         "problem",
+        "processes",
         "queries",
         "query_results",
         "selection",

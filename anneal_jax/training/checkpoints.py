@@ -65,14 +65,20 @@ class RoundCheckpoints:
         self.folder = pathlib.Path(folder).absolute()
         if not read_only:
             _remove_leftovers(self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+        alone = _alone()
         # Not orbax's `read_only`, which warns of itself three times; without `create` nothing is written.
-        options = ocp.CheckpointManagerOptions(create=not read_only)
+        options = ocp.CheckpointManagerOptions(create=False, multiprocessing_options=alone)
         self._manager = ocp.CheckpointManager(
-            self.folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
+            self.folder,
+            options=options,
+            item_handlers=ocp.StandardCheckpointHandler(multiprocessing_options=alone),
         )
 
     def save(self, round_index: int, state: Params, *, provenance: Mapping[str, Any] | None = None) -> None:
         """Save a round's state; on return it is on disk. An older attempt at the round is replaced.
+
+        Of several processes of `jax.distributed`, which all hold the same state, only the first saves.
 
         Args:
           round_index: the round.
@@ -81,6 +87,8 @@ class RoundCheckpoints:
         """
         import orbax.checkpoint as ocp
 
+        if jax.process_index() > 0:
+            return
         if round_index in self._manager.all_steps():
             self._manager.delete(round_index)
         arrays = ocp.args.StandardSave(jax.tree.map(np.asarray, state))
@@ -190,6 +198,18 @@ class RoundCheckpoints:
         return WorkdirError(
             f"the checkpoint of round {round_index} in {self.folder} is damaged, {where}. {_ADVICE}"
         )
+
+
+def _alone() -> Any:
+    """Return orbax's options of a process that saves and restores by itself, whatever others do."""
+    import orbax.checkpoint as ocp
+
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    this = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"process_{this}"
+    )
 
 
 def _remove_leftovers(folder: pathlib.Path) -> None:

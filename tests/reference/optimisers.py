@@ -5,8 +5,13 @@ import numpy as np
 
 
 def adam_steps(params, gradient_at, num_steps, learning_rate, b1=0.9, b2=0.999, epsilon=1e-8):
-    """Return the parameters after steps along `gradient_at(step, params)`."""
+    """Return the parameters after steps along `gradient_at(step, params)`.
+
+    `learning_rate` is a number, or a tree of one for each of the parameters.
+    """
     leaves, structure = jax.tree.flatten(params)
+    rates = jax.tree.leaves(learning_rate)
+    rates *= len(leaves) if len(rates) == 1 else 1
     leaves = [np.asarray(leaf, np.float64) for leaf in leaves]
     means, squares = [np.zeros_like(leaf) for leaf in leaves], [np.zeros_like(leaf) for leaf in leaves]
     for step in range(num_steps):
@@ -16,5 +21,5 @@ def adam_steps(params, gradient_at, num_steps, learning_rate, b1=0.9, b2=0.999, 
             means[i] = b1 * means[i] + (1 - b1) * gradient
             squares[i] = b2 * squares[i] + (1 - b2) * gradient**2
             mean, square = means[i] / (1 - b1 ** (step + 1)), squares[i] / (1 - b2 ** (step + 1))
-            leaves[i] = leaves[i] - learning_rate * mean / (np.sqrt(square) + epsilon)
+            leaves[i] = leaves[i] - rates[i] * mean / (np.sqrt(square) + epsilon)
     return jax.tree.unflatten(structure, leaves)

@@ -1,5 +1,6 @@
 """A whole network on eight devices, and on two real processes, learns what it learns on one device."""
 
+import dataclasses
 import os
 import pathlib
 import socket
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from anneal_jax.models.backbones import get_backbone
+from anneal_jax.models.resnet import BasicBlock, ResNet
 from anneal_jax.seeds import Use, device_key
 from anneal_jax.training.feed import HostFeed, ResidentFeed, make_mesh
 from anneal_jax.training.finetune import FinetuneLearner, FinetunePlan, NetworkLoss
@@ -85,6 +87,29 @@ def test_the_loss_on_eight_devices_stays_that_of_one_over_fifty_steps():
     assert one.shape == (50,)
     np.testing.assert_allclose(eight, one, rtol=1e-4)
     assert one[-10:].mean() < one[:10].mean()
+
+
+@pytest.mark.slow
+def test_live_statistics_on_eight_devices_are_those_of_one():
+    """Each device sees some tiles of a batch; the batch norm of all sees the whole of it."""
+    backbone = dataclasses.replace(get_backbone("resnet18"), network=ResNet(BasicBlock, (0, 0, 0, 0)))
+    plan = FinetunePlan(2, 1, batch_size=32, augment="turn", batch_norm="live")
+    found = []
+    for num_devices in (1, 8):
+        learner = dataclasses.replace(
+            make_learner(make_mesh(num_devices)),
+            backbone=backbone,
+            variables=jax.tree.map(np.asarray, backbone.init(jax.random.key(0), _SIZE)),
+            mean=np.zeros(64, np.float32),
+            scale=np.ones(64, np.float32),
+            plan=plan,
+            settings=FitSettings(learning_rate=1e-4),
+        )
+        found.append(learner.fit_pairs(make_pairs(), 0, None))
+    one, eight = found
+    assert jax.tree.all(jax.tree.map(lambda x, y: np.allclose(x, y, atol=1e-4), eight, one))
+    moved, start = (params.backbone["batch_stats"]["bn1"]["mean"] for params in (eight, learner.template()))
+    assert np.abs(moved - start).max() > 1e-2
 
 
 _CHILD = """
