@@ -62,7 +62,7 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path: pathlib.Path) -> Non
         process = _start(config, tmp_path / "killed")
         try:
             # As fast as this machine is: most kills fall into the work, and the run still advances.
-            process.wait(timeout=rng.uniform(0.5 * begun_s, begun_s + 0.25 * work_s))
+            process.wait(timeout=rng.uniform(0.5 * begun_s, begun_s + 0.15 * work_s))
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
