@@ -8,12 +8,14 @@ statistics, the optimiser is Adam. All ways take turns in one process, and the b
 
 - `anneal` encodes each tile of a batch once, as `--config.regime=finetune` does.
 - `torch two towers` is the plain Siamese loop: a DataLoader of pairs, both images through one network.
-- `torch best` is the same with the tiles on the device, channels last and, on a GPU, bfloat16 autocast;
-  a CPU without units for bfloat16 is many times slower in it.
+- `torch best` has the tiles on the device, channels last, both images of all pairs in one call, cuDNN's
+  search for the fastest convolutions and, on a GPU, bfloat16 autocast; a CPU without units for bfloat16 is
+  many times slower in it.
 
-Two towers encode two tiles a pair. `tiles/s` counts these for every way, `encoded` what a way encodes in
-fact, padding included. The share of the matrix rate is that of three forward passes over `encoded`, as XLA
-counts their operations, against a float32 product of --matrix numbers a side, measured in the same run.
+Two towers encode two tiles a pair. `tiles/s` counts these for every way, however it gets them. `encoded/s`
+counts what a way encodes in fact, padding included: by that other programs count, and a target of 25,000 a
+second means it. The share of the matrix rate is that of three forward passes over these, as XLA counts
+their operations, against a float32 product of --matrix numbers a side, measured in the same run.
 """
 
 import argparse
@@ -63,11 +65,12 @@ def main() -> None:
         encoded = _encoded(options, pairs) if name.startswith("anneal") else passes
         rate = 3 * flops * encoded / seconds
         row = {"way": name, "epoch_s": seconds, "epoch_cpu_s": cpu_s, "tiles_per_s": passes / seconds}
-        row |= {"encoded": encoded, "matrix_share": rate / matrix_flops, "peak_mb": memory[name]}
+        row |= {"encoded": encoded, "encoded_per_s": encoded / seconds}
+        row |= {"matrix_share": rate / matrix_flops, "peak_mb": memory[name]}
         rows.append(row)
         print(
             "{way:16s} {epoch_s:7.2f} s  {epoch_cpu_s:7.2f} s CPU  {tiles_per_s:8.1f} tiles/s  {encoded:6d}"
-            " encoded  {matrix_share:5.1%} of the matrix rate".format(**row)
+            " encoded, {encoded_per_s:8.1f}/s  {matrix_share:5.1%} of the matrix rate".format(**row)
             + (f"  {memory[name]:6.0f} MB" if options.memory else ""),
             flush=True,
         )
@@ -181,10 +184,10 @@ def _torch_plain(
     )
 
     def epoch() -> None:
-        for first, second, targets in loader:
-            loss = _torch_loss(
-                torch, network, *(t.to(device, non_blocking=True) for t in (first, second, targets))
-            )
+        for batch in loader:
+            first, second, targets = (part.to(device, non_blocking=True) for part in batch)
+            features = [_torch_features(network, tower) for tower in (first, second)]
+            loss = _torch_loss(torch, network, *features, targets)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -196,9 +199,10 @@ def _torch_plain(
 def _torch_best(
     options: argparse.Namespace, images: np.ndarray, pairs: TrainingPairs
 ) -> Callable[[], None]:
-    """Return an epoch with the tiles on the device, channels last, in bfloat16."""
+    """Return an epoch with the tiles on the device, channels last, in bfloat16, both towers in one call."""
     import torch
 
+    torch.backends.cudnn.benchmark = True  # helps the plain loop too, whose shapes are fixed as well
     device = _torch_device(torch)
     network = _torch_network(torch).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE)
@@ -210,9 +214,9 @@ def _torch_best(
 
     def epoch() -> None:
         for rows in torch.randperm(len(labels), device=device).split(options.batch_size):
-            first, second = tiles[indices[rows, 0]], tiles[indices[rows, 1]]
             with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-                loss = _torch_loss(torch, network, first, second, labels[rows])
+                features = _torch_features(network, tiles[indices[rows].T.reshape(-1)]).chunk(2)
+                loss = _torch_loss(torch, network, *features, labels[rows])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -230,10 +234,13 @@ def _torch_wait(torch: Any) -> None:
         torch.cuda.synchronize()
 
 
-def _torch_loss(torch: Any, network: Any, first: Any, second: Any, targets: Any) -> Any:
-    """Return ANNEAL's loss of a batch of pairs, each image through the network."""
+def _torch_features(network: Any, tiles: Any) -> Any:
+    return network.backbone((tiles.float() - 120.0) / 58.0)
+
+
+def _torch_loss(torch: Any, network: Any, of_first: Any, of_second: Any, targets: Any) -> Any:
+    """Return ANNEAL's loss of a batch of pairs, by the features of their images."""
     functional = torch.nn.functional
-    of_first, of_second = (network.backbone((tile.float() - 120.0) / 58.0) for tile in (first, second))
     unit = [functional.normalize(network.similarity(feature), dim=1) for feature in (of_first, of_second)]
     cosines = (unit[0] * unit[1]).sum(dim=1)
     contrastive = torch.where(targets > 0, 1 - cosines, (cosines - MARGIN).clamp(min=0)).mean()

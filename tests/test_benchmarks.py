@@ -98,3 +98,37 @@ def test_the_peak_of_a_process_is_its_own_however_much_its_parent_holds(name, fu
     command = [sys.executable, "-c", _PEAK, str(ROOT / "benchmarks" / f"{name}.py"), function]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     assert 10 < float(done.stdout) < 0.9 * held.nbytes / 2**20
+
+
+SMALL = {
+    "training": [
+        "--archive=digits",
+        "--image-size=16",
+        "--batch-size=16",
+        "--pairs=40",
+        "--turns=1",
+        "--matrix=256",
+    ],
+    "extraction": ["--image-size=32", "--batch-sizes", "2", "--turns=1"],
+    "warmstart": ["--archive=bands", "--image-size=8", "--epochs=1", "--methods", "simsiam"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_run_of_a_benchmark_writes_its_rows(name, tmp_path):
+    file = tmp_path / "rows.json"
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *SMALL[name], f"--json={file}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(file.read_text())["rows"]
+    if name == "training":  # 32 pairs a step in two towers, 12 tiles here; its memory is measured apart
+        ours = next(row for row in rows if row["way"] == "anneal")
+        assert ours["encoded_per_s"] == pytest.approx(ours["encoded"] / ours["epoch_s"])
+        assert ours["encoded"] % 12 == 0 and ours["encoded"] < 80
+        assert ours["peak_mb"] > 10
+    elif name == "extraction":
+        assert rows[0]["ratio"]["cpu_s"] > 0
+    else:
+        assert [row["start"] for row in rows] == ["random", "simsiam"]
+        assert all(0 <= row["mAP@5"] <= 1 for row in rows)

@@ -1,6 +1,8 @@
 """A warm start as a command: from a recipe to weights that a run takes."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from anneal_jax.pretraining import pretrain
 from anneal_jax.problem import load_network, load_problem
 from anneal_jax.training.feed import HostFeed, ResidentFeed
 from anneal_jax.training.warmstart import WarmStart
+from tests.conftest import ROOT
 from tests.data.scene_files import write_scene
 
 
@@ -90,3 +93,26 @@ def test_what_cannot_be_written_or_trained_is_told_before_the_work(config, given
     with pytest.raises(ConfigError, match="a warm start needs tiles"):
         pretrain(vectors, tmp_path / "warm.safetensors")
     assert not given
+
+
+@pytest.mark.slow
+def test_the_command_writes_weights_that_a_run_takes(tmp_path):
+    output = tmp_path / "warm.safetensors"
+    command = [
+        sys.executable,
+        "launch/warmstart.py",
+        "--config=launch/configs/digits.py",
+        "--config.backbone=tiny_cnn",
+        "--config.image_size=8",
+        f"--config.cache_dir={tmp_path}",
+        "--epochs=1",
+        "--noturns",
+        f"--output={output}",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (
+        f"See {output}; give it as --config.pretrained={output} --config.backbone=tiny_cnn" in done.stdout
+    )
+    network = load_network(ExperimentConfig(backbone="tiny_cnn", pretrained=str(output)))
+    assert network.image_size == 8
