@@ -274,6 +274,11 @@ class Desk:
         """Number of the present set of answers."""
         return self._set_id
 
+    @property
+    def sentence(self) -> str:
+        """What "similar" means in it."""
+        return self._sentence
+
     def num_trainable(self) -> int:
         """Return the number of answers to train on; 0 while all of them are one word."""
         return self._ledger.num_trainable()
