@@ -273,6 +273,11 @@ class Desk:
         """Number of the present set of answers."""
         return self._set_id
 
+    @property
+    def sentence(self) -> str:
+        """What "similar" means in it."""
+        return self._sentence
+
     def trainable(self) -> Answered:
         """Return what may be trained on."""
         return self._store.answered(2**31 - 1)

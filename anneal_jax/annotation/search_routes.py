@@ -83,11 +83,11 @@ async def _results(request: Request) -> Response:
     count = _number(request, "count", _MANY, MOST_RESULTS)
     found = await asyncio.to_thread(nearest, guide.embeddings, query.embedding, count, own=query.own)
     office.pictures.prefetch(result.tile for result in found[:_MANY])
-    set_id, verdicts, records = await office.at_desk(_verdicts, office.desk, query.tile, found)
+    asked, verdicts, records = await office.at_desk(_verdicts, office.desk, query.tile, found)
     told = await asyncio.to_thread(_told, office, guide, query.embedding, found, records)
     for row, verdict in zip(told["results"], verdicts, strict=True):
         row.update(verdict)
-    return JSONResponse({"set_id": set_id} | told)
+    return JSONResponse(asked | told)
 
 
 def _query(request: Request, office: Office, guide: Guide) -> _Query:
@@ -106,9 +106,10 @@ def _query(request: Request, office: Office, guide: Guide) -> _Query:
 
 def _verdicts(
     desk: Desk, tile: int | None, found: Sequence[Found]
-) -> tuple[int, list[dict[str, Any]], list[AnswerRecord]]:
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[AnswerRecord]]:
     """Return the present set, what is known there of a tile and each result, and all answers that stand."""
-    return desk.set_id, [_verdict(desk, tile, result.tile) for result in found], desk.ledger.records
+    asked = {"set_id": desk.set_id, "sentence": desk.sentence}
+    return asked, [_verdict(desk, tile, result.tile) for result in found], desk.ledger.records
 
 
 def _verdict(desk: Desk, tile: int | None, other: int) -> dict[str, Any]:

@@ -348,6 +348,22 @@ def test_two_clicks_on_a_button_of_the_review_are_one_answer(browser, tiles_fold
         assert page.is_hidden("#trouble") and page.faults == []
 
 
+def test_an_unsure_answer_is_made_either_in_the_review(browser, tiles_folder, tmp_path):
+    with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}", "--backbone=pixels") as server:
+        page = sit_down(browser, server)
+        for _ in range(2):
+            answer(page, np.zeros(60), "u")
+        saved(page, 2)
+        page.goto(server.url + "review")
+        for count, word in enumerate(("similar", "different"), start=1):
+            page.locator(f"#rows tr:has(.unsure) button:has-text('make it {word}')").first.click()
+            page.wait_for_function(
+                f"() => document.querySelectorAll('#rows .unsure').length === {2 - count}"
+            )
+        words = {row["answer"] for row in server.get("answers")["answers"]}
+        assert words == {"similar", "dissimilar"} and page.faults == []
+
+
 def test_escape_begins_no_new_set(browser, tiles_folder, tmp_path):
     with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}", "--backbone=pixels") as server:
         page = sit_down(browser, server)

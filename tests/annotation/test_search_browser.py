@@ -95,6 +95,31 @@ def test_a_contradiction_is_shown_at_the_mark_and_names_are_never_markup(browser
         assert page.locator("img[onerror]").count() == 0 and page.faults == []
 
 
+def test_the_sentence_is_shown_as_text_and_a_mark_under_an_older_one_is_refused(
+    browser, tiles_folder, tmp_path
+):
+    with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}", "--backbone=pixels") as server:
+        page = sit_down(browser, server)
+        page.goto(server.url + "search")
+        page.wait_for_selector("#sentence:has-text('Same land use')")
+        search_by_name(page, "tile12")
+        server.post("session", {"tab": "tab-of-somebody", "annotator": "Eve", "mode": "none"})
+        wild = "Same <b onclick=alert(1)>roof</b>?"
+        server.post("sentence", {"tab": "tab-of-somebody", "sentence": wild})
+        figure(page, 0).locator("button:has-text('right')").click()
+        page.wait_for_selector("#trouble:has-text('by now; load this page again')")
+        assert page.text_content("#sentence") == "Same land use"
+        assert server.get("state")["num_answers"] == 0
+        page.reload()
+        page.wait_for_function("() => document.querySelector('#sentence').textContent.includes('roof')")
+        assert page.text_content("#sentence") == wild and page.locator("#sentence b, b b").count() == 0
+        search_by_name(page, "tile12")
+        assert page.text_content("#sentence") == wild
+        figure(page, 0).locator("button:has-text('right')").click()
+        figure(page, 0).locator(".word.similar").wait_for()
+        assert server.get("state")["num_answers"] == 1 and page.faults == []
+
+
 @pytest.mark.parametrize("size", [(390, 844), (320, 568)], ids=str)
 def test_nothing_is_wider_than_a_phone(browser, tiles_folder, tmp_path, size):
     width, height = size

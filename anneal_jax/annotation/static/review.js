@@ -4,7 +4,7 @@ import { answerOf, attempt, element, get, inWords, openConflict, post, randomKey
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
 const state = { asked: "", setId: 0, near: null };
-const OTHER = { similar: "dissimilar", dissimilar: "similar" };
+const OTHERS = { similar: ["dissimilar"], dissimilar: ["similar"], unsure: ["similar", "dissimilar"] };
 
 const load = attempt(async (offset = 0) => {
   const query = new URLSearchParams({ offset, answer: $("answer").value, text: $("text").value });
@@ -42,13 +42,10 @@ function writing(path, body) {
 
 function row(said) {
   const act = (path, more) => writing(path, { answer_id: said.answer_id, ...more });
-  const buttons = [element("button", { className: "quiet", textContent: "take back", onclick: act("retract") })];
-  if (OTHER[said.answer]) {
-    buttons.unshift(element("button", {
-      className: "quiet", textContent: `make it ${inWords(OTHER[said.answer])}`,
-      onclick: act("correct", { answer: OTHER[said.answer] }),
-    }));
-  }
+  const buttons = OTHERS[said.answer].map((answer) => element("button", {
+    className: "quiet", textContent: `make it ${inWords(answer)}`, onclick: act("correct", { answer }),
+  }));
+  buttons.push(element("button", { className: "quiet", textContent: "take back", onclick: act("retract") }));
   return element("tr", {},
     element("td", {}, element("div", { className: "pair" }, thumb(said.first, said.names[0]), thumb(said.second, said.names[1]))),
     element("td", {}, element("span", { className: `word ${said.answer}`, textContent: inWords(said.answer) }),

@@ -71,6 +71,7 @@ function show() {
   const { results, answers } = state.shown;
   $("found").hidden = false;
   $("newer").hidden = true;
+  $("sentence").textContent = state.shown.sentence; // which marks of these results answer
   $("heading").textContent = `Most similar to ${state.name}`;
   $("explained").textContent = explained();
   $("calibrated").textContent = calibrated(state.shown.calibration);
@@ -185,7 +186,10 @@ function note(path, body, view) {
 
 function tellState(view) {
   $("newer").hidden = !state.shown || view.model_answers === state.shown.model;
-  if (!state.shown) tellModel(view.model_answers);
+  if (!state.shown) {
+    tellModel(view.model_answers);
+    $("sentence").textContent = view.sentence;
+  }
   if (view.training_failure) throw new Error(`${view.training_failure}. Answers are not affected.`);
 }
 
