@@ -118,7 +118,7 @@ SMALL = {
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_run_of_a_benchmark_writes_its_rows(name, tmp_path):
     file = tmp_path / "rows.json"
-    command = [sys.executable, str(FOLDER / f"{name}.py"), *SMALL[name], f"--json={file}"]
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *SMALL[name], f"--json={file}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = json.loads(file.read_text())["rows"]

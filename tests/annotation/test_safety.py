@@ -171,7 +171,10 @@ def test_a_pickled_result_is_refused_and_told(make_desk, directions, tmp_path):
         tmp_path / "annotation", ExperimentConfig(archive="folder:nowhere"), directions
     )
     learning = Learning(desk, trainer, tmp_path / "annotation", seed=0)
-    harmed, names = tmp_path / "harmed", ("embeddings", "chosen", "threshold", "doubt")
+    harmed, names = (
+        tmp_path / "harmed",
+        ("pair_indices", "set_id", "answer_ids", "embeddings", "chosen", "doubt"),
+    )
     save_pickled(tmp_path / "annotation" / "job.result.npz", harmed, names)
     trainer._job = "job"
     trainer._process = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
