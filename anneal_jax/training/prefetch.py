@@ -1,7 +1,6 @@
 """Work done ahead, on threads of the host or on a device, handed out in order."""
 
 import collections
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -19,8 +18,12 @@ def one_behind(results: Iterable[_Result]) -> Iterator[_Result]:
     >>> list(one_behind([1, 2, 3]))
     [1, 2, 3]
     """
-    for before, _ in itertools.pairwise(itertools.chain(results, [None])):
-        yield before
+    waiting = collections.deque[_Result]()
+    for result in results:
+        waiting.append(result)
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def done_ahead(
