@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from anneal_jax import atomic
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.errors import AnnealError
+from anneal_jax.errors import AnnealError, WorkdirError
 from anneal_jax.experiment import run_experiment
 from anneal_jax.label_experiment import check_rival
 from anneal_jax.problem import load_problem, make_learner
@@ -144,10 +144,12 @@ def query_results(
     restored, and the file made.
 
     Raises:
-      AnnealError: the file, the checkpoint or the archive cannot be used.
+      AnnealError: the file, the checkpoint or the archive cannot be used; or the cell was run elsewhere.
     """
     folder, settings = cell_folder(workdir, system, seed), configure(config, system, seed)
     if not (folder / _RESULTS_FILE).exists():
+        if not (folder / "checkpoints").exists():  # as `cell_records.unpack_cells` leaves it
+            raise WorkdirError(f"{folder} was run elsewhere; what its queries found was not kept.")
         outcome = run_experiment(settings, folder)
         write_results(folder / _RESULTS_FILE, name_results(outcome.problem, outcome.retrieval))
     return read_results(folder / _RESULTS_FILE)

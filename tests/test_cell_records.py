@@ -38,6 +38,8 @@ def test_cells_run_elsewhere_are_not_run_again(here, tmp_path, monkeypatch):
     assert unpack_cells([file, file], elsewhere, tmp_path / "there") == 0
     monkeypatch.setattr(comparison, "run_experiment", None)
     assert list(run_grid(elsewhere, SYSTEMS, [0, 1], tmp_path / "there")) == cells
+    with pytest.raises(WorkdirError, match="was run elsewhere; what its queries found was not kept"):
+        comparison.query_results(elsewhere, "class_labels", 0, tmp_path / "there")
     write_cells(cells, tmp_path / "there")
     assert unpack_cells([tmp_path / "there" / CELLS_FILE], elsewhere, tmp_path / "again") == len(cells)
 
