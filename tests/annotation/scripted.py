@@ -82,6 +82,7 @@ class Person:
 
     Attributes:
       acknowledged: answer by its key, as the server said that it was saved.
+      unacknowledged: the request whose reply never came.
       latencies_s: from sending an answer to having the next question.
     """
 
@@ -90,6 +91,7 @@ class Person:
         self._rng = np.random.default_rng(seed)
         self._tab = tab
         self.acknowledged: dict[str, str] = {}
+        self.unacknowledged: dict | None = None
         self.latencies_s: list[float] = []
 
     def sit_down(self, server: Server, mode: str = "pairs") -> dict:
@@ -100,11 +102,27 @@ class Person:
         question = view["questions"][0]
         word = self.word(question["first"], question["second"])
         body = {"tab": self._tab, "key": question["key"], "answer": word, "elapsed_s": 2.0}
+        self.unacknowledged = body
         start = time.perf_counter()
         view = server.post("answer", body)
         self.latencies_s.append(time.perf_counter() - start)
         self.acknowledged[question["key"]] = word
+        self.unacknowledged = None
         return view
+
+    def repeat(self, server: Server) -> bool:
+        """Send the answer again whose reply never came, as the page does; tell whether it was stored."""
+        body, is_stored = self.unacknowledged, False
+        if body is not None:
+            try:
+                server.post("answer", body)
+                self.acknowledged[body["key"]] = body["answer"]
+                is_stored = True
+            except urllib.error.HTTPError as error:
+                if error.code != 409:  # the server was killed before it had stored it, and says so
+                    raise
+        self.unacknowledged = None
+        return is_stored
 
     def word(self, first: int, second: int) -> str:
         if self._rng.random() < self._unsure:

@@ -1,5 +1,7 @@
 """Every route, called with whatever can be sent: no 500, no way out of the page, no write from elsewhere.
 
+Models come into use meanwhile.
+
 Requests are put together below HTTP, as a server hands them on, so that no client tidies them up before.
 """
 
@@ -12,6 +14,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from anneal_jax.annotation.background import Result
+from anneal_jax.annotation.learning import Learning
+from anneal_jax.annotation.projection import centring
+from anneal_jax.types import Answer
 from tests.annotation.conftest import HOST, served
 from tests.annotation.test_app import FIELDS, JSON, TAB
 
@@ -36,18 +42,41 @@ def page(tiles_folder, tmp_path_factory):
     """A server whose store and tiles lie beside a file that it must never show."""
     from anneal_jax.annotation.desk import Desk
     from anneal_jax.annotation.guide import make_guide
-    from anneal_jax.annotation.projection import centring
     from anneal_jax.annotation.questions import unit_directions
     from anneal_jax.pairs.store import AnswerStore
 
     (tiles_folder.parent / "secret.txt").write_bytes(SECRET)
-    features = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
-    store = AnswerStore(tmp_path_factory.mktemp("fuzz") / "answers.sqlite", [str(i) for i in range(60)])
+    features = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
+    folder = tmp_path_factory.mktemp("fuzz")
+    store = AnswerStore(folder / "answers.sqlite", [str(i) for i in range(60)])
     guide = make_guide(unit_directions(features), seed=0, project=centring(features))
     desk = Desk(store, unit_directions(features), np.arange(60), guide)
     desk.open_tab(TAB, "Ada")
-    with served(tiles_folder, desk) as (app, access):
-        yield app, access, store
+    learning = Learning(desk, Trainings(desk, features), folder, seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("anneal_jax.annotation.learning.UNTRIED_FROM", 0)
+        with served(tiles_folder, desk, learning=learning) as (app, access):
+            yield app, access, store
+
+
+class Trainings:
+    """A trainer that leaves a model with every tenth look, as good as the features: it is used."""
+
+    failure, is_busy = "", False
+
+    def __init__(self, desk, features):
+        self.desk, self.features, self.turn = desk, features, 0
+
+    def fetch(self):
+        self.turn += 1
+        if self.turn % 10:
+            return None
+        chosen, project = np.array([(0, self.turn % 59 + 1)], np.int32), centring(self.features)
+        embeddings = project(self.features)
+        return Result(self.turn, self.desk.set_id, embeddings, chosen, project, 0.2, 0)
+
+    def is_due(self, num_trainable, set_id):
+        return False
 
 
 def routes_of(app):
@@ -93,14 +122,41 @@ def filled(template, draw):
     return template
 
 
+GOOD = st.fixed_dictionaries(
+    {
+        "tab": st.just(TAB),
+        "annotator": st.sampled_from(["Ada", "Ben"]),
+        "mode": st.sampled_from(["pairs", "groups", "mgue", "none"]),
+        "key": st.text("ab", min_size=8, max_size=12),
+        "answer": st.sampled_from(["similar", "dissimilar", "unsure"]),
+        "answer_id": st.integers(1, 9),
+        "first": st.integers(0, 59),
+        "second": st.integers(0, 59),
+        "sentence": st.sampled_from(["Same land use", "Same roof"]),
+        "set_id": st.integers(1, 3),
+    }
+)
+"""What every route that takes JSON may find good."""
+
+
+ASPECTS = ("place", "method", "query", "body", "host", "origin", "kind", "length", "wild")
+SOME = st.sets(st.sampled_from(ASPECTS), max_size=2) | st.just(set(ASPECTS))
+"""What of a request is drawn as it comes; the rest is as the page would send it."""
+
+
 @st.composite
 def requests(draw, app, token):
-    """Draw a request: often a good one but for one thing."""
+    """Draw a request: often a good one but for one thing or two."""
     template, methods = draw(st.sampled_from(routes_of(app)))
+    odd = draw(SOME)
+
+    def either(aspect, good, bad):
+        return draw(bad) if aspect in odd else good
+
     path = filled(template, draw)
-    if draw(st.integers(0, 4)) == 0:
-        path = f"{path}/{draw(st.sampled_from(WAYS_OUT) | st.text(max_size=8))}"
-    method = draw(st.sampled_from(methods) | st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "X"]))
+    path += either("place", "", (st.sampled_from(WAYS_OUT) | st.text(max_size=8)).map("/{}".format))
+    anything = st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "X"])
+    method = either("method", "POST" if "POST" in methods else "GET", anything)
     names = st.sampled_from(
         ["tile", "text", "offset", "answer", "annotator", "count", "dropped", "anchor", "name"]
     )
@@ -109,26 +165,36 @@ def requests(draw, app, token):
         | st.text(max_size=12)
         | st.sampled_from(["a.csv", "a.jsonl", *WAYS_OUT])
     )
-    query = urlencode(draw(st.dictionaries(names, values, max_size=3)), errors="replace").encode()
-    body = draw((FIELDS | JSON).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200))
-    host = draw(st.sampled_from([HOST] * 4 + ["evil.example", "127.0.0.1.evil.example", "", "[::1"]))
-    origin = draw(st.sampled_from([OWN] * 4 + ["http://evil.example", "null", "http://localhost:1", None]))
-    kind = draw(st.sampled_from(["application/json", "application/octet-stream", "text/plain"]))
-    length = draw(st.sampled_from([str(len(body))] * 6 + ["", "-1", "1e9", "99999999999"]))
+    asked = either("query", {"tile": "3", "name": "a.csv"}, st.dictionaries(names, values, max_size=3))
+    as_json = (GOOD | FIELDS | JSON).map(lambda value: json.dumps(value).encode())
+    body = either("body", json.dumps(draw(GOOD)).encode(), as_json | st.binary(max_size=200))
+    host = either("host", HOST, st.sampled_from(["evil.example", "127.0.0.1.evil.example", "", "[::1"]))
+    origins = ["http://evil.example", "null", "http://localhost:1", None]
+    origin = either("origin", OWN, st.sampled_from(origins))
+    is_file = template in ("/search/drop", "/answers/add")
+    kind = either(
+        "kind",
+        f"application/{'octet-stream' if is_file else 'json'}",
+        st.sampled_from(["application/json", "application/octet-stream", "text/plain"]),
+    )
+    length = either("length", str(len(body)), st.sampled_from(["", "-1", "1e9", "99999999999"]))
     headers = [("host", host), ("content-type", kind), ("content-length", length)]
     headers += [("origin", origin)] if origin is not None else []
     wild = st.dictionaries(
         st.sampled_from(["cookie", "range", "x-forwarded-host", "expect"]), st.text(max_size=9)
     )
-    headers += draw(wild).items()
+    headers += either("wild", {}, wild).items()
     encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers]
+    query = urlencode(asked, errors="replace").encode()
     return method, f"/{token}{path}", query, encoded, body, host == HOST, origin
 
 
 def check(page, request):
     app, _, store = page
+    asyncio.run(app._app.state.office.learning.advance(at_once))
+    assert app._app.state.office.learning.told()["training_failure"] == ""
     method, path, query, headers, body, is_host_own, origin = request
-    before = len(store.records())
+    before = store._path.read_bytes()  # answers, sentences and all else
     status, told, content = call(app, method, path, query, headers, body)
     assert status < 500, (status, content)
     assert SECRET not in content and b"root:x:" not in content
@@ -137,8 +203,12 @@ def check(page, request):
     if not is_own:
         assert status == 403
     if not is_own or method not in ("POST",):
-        assert len(store.records()) == before
+        assert store._path.read_bytes() == before
     return status
+
+
+async def at_once(work, *arguments):
+    return work(*arguments)
 
 
 @settings(max_examples=150)
@@ -162,6 +232,40 @@ def test_no_other_token_opens_anything(page, token, rest):
     headers = [(b"host", HOST.encode())]
     status, _, content = call(app, "GET", f"/{token}{rest}", b"", headers, b"")
     assert status == 404 and access.token.encode() not in content
+
+
+@pytest.mark.parametrize(
+    "name", ["session", "answer", "undo", "retract", "correct", "volunteer", "sentence"]
+)
+def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
+    """A sentence no more than an answer; and the same from the page itself is taken."""
+    app, access, store = page
+    desk = app._app.state.office.desk
+    view = desk.open_tab(TAB, "Ada")
+    desk.volunteer(TAB, (3, 4), Answer.SIMILAR, f"mark-before-{name}")
+    body = {"tab": TAB, "annotator": "Ada", "mode": "pairs", "answer": "similar", "set_id": desk.set_id}
+    body |= {"first": 3, "second": 5, "sentence": f"Same {name}", "answer_id": desk.ledger.last_id}
+    key = view["questions"][0]["key"] if name == "answer" else f"key-of-{name}"
+    content = json.dumps(body | {"key": key}).encode()
+    before = store._path.read_bytes()
+
+    def send(host, origin):
+        headers = {"host": host, "origin": origin, "content-type": "application/json"}
+        headers["content-length"] = str(len(content))
+        encoded = [(key.encode(), value.encode()) for key, value in headers.items()]
+        return call(app, "POST", f"/{access.token}/{name}", b"", encoded, content)[0]
+
+    for host, origin in ((HOST, "http://evil.example"), ("evil.example", OWN), (HOST, "null")):
+        assert send(host, origin) == 403 and store._path.read_bytes() == before
+    assert send(HOST, OWN) == 200
+    assert (store._path.read_bytes() == before) == (name == "session")
+
+
+def test_models_come_into_use_meanwhile(page):
+    app, access, _ = page
+    for _ in range(11):
+        check(page, ("GET", f"/{access.token}/state", b"", [(b"host", HOST.encode())], b"", True, None))
+    assert app._app.state.office.desk.guide.version > 0
 
 
 def test_every_route_is_among_those_that_are_called(page):
