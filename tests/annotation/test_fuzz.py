@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from anneal_jax.annotation.background import Result
+from anneal_jax.annotation.background import Result, Snapshot
 from anneal_jax.annotation.learning import Learning
 from anneal_jax.annotation.projection import centring
 from anneal_jax.types import Answer
@@ -73,10 +73,17 @@ class Trainings:
             return None
         chosen, project = np.array([(0, self.turn % 59 + 1)], np.int32), centring(self.features)
         embeddings = project(self.features)
-        return Result(self.turn, self.desk.set_id, embeddings, chosen, project, 0.2, 0)
+        taught = frozenset(record.answer_id for record in self.desk.ledger.records)
+        return Result(Snapshot(self.desk.set_id, taught, frozenset()), embeddings, chosen, project, 0.2)
 
-    def is_due(self, num_trainable, set_id):
+    def is_due(self, answer_ids, set_id):
         return False
+
+    def kept(self):
+        return None
+
+    def keep(self):
+        pass
 
 
 def routes_of(app):
@@ -244,7 +251,12 @@ def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
     view = desk.open_tab(TAB, "Ada")
     desk.volunteer(TAB, (3, 4), Answer.SIMILAR, f"mark-before-{name}")
     body = {"tab": TAB, "annotator": "Ada", "mode": "pairs", "answer": "similar", "set_id": desk.set_id}
-    body |= {"first": 3, "second": 5, "sentence": f"Same {name}", "answer_id": desk.ledger.last_id}
+    body |= {
+        "first": 3,
+        "second": 5,
+        "sentence": f"Same {name}",
+        "answer_id": desk.ledger.records[-1].answer_id,
+    }
     key = view["questions"][0]["key"] if name == "answer" else f"key-of-{name}"
     content = json.dumps(body | {"key": key}).encode()
     before = store._path.read_bytes()
@@ -263,6 +275,8 @@ def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
 
 def test_models_come_into_use_meanwhile(page):
     app, access, _ = page
+    app._app.state.office.desk.open_tab(TAB, "Ada")
+    app._app.state.office.desk.volunteer(TAB, (6, 7), Answer.SIMILAR, "mark-to-learn-from")
     for _ in range(11):
         check(page, ("GET", f"/{access.token}/state", b"", [(b"host", HOST.encode())], b"", True, None))
     assert app._app.state.office.desk.guide.version > 0
