@@ -13,11 +13,9 @@ import json
 import pathlib
 
 import numpy as np
-from scipy import stats
 
-from anneal_jax.learning_curves import cost_to_reach
-
-QUALITY = "mean_average_precision_at_5"
+from anneal_jax.learning_curves import cost_to_reach, quality_at
+from anneal_jax.reporting.comparison_curves import FIGURE, bits_of, figures_of, mean_interval
 
 
 def main() -> None:
@@ -57,7 +55,7 @@ def line(name, curves, bits):
     seeds = sorted(set(curves[first]) & set(curves.get(second, curves[first])))
     values = np.array([read_off(curves[first][seed], bits) for seed in seeds])
     if second == "features":
-        values -= np.array([[curves[first][seed][0][f"{QUALITY}_features"]] for seed in seeds])
+        values -= np.array([[curves[first][seed][0][f"{FIGURE}_features"]] for seed in seeds])
     elif minus:
         values -= np.array([read_off(curves[second][seed], bits) for seed in seeds])
     sign = "+" if minus else ""
@@ -67,9 +65,9 @@ def line(name, curves, bits):
 
 def read_off(rows, bits):
     """Return the quality at numbers of bits; NaN before the first round, but for a bit or two."""
-    spent, qualities = zip(*((row["bits_spent"], row[QUALITY]) for row in rows), strict=True)
-    found = np.interp(bits, spent, qualities)
-    return np.where(np.array(bits) < 0.99 * spent[0], np.nan, found)
+    spent, wanted = bits_of(rows), np.array(bits)
+    begun = np.where(wanted < 0.99 * spent[0], wanted, np.maximum(wanted, spent[0]))
+    return quality_at(spent, figures_of(rows), begun)
 
 
 def targets(runs, bounds):
@@ -77,11 +75,7 @@ def targets(runs, bounds):
     told = []
     for share in (0.95, 0.99):
         costs = [
-            cost_to_reach(
-                [row["bits_spent"] for row in rows],
-                [row[QUALITY] for row in rows],
-                share * bounds[seed][-1][QUALITY],
-            )
+            cost_to_reach(bits_of(rows), figures_of(rows), share * figures_of(bounds[seed])[-1])
             for seed, rows in sorted(runs.items())
             if seed in bounds
         ]
@@ -94,7 +88,10 @@ def targets(runs, bounds):
 
 def interval(values, sign="", digits=3):
     """Write a mean and half of its 95% t interval."""
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else np.nan
+    half = np.nan
+    if len(values) > 1 and np.isfinite(values).all():
+        found = mean_interval(values)
+        half = (found.upper - found.lower) / 2
     return f"{np.mean(values):{sign},.{digits}f} ± {half:.{digits}f}"
 
 

@@ -183,10 +183,8 @@ class BackgroundTrainer:
 
 
 def _load(path: pathlib.Path) -> Result:
-    with (
-        path.open("rb") as file,
-        np.load(file, allow_pickle=False) as arrays,
-    ):  # np.load leaves a bad one open
+    # Opened here, since np.load leaves a damaged file open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         pairs = frozenset((first, second) for first, second in arrays["pair_indices"].tolist())
         snapshot = Snapshot(int(arrays["set_id"]), frozenset(arrays["answer_ids"].tolist()), pairs)
         return Result(

@@ -7,6 +7,7 @@ holds besides is made from the store, so a new desk on the same store goes on wh
 from collections.abc import Container, Sequence
 from typing import Any
 
+from anneal_jax.annotated import EVERY_ROUND
 from anneal_jax.annotation.asking import Asker
 from anneal_jax.annotation.audits import Precision
 from anneal_jax.annotation.guard import Evidence
@@ -280,7 +281,7 @@ class Desk:
 
     def trainable(self) -> Answered:
         """Return what may be trained on."""
-        return self._store.answered(2**31 - 1)
+        return self._store.answered(EVERY_ROUND)
 
     def reserved(self) -> PairIndices:
         """Return int32[P, 2], pairs that the background may not choose: audited or unsure."""

@@ -112,3 +112,21 @@ def make_client():
 @pytest.fixture
 def client(app, make_client):
     return make_client(app)
+
+
+class IdleTrainer:
+    """A trainer without a process: it never starts a job, and keeps nothing."""
+
+    failure, is_busy = "", False
+
+    def is_due(self, answer_ids, set_id):
+        return False
+
+    def kept(self):
+        return None
+
+    def keep(self):
+        pass
+
+    def close(self):
+        pass

@@ -18,7 +18,7 @@ from anneal_jax.annotation.background import Result, Snapshot
 from anneal_jax.annotation.learning import Learning
 from anneal_jax.annotation.projection import centring
 from anneal_jax.types import Answer
-from tests.annotation.conftest import HOST, served
+from tests.annotation.conftest import HOST, IdleTrainer, served
 from tests.annotation.test_app import FIELDS, JSON, TAB
 
 OWN = f"http://{HOST}"
@@ -59,10 +59,8 @@ def page(tiles_folder, tmp_path_factory):
             yield app, access, store
 
 
-class Trainings:
+class Trainings(IdleTrainer):
     """A trainer that leaves a model with every tenth look, as good as the features: it is used."""
-
-    failure, is_busy = "", False
 
     def __init__(self, desk, features):
         self.desk, self.features, self.turn = desk, features, 0
@@ -75,15 +73,6 @@ class Trainings:
         embeddings = project(self.features)
         taught = frozenset(record.answer_id for record in self.desk.ledger.records)
         return Result(Snapshot(self.desk.set_id, taught, frozenset()), embeddings, chosen, project, 0.2)
-
-    def is_due(self, answer_ids, set_id):
-        return False
-
-    def kept(self):
-        return None
-
-    def keep(self):
-        pass
 
 
 def routes_of(app):

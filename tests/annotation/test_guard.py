@@ -12,7 +12,7 @@ from anneal_jax.annotation.guard import Evidence, judge
 from anneal_jax.annotation.learning import Learning
 from anneal_jax.annotation.projection import centring
 from anneal_jax.types import Answer
-from tests.annotation.conftest import NUM_CLASSES, NUM_TILES
+from tests.annotation.conftest import NUM_CLASSES, NUM_TILES, IdleTrainer
 from tests.annotation.test_desk import TAB, answers_of, run
 
 
@@ -25,10 +25,8 @@ def noise(seed=9):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-class OneResult:
+class OneResult(IdleTrainer):
     """A trainer whose job has just ended."""
-
-    failure, is_busy = "", False
 
     def __init__(self, result):
         self.result = result
@@ -36,18 +34,6 @@ class OneResult:
     def fetch(self):
         result, self.result = self.result, None
         return result
-
-    def is_due(self, answer_ids, set_id):
-        return False
-
-    def kept(self):
-        return None
-
-    def keep(self):
-        pass
-
-    def close(self):
-        pass
 
 
 def learning_of(desk, embeddings, folder, *, num_taught=0):
