@@ -1,5 +1,6 @@
 """Power cuts under a scripted person: nothing acknowledged is lost, nothing is doubled."""
 
+import http.client
 import os
 import random
 import signal
@@ -35,8 +36,10 @@ def answer_until_killed(workdir, flags, person, moment_s):
             view = person.sit_down(server)
             while view["questions"]:
                 view = person.answer(server, view)
-        except (urllib.error.URLError, ConnectionError, OSError, ValueError):
-            pass
+        except urllib.error.HTTPError:  # a refusal is no power cut
+            raise
+        except (OSError, http.client.HTTPException, ValueError):
+            pass  # no connection, half a reply, or half of its JSON
         finally:
             timer.cancel()
             timer.join()
