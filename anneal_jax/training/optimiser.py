@@ -39,6 +39,8 @@ class Schedule(NamedTuple):
       shape: `constant`, or `cosine`, which ends at 0.
       learning_rate: of the heads, at first.
       backbone_rate: the backbone's, as a share of it.
+
+    Source: loshchilov2017sgdr, eq. 5, without restarts, for the cosine.
     """
 
     shape: str
