@@ -22,7 +22,7 @@ import json
 import pathlib
 
 import numpy as np
-from scipy import stats
+from paired import interval
 
 from anneal_jax.acquisition.belief_answers import absorb
 from anneal_jax.acquisition.belief_questions import next_question
@@ -186,15 +186,8 @@ def described(found):
     """Write each figure as its mean and half of its interval."""
     texts = []
     for name, values in found.items():
-        texts.append(f"{name} {interval(values)}")
+        texts.append(f"{name} {interval(values, digits=3 if np.mean(values) <= 1 else 0)}")
     return "  ".join(texts)
-
-
-def interval(values, sign=""):
-    """Write a mean and half of its 95% t interval."""
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else np.nan
-    digits = 3 if np.mean(values) <= 1 else 0
-    return f"{np.mean(values):{sign}.{digits}f} ± {half:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import json
 import pathlib
 
 import numpy as np
-from scipy import stats
+from paired import interval
 
 from anneal_jax.acquisition.belief_interleaved import Interleaved
 from anneal_jax.config import ExperimentConfig
@@ -72,8 +72,7 @@ def main() -> None:
     for plan, bits in dict.fromkeys((row["plan"], row["bits"]) for row in rows):
         found = [row for row in rows if (row["plan"], row["bits"]) == (plan, bits)]
         gains = [row["trained"] - row["features"] for row in found]
-        half = stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains) if len(gains) > 1 else np.nan
-        print(f"{plan:9s} {bits:5,d}  mAP@5 against features {np.mean(gains):+.3f} ± {half:.3f}")
+        print(f"{plan:9s} {bits:5,d}  mAP@5 against features {interval(np.array(gains), '+')}")
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2))
 

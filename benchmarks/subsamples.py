@@ -15,7 +15,7 @@ import dataclasses
 import pathlib
 
 import numpy as np
-from scipy import stats
+from paired import interval
 
 from anneal_jax.comparison import FailedCell, run_grid
 from anneal_jax.config import ExperimentConfig
@@ -147,12 +147,6 @@ def figures(rows):
 def line(name, curve, sign):
     """Write a row of the table."""
     return f"| {name} | " + " | ".join(interval(column, sign) for column in curve.T) + " |"
-
-
-def interval(values, sign=""):
-    """Write a mean and half of its 95% t interval."""
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else np.nan
-    return f"{np.mean(values):{sign}.3f} ± {half:.3f}"
 
 
 if __name__ == "__main__":
