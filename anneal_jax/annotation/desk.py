@@ -294,7 +294,8 @@ class Desk:
     def evidence(self, taught: Container[Pair], guides: Sequence[Guide]) -> Evidence:
         """Return what tells models apart, of which one was trained on answers about the pairs `taught`."""
         audits = [[self._ledger.audited(*pair) for pair in guide.audits.pairs] for guide in guides]
-        return Evidence(audits, *self._ledger.held_out(taught))
+        answered = [self._ledger.held_out(taught, kind) for kind in ("training", "volunteered")]
+        return Evidence(audits, answered)
 
     def adopt(self, guide: Guide) -> None:
         """Ask by another model from the next question on; what is shown already stays."""

@@ -1,6 +1,9 @@
 """Whether a new model may be used: it must not be worse than the features, nor than the model in use.
 
 No class labels tell it, but answers that no model was trained on: audits, and what was answered since.
+Who chose a pair matters. An audit is about two tiles that some model put side by side, so its cosine is
+large by that model; beside questions, audits would always speak for the older one of two models. So cosines
+are compared on pairs of one origin only, and never on audits.
 """
 
 import math
@@ -19,19 +22,29 @@ FEWEST_OF_EACH = 4
 """Of answered pairs, similar ones and again dissimilar ones."""
 
 
+class AnsweredPairs(NamedTuple):
+    """Pairs with a sure answer, all of one origin.
+
+    Attributes:
+      pair_indices: int32[P, 2].
+      labels: int8[P], 1 similar, 0 dissimilar.
+    """
+
+    pair_indices: PairIndices
+    labels: PairLabels
+
+
 class Evidence(NamedTuple):
     """What is known that a model was not trained on.
 
     Attributes:
       audits: of each model, what was said of the draws that measure it: 1, 0, 2 for unsure, or None. The
         same place is the same tile and rank for every model.
-      pair_indices: int32[P, 2], pairs with a sure answer.
-      labels: int8[P], 1 similar, 0 dissimilar.
+      answered: pairs by their origin; the first that has enough of them is looked at.
     """
 
     audits: Sequence[Sequence[int | None]]
-    pair_indices: PairIndices
-    labels: PairLabels
+    answered: Sequence[AnsweredPairs]
 
 
 class Verdict(NamedTuple):
@@ -62,8 +75,12 @@ def judge(evidence: Evidence, embeddings: Sequence[FloatArray], names: Sequence[
     """
     is_measured = False
     for place, name in enumerate(names, start=1):
-        compared = _by_audits(evidence.audits[0], evidence.audits[place], name) or _by_pairs(
-            evidence, embeddings[0], embeddings[place], name
+        compared = _by_audits(evidence.audits[0], evidence.audits[place], name) or next(
+            filter(
+                None,
+                (_by_pairs(pairs, embeddings[0], embeddings[place], name) for pairs in evidence.answered),
+            ),
+            None,
         )
         if compared is None:
             continue
@@ -84,11 +101,11 @@ def _by_audits(new: Sequence[int | None], old: Sequence[int | None], name: str) 
     return _verdict(table.mean(axis=0), float(difference.mean()), error, f"{told}, fewer are similar", name)
 
 
-def _by_pairs(evidence: Evidence, new: FloatArray, old: FloatArray, name: str) -> Verdict | None:
-    is_similar = evidence.labels == 1
+def _by_pairs(pairs: AnsweredPairs, new: FloatArray, old: FloatArray, name: str) -> Verdict | None:
+    is_similar = pairs.labels == 1
     if is_similar.size < FEWEST or min(is_similar.sum(), (~is_similar).sum()) < FEWEST_OF_EACH:
         return None
-    wins = [_wins(embeddings, evidence.pair_indices, is_similar) for embeddings in (new, old)]
+    wins = [_wins(embeddings, pairs.pair_indices, is_similar) for embeddings in (new, old)]
     shares = np.array([won.mean() for won in wins])
     gain = wins[0] - wins[1]
     by_row, by_column = gain.mean(axis=1), gain.mean(axis=0)

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from anneal_jax.annotation.guard import AnsweredPairs
 from anneal_jax.annotation.questions import Pair, Said
 from anneal_jax.pairs.graph import AnswerGraph
 from anneal_jax.pairs.records import TRAINED_KINDS, AnswerRecord
-from anneal_jax.types import Answer, PairIndices, PairLabels
+from anneal_jax.types import Answer, PairIndices
 
 _COUNTED_EACH_TIME = 1_000  # with n times as many answers what is implied is counted every n-th time
 
@@ -122,19 +123,26 @@ class Ledger:
         """Tell whether somebody has answered a pair, whatever they said."""
         return (first, second) in self._by_pair
 
-    def held_out(self, taught: Container[Pair]) -> tuple[PairIndices, PairLabels]:
+    def held_out(self, taught: Container[Pair], kind: str) -> AnsweredPairs:
         """Return what a model does not know that was trained on answers about some pairs.
 
+        Args:
+          taught: those pairs.
+          kind: of the answers, as `training` for what was asked and `volunteered` for marks.
+
         Returns:
-          (pair_indices, labels): int32[P, 2] and int8[P], the last answer about every other pair, audits
-          among them; sure answers only.
+          The last answer about every other pair, where it is of this kind and sure.
         """
         pairs = {
             pair: int(record.answer)
             for pair, ids in self._by_pair.items()
-            if pair not in taught and (record := self._standing[ids[-1]]).answer != Answer.UNSURE
+            if pair not in taught
+            and (record := self._standing[ids[-1]]).kind == kind
+            and record.answer != Answer.UNSURE
         }
-        return np.array([*pairs], np.int32).reshape(-1, 2), np.array([*pairs.values()], np.int8)
+        return AnsweredPairs(
+            np.array([*pairs], np.int32).reshape(-1, 2), np.array([*pairs.values()], np.int8)
+        )
 
     def stand(self, answer_ids: Iterable[int]) -> bool:
         """Tell whether none of these answers was taken back."""

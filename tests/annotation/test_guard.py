@@ -8,7 +8,7 @@ import pytest
 
 from anneal_jax.annotation.background import Result, Snapshot
 from anneal_jax.annotation.forecast import expected_gain
-from anneal_jax.annotation.guard import Evidence, judge
+from anneal_jax.annotation.guard import AnsweredPairs, Evidence, judge
 from anneal_jax.annotation.learning import Learning
 from anneal_jax.annotation.projection import centring
 from anneal_jax.types import Answer
@@ -151,9 +151,31 @@ def test_an_answer_given_again_is_no_news_to_a_model(make_desk, classes):
         desk.volunteer(
             TAB, (record.first, record.second), Answer.DISSIMILAR, f"again-it-{record.answer_id}"
         )
-    pairs, labels = desk.ledger.held_out(taught)
-    assert len(pairs) == len(labels) == 0
-    assert len(desk.ledger.held_out(set())[0]) == 20
+    for kind in ("training", "volunteered"):
+        pairs, labels = desk.ledger.held_out(taught, kind)
+        assert len(pairs) == len(labels) == 0
+    asked, marked = (desk.ledger.held_out(set(), kind)[0] for kind in ("training", "volunteered"))
+    assert len(marked) == 10 and len(asked) == sum(r.kind == "training" for r in desk.ledger.records)
+
+
+def test_audits_are_not_compared_by_cosine(make_desk, classes):
+    """Their neighbours are those of the model that chose them, which would never be left."""
+    desk = make_desk()
+    run(desk, answers_of(classes), 100)
+    audited = {(r.first, r.second) for r in desk.ledger.records if r.kind == "audit"}
+    asked, marked = desk.evidence((), [desk.guide]).answered
+    assert audited and len(marked.labels) == 0
+    assert not audited & {tuple(pair) for pair in asked.pair_indices.tolist()}
+
+
+def test_answers_of_different_origin_are_not_compared():
+    """Marks are about what the model in use found: similar ones, whose cosines are large by it."""
+    new, old = noise(0), noise(1)
+    asked = AnsweredPairs(np.array([(0, other) for other in range(1, 31)], np.int32), np.zeros(30, np.int8))
+    marked = AnsweredPairs(asked.pair_indices + 1, np.ones(30, np.int8))
+    assert judge(Evidence([[], []], [asked, marked]), [new, old], ["x"]) == (False, "")
+    mixed = AnsweredPairs(*(np.concatenate(both) for both in zip(asked, marked, strict=True)))
+    assert judge(Evidence([[], []], [mixed, marked]), [new, old], ["x"]).is_measured
 
 
 def test_an_audited_pair_that_a_model_was_trained_on_is_no_evidence(make_desk, classes):
@@ -166,14 +188,14 @@ def test_an_audited_pair_that_a_model_was_trained_on_is_no_evidence(make_desk, c
 
 
 def test_audits_come_first_and_count_by_the_same_draws(classes):
-    nothing = np.empty((0, 2), np.int32), np.empty(0, np.int8)
+    nothing: list[AnsweredPairs] = []
     old = [1] * 20 + [0] * 10 + [None] * 5
     worse, same = [0] * 12 + old[12:], list(old)
     embeddings = [noise(0), noise(1)]
-    refused = judge(Evidence([worse, old], *nothing), embeddings, ["the features"])
+    refused = judge(Evidence([worse, old], nothing), embeddings, ["the features"])
     assert refused.refusal.startswith("of 30 audited neighbours, fewer are similar than by the features")
-    assert judge(Evidence([same, old], *nothing), embeddings, ["the features"]) == (True, "")
-    few = Evidence([same[:19], old[:19]], *nothing)
+    assert judge(Evidence([same, old], nothing), embeddings, ["the features"]) == (True, "")
+    few = Evidence([same[:19], old[:19]], nothing)
     assert judge(few, embeddings, ["the features"]) == (False, "")
 
 
@@ -190,7 +212,9 @@ def test_the_standard_error_of_answered_pairs_is_that_of_many_samples(seed):
             for a in angles
         ]
         pairs = np.stack([np.arange(60), np.arange(60, 120)], 1).astype(np.int32)
-        refusals.append(judge(Evidence([[], []], pairs, labels), models, ["x"]).refusal != "")
+        refusals.append(
+            judge(Evidence([[], []], [AnsweredPairs(pairs, labels)]), models, ["x"]).refusal != ""
+        )
     assert 0.05 < np.mean(refusals) < 0.3
 
 
