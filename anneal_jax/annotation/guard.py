@@ -75,13 +75,9 @@ def judge(evidence: Evidence, embeddings: Sequence[FloatArray], names: Sequence[
     """
     is_measured = False
     for place, name in enumerate(names, start=1):
-        compared = _by_audits(evidence.audits[0], evidence.audits[place], name) or next(
-            filter(
-                None,
-                (_by_pairs(pairs, embeddings[0], embeddings[place], name) for pairs in evidence.answered),
-            ),
-            None,
-        )
+        compared = _by_audits(evidence.audits[0], evidence.audits[place], name)
+        for pairs in evidence.answered:
+            compared = compared or _by_pairs(pairs, embeddings[0], embeddings[place], name)
         if compared is None:
             continue
         is_measured = True
