@@ -77,10 +77,11 @@ def test_workers_are_bound_before_they_import_anything():
 
 
 PARENT = """
-    import operator, os, time
+    import operator, os, signal, time
     from anneal_jax.workers import run_in_processes
 
     if __name__ == "__main__":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as at a terminal, also under nohup
         try:
             for _, pid in run_in_processes(operator.call, [(os.getpid,), (time.sleep, 600)], 1):
                 print(pid, flush=True)
