@@ -27,6 +27,11 @@ class PairedDifference(NamedTuple):
     upper: float
     num_pairs: int
 
+    @property
+    def half_width(self) -> float:
+        """Half of the interval: what stands behind "±"."""
+        return (self.upper - self.lower) / 2
+
 
 def paired_difference_interval(
     a: npt.ArrayLike, b: npt.ArrayLike, *, confidence: float = 0.95

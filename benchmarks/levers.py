@@ -184,9 +184,10 @@ def judged(graph, state, classes, settings):
 
 def described(found):
     """Write each figure as its mean and half of its interval."""
-    texts = []
-    for name, values in found.items():
-        texts.append(f"{name} {interval(values, digits=3 if np.mean(values) <= 1 else 0)}")
+    texts = (
+        f"{name} {interval(values, digits=3 if np.mean(values) <= 1 else 0)}"
+        for name, values in found.items()
+    )
     return "  ".join(texts)
 
 

@@ -90,8 +90,7 @@ def interval(values, sign="", digits=3):
     """Write a mean and half of its 95% t interval."""
     half = np.nan
     if len(values) > 1 and np.isfinite(values).all():
-        found = mean_interval(values)
-        half = (found.upper - found.lower) / 2
+        half = mean_interval(values).half_width
     return f"{np.mean(values):{sign},.{digits}f} ± {half:.{digits}f}"
 
 

@@ -142,7 +142,7 @@ def _with_interval(values: Values) -> str:
     if len(values) < 2:
         return f"{values[0]:.3f}"
     found = mean_interval(values)
-    return f"{found.mean:.3f} ± {(found.upper - found.lower) / 2:.3f}"
+    return f"{found.mean:.3f} ± {found.half_width:.3f}"
 
 
 def _cost(values: Values, first: Values) -> str:
@@ -157,7 +157,7 @@ def _cost(values: Values, first: Values) -> str:
     if len(values) < 2 or np.ptp(values) == 0:
         return f"{sign}{values.mean():,.0f}"
     found = mean_interval(values)
-    return f"{sign}{found.mean:,.0f} ± {(found.upper - found.lower) / 2:,.0f}"
+    return f"{sign}{found.mean:,.0f} ± {found.half_width:,.0f}"
 
 
 def _difference(values: Values, reference: Values) -> str:
