@@ -1,10 +1,11 @@
 """Speed of frozen MobileNetV2 features: depthwise layers as shifted sums and as convolutions.
 
     python benchmarks/extraction.py --json=extraction.json
+    python benchmarks/extraction.py --tiles=2100 --batch-sizes=8 --turns=1
 
 Both forms take turns in one run, on the same random tiles, and the best turn of each counts, so
-that whatever else the machine does meets them alike; on a busy one CPU time says more. Decoding is
-not part of it.
+that whatever else the machine does meets them alike; on a busy one CPU time says more. A turn is one
+batch, or as many as --tiles fill. Decoding is not part of it.
 """
 
 import argparse
@@ -32,8 +33,9 @@ def main() -> None:
     for batch_size in options.batch_sizes:
         shape = (batch_size, options.image_size, options.image_size, 3)
         tiles = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        best = _best_times(backbone, variables, tiles, options.turns)
-        rates = {form: batch_size / times.wall_s for form, times in best.items()}
+        num_batches = max(1, -(-options.tiles // batch_size))
+        best = _best_times(backbone, variables, tiles, num_batches, options.turns)
+        rates = {form: num_batches * batch_size / times.wall_s for form, times in best.items()}
         slow, fast = best["convolution"], best["shifted_sums"]
         ratios = Times(*(of_slow / of_fast for of_slow, of_fast in zip(slow, fast, strict=True)))
         rows.append({"batch_size": batch_size, "tiles_per_s": rates, "ratio": ratios._asdict()})
@@ -54,7 +56,7 @@ def main() -> None:
 
 
 class Times(NamedTuple):
-    """Seconds of a batch, by the clock and of all CPUs together."""
+    """Seconds of a turn, by the clock and of all CPUs together."""
 
     wall_s: float
     cpu_s: float
@@ -68,7 +70,7 @@ def _random_variables(backbone: Backbone, image_size: int) -> Any:
 
 
 def _best_times(
-    backbone: Backbone, variables: Any, tiles: np.ndarray, turns: int
+    backbone: Backbone, variables: Any, tiles: np.ndarray, num_batches: int, turns: int
 ) -> dict[DepthwiseForm, Times]:
     programs: dict[DepthwiseForm, Callable] = {
         form: jax.jit(dataclasses.replace(backbone, network=MobileNetV2(depthwise_form=form)).apply)
@@ -79,14 +81,15 @@ def _best_times(
     best = dict.fromkeys(FORMS, Times(float("inf"), float("inf")))
     for _ in range(turns):
         for form, program in programs.items():
-            spent = _spent(program, variables, tiles)
+            spent = _spent(program, variables, tiles, num_batches)
             best[form] = Times(*map(min, best[form], spent))
     return best
 
 
-def _spent(program: Callable, variables: Any, tiles: np.ndarray) -> Times:
+def _spent(program: Callable, variables: Any, tiles: np.ndarray, num_batches: int) -> Times:
     start, cpu_start = time.perf_counter(), time.process_time()
-    jax.block_until_ready(program(variables, tiles))
+    for _ in range(num_batches):
+        jax.block_until_ready(program(variables, tiles))
     return Times(time.perf_counter() - start, time.process_time() - cpu_start)
 
 
@@ -94,6 +97,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure frozen feature extraction, in tiles/s.")
     parser.add_argument("--image-size", type=int, default=224, help="side of the tiles, pixels")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32])
+    parser.add_argument("--tiles", type=int, default=0, help="in a turn; 0 takes one batch")
     parser.add_argument("--turns", type=int, default=5, help="timed runs of each form")
     parser.add_argument("--json", type=pathlib.Path, help="file for the figures")
     return parser.parse_args()

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 
+from anneal_jax.models.convolution import conv_general_dilated
+
 DepthwiseForm = Literal["shifted_sums", "convolution"]
 
 FOLDED_CLASSIFIER = "52_conv_s1_act0"
@@ -134,6 +136,7 @@ class MobileNetV2(nn.Module):
             padding="SAME",
             kernel_init=nn.initializers.he_normal(),
             dtype=self.dtype,
+            conv_general_dilated=conv_general_dilated,
             name="stem",
         )
         hidden = nn.relu6(stem(images))

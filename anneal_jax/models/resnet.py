@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from flax.linen.initializers import ones_init, zeros_init
 from flax.typing import Dtype
 
+from anneal_jax.models.convolution import conv_general_dilated, max_pool
+
 _STAGE_WIDTHS = (64, 128, 256, 512)
 
 
@@ -144,19 +146,13 @@ class ResNet(nn.Module):
         """
         hidden = _conv(64, 7, 2, self.dtype, "conv1")(images)
         hidden = nn.relu(normalise(hidden, is_tile, "bn1", self.dtype))
-        hidden = _max_pool(hidden)
+        hidden = max_pool(hidden)
         for stage, (width, blocks) in enumerate(zip(_STAGE_WIDTHS, self.stage_sizes, strict=True)):
             for i in range(blocks):
                 stride = 2 if stage and i == 0 else 1
                 name = f"layer{stage + 1}_{i}"
                 hidden = self.block(width, stride, self.dtype, name=name)(hidden, is_tile)
         return jnp.mean(hidden, axis=(1, 2))
-
-
-def _max_pool(inputs: jax.Array) -> jax.Array:
-    """Take the maximum over 3x3 windows, every second pixel; the border counts as -inf."""
-    padded = jnp.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
-    return nn.max_pool(padded, (3, 3), strides=(2, 2), padding="VALID")
 
 
 def _conv(width: int, size: int, stride: int, dtype: Dtype, name: str) -> nn.Conv:
@@ -168,6 +164,7 @@ def _conv(width: int, size: int, stride: int, dtype: Dtype, name: str) -> nn.Con
         use_bias=False,
         kernel_init=nn.initializers.he_normal(),
         dtype=dtype,
+        conv_general_dilated=conv_general_dilated,
         name=name,
     )
 

@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 
+from anneal_jax.models.convolution import conv_general_dilated
+
 CHANNELS = (32, 64, 128)
 
 
@@ -32,6 +34,7 @@ class TinyCNN(nn.Module):
                 padding=1,
                 kernel_init=nn.initializers.he_normal(),
                 dtype=self.dtype,
+                conv_general_dilated=conv_general_dilated,
                 name=f"conv{i + 1}",
             )(hidden)
             hidden = nn.relu(hidden)

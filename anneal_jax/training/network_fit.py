@@ -142,8 +142,8 @@ def fit_network(
       rule: how steps are made.
       num_epochs: what the schedule runs over.
       early_stop: watched where given.
-      chunk_steps: steps per call of the compiled function; 0 is 1 on a CPU, where XLA's convolutions are
-        several times slower inside a loop of more, and 8 elsewhere.
+      chunk_steps: steps per call of the compiled function; 0 is 1 on a CPU, where the gradients of XLA's
+        convolutions take twenty times as long or more inside a loop, and 8 elsewhere.
       use: what the fit is for; shown by the progress bar, which appears on a terminal only, and named
         in errors.
 
@@ -255,7 +255,11 @@ def _run_chunk(
         params = optax.apply_updates(params._replace(backbone=backbone), updates)
         return jax.lax.with_sharding_constraint((params, optimiser_state), everywhere), value
 
-    return jax.lax.scan(step, state, (tiles, batches, steps, is_step, rates))
+    inputs = (tiles, batches, steps, is_step, rates)
+    if len(steps) == 1:  # a loop to `scan` too, and a convolution's gradient in one is slow on a CPU
+        state, value = step(state, jax.tree.map(lambda array: array[0], inputs))
+        return state, value[None]
+    return jax.lax.scan(step, state, inputs)
 
 
 @functools.partial(jax.jit, static_argnums=0)

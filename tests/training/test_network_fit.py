@@ -142,6 +142,17 @@ def test_chunks_change_nothing_and_are_filled_up_by_steps_that_move_nothing(chun
     assert statistics.tolist() == one.params.backbone["batch_stats"]["mean"].tolist() == [5.5] * 3
 
 
+def test_a_call_of_one_step_holds_no_loop(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a convolution's gradient inside a loop takes a CPU twenty times as long")
+
+    monkeypatch.setattr(jax.lax, "scan", refuse)
+    fresh = ToyLoss(noise=0.123)  # not compiled by another test
+    assert len(run(make_batches(2), loss=fresh, chunk_steps=1).losses) == 2
+    with pytest.raises(AssertionError, match="loop"):
+        run(make_batches(2), loss=fresh, chunk_steps=2)
+
+
 @pytest.mark.parametrize("kind", ["resident", "host"])
 def test_eight_devices_learn_what_one_does_and_compile_once(kind):
     mesh = make_mesh(8)

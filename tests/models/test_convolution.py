@@ -1,0 +1,89 @@
+"""Convolution and pooling against plain NumPy, forwards and backwards."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anneal_jax.models.convolution import conv_general_dilated, max_pool
+from tests.reference.networks import conv
+
+
+def _convolve(images, kernel, stride, padding):
+    pads = (padding, padding)
+    dimensions = jax.lax.conv_dimension_numbers(images.shape, kernel.shape, ("NHWC", "HWIO", "NHWC"))
+    return conv_general_dilated(
+        images, kernel, (stride, stride), (pads, pads), dimension_numbers=dimensions
+    )
+
+
+_convolve = jax.jit(_convolve, static_argnums=(2, 3))
+
+
+@given(
+    height=st.integers(3, 8),
+    width=st.integers(3, 8),
+    channels=st.sampled_from([1, 3, 40]),
+    size=st.sampled_from([1, 2, 3]),
+    stride=st.sampled_from([1, 2, 3]),
+    padding=st.sampled_from([0, 1]),
+    seed=st.integers(0, 99),
+)
+def test_it_and_both_gradients_match_the_twin(height, width, channels, size, stride, padding, seed):
+    rng = np.random.default_rng(seed)
+    images = rng.normal(size=(2, height, width, channels)).astype(np.float32)
+    kernel = rng.normal(size=(size, size, channels, 5)).astype(np.float32)
+    pads = (padding, padding)
+    expected = conv(images, kernel, stride, pads)
+    found, pull = jax.vjp(lambda i, k: _convolve(i, k, stride, padding), images, kernel)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    outer = rng.normal(size=expected.shape).astype(np.float32)
+    of_images, of_kernel = pull(outer)
+    # It is linear in each argument, so that a gradient is what the twin makes of any direction.
+    direction = rng.normal(size=images.shape)
+    slope = np.sum(conv(direction, kernel, stride, pads) * outer)
+    np.testing.assert_allclose(np.sum(of_images * direction), slope, atol=2e-3)
+    direction = rng.normal(size=kernel.shape)
+    slope = np.sum(conv(images, direction, stride, pads) * outer)
+    np.testing.assert_allclose(np.sum(of_kernel * direction), slope, atol=2e-3)
+
+
+def test_a_cpu_takes_products_for_the_kernels_gradient():
+    images, kernel = jnp.ones((1, 6, 6, 40)), jnp.ones((3, 3, 40, 8))
+    gradient = jax.grad(lambda k: jnp.sum(_convolve(images, k, 1, 1) ** 2))
+    num_convolutions = str(jax.make_jaxpr(gradient)(kernel)).count("= conv_general_dilated")
+    num_products = str(jax.make_jaxpr(gradient)(kernel)).count("= dot_general")
+    if jax.default_backend() == "cpu":
+        assert num_products == 9
+    else:
+        assert (num_products, num_convolutions) == (0, 2)
+
+
+@given(
+    height=st.integers(1, 7), width=st.integers(1, 7), channels=st.integers(1, 3), seed=st.integers(0, 99)
+)
+def test_maxima_of_windows_and_where_their_gradient_goes(height, width, channels, seed):
+    rng = np.random.default_rng(seed)
+    # All values differ, so that each window has one maximum.
+    images = rng.permutation(2 * height * width * channels).reshape(2, height, width, channels)
+    images = images.astype(np.float32) - images.size / 2
+    found, pull = jax.vjp(jax.jit(max_pool), images)
+    outer = rng.normal(size=found.shape).astype(np.float32)
+    maxima, gradient = np.empty(found.shape), np.zeros(images.shape)
+    for n, y, x, c in np.ndindex(found.shape):
+        rows, columns = slice(max(2 * y - 1, 0), 2 * y + 2), slice(max(2 * x - 1, 0), 2 * x + 2)
+        window = images[n, rows, columns, c]
+        maxima[n, y, x, c] = window.max()
+        gradient[n, rows, columns, c] += outer[n, y, x, c] * (window == window.max())
+    np.testing.assert_array_equal(found, maxima)
+    np.testing.assert_allclose(pull(outer)[0], gradient, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_equal_maxima_have_one_gradient_among_them(value):
+    images = np.full((1, 3, 3, 1), value, np.float32)
+    (gradient,) = jax.vjp(max_pool, images)[1](jnp.ones((1, 2, 2, 1)))
+    assert np.sum(gradient) == pytest.approx(4.0)
+    assert np.all(np.asarray(gradient) >= 0)
