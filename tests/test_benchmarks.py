@@ -110,6 +110,7 @@ SMALL = {
         "--matrix=256",
     ],
     "extraction": ["--image-size=32", "--batch-sizes", "2", "--turns=1"],
+    "convolution": ["--image-size=16", "--batch-size=2", "--turns=1"],
     "warmstart": ["--archive=bands", "--image-size=8", "--epochs=1", "--methods", "simsiam"],
 }
 
@@ -129,6 +130,8 @@ def test_a_small_run_of_a_benchmark_writes_its_rows(name, tmp_path):
         assert ours["peak_mb"] > 10
     elif name == "extraction":
         assert rows[0]["ratio"]["cpu_s"] > 0
+    elif name == "convolution":
+        assert len(rows) == 5 and all(row["ours"] > 0 for row in rows)
     else:
         assert [row["start"] for row in rows] == ["random", "simsiam"]
         assert all(0 <= row["mAP@5"] <= 1 for row in rows)

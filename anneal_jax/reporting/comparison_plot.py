@@ -54,8 +54,8 @@ def plot_comparison(cells: Sequence[Cell], path: str | os.PathLike[str], *, titl
 
 
 def _draw(axes: Axes, order: int, name: str, runs: Sequence[Sequence[Row]]) -> Curve:
-    """Draw one system over the rounds that all its seeds reached."""
-    rounds = list(zip(*runs, strict=False))
+    """Draw one system up to its longest run; a shorter one, with no question left, stays where it ended."""
+    rounds = [[rows[min(i, len(rows) - 1)] for rows in runs] for i in range(max(map(len, runs)))]
     bits = [float(np.mean([row["bits_spent"] for row in rows])) for rows in rounds]
     values = [np.array([row[FIGURE] for row in rows]) for rows in rounds]
     means = [float(np.mean(of_seeds)) for of_seeds in values]

@@ -161,6 +161,19 @@ def test_two_seeds_are_lines_and_one_has_no_band(cells, tmp_path, saved):
     np.testing.assert_allclose(thin[:2], [[0.5, 0.6], [0.5, 0.8]])
 
 
+def test_a_run_that_has_no_question_left_stays_where_it_ended(cells, tmp_path, saved):
+    short = [
+        cell._replace(rows=cell.rows[:2]) if (cell.system, cell.seed) == ("random", 1) else cell
+        for cell in cells
+    ]
+    plot_comparison(short, tmp_path / "compare.png", title="vectors")
+    ends = [
+        np.mean([cell.rows[-1]["mean_average_precision_at_5"] for cell in short if cell.system == name])
+        for name in ("random", "rival")
+    ]
+    assert _texts(saved[0])[:2] == [f"{ends[0]:.3f} random", f"{ends[1]:.3f} rival"]
+
+
 def test_variants_of_levels_are_levels_and_variants_of_curves_are_curves(cells, tmp_path, saved):
     renamed = {"class_labels": "class_labels+group_loss=srl", "late": "random+initial_draw=random"}
     plot_comparison(
