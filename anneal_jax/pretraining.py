@@ -25,7 +25,7 @@ def pretrain(
     config: ExperimentConfig,
     output: pathlib.Path,
     *,
-    method: Method = "simsiam",
+    method: Method = "vicreg",
     epochs: int = 100,
     with_all_tiles: bool = False,
     turns: bool = True,

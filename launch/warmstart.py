@@ -20,7 +20,7 @@ from anneal_jax.cli import config_of, run_app
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _OUTPUT = flags.DEFINE_string("output", None, "File for the weights, .safetensors.", required=True)
 _METHOD = flags.DEFINE_enum(
-    "method", "simsiam", ["simsiam", "vicreg"], "What two pictures of a tile learn by."
+    "method", "vicreg", ["simsiam", "vicreg"], "What two pictures of a tile learn by."
 )
 _EPOCHS = flags.DEFINE_integer("epochs", 100, "How often each tile is seen.", lower_bound=1)
 _ALL_TILES = flags.DEFINE_bool("all_tiles", False, "Whether query and searched tiles take part too.")

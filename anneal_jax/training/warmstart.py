@@ -64,7 +64,7 @@ class WarmStartSettings:
       strength: of the augmentation.
     """
 
-    method: Method = "simsiam"
+    method: Method = "vicreg"
     epochs: int = 100
     batch_size: int = 256
     learning_rate: float = 1e-3
