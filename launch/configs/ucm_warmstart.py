@@ -2,8 +2,8 @@
 
 command   python launch/warmstart.py --config=launch/configs/ucm_warmstart.py --output=warm.safetensors
 hardware  2 CPU cores
-duration  untested at full length
-expected  untested; docs/training.md has what it brought elsewhere. For RGB tiles take ImageNet's weights
+duration  two minutes for ten epochs (--epochs=10) on one CPU core
+expected  mAP@5 of frozen features 0.195, random weights 0.173 (docs/training.md). For RGB tiles take ImageNet's weights
 use       for other bands: --config.archive='geotiff:PATH?bands=...' and a resnet on a GPU
 """
 

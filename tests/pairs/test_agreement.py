@@ -72,3 +72,5 @@ def test_consistency_compares_a_persons_first_and_last_answer_to_a_pair(tmp_path
     ((first, second, num_pairs, share, kappa),) = consistencies(store.standing())
     assert (first, second, num_pairs, share) == ("Ada", "Ada", 3, 2 / 3)
     assert kappa == pytest.approx(twin.kappa([1, 0, 0], [1, 0, 1])[1])
+    store.give([Given(0, 3, Answer.DISSIMILAR, "Ada", kind="repeat")])
+    assert consistencies(store.standing())[0].share == 1.0

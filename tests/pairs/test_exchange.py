@@ -85,12 +85,13 @@ def test_what_was_exported_comes_in_and_goes_out_byte_for_byte(tmp_path, suffix)
 
 
 def test_a_file_is_what_other_programs_read(tmp_path):
-    store = asked_store(tmp_path, "a", "Ada", [Answer.SIMILAR])
+    store = asked_store(tmp_path, "a", "Zoë", [Answer.SIMILAR])
     export_answers(store, tmp_path / "out.csv")
     export_answers(store, tmp_path / "out.jsonl")
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     (line,) = (tmp_path / "out.jsonl").read_text("utf-8").split("\n")[:-1]
+    assert '"Zoë"' in line
     assert (row["first"], row["second"], row["answer"], row["undone_at"]) == (IDS[0], IDS[1], "similar", "")
     assert json.loads(line)["elapsed_s"] == float(row["elapsed_s"]) == 0.1 + 0.2
 
