@@ -38,3 +38,13 @@ def test_the_same_file_counts_once_in_a_set_and_again_in_another(tmp_path):
     store.set_sentence("Other?")
     give_labels(store, labels, annotator="Ada", source="a.csv")
     assert len(store.standing()) == 6 and len(store.records()) == 12
+
+
+def test_a_class_keeps_its_founder_when_the_file_grows(tmp_path):
+    store = AnswerStore(tmp_path / "answers.sqlite", IDS)
+    labels = np.array([-1, 0, 1, 0, 0, -1, -1], np.int32)
+    give_labels(store, labels, annotator="Ada", source="b.csv")
+    labels[0] = 0
+    give_labels(store, labels, annotator="Ada", source="b.csv")
+    pairs = [(record.first, record.second) for record in store.standing()]
+    assert sorted(pairs) == [(0, 1), (1, 2), (1, 3), (1, 4)]
