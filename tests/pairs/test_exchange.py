@@ -195,6 +195,7 @@ def test_a_file_that_does_not_fit_the_store_adds_nothing(tmp_path):
     for change, message in (
         ({"first": "Äcker 森/22.png"}, r"does not have \(did you mean 'Äcker 森/2.png'\?\)"),
         ({"sentence": "Other?"}, "answers 'Other\\?', and this store asks"),
+        ({"sentence": "A similar place?"}, "answers 'A similar place\\?', and this store asks"),
         ({"kind": "guess"}, "of one of the kinds training, audit"),
         ({"second": row.first}, "two different tiles"),
         ({"bits": -1.0}, "bits=-1.0 must be"),

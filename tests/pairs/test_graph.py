@@ -174,6 +174,8 @@ def test_what_cannot_be_inserted_or_taken_back_is_refused():
         graph.insert(0, 2, 3, is_similar=True)
     with pytest.raises(ValueError, match="answer 1 joins image 2 with itself"):
         graph.insert(1, 2, 2, is_similar=True)
+    with pytest.raises(ValueError, match="answer 1 joins image 10000 with itself"):
+        graph.insert(1, 10_000, int("10000"), is_similar=True)  # equal, and not the same object
     with pytest.raises(KeyError):
         graph.retract(1)
     with pytest.raises(ValueError, match="no similar answers join images 3 and 4"):

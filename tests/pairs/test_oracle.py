@@ -49,6 +49,11 @@ def test_an_answer_is_the_same_whenever_it_is_asked_for():
     assert (said != answers_of(ClassOracle(LABELS, 0.2, 0.2, seed=2))).any()
 
 
+def test_every_pair_of_a_tile_has_a_slip_of_its_own():
+    is_unsure = answers_of(ClassOracle(LABELS, unsure_share=0.5))[:89] == Answer.UNSURE
+    assert 25 < np.sum(is_unsure) < 65
+
+
 def test_more_slips_keep_the_old_ones():
     few, more = (answers_of(ClassOracle(LABELS, share, seed=1)) for share in (0.05, 0.1))
     truth = answers_of(ClassOracle(LABELS))
