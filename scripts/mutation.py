@@ -44,7 +44,7 @@ TESTS = {
     "pairs/schema": "test_damage test_store",
     "pairs/store": "test_answers test_store",
     "pairs/transitive": "test_transitive",
-    "pairs/writing": "test_answers test_store",
+    "pairs/writing": "test_answers test_store test_exchange",
     "acquisition/beliefs": "test_beliefs test_belief_questions test_belief_invariants",
     "acquisition/belief_answers": "test_beliefs test_belief_questions test_belief_invariants",
     "acquisition/belief_interleaved": "test_belief_interleaved",

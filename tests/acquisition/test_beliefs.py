@@ -109,6 +109,17 @@ def test_chances_follow_bayes(seed, replies):
     np.testing.assert_allclose(chances(graph, state, subject, never), expected, rtol=1e-4)
 
 
+@given(seed=st.integers(0, 10**6))
+def test_the_chance_of_a_new_group_is_good_and_turings_with_the_walks_that_die(seed):
+    features, _ = blobs(seed, num_classes=3, per_class=8)
+    graph = neighbour_graph(features)
+    state = spread(graph, partly_settled(graph, seed), SETTINGS, 100)
+    reached, groups = state.reached.tolist(), state.groups.tolist()
+    for tile in np.flatnonzero(state.groups == OPEN).tolist():
+        expected = twin.chance_of_new(groups, reached, tile, SETTINGS.most_new, OPEN)
+        assert chances(graph, state, tile, SETTINGS)[-1] == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("wrong", "judged", "expected"), [(0, 0, 0.05), (0, 10**6, 0.01), (900, 1000, 0.05)]
 )

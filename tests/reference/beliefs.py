@@ -79,3 +79,20 @@ def chances(prior, new, replies, rate):
             is_right = (candidate == group) == is_yes
             joint[candidate] *= 1 - rate if is_right else rate
     return np.array(joint) / sum(joint)
+
+
+def chance_of_new(groups, reached, tile, most, open_tile):
+    """Return the chance that a tile belongs to no group so far.
+
+    Args:
+      groups: of each tile; `open_tile` where none is settled.
+      reached: share of each tile's walks that end in each group.
+      tile: an open one.
+      most: largest chance.
+    """
+    settled = [group for group in groups if group != open_tile]
+    alone = sum(settled.count(group) == 1 for group in set(settled))
+    lost = [min(1.0, max(0.0, 1.0 - sum(row))) for row in reached]
+    typical = np.mean([lost[other] for other, group in enumerate(groups) if group == open_tile])
+    chance = (alone + 0.5) / (len(settled) + 1) * lost[tile] / max(typical, 1e-6)
+    return min(max(chance, 1e-4), most)
