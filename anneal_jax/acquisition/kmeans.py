@@ -69,6 +69,6 @@ def _cluster_regions(
     for region, (start, end) in enumerate(zip(np.append(0, ends), ends, strict=False)):
         rows = np.flatnonzero(regions == region)
         if rows.size:
-            # A region without a cluster of its own joins its neighbour's in number.
-            labels[rows] = min(start, num_clusters - 1) + _cluster(points[rows], end - start, seed)
+            # A region without a cluster of its own joins the next one's first; the last always has one.
+            labels[rows] = start + _cluster(points[rows], end - start, seed)
     return labels

@@ -166,7 +166,7 @@ def select_pairs(
     num_pairs: int,
     *,
     diversity: bool,
-    candidate_factor: int = 4,
+    candidate_factor: int,
 ) -> Candidates:
     """Choose the next questions: the most uncertain pairs, or the most uncertain and diverse.
 

@@ -89,7 +89,13 @@ def train(folder: pathlib.Path, job: str) -> None:
     view = PoolView(
         embeddings, knowledge.known, host_seed(config.seed, num_answers, Use.SELECTION), threshold
     )
-    chosen = select_pairs(get_acquisition("mgue"), view, NUM_CHOSEN, diversity=config.diversity)
+    chosen = select_pairs(
+        get_acquisition("mgue"),
+        view,
+        NUM_CHOSEN,
+        diversity=config.diversity,
+        candidate_factor=config.candidate_factor,
+    )
     with atomic.replacing(folder / f"{job}.result.npz") as path:
         arrays = to_arrays(Projection(learner.mean, learner.scale, params.similarity))
         arrays |= {"embeddings": embeddings, "chosen": chosen.pair_indices, "doubt": doubt}

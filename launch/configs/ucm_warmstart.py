@@ -3,7 +3,7 @@
 command   python launch/warmstart.py --config=launch/configs/ucm_warmstart.py --output=warm.safetensors
 hardware  2 CPU cores
 duration  two minutes for ten epochs (--epochs=10) on one CPU core
-expected  mAP@5 of frozen features 0.195, random weights 0.173 (docs/training.md). For RGB tiles take ImageNet's weights
+expected  mAP@5 of frozen features 0.195, of random weights 0.173 (docs/training.md); ImageNet is far better
 use       for other bands: --config.archive='geotiff:PATH?bands=...' and a resnet on a GPU
 """
 

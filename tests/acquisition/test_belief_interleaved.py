@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from anneal_jax.acquisition.belief_interleaved import Interleaved, hear_interleaved, open_questions
 from anneal_jax.acquisition.belief_questions import partner
-from anneal_jax.acquisition.beliefs import OPEN, BeliefSettings, begin
+from anneal_jax.acquisition.beliefs import OPEN, BeliefSettings, begin, found_group, spread, unreached
 from anneal_jax.acquisition.neighbours import neighbour_graph
 from anneal_jax.types import Answer
 from tests.acquisition.belief_cases import blobs, interview, oracle, partition, random_graph
@@ -129,3 +129,46 @@ def test_a_tile_that_somebody_was_unsure_about_waits():
         if turn == 20:
             break
     assert tile not in state.pending and state.beliefs.is_aside[tile]
+
+
+def test_of_two_settled_tiles_an_answer_is_about_the_doubted_one():
+    features, labels = blobs(2)
+    graph = neighbour_graph(features)
+    found, _ = interview(graph, oracle(labels), num_questions=60)
+    tile = int(np.flatnonzero((found.groups != OPEN) & (found.num_answers == 1))[-1])
+    groups, right = found.groups.copy(), int(found.groups[tile])
+    groups[tile] = (right + 1) % found.num_groups  # a slip
+    slipped = spread(graph, found._replace(groups=groups, subject=OPEN, replies=()), BeliefSettings())
+    others = np.flatnonzero((groups == right) & (labels == labels[tile]))
+    state = Interleaved(slipped, {})
+    for other in others[:3].tolist():
+        state = hear_interleaved(graph, state, tile, other, Answer.SIMILAR)
+        assert not set(state.pending) - {tile}
+    assert state.beliefs.groups[tile] == right and not state.pending
+
+
+def test_an_answer_between_two_settled_tiles_that_nobody_doubts_is_about_their_groups():
+    features, labels = blobs(2)
+    graph = neighbour_graph(features)
+    found, _ = interview(graph, oracle(labels), num_questions=60)
+    state = Interleaved(found._replace(subject=OPEN, replies=()), {})
+    once = np.flatnonzero((found.groups != OPEN) & (found.num_answers == 1))
+    first, second = once[0], once[found.groups[once] != found.groups[once[0]]][0]
+    state = hear_interleaved(graph, state, int(first), int(second), Answer.DISSIMILAR)
+    assert not state.pending
+    assert state.beliefs.num_answers[[first, second]].tolist() == [2, 2]
+
+
+def test_what_was_said_of_a_tile_holds_on_where_it_is_compared_with_an_open_one():
+    features, labels = blobs(2, num_classes=4)
+    graph = neighbour_graph(features)
+    beliefs = begin(graph)
+    for label in (1, 2, 3):
+        beliefs = found_group(beliefs, int(np.flatnonzero((labels == label) & (beliefs.groups == OPEN))[0]))
+    beliefs = spread(graph, beliefs, BeliefSettings())
+    founder = int(np.flatnonzero(beliefs.groups == 0)[0])
+    tile, other = np.flatnonzero((labels == 0) & (unreached(beliefs) == 1)).tolist()[:2]
+    state = hear_interleaved(graph, Interleaved(beliefs, {}), tile, founder, Answer.SIMILAR)
+    assert state.pending == {tile: ((founder, True),)}  # one yes about a tile far from all groups
+    state = hear_interleaved(graph, state, tile, other, Answer.DISSIMILAR)
+    assert state.beliefs.groups[tile] == 0 and tile not in state.pending

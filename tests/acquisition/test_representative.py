@@ -52,3 +52,8 @@ def test_blocks_and_samples_change_nothing_but_what_is_seen(embeddings, rank, mo
     pairs, _ = rank(embeddings, known_keys(NUM_IMAGES, 12), 3, seed=0)
     assert len(pairs) == 3
     assert not contains(known_keys(NUM_IMAGES, 12), pair_keys(pairs, NUM_IMAGES)).any()
+
+
+def test_a_sample_is_at_least_four_times_what_is_chosen():
+    known = known_keys(100, 0)
+    assert [len(sample_pool(100, known, k, seed=0, least=60)) for k in (10, 30)] == [60, 120]

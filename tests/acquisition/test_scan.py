@@ -239,6 +239,22 @@ def test_bad_requests_are_refused_in_one_sentence(arguments, message):
         scan_pairs(threshold_scorer(unit_vectors(10), 0.2), **request_)
 
 
+def test_images_beyond_what_a_key_counts_are_refused():
+    images = np.broadcast_to(np.float32(0), (2**31, 1))
+    with pytest.raises(ValueError, match=r"num_images=2147483648, .* below 2\^31"):
+        scan_pairs(threshold_scorer(unit_vectors(10), 0.2)._replace(images=images), 2**31, 3)
+
+
+def test_the_band_is_what_lies_within_two_bounds_of_the_last_chosen():
+    # Products of 1, 1/2, 1/4, ...: exact in float32, and far apart.
+    vectors = np.float32(0.5) ** np.arange(9, dtype=np.float32)[:, None]
+    found = scan_pairs(threshold_scorer(vectors, 0.0), 9, 5, devices=ONE_DEVICE)
+    assert 0 < found.error_bound < 1e-6
+    distances = np.sort(twin.dot_product_matrix(vectors)[np.triu_indices(9, 1)])
+    assert found.band_size == np.sum(distances <= distances[4] + 2 * found.error_bound) < 36
+    assert found.band_is_complete
+
+
 def test_an_unknown_precision_is_refused_by_name():
     with pytest.raises(ConfigError, match=r"precision='float16' .*bfloat16_3x"):
         scan_pairs(threshold_scorer(unit_vectors(10), 0.2), 10, 3, precision="float16")

@@ -51,6 +51,9 @@ def test_the_bound_for_unit_vectors_is_the_documented_one():
     assert threshold_scorer(vectors, 0.5).error_bound(PRECISIONS["float32"]) == pytest.approx(
         1.5e-5, rel=0.03
     )
+    # Two operands, each cut after seven bits.
+    shortened = threshold_scorer(vectors, 0.5).error_bound(PRECISIONS["bfloat16"])
+    assert shortened == pytest.approx(2 / 128 + 1 / 128**2, rel=0.01)
 
 
 def test_no_bound_is_claimed_for_the_classifier():
@@ -95,6 +98,13 @@ def test_pairwise_cosine_similarity_equals_twin(shape, is_jitted):
     )
     function = jax.jit(pairwise_cosine_similarity) if is_jitted else pairwise_cosine_similarity
     np.testing.assert_allclose(function(jnp.asarray(first), jnp.asarray(second)), expected, atol=1e-6)
+
+
+def test_cosine_similarity_knows_no_length_and_is_never_above_one():
+    vectors = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    similarity = pairwise_cosine_similarity(jnp.asarray(vectors), jnp.asarray(vectors / 1e4))
+    np.testing.assert_allclose(np.diagonal(similarity), 1.0, atol=1e-6)
+    assert similarity.max() <= 1.0
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

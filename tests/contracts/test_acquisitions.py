@@ -37,7 +37,7 @@ def make_view(num_known=0, seed=0, num_distinct=NUM_IMAGES, num_images=NUM_IMAGE
 
 
 def choose(name, view, num_pairs, diversity):
-    return select_pairs(get_acquisition(name), view, num_pairs, diversity=diversity)
+    return select_pairs(get_acquisition(name), view, num_pairs, diversity=diversity, candidate_factor=4)
 
 
 def as_set(pair_indices):
