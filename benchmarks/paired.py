@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cells", type=pathlib.Path)
+    parser.add_argument("cells", type=pathlib.Path, nargs="+", help="files of kept cells")
     parser.add_argument("--bits", required=True)
     parser.add_argument("--rows", default="")
     parser.add_argument("--targets", default="")
@@ -38,12 +38,13 @@ def main() -> None:
         print(f"{name}: {targets(curves[name], curves['class_labels'])}")
 
 
-def curves_of(path):
+def curves_of(paths):
     """Return for each system the rows of each seed."""
     curves = {}
-    for text in path.read_text(encoding="utf-8").splitlines():
-        cell = json.loads(text)
-        curves.setdefault(cell["system"], {})[cell["seed"]] = cell["rows"]
+    for path in paths:
+        for text in path.read_text(encoding="utf-8").splitlines():
+            cell = json.loads(text)
+            curves.setdefault(cell["system"], {})[cell["seed"]] = cell["rows"]
     return curves
 
 
