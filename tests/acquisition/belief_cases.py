@@ -4,7 +4,7 @@ import numpy as np
 
 from anneal_jax.acquisition.belief_answers import absorb
 from anneal_jax.acquisition.belief_questions import next_question
-from anneal_jax.acquisition.beliefs import begin
+from anneal_jax.acquisition.beliefs import OPEN, BeliefSettings, begin, spread
 from anneal_jax.acquisition.neighbours import neighbour_graph
 from anneal_jax.pairs.oracle import ClassOracle
 
@@ -43,6 +43,16 @@ def interview(graph, annotator, *, num_questions=10**6, state=None):
 
 def oracle(labels, **errors):
     return ClassOracle(np.asarray(labels, np.int32), **errors)
+
+
+def with_a_slip(graph, labels):
+    """Return beliefs after 60 true answers, the same with one settled tile misplaced, and that tile."""
+    state, _ = interview(graph, oracle(labels), num_questions=60)
+    tile = int(np.flatnonzero((state.groups != OPEN) & (state.num_answers == 1))[-1])
+    groups = state.groups.copy()
+    groups[tile] = (groups[tile] + 1) % state.num_groups
+    slipped = spread(graph, state._replace(groups=groups, subject=OPEN, replies=()), BeliefSettings())
+    return state, slipped, tile
 
 
 def partition(groups):

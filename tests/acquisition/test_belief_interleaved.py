@@ -12,7 +12,7 @@ from anneal_jax.acquisition.belief_questions import partner
 from anneal_jax.acquisition.beliefs import OPEN, BeliefSettings, begin, found_group, spread, unreached
 from anneal_jax.acquisition.neighbours import neighbour_graph
 from anneal_jax.types import Answer
-from tests.acquisition.belief_cases import blobs, interview, oracle, partition, random_graph
+from tests.acquisition.belief_cases import blobs, interview, oracle, partition, random_graph, with_a_slip
 from tests.acquisition.test_belief_invariants import ANSWERS, check
 
 
@@ -134,12 +134,9 @@ def test_a_tile_that_somebody_was_unsure_about_waits():
 def test_of_two_settled_tiles_an_answer_is_about_the_doubted_one():
     features, labels = blobs(2)
     graph = neighbour_graph(features)
-    found, _ = interview(graph, oracle(labels), num_questions=60)
-    tile = int(np.flatnonzero((found.groups != OPEN) & (found.num_answers == 1))[-1])
-    groups, right = found.groups.copy(), int(found.groups[tile])
-    groups[tile] = (right + 1) % found.num_groups  # a slip
-    slipped = spread(graph, found._replace(groups=groups, subject=OPEN, replies=()), BeliefSettings())
-    others = np.flatnonzero((groups == right) & (labels == labels[tile]))
+    found, slipped, tile = with_a_slip(graph, labels)
+    right = found.groups[tile]
+    others = np.flatnonzero((slipped.groups == right) & (labels == labels[tile]))
     state = Interleaved(slipped, {})
     for other in others[:3].tolist():
         state = hear_interleaved(graph, state, tile, other, Answer.SIMILAR)

@@ -17,7 +17,7 @@ from anneal_jax.acquisition.beliefs import (
 from anneal_jax.acquisition.neighbours import neighbour_graph
 from anneal_jax.pairs.grouping import group_by_asking
 from anneal_jax.types import Answer
-from tests.acquisition.belief_cases import blobs, interview, oracle, partition
+from tests.acquisition.belief_cases import blobs, interview, oracle, partition, with_a_slip
 
 SETTINGS = BeliefSettings()
 
@@ -291,11 +291,7 @@ def test_nobody_is_asked_about_a_settled_tile_that_all_agree_on():
 def test_a_settled_tile_that_its_neighbours_deny_is_asked_about_again():
     features, labels = blobs(2)
     graph = neighbour_graph(features)
-    state, _ = interview(graph, oracle(labels), num_questions=60)
-    tile = int(np.flatnonzero((state.groups != OPEN) & (state.num_answers == 1))[-1])
-    groups = state.groups.copy()
-    groups[tile] = (groups[tile] + 1) % state.num_groups  # a slip
-    slipped = spread(graph, state._replace(groups=groups, subject=OPEN, replies=()), SETTINGS)
+    state, slipped, tile = with_a_slip(graph, labels)
     assert openness(graph, state, SETTINGS)[tile] == 0
     assert openness(graph, slipped, SETTINGS)[tile] > 0
     state, asked = interview(graph, oracle(labels), state=slipped)
