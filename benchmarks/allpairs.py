@@ -7,6 +7,11 @@ counted from just before the first call, compilation included; seconds are those
 call. The matrix-product rate is measured just before and after it, in the same process: on a busy machine
 compare shares, not seconds. A way that would need more than --memory_gb is not started.
 
+On a GPU, `--precision=bfloat16_3x` and `bfloat16` go through fused kernels; `mgue_xla` and `bcgue_xla` are the
+same scans without them. The rate of products is that of the precision, 8192 a side there.
+
+  python benchmarks/allpairs.py --way=mgue --way=mgue_xla --num_images=100000,1000000 --precision=bfloat16_3x
+
 Ways: `mgue` and `bcgue` are this library's scans; `numpy` holds the whole matrix; `sklearn` goes through
 pairwise_distances_chunked with its default working memory, `sklearn_64mb` with 64 MB; `torch` is
 cdist and topk.
@@ -29,6 +34,7 @@ from absl import app, flags
 from anneal_jax import atomic
 
 WAYS = ("mgue", "numpy", "sklearn", "sklearn_64mb", "torch", "bcgue")
+WAYS_WITHOUT_KERNELS = ("mgue_xla", "bcgue_xla")
 
 _NUM_IMAGES = flags.DEFINE_list("num_images", ["5000", "10000", "20000"], "Archive sizes N.")
 _NUM_IMAGES_CLASSIFIER = flags.DEFINE_list("num_images_classifier", ["1680", "3360"], "N for BCGUE.")
@@ -36,7 +42,10 @@ _DIM = flags.DEFINE_integer("dim", 256, "Components of an embedding.")
 _NUM_PAIRS = flags.DEFINE_integer("num_pairs", 1344, "h, pairs wanted.")
 _MEMORY_GB = flags.DEFINE_float("memory_gb", 12.0, "A way that needs more is not started.")
 _TIMEOUT_S = flags.DEFINE_float("timeout_s", 600.0, "A row that takes longer is stopped.")
-_WAYS = flags.DEFINE_multi_enum("way", WAYS, WAYS, "Ways to measure; may be repeated.")
+_PRECISION = flags.DEFINE_enum(
+    "precision", "float32", ["float32", "bfloat16_3x", "bfloat16"], "Of the scans' matrix products."
+)
+_WAYS = flags.DEFINE_multi_enum("way", WAYS, WAYS + WAYS_WITHOUT_KERNELS, "Ways to measure; may be repeated.")
 _JSON = flags.DEFINE_string("json", None, "File for the rows.")
 _ROW = flags.DEFINE_string("row", None, "Internal: way:N, measured in this process.")
 
@@ -59,7 +68,9 @@ def mgue_scan(num_images: int) -> Callable[[], Any]:
     from anneal_jax.acquisition.scorers import threshold_scorer
 
     embeddings = make_embeddings(num_images)
-    return lambda: scan_pairs(threshold_scorer(embeddings, _THRESHOLD), num_images, _NUM_PAIRS.value)
+    return lambda: scan_pairs(
+        threshold_scorer(embeddings, _THRESHOLD), num_images, _NUM_PAIRS.value, precision=_PRECISION.value
+    )
 
 
 def bcgue_scan(num_images: int) -> Callable[[], Any]:
@@ -73,7 +84,23 @@ def bcgue_scan(num_images: int) -> Callable[[], Any]:
         (rng.standard_normal(shape, np.float32) * math.sqrt(2 / shape[0]), np.zeros(shape[1]))
         for shape in shapes
     ]
-    return lambda: scan_pairs(classifier_scorer(*images, layers), num_images, _NUM_PAIRS.value)
+    return lambda: scan_pairs(
+        classifier_scorer(*images, layers), num_images, _NUM_PAIRS.value, precision=_PRECISION.value
+    )
+
+
+def mgue_scan_without_kernel(num_images: int) -> Callable[[], Any]:
+    from anneal_jax.acquisition import collecting
+
+    collecting.is_fusible = lambda *_: False
+    return mgue_scan(num_images)
+
+
+def bcgue_scan_without_kernel(num_images: int) -> Callable[[], Any]:
+    from anneal_jax.acquisition import fused_logits
+
+    fused_logits.fits = lambda *_: False
+    return bcgue_scan(num_images)
 
 
 def numpy_full_matrix(num_images: int) -> Callable[[], Any]:
@@ -134,33 +161,47 @@ _MAKERS: dict[str, tuple[Callable[[int], Callable[[], Any]], float]] = {
     "sklearn_64mb": (lambda n: sklearn_chunked(n, 64), 0.0),
     "torch": (torch_cdist_topk, 14.0),
     "bcgue": (bcgue_scan, 0.0),
+    "mgue_xla": (mgue_scan_without_kernel, 0.0),
+    "bcgue_xla": (bcgue_scan_without_kernel, 0.0),
 }
 
 
 def operations_per_pair(way: str) -> float:
-    if way != "bcgue":
+    if not way.startswith("bcgue"):
         return 2.0 * _DIM.value
     return sum(2.0 * a * b for a, b in itertools.pairwise(_CLASSIFIER_WIDTHS))
 
 
 def product_rate() -> float:
-    """Return operations per second of a float32 product of 4096 x 4096 matrices."""
+    """Return operations per second of a product of square matrices at the precision asked for."""
     import jax
-    import jax.numpy as jnp
 
-    matrix = jnp.ones((4096, 4096), jnp.float32)
-    product = jax.jit(lambda x: jnp.dot(x, x, precision="highest"))
+    from anneal_jax.acquisition.scorers import precision_named
+
+    side = 4096 if jax.default_backend() == "cpu" else 8192
+    algorithm = precision_named(_PRECISION.value).algorithm
+    # Random numbers: an accelerator multiplies zeros and ones faster.
+    matrix = jax.random.normal(jax.random.key(0), (side, side), np.float32)
+    product = jax.jit(lambda x: jax.lax.dot(x, x, precision=algorithm, preferred_element_type=np.float32))
     product(matrix).block_until_ready()
     start = time.perf_counter()
     for _ in range(3):
         product(matrix).block_until_ready()
-    return 3 * 2 * 4096.0**3 / (time.perf_counter() - start)
+    return 3 * 2 * float(side) ** 3 / (time.perf_counter() - start)
 
 
 def memory_status(field: str) -> int:
     """Return a field of /proc/self/status in bytes."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":"))
+
+
+def device_peak_mb() -> float | None:
+    """Return the peak of the accelerator's memory in this process, the rate's matrices included."""
+    import jax
+
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    return statistics["peak_bytes_in_use"] / 1e6 if "peak_bytes_in_use" in statistics else None
 
 
 def measure(way: str, num_images: int) -> dict[str, Any]:
@@ -170,7 +211,7 @@ def measure(way: str, num_images: int) -> dict[str, Any]:
     ctypes.CDLL(None).malloc_trim(0)  # or freed memory would hide growth
     pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     resident = memory_status("VmRSS")
-    if way in ("mgue", "bcgue"):
+    if way.startswith(("mgue", "bcgue")):
         select()
     start = time.perf_counter()
     found = select()
@@ -182,6 +223,7 @@ def measure(way: str, num_images: int) -> dict[str, Any]:
         "seconds": seconds,
         "pairs_per_s": num_pairs / seconds,
         "memory_growth_mb": growth / 1e6,
+        "device_memory_mb": device_peak_mb(),
         "product_share": num_pairs * operations_per_pair(way) / seconds / (sum(rates) / 2),
         **{name: getattr(found, name, None) for name in _TRUST},
     }
@@ -198,6 +240,7 @@ def measure_apart(way: str, num_images: int) -> dict[str, Any]:
     if needed_gb > _MEMORY_GB.value:
         return row | {"note": f"needs {needed_gb:.0f} GB"}
     flags_of_row = [f"--row={way}:{num_images}", f"--dim={_DIM.value}", f"--num_pairs={_NUM_PAIRS.value}"]
+    flags_of_row += [f"--precision={_PRECISION.value}"]
     try:
         done = subprocess.run(  # noqa: S603
             [sys.executable, __file__, *flags_of_row],
@@ -244,7 +287,7 @@ def main(_: Any) -> None:
     rows: list[dict[str, Any]] = []
     for way in _WAYS.value:
         previous: dict[str, Any] = {}
-        sizes = _NUM_IMAGES_CLASSIFIER.value if way == "bcgue" else _NUM_IMAGES.value
+        sizes = _NUM_IMAGES_CLASSIFIER.value if way.startswith("bcgue") else _NUM_IMAGES.value
         for num_images in map(int, sizes):
             row = measure_apart(way, num_images)
             rows.append(row | {"growth_exponent": growth_exponent(row, previous)})

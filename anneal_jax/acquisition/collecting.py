@@ -1,5 +1,6 @@
 """The pass over the tiles: score ahead on the devices, take what beats the bound on the host."""
 
+import functools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from anneal_jax.acquisition.fused_pass import collect_fused, is_fusible
 from anneal_jax.acquisition.grid import Tile, TileGrid
 from anneal_jax.acquisition.pair_order import BestPairs, ScoredPairs
 from anneal_jax.acquisition.scorers import PairScorer, Precision
@@ -57,6 +59,37 @@ def collect_best(
     Raises:
       ConfigError: scores are NaN or infinite; the message names the images.
     """
+    collect_stored = functools.partial(
+        _collect_stored, best, scorer, grid, known=known, precision=precision, devices=devices, progress=progress
+    )
+    if is_fusible(scorer, precision, devices):
+        collect_fused(
+            best,
+            scorer,
+            grid,
+            tiles,
+            known=known,
+            num_passes=precision.num_passes,
+            devices=devices,
+            progress=progress,
+            collect_stored=collect_stored,
+        )
+    else:
+        collect_stored(tiles)
+
+
+def _collect_stored(
+    best: BestPairs,
+    scorer: PairScorer,
+    grid: TileGrid,
+    tiles: Sequence[Tile],
+    *,
+    known: PairKeys,
+    precision: Precision,
+    devices: Sequence[Any],
+    progress: Callable[[int], object] | None,
+) -> None:
+    """Keep a tile's scores on its device, and fetch from them the strips that beat the bound."""
     devices = devices[: max(1, len(tiles))]
     # Rows on CPU, where shorter strips cost more to reduce than they save in copying.
     strip = grid.tile_size

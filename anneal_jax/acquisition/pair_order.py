@@ -86,6 +86,11 @@ class BestPairs:
         self.last_hash = _LAST_HASH
         """uint64, the largest hash of interest among pairs at the bound itself."""
 
+    @property
+    def capacity(self) -> int:
+        """How many pairs may be kept."""
+        return self._capacity
+
     def offer(self, pairs: ScoredPairs) -> None:
         """Take in pairs, each at most once in the buffer's life."""
         useful = pairs.where(self._beats_bound(pairs))

@@ -14,12 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.acquisition import fused_logits
 from anneal_jax.acquisition.rescoring import Layer, rescore_dot_products, rescore_logits
 from anneal_jax.errors import ConfigError
 from anneal_jax.types import FloatArray, PairIndices
 
 _FLOAT32_UNIT = 2.0**-24
 _TENSOR_CORE_UNIT = 2.0**-22  # tensor cores truncate their float32 sums
+_HIDDEN_AT_ONCE = 1 << 18  # pairs whose hidden values XLA holds: half a gigabyte for 512 units
+_LARGEST_FUSED = 1e30  # squared norm up to which no partial sum comes near the end of float32
 _BFLOAT16_UNIT = 2.0**-7  # truncation, the worse of the two ways in which operands are cut
 
 
@@ -30,22 +33,25 @@ class Precision(NamedTuple):
       algorithm: as `jax.lax.dot_general` takes it.
       operand_error: bound of the relative error of one product x * y from shortened operands.
       unit: bound of the relative error of one addition.
+      num_passes: products of bfloat16 terms that make up one of float32; 0 if it is not done so.
     """
 
     algorithm: jax.lax.Precision | jax.lax.DotAlgorithmPreset
     operand_error: float
     unit: float
+    num_passes: int
 
 
 PRECISIONS: Mapping[str, Precision] = {
-    "float32": Precision(jax.lax.Precision.HIGHEST, 0.0, _FLOAT32_UNIT),
+    "float32": Precision(jax.lax.Precision.HIGHEST, 0.0, _FLOAT32_UNIT, 0),
     "bfloat16_3x": Precision(
-        jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X3, 3.0 * _BFLOAT16_UNIT**2, _TENSOR_CORE_UNIT
+        jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X3, 3.0 * _BFLOAT16_UNIT**2, _TENSOR_CORE_UNIT, 3
     ),
     "bfloat16": Precision(
         jax.lax.DotAlgorithmPreset.BF16_BF16_F32,
         2.0 * _BFLOAT16_UNIT + _BFLOAT16_UNIT**2,
         _TENSOR_CORE_UNIT,
+        1,
     ),
 }
 """`float32`; `bfloat16_3x`, three passes, nearly as accurate; `bfloat16`, approximate. A backend without
@@ -67,6 +73,8 @@ class PairScorer(NamedTuple):
       tile_size: images along a tile's side on CPU.
       tile_size_accelerator: the same on GPU and TPU.
       band_pairs: how many candidates near the boundary are worth re-scoring, a second's work or so.
+      is_dot_product: whether a score is the product of two rows of `images` and cannot overflow, so that
+        `fused_distances` can find the pairs on a GPU.
     """
 
     images: Any
@@ -78,6 +86,7 @@ class PairScorer(NamedTuple):
     tile_size: int
     tile_size_accelerator: int
     band_pairs: int
+    is_dot_product: bool = False
 
     @property
     def num_images(self) -> int:
@@ -116,6 +125,7 @@ def threshold_scorer(embeddings: npt.ArrayLike, threshold: float) -> PairScorer:
         tile_size=2048,
         tile_size_accelerator=8192,
         band_pairs=1 << 19,
+        is_dot_product=largest < _LARGEST_FUSED,
     )
 
 
@@ -154,7 +164,7 @@ def classifier_scorer(
         rescore=functools.partial(_rescore_both_orders if two_order else rescore_logits, *images, rest),
         error_bound=_no_proved_error,
         tile_size=64,
-        tile_size_accelerator=512,
+        tile_size_accelerator=2048,
         band_pairs=4096,
     )
 
@@ -186,6 +196,31 @@ def _logit_tile_both_orders(rows: Any, columns: Any, layers: Any, algorithm: Any
 
 
 def _logits(as_first: jax.Array, as_second: jax.Array, layers: Any, algorithm: Any) -> jax.Array:
+    is_shortened = algorithm == PRECISIONS["bfloat16"].algorithm
+    if is_shortened and fused_logits.fits(as_first.shape[1], layers):
+        return jax.lax.platform_dependent(
+            as_first,
+            as_second,
+            layers,
+            cuda=fused_logits.fused_logits,
+            default=functools.partial(_logits_by_layers, algorithm=algorithm),
+        )
+    return _logits_by_layers(as_first, as_second, layers, algorithm)
+
+
+def _logits_by_layers(as_first: jax.Array, as_second: jax.Array, layers: Any, algorithm: Any) -> jax.Array:
+    """Score some rows at a time, so that hidden values need not fit memory for a whole tile."""
+    num_rows, num_columns = len(as_first), len(as_second)
+    at_once = max(1, _HIDDEN_AT_ONCE // num_columns)
+    at_once = next(rows for rows in range(min(at_once, num_rows), 0, -1) if num_rows % rows == 0)
+    if at_once == num_rows:
+        return _logits_of_rows(as_first, as_second, layers, algorithm)
+    groups = as_first.reshape(-1, at_once, as_first.shape[1])
+    logits = jax.lax.map(lambda rows: _logits_of_rows(rows, as_second, layers, algorithm), groups)
+    return logits.reshape(num_rows, num_columns)
+
+
+def _logits_of_rows(as_first: jax.Array, as_second: jax.Array, layers: Any, algorithm: Any) -> jax.Array:
     values = (as_first[:, None, :] + as_second[None, :, :]).reshape(-1, as_first.shape[1])
     for kernel, bias in layers:
         values = _product(jax.nn.relu(values), kernel, 0, algorithm) + bias[None, :]
@@ -212,7 +247,7 @@ def _no_proved_error(precision: Precision) -> float:
 
 
 def _dot_product_error(dim: int, largest: float, boundary: float, precision: Precision) -> float:
-    _, operand_error, unit = precision
+    operand_error, unit = precision.operand_error, precision.unit
     summation = dim * unit / (1.0 - dim * unit) * (1.0 + operand_error)
     rescoring = dim * 2.0**-52  # of the float64 routine, generously
     return largest * (summation + operand_error + rescoring) + _FLOAT32_UNIT * (largest + boundary)

@@ -1,0 +1,121 @@
+"""One kernel for BCGUE on a GPU: all layers of the pair classifier, hidden values never in memory.
+
+XLA writes the hidden layers of every pair to memory, kilobytes for each. Here a block of pairs goes
+through all layers in registers and leaves its logits alone. Operands are bfloat16, sums float32.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as plgpu
+
+
+class LogitShape(NamedTuple):
+    """How the kernel is cut for the device; it changes speed alone.
+
+    Attributes:
+      columns: pairs that a program takes through the layers at a time, all of one row; a power of two.
+      rows: how many rows it does one after another.
+      depth: of the first layer's inputs, how many at a time, a power of two.
+      num_warps: of a program.
+      num_stages: how many of its loads are under way at a time.
+    """
+
+    columns: int = 128
+    rows: int = 1
+    depth: int = 64
+    num_warps: int = 8
+    num_stages: int = 3
+
+
+def fits(width: int, layers: Any) -> bool:
+    """Tell whether a classifier is one that the kernel knows: two hidden layers that fit registers."""
+    widths = [width] + [kernel.shape[1] for kernel, _ in layers]
+    return len(widths) == 4 and max(widths[1:3]) <= 256 and widths[3] == 1
+
+
+def fused_logits(
+    as_first: jax.Array,
+    as_second: jax.Array,
+    layers: Any,
+    *,
+    shape: LogitShape = LogitShape(),
+    interpret: bool = False,
+) -> jax.Array:
+    """Return the logit of every row with every column.
+
+    Args:
+      as_first: float32[R, H], what the images of the rows add to the first layer, bias included.
+      as_second: float32[C, H], the images of the columns.
+      layers: (kernel, bias) of the two layers after the first and of the output; `fits`.
+      shape: of the kernel.
+      interpret: whether to run it step by step in JAX, as on a CPU.
+
+    Returns:
+      float32[R, C].
+    """
+    (inner, inner_bias), (last, last_bias), (output, output_bias) = layers
+    num_rows, num_columns = len(as_first), len(as_second)
+    inner_width, last_width = _power_of_two(inner.shape[1]), _power_of_two(last.shape[1])
+    blocks = pl.cdiv(num_columns, shape.columns), pl.cdiv(num_rows, shape.rows)
+    width = pl.cdiv(as_first.shape[1], shape.depth) * shape.depth
+    # Zeros change no sum: relu(0 + 0) is 0, and so is what a hidden unit without weights gives.
+    inputs = (
+        _padded(as_first, blocks[1] * shape.rows, width).astype(jnp.bfloat16),
+        _padded(as_second, blocks[0] * shape.columns, width).astype(jnp.bfloat16),
+        _padded(inner, width, inner_width).astype(jnp.bfloat16),
+        _padded(inner_bias[None], 1, inner_width)[0],
+        _padded(last, inner_width, last_width).astype(jnp.bfloat16),
+        _padded(last_bias[None], 1, last_width)[0],
+        _padded(output.T, 1, last_width)[0],
+        output_bias,
+    )
+    logits = pl.pallas_call(
+        functools.partial(_logits_of_block, shape=shape),
+        out_shape=jax.ShapeDtypeStruct(
+            (blocks[1] * shape.rows, blocks[0] * shape.columns), jnp.float32
+        ),
+        grid=blocks,
+        compiler_params=plgpu.CompilerParams(num_warps=shape.num_warps, num_stages=shape.num_stages),
+        interpret=interpret,
+        name="fused_logits",
+    )(*inputs)
+    return logits[:num_rows, :num_columns]
+
+
+def _logits_of_block(first, second, inner, inner_bias, last, last_bias, output, output_bias, logits, *, shape):  # noqa: ANN001, ANN202
+    columns = pl.ds(pl.program_id(0) * shape.columns, shape.columns)
+    start = pl.program_id(1) * shape.rows
+
+    def one_row(step: jax.Array, _: None) -> None:
+        row = start + step
+
+        def add_part(step: jax.Array, sums: jax.Array) -> jax.Array:
+            part = pl.ds(step * shape.depth, shape.depth)
+            values = plgpu.load(first.at[row, part])[None, :] + plgpu.load(second.at[columns, part])
+            return sums + _product(jnp.maximum(values, jnp.bfloat16(0)), plgpu.load(inner.at[part, :]))
+
+        sums = jnp.zeros((shape.columns, inner.shape[1]), jnp.float32)
+        sums = jax.lax.fori_loop(0, first.shape[1] // shape.depth, add_part, sums)
+        hidden = jnp.maximum(sums + inner_bias[...][None, :], 0.0).astype(jnp.bfloat16)
+        sums = _product(hidden, last[...])
+        hidden = jnp.maximum(sums + last_bias[...][None, :], 0.0)
+        values = jnp.sum(hidden * output[...][None, :], axis=1) + output_bias[...]
+        plgpu.store(logits.at[row, columns], values)
+
+    jax.lax.fori_loop(0, shape.rows, one_row, None)
+
+
+def _product(left: jax.Array, right: jax.Array) -> jax.Array:
+    return jnp.dot(left, right, preferred_element_type=jnp.float32)
+
+
+def _padded(array: jax.Array, num_rows: int, num_columns: int) -> jax.Array:
+    return jnp.pad(array, ((0, num_rows - array.shape[0]), (0, num_columns - array.shape[1])))
+
+
+def _power_of_two(width: int) -> int:
+    return max(16, 1 << (width - 1).bit_length())
