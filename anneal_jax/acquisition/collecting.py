@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from anneal_jax.acquisition.fused_pass import collect_fused, is_fusible
+from anneal_jax.acquisition.fused_pass import collect_fused, is_fusible, make_finder
 from anneal_jax.acquisition.grid import Tile, TileGrid
 from anneal_jax.acquisition.pair_order import BestPairs, ScoredPairs
 from anneal_jax.acquisition.scorers import PairScorer, Precision
@@ -59,20 +59,17 @@ def collect_best(
     Raises:
       ConfigError: scores are NaN or infinite; the message names the images.
     """
+    devices = devices[: max(1, len(tiles))]
+    mesh = Mesh(np.array(devices), (MESH_AXIS,))
+    shared = (scorer.images, scorer.params, np.float32(scorer.boundary))
+    placed = jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
     collect_stored = functools.partial(
-        _collect_stored, best, scorer, grid, known=known, precision=precision, devices=devices, progress=progress
+        _collect_stored, best, scorer, grid, known=known, progress=progress, precision=precision, placed=placed
     )
     if is_fusible(scorer, precision, devices):
+        find = make_finder(grid, placed[0], placed[2], precision.num_passes, best.capacity)
         collect_fused(
-            best,
-            scorer,
-            grid,
-            tiles,
-            known=known,
-            num_passes=precision.num_passes,
-            devices=devices,
-            progress=progress,
-            collect_stored=collect_stored,
+            best, grid, tiles, find, known=known, progress=progress, collect_stored=collect_stored
         )
     else:
         collect_stored(tiles)
@@ -85,20 +82,23 @@ def _collect_stored(
     tiles: Sequence[Tile],
     *,
     known: PairKeys,
-    precision: Precision,
-    devices: Sequence[Any],
     progress: Callable[[int], object] | None,
+    precision: Precision,
+    placed: Any,
 ) -> None:
-    """Keep a tile's scores on its device, and fetch from them the strips that beat the bound."""
-    devices = devices[: max(1, len(tiles))]
+    """Keep a tile's scores on its device, and fetch from them the strips that beat the bound.
+
+    `placed` holds the scorer's images, params and boundary, a copy on every device of a mesh.
+    """
+    mesh = placed[2].sharding.mesh
     # Rows on CPU, where shorter strips cost more to reduce than they save in copying.
     strip = grid.tile_size
-    if devices[0].platform != "cpu" and grid.tile_size % _STRIP_ACCELERATOR == 0:
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    if not on_cpu and grid.tile_size % _STRIP_ACCELERATOR == 0:
         strip = _STRIP_ACCELERATOR
-    mesh = Mesh(np.array(devices), (MESH_AXIS,))
     layout = TileLayout(scorer.score_tile, precision.algorithm, grid.tile_size, strip, mesh)
-    score_batch = _make_batch_scorer(scorer, grid, layout)
-    for tile, scores in _scored_ahead(score_batch, tiles, len(devices)):
+    score_batch = _make_batch_scorer(placed, grid, layout)
+    for tile, scores in _scored_ahead(score_batch, tiles, mesh.size):
         nearest = np.ravel(scores.nearest)
         _require_finite(nearest, grid, tile)
         for pairs in _promising(best, grid, tile, scores.scores, nearest, np.float32(scorer.boundary)):
@@ -107,11 +107,10 @@ def _collect_stored(
             progress(grid.count(tile))
 
 
-def _make_batch_scorer(scorer: PairScorer, grid: TileGrid, layout: TileLayout) -> BatchScorer:
+def _make_batch_scorer(placed: Any, grid: TileGrid, layout: TileLayout) -> BatchScorer:
     mesh = layout.mesh
     split = NamedSharding(mesh, PartitionSpec(MESH_AXIS))
-    shared = (scorer.images, scorer.params, np.float32(scorer.boundary))
-    images, params, boundary = jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
+    images, params, boundary = placed
 
     def score_batch(batch: Sequence[Tile]) -> list[TileScores]:
         starts = [(grid.start(row), grid.start(column)) for row, column in batch]

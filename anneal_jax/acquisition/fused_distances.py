@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
@@ -135,14 +136,18 @@ def _find_in_block(cells, limits, *refs, tile_size: int, row_blocks: int, capaci
             is_own = (rows >= cells[tile, 2]) & (columns >= cells[tile, 3]) & (rows < columns)
             in_tile = (rows < first_row + tile_size) & (columns < first_column + tile_size)
             is_found = (away <= bound) & is_own & in_tile
-            found = is_found.astype(jnp.int32)
-            in_row = jnp.sum(found, axis=1)
-            before = (jnp.cumsum(in_row) - in_row)[:, None] + jnp.cumsum(found, axis=1) - found
-            start = plgpu.atomic_add(count, (pl.ds(0, 1),), jnp.sum(in_row)[None])
-            place = start[:, None] + before
+            place = _reserve(count, is_found)
             is_listed = is_found & (place < capacity)
             for array, values in ((distances, away), (first, rows), (second, columns)):
                 plgpu.store(array.at[place], values, mask=is_listed)
+
+
+def _reserve(count, is_found: jax.Array) -> jax.Array:  # noqa: ANN001
+    """Take places in the list for what was found, and return them: each its own, int32 of the same shape."""
+    found = is_found.astype(jnp.int32)
+    in_row = jnp.sum(found, axis=1)
+    before = (jnp.cumsum(in_row) - in_row)[:, None] + jnp.cumsum(found, axis=1) - found
+    return plgpu.atomic_add(count, (np.int32(0),), jnp.sum(in_row)) + before
 
 
 def _block_scores(operands, row, column, shape: FusedShape) -> jax.Array:  # noqa: ANN001

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,6 @@ _LISTED_PER_KEPT = 4
 _BATCHES_IN_FLIGHT = 2
 _LARGEST_INDEX = 2**31  # the kernel's addresses are int32
 
-Collect = Callable[[Sequence[Tile]], None]
-
 
 def is_fusible(scorer: PairScorer, precision: Precision, devices: Sequence[Any]) -> bool:
     """Tell whether the kernel can score these pairs on these devices."""
@@ -33,19 +31,76 @@ def is_fusible(scorer: PairScorer, precision: Precision, devices: Sequence[Any])
     return is_nvidia and 1.01 * scorer.images.size < _LARGEST_INDEX
 
 
-def collect_fused(
-    best: BestPairs,
-    scorer: PairScorer,
+class Finder(NamedTuple):
+    """The kernel, ready for the tiles of one grid.
+
+    Attributes:
+      find: maps tiles, at most `tiles_at_once`, and a bound to what each device found in its part.
+      num_devices: D.
+      capacity: how many pairs each device can list in one call.
+    """
+
+    find: Callable[[Sequence[Tile], np.float32], list[FoundPairs]]
+    num_devices: int
+    capacity: int
+
+    @property
+    def tiles_at_once(self) -> int:
+        """How many tiles a call may take."""
+        return _TILES_AT_ONCE * self.num_devices
+
+
+def make_finder(
     grid: TileGrid,
-    tiles: Sequence[Tile],
-    *,
-    known: PairKeys,
+    images: jax.Array,
+    boundary: jax.Array,
     num_passes: int,
-    devices: Sequence[Any],
-    progress: Callable[[int], object] | None,
-    collect_stored: Collect,
+    num_kept: int,
+    *,
     shape: FusedShape = FusedShape(),
     interpret: bool = False,
+) -> Finder:
+    """Make the kernel ready.
+
+    Args:
+      grid: of the tiles.
+      images: float32[N, D], a copy on every device of a mesh of one axis.
+      boundary: float32[], likewise.
+      num_passes: 3, or 1 for the approximate product.
+      num_kept: how many candidates the pass keeps; a call lists a few times as many.
+      shape: of the kernel.
+      interpret: whether to run the kernel step by step, as on a CPU.
+    """
+    mesh = images.sharding.mesh
+    operands = _split_once(images, num_passes=num_passes, shape=shape)
+    capacity = max(_FEWEST_LISTED, _LISTED_PER_KEPT * num_kept)
+    settings = (grid.tile_size, capacity, shape, interpret, mesh)
+
+    def find(batch: Sequence[Tile], bound: np.float32) -> list[FoundPairs]:
+        cells = np.full((mesh.size, _TILES_AT_ONCE, 4), -1, np.int32)
+        for place, part in enumerate(_split(batch, mesh.size)):
+            for slot, (row, column) in enumerate(part):
+                own = row * grid.tile_size, column * grid.tile_size
+                cells[place, slot] = grid.start(row), grid.start(column), *own
+        placed = jax.device_put(cells.reshape(-1, 4), NamedSharding(mesh, PartitionSpec(MESH_AXIS)))
+        found = _find_everywhere(operands, placed, boundary, bound, settings=settings)
+        for array in found:
+            array.copy_to_host_async()
+        shards = zip(*(array.addressable_shards for array in found), strict=True)
+        return [FoundPairs(*(shard.data for shard in parts)) for parts in shards]
+
+    return Finder(find, mesh.size, capacity)
+
+
+def collect_fused(
+    best: BestPairs,
+    grid: TileGrid,
+    tiles: Sequence[Tile],
+    finder: Finder,
+    *,
+    known: PairKeys,
+    progress: Callable[[int], object] | None,
+    collect_stored: Callable[[Sequence[Tile]], None],
 ) -> None:
     """Offer to `best` every pair of the tiles that may be among the best and is not known.
 
@@ -54,27 +109,19 @@ def collect_fused(
 
     Args:
       best: takes the pairs in.
-      scorer: of dot products.
       grid: the grid that the tiles belong to.
       tiles: each at most once.
+      finder: from `make_finder`.
       known: int64[M], sorted keys of pairs to leave out.
-      num_passes: 3, or 1 for the approximate product.
-      devices: `jax.Device`s of this process.
       progress: called with the number of pairs of each tile as it is done.
       collect_stored: does the same for the tiles that it is given, and reports their progress itself.
-      shape: of the kernel.
-      interpret: whether to run the kernel step by step, as on a CPU.
     """
-    num_first = min(len(tiles), len(devices))
+    num_first = min(len(tiles), finder.num_devices)
     collect_stored(tiles[:num_first])
-    if num_first == len(tiles):
-        return
-    capacity = max(_FEWEST_LISTED, _LISTED_PER_KEPT * best.capacity)
-    find = _make_finder(scorer, grid, num_passes, devices, capacity, shape, interpret)
-    for batch, found in _found_ahead(find, best, tiles, num_first, len(devices)):
-        for part, listed in zip(_split(batch, len(devices)), found, strict=True):
+    for batch, found in _found_ahead(finder, best, tiles, num_first):
+        for part, listed in zip(_split(batch, finder.num_devices), found, strict=True):
             count = int(listed.count[0])
-            if count > capacity:
+            if count > finder.capacity:
                 collect_stored(part)
                 continue
             first, second = (np.asarray(images)[:count].astype(np.int64) for images in listed[2:])
@@ -83,41 +130,6 @@ def collect_fused(
             if progress is not None:
                 for tile in part:
                     progress(grid.count(tile))
-
-
-Find = Callable[[Sequence[Tile], np.float32], list[FoundPairs]]
-
-
-def _make_finder(
-    scorer: PairScorer,
-    grid: TileGrid,
-    num_passes: int,
-    devices: Sequence[Any],
-    capacity: int,
-    shape: FusedShape,
-    interpret: bool,
-) -> Find:
-    mesh = Mesh(np.array(devices), (MESH_AXIS,))
-    everywhere, split = PartitionSpec(), PartitionSpec(MESH_AXIS)
-    images = jax.device_put(scorer.images, NamedSharding(mesh, everywhere))
-    operands = _split_once(images, num_passes=num_passes, shape=shape)
-    boundary = jax.device_put(np.float32(scorer.boundary), NamedSharding(mesh, everywhere))
-    settings = (grid.tile_size, capacity, shape, interpret, mesh)
-
-    def find(batch: Sequence[Tile], bound: np.float32) -> list[FoundPairs]:
-        cells = np.full((len(devices), _TILES_AT_ONCE, 4), -1, np.int32)
-        for place, part in enumerate(_split(batch, len(devices))):
-            for slot, (row, column) in enumerate(part):
-                own = row * grid.tile_size, column * grid.tile_size
-                cells[place, slot] = grid.start(row), grid.start(column), *own
-        placed = jax.device_put(cells.reshape(-1, 4), NamedSharding(mesh, split))
-        found = _find_everywhere(operands, placed, boundary, bound, settings=settings)
-        for array in found:
-            array.copy_to_host_async()
-        shards = zip(*(array.addressable_shards for array in found), strict=True)
-        return [FoundPairs(*(shard.data for shard in parts)) for parts in shards]
-
-    return find
 
 
 _split_once = jax.jit(split_operands, static_argnames=("num_passes", "shape"))
@@ -147,18 +159,16 @@ def _find_everywhere(operands: Any, cells: Any, boundary: Any, bound: Any, *, se
 
 
 def _found_ahead(
-    find: Find, best: BestPairs, tiles: Sequence[Tile], done: int, num_devices: int
+    finder: Finder, best: BestPairs, tiles: Sequence[Tile], start: int
 ) -> Iterator[tuple[Sequence[Tile], list[FoundPairs]]]:
     """Yield batches, growing with what the bound is known from, so that few pairs are within it."""
     in_flight: deque[tuple[Sequence[Tile], list[FoundPairs]]] = deque()
-    largest = _TILES_AT_ONCE * num_devices
-    start = done
     while start < len(tiles):
-        batch = tiles[start : start + min(largest, 2 * start)]
-        in_flight.append((batch, find(batch, best.bound)))
+        batch = tiles[start : start + min(finder.tiles_at_once, 2 * start)]
+        in_flight.append((batch, finder.find(batch, best.bound)))
         start += len(batch)
         # At first each batch waits for the one before, whose bound is far tighter than its own.
-        while len(in_flight) > (_BATCHES_IN_FLIGHT if start > 4 * largest else 0):
+        while len(in_flight) > (_BATCHES_IN_FLIGHT if start > 4 * finder.tiles_at_once else 0):
             yield in_flight.popleft()
     yield from in_flight
 
