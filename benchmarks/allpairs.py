@@ -45,7 +45,9 @@ _TIMEOUT_S = flags.DEFINE_float("timeout_s", 600.0, "A row that takes longer is 
 _PRECISION = flags.DEFINE_enum(
     "precision", "float32", ["float32", "bfloat16_3x", "bfloat16"], "Of the scans' matrix products."
 )
-_WAYS = flags.DEFINE_multi_enum("way", WAYS, WAYS + WAYS_WITHOUT_KERNELS, "Ways to measure; may be repeated.")
+_WAYS = flags.DEFINE_multi_enum(
+    "way", WAYS, WAYS + WAYS_WITHOUT_KERNELS, "Ways to measure; may be repeated."
+)
 _JSON = flags.DEFINE_string("json", None, "File for the rows.")
 _ROW = flags.DEFINE_string("row", None, "Internal: way:N, measured in this process.")
 

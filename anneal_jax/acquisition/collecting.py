@@ -64,7 +64,14 @@ def collect_best(
     shared = (scorer.images, scorer.params, np.float32(scorer.boundary))
     placed = jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
     collect_stored = functools.partial(
-        _collect_stored, best, scorer, grid, known=known, progress=progress, precision=precision, placed=placed
+        _collect_stored,
+        best,
+        scorer,
+        grid,
+        known=known,
+        progress=progress,
+        precision=precision,
+        placed=placed,
     )
     if is_fusible(scorer, precision, devices):
         find = make_finder(grid, placed[0], placed[2], precision.num_passes, best.capacity)

@@ -75,9 +75,7 @@ def fused_logits(
     )
     logits = pl.pallas_call(
         functools.partial(_logits_of_block, shape=shape),
-        out_shape=jax.ShapeDtypeStruct(
-            (blocks[1] * shape.rows, blocks[0] * shape.columns), jnp.float32
-        ),
+        out_shape=jax.ShapeDtypeStruct((blocks[1] * shape.rows, blocks[0] * shape.columns), jnp.float32),
         grid=blocks,
         compiler_params=plgpu.CompilerParams(num_warps=shape.num_warps, num_stages=shape.num_stages),
         interpret=interpret,
@@ -86,7 +84,9 @@ def fused_logits(
     return logits[:num_rows, :num_columns]
 
 
-def _logits_of_block(first, second, inner, inner_bias, last, last_bias, output, output_bias, logits, *, shape):  # noqa: ANN001, ANN202
+def _logits_of_block(
+    first, second, inner, inner_bias, last, last_bias, output, output_bias, logits, *, shape
+):  # noqa: ANN001, ANN202
     columns = pl.ds(pl.program_id(0) * shape.columns, shape.columns)
     start = pl.program_id(1) * shape.rows
 

@@ -19,7 +19,11 @@ from anneal_jax.pairs.canonical import count_pairs
 Tile = tuple[int, int]
 """(block of rows, block of columns) of the grid."""
 
-_SIDE_MULTIPLE = 16  # keeps the rows of a tile aligned for vector instructions
+SIDE_MULTIPLE = 16
+"""Of a tile's side on CPU: keeps its rows aligned for vector instructions."""
+
+SIDE_MULTIPLE_ACCELERATOR = 256
+"""The same on GPU and TPU: a tile is then made of whole strips and whole blocks of a kernel."""
 
 
 class TileGrid(NamedTuple):
@@ -51,14 +55,16 @@ class TileGrid(NamedTuple):
         return self.block_length(row) * self.block_length(column)
 
 
-def make_grid(num_images: int, largest_tile: int) -> TileGrid:
+def make_grid(num_images: int, largest_tile: int, multiple: int = SIDE_MULTIPLE) -> TileGrid:
     """Lay out the fewest tiles of at most `largest_tile` images a side, as equal as can be.
+
+    A tile's side is a multiple of `multiple`, unless one of the other two is smaller.
 
     >>> make_grid(1680, 64)
     TileGrid(num_images=1680, tile_size=64, num_blocks=27)
     """
     num_blocks = math.ceil(num_images / largest_tile)
-    even = math.ceil(math.ceil(num_images / num_blocks) / _SIDE_MULTIPLE) * _SIDE_MULTIPLE
+    even = math.ceil(math.ceil(num_images / num_blocks) / multiple) * multiple
     tile_size = min(even, largest_tile, num_images)
     return TileGrid(num_images, tile_size, math.ceil(num_images / tile_size))
 

@@ -1,8 +1,9 @@
 """The h best of all N(N-1)/2 pairs, exactly, without ever holding the pairs.
 
 One pass over tiles of the upper triangle. A tile's scores stay on its device; the host looks at the
-smallest distances of its strips and takes only the strips that beat the running bound. What is left
-at the end is settled in float64. Memory is O(N D + tile^2 + h).
+smallest distances of its strips and takes only the strips that beat the running bound; on a GPU a kernel
+can list the pairs within the bound and store no score at all. What is left at the end is settled in
+float64. Memory is O(N D + tile^2 + h).
 """
 
 import math
@@ -14,7 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.acquisition.collecting import collect_best
-from anneal_jax.acquisition.grid import choose_tiles, make_grid
+from anneal_jax.acquisition.grid import (
+    SIDE_MULTIPLE,
+    SIDE_MULTIPLE_ACCELERATOR,
+    choose_tiles,
+    make_grid,
+)
 from anneal_jax.acquisition.hosts import merge_processes, share_of_process
 from anneal_jax.acquisition.pair_order import BestPairs
 from anneal_jax.acquisition.scorers import PairScorer, precision_named
@@ -99,7 +105,8 @@ def scan_pairs(
       tile_size: images along a tile's side, at most; by default the scorer's choice for the kind of
         device. Memory grows with its square.
       precision: of matrix products: `float32`, `bfloat16_3x` or `bfloat16`. The last is approximate: its
-        band is so wide that it hardly ever fits.
+        band is so wide that it hardly ever fits. On an NVIDIA GPU both others than `float32` go
+        through kernels of our own where they can (`fused_distances`, `fused_logits`).
       devices: `jax.Device`s of this process; all of them by default. Each holds a copy of the images.
       progress: called with the number of pairs just scored; `scan_progress` makes a bar of it.
 
@@ -121,7 +128,7 @@ def scan_pairs(
     devices = list(devices or jax.local_devices())
     on_cpu = devices[0].platform == "cpu"
     largest_tile = tile_size or (scorer.tile_size if on_cpu else scorer.tile_size_accelerator)
-    grid = make_grid(num_images, largest_tile)
+    grid = make_grid(num_images, largest_tile, SIDE_MULTIPLE if on_cpu else SIDE_MULTIPLE_ACCELERATOR)
     tiles, num_scored = choose_tiles(grid, share, seed)
     # Off the host, fetching a wide band would take longer than the pass itself.
     capacity = max(_SPARE_FACTOR * num_pairs, scorer.band_pairs if on_cpu else 0)

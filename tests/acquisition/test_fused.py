@@ -1,0 +1,246 @@
+"""The kernels for a GPU find what float64 finds; here they run step by step, and are lowered for CUDA."""
+
+import functools
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anneal_jax.acquisition import collecting, fused_pass, scorers
+from anneal_jax.acquisition.fused_distances import FusedShape, find_pairs, split_operands
+from anneal_jax.acquisition.fused_logits import LogitShape, fits, fused_logits
+from anneal_jax.acquisition.scan import scan_pairs
+from anneal_jax.pairs.canonical import pair_keys
+
+BLOCK = FusedShape(rows=16, columns=32, depth=16, num_warps=4, num_stages=2)
+PAIRS = LogitShape(columns=16, rows=2, depth=16, num_warps=4, num_stages=2)
+# Largest error of a score between unit vectors: 3 * 2^-14 and 2^-6 of it are what is cut from operands.
+ERRORS = {3: 2.0e-4, 1: 1.7e-2}
+
+
+def unit_vectors(num_images, dim, seed=0):
+    vectors = np.random.default_rng(seed).normal(size=(num_images, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def find(vectors, cells, bound, *, tile_size, capacity=4096, num_passes=3, boundary=0.1):
+    """Return how many pairs were found, and {pair: distance} of those listed."""
+    found = find_pairs(
+        split_operands(jnp.asarray(vectors), num_passes, BLOCK),
+        jnp.asarray(cells, jnp.int32),
+        jnp.float32(boundary),
+        jnp.float32(bound),
+        tile_size=tile_size,
+        capacity=capacity,
+        shape=BLOCK,
+        interpret=True,
+    )
+    count = int(found.count[0])
+    first, second, distances = (
+        np.asarray(part)[:count].tolist() for part in (found.first, found.second, found.distances)
+    )
+    return count, dict(zip(zip(first, second, strict=True), distances, strict=True))
+
+
+def float64_distances(vectors, boundary=0.1):
+    scores = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    return np.abs(scores - np.float64(np.float32(boundary)))
+
+
+@given(
+    num_images=st.integers(40, 90),
+    dim=st.integers(1, 40),
+    bound=st.sampled_from([0.003, 0.05, 3.0]),
+    num_passes=st.sampled_from([3, 1]),
+    seed=st.integers(0, 99),
+)
+def test_the_kernel_lists_the_pairs_within_the_bound_once_each(num_images, dim, bound, num_passes, seed):
+    vectors, tile_size = unit_vectors(num_images, dim, seed), 40
+    last = num_images - tile_size
+    cells = [(0, 0, 0, 0), (0, last, 0, 40), (last, last, 40, 40), (-1, -1, -1, -1)]
+    count, found = find(vectors, cells, bound, tile_size=tile_size, num_passes=num_passes)
+    assert count == len(found)
+    distances, error = float64_distances(vectors), ERRORS[num_passes]
+    pairs = list(zip(*np.triu_indices(num_images, 1), strict=True))
+    assert set(found) <= set(pairs)
+    assert all(pair in found for pair in pairs if distances[pair] <= bound - error)
+    assert all(distances[pair] <= bound + error for pair in found)
+    np.testing.assert_allclose(
+        list(found.values()), [distances[pair] for pair in found], rtol=0, atol=error
+    )
+
+
+def test_three_passes_are_hundreds_of_times_as_accurate_as_one():
+    vectors, cells = unit_vectors(64, 48), [(0, 0, 0, 0)]
+    distances = float64_distances(vectors)
+    three, one = (
+        max(
+            abs(away - distances[pair])
+            for pair, away in find(vectors, cells, 3.0, tile_size=64, num_passes=n)[1].items()
+        )
+        for n in (3, 1)
+    )
+    assert three < 1e-5 < 1e-4 < one
+
+
+def test_pairs_beyond_the_capacity_are_counted_not_listed():
+    count, _ = find(unit_vectors(64, 8), [(0, 0, 0, 0)], 3.0, tile_size=64, capacity=100)
+    assert count == 64 * 63 // 2
+
+
+def scan_fused(monkeypatch, *args, shape=BLOCK, **settings):
+    """Scan with the kernel, which a CPU would not use of itself."""
+    make = functools.partial(fused_pass.make_finder, shape=shape, interpret=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(collecting, "is_fusible", lambda *_: True)
+        patch.setattr(collecting, "make_finder", make)
+        return scan_pairs(*args, **settings)
+
+
+def assert_same(one, other):
+    np.testing.assert_array_equal(one.pair_indices, other.pair_indices)
+    np.testing.assert_array_equal(one.utilities, other.utilities)
+
+
+@pytest.mark.parametrize("num_devices", [1, 8])
+def test_a_scan_with_the_kernel_returns_what_it_returns_without(monkeypatch, num_devices):
+    vectors = unit_vectors(500, 20)
+    scorer = scorers.threshold_scorer(vectors, 0.1)
+    call = {"precision": "bfloat16_3x", "tile_size": 48, "devices": jax.devices()[:num_devices], "seed": 3}
+    without = scan_pairs(scorer, 500, 60, **call)
+    known = np.sort(pair_keys(without.pair_indices[::2], 500))
+    seen = []
+    assert_same(without, scan_fused(monkeypatch, scorer, 500, 60, **call, progress=seen.append))
+    assert without.is_certified and sum(seen) == 500 * 499 // 2
+    assert_same(
+        scan_pairs(scorer, 500, 60, known=known, **call),
+        scan_fused(monkeypatch, scorer, 500, 60, known=known, **call),
+    )
+
+
+def test_tiles_with_too_many_pairs_to_list_go_the_other_way(monkeypatch):
+    scorer = scorers.threshold_scorer(unit_vectors(300, 20), 0.1)
+    without = scan_pairs(scorer, 300, 50, precision="bfloat16_3x", tile_size=48)
+    monkeypatch.setattr(fused_pass, "_FEWEST_LISTED", 4)
+    monkeypatch.setattr(fused_pass, "_LISTED_PER_KEPT", 0)
+    stored, collect = [], collecting._collect_stored
+
+    def spy(best, scorer, grid, tiles, **settings):
+        stored.extend(tiles)
+        collect(best, scorer, grid, tiles, **settings)
+
+    monkeypatch.setattr(collecting, "_collect_stored", spy)
+    assert_same(without, scan_fused(monkeypatch, scorer, 300, 50, precision="bfloat16_3x", tile_size=48))
+    assert len(stored) == len(set(stored)) > 8
+
+
+def test_equal_scores_and_tiny_archives_lose_nothing(monkeypatch):
+    same = scorers.threshold_scorer(np.repeat(unit_vectors(1, 8), 200, axis=0), 1.0)
+    call = {"precision": "bfloat16_3x", "tile_size": 48, "seed": 5}
+    assert_same(scan_pairs(same, 200, 30, **call), scan_fused(monkeypatch, same, 200, 30, **call))
+    tiny = scorers.threshold_scorer(unit_vectors(3, 8), 0.0)
+    assert_same(scan_pairs(tiny, 3, 9, **call), scan_fused(monkeypatch, tiny, 3, 9, **call))
+
+
+def test_a_second_scan_of_the_same_shapes_compiles_nothing(monkeypatch):
+    call = {"precision": "bfloat16_3x", "tile_size": 48}
+    compiled = fused_pass._find_everywhere
+    for seed, tau in ((0, 0.1), (1, 0.2)):
+        scorer = scorers.threshold_scorer(unit_vectors(301, 20, seed), tau)
+        scan_fused(monkeypatch, scorer, 301, 40, **call)
+        if seed == 0:
+            num_compiled = compiled._cache_size()
+    assert compiled._cache_size() == num_compiled
+
+
+class FakeGpu:
+    platform = "gpu"
+
+    def __init__(self, version="cuda 13000"):
+        self.client = self
+        self.platform_version = version
+
+
+def test_the_kernel_is_for_nvidia_bfloat16_and_dot_products_that_cannot_overflow():
+    scorer = scorers.threshold_scorer(unit_vectors(30, 8), 0.1)
+    three, full = scorers.precision_named("bfloat16_3x"), scorers.precision_named("float32")
+    assert fused_pass.is_fusible(scorer, three, [FakeGpu()])
+    assert not fused_pass.is_fusible(scorer, full, [FakeGpu()])
+    assert not fused_pass.is_fusible(scorer, three, [FakeGpu("rocm 60300")])
+    assert not fused_pass.is_fusible(scorer, three, jax.devices())
+    long = scorers.threshold_scorer(unit_vectors(30, 8) * np.float32(1e16), 0.1)
+    assert not fused_pass.is_fusible(long, three, [FakeGpu()])
+    logits = scorers.classifier_scorer(*classifier(30))
+    assert not fused_pass.is_fusible(logits, three, [FakeGpu()])
+
+
+def classifier(num_images, widths=(40, 24, 20, 1), seed=0):
+    rng = np.random.default_rng(seed)
+    draw = lambda *shape: rng.normal(size=shape).astype(np.float32)  # noqa: E731
+    layers = [
+        (draw(a, b) / np.float32(np.sqrt(a)), draw(b)) for a, b in zip(widths, widths[1:], strict=False)
+    ]
+    return draw(num_images, widths[0]), draw(num_images, widths[0]), layers
+
+
+def float64_logits(as_first, as_second, layers):
+    values = np.maximum(as_first[:, None].astype(np.float64) + as_second[None], 0.0)
+    for kernel, bias in layers[:-1]:
+        values = np.maximum(values @ kernel.astype(np.float64) + bias, 0.0)
+    return (values @ layers[-1][0].astype(np.float64) + layers[-1][1])[..., 0]
+
+
+@given(rows=st.integers(1, 20), columns=st.integers(1, 40), seed=st.integers(0, 99))
+def test_fused_logits_are_those_of_float64_within_bfloat16(rows, columns, seed):
+    as_first, as_second, layers = classifier(max(rows, columns), seed=seed)
+    found = fused_logits(
+        jnp.asarray(as_first[:rows]), jnp.asarray(as_second[:columns]), layers, shape=PAIRS, interpret=True
+    )
+    expected = float64_logits(as_first[:rows], as_second[:columns], layers)
+    assert found.shape == expected.shape
+    # Four roundings to 8 bits on the way, of values around 1.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.1)
+
+
+def test_which_classifiers_the_kernel_knows():
+    layers = lambda *widths: classifier(1, widths)[2]  # noqa: E731
+    assert fits(512, layers(512, 256, 256, 1))
+    assert fits(100, layers(100, 24, 20, 1))
+    assert not fits(512, layers(512, 512, 256, 1))
+    assert not fits(512, layers(512, 256, 1))
+    assert not fits(512, layers(512, 256, 256, 256, 1))
+
+
+def test_logits_of_a_large_tile_are_computed_some_rows_at_a_time(monkeypatch):
+    as_first, as_second, layers = classifier(30)
+    rows = (jnp.asarray(as_first), jnp.asarray(as_second))
+    whole = scorers._logits_by_layers(*rows, layers, jax.lax.Precision.HIGHEST)
+    monkeypatch.setattr(scorers, "_HIDDEN_AT_ONCE", 100)
+    parts = scorers._logits_by_layers(*rows, layers, jax.lax.Precision.HIGHEST)
+    assert "scan" in str(
+        jax.make_jaxpr(scorers._logits_by_layers, static_argnums=3)(
+            *rows, layers, jax.lax.Precision.HIGHEST
+        )
+    )
+    np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(parts, float64_logits(as_first, as_second, layers), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton's part of jaxlib is built for Linux")
+def test_both_kernels_are_lowered_for_cuda_without_a_gpu():
+    array = jax.ShapeDtypeStruct
+    number = array((), jnp.float32)
+    operand = array((100_128, 256), jnp.bfloat16)
+    distances = jax.jit(functools.partial(find_pairs, tile_size=8192, capacity=65536, shape=FusedShape()))
+    cells = array((16, 4), jnp.int32)
+    lowered = distances.trace((operand, operand), cells, number, number).lower(lowering_platforms=("cuda",))
+    assert "find_pairs" in lowered.as_text()
+    as_first, _, layers = classifier(1, (512, 256, 256, 1))
+    images = array((2048, as_first.shape[1]), jnp.float32)
+    logits = jax.jit(lambda a, b: scorers._logits(a, b, layers, scorers.PRECISIONS["bfloat16"].algorithm))
+    assert "fused_logits" in logits.trace(images, images).lower(lowering_platforms=("cuda",)).as_text()
+    assert "fused_logits" not in logits.trace(images, images).lower(lowering_platforms=("cpu",)).as_text()
