@@ -7,10 +7,10 @@ counted from just before the first call, compilation included; seconds are those
 call. The matrix-product rate is measured just before and after it, in the same process: on a busy machine
 compare shares, not seconds. A way that would need more than --memory_gb is not started.
 
-On a GPU, `--precision=bfloat16_3x` and `bfloat16` go through fused kernels; `mgue_xla` and `bcgue_xla` are the
-same scans without them. The rate of products is that of the precision, 8192 a side there.
+On a GPU, `--precision=bfloat16_3x` and `bfloat16` go through fused kernels; `mgue_xla` and `bcgue_xla` are
+the same scans without them. The rate of products is that of the precision, 8192 a side there.
 
-  python benchmarks/allpairs.py --way=mgue --way=mgue_xla --num_images=100000,1000000 --precision=bfloat16_3x
+  python benchmarks/allpairs.py --way=mgue --way=mgue_xla --num_images=1000000 --precision=bfloat16_3x
 
 Ways: `mgue` and `bcgue` are this library's scans; `numpy` holds the whole matrix; `sklearn` goes through
 pairwise_distances_chunked with its default working memory, `sklearn_64mb` with 64 MB; `torch` is
@@ -94,14 +94,14 @@ def bcgue_scan(num_images: int) -> Callable[[], Any]:
 def mgue_scan_without_kernel(num_images: int) -> Callable[[], Any]:
     from anneal_jax.acquisition import collecting
 
-    collecting.is_fusible = lambda *_: False
+    collecting.is_fusible = lambda scorer, precision, devices: False
     return mgue_scan(num_images)
 
 
 def bcgue_scan_without_kernel(num_images: int) -> Callable[[], Any]:
     from anneal_jax.acquisition import fused_logits
 
-    fused_logits.fits = lambda *_: False
+    fused_logits.fits = lambda width, layers: False
     return bcgue_scan(num_images)
 
 

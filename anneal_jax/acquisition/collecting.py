@@ -73,8 +73,8 @@ def collect_best(
         precision=precision,
         placed=placed,
     )
-    if is_fusible(scorer, precision, devices):
-        find = make_finder(grid, placed[0], placed[2], precision.num_passes, best.capacity)
+    if len(tiles) > mesh.size and is_fusible(scorer, precision, devices):
+        find = make_finder(grid, mesh, placed[0], placed[2], precision.num_passes, best.capacity)
         collect_fused(
             best, grid, tiles, find, known=known, progress=progress, collect_stored=collect_stored
         )

@@ -33,17 +33,21 @@ class FusedShape(NamedTuple):
     num_stages: int = 3
 
 
+DEFAULT_SHAPE = FusedShape()
+"""The fastest of twenty on an H200 (docs/results.md)."""
+
+
 class FoundPairs(NamedTuple):
     """Pairs within the bound, in no particular order.
 
     Attributes:
-      count: int32[1], how many there are; what is beyond the capacity was counted, not listed.
-      distances: float32[capacity], to the boundary; only the first `count` are set.
+      num_found: int32[1], how many there are; what is beyond the capacity was counted, not listed.
+      distances: float32[capacity], to the boundary; only the first `num_found` are set.
       first: int32[capacity], smaller image of each pair.
       second: int32[capacity], larger image.
     """
 
-    count: jax.Array
+    num_found: jax.Array
     distances: jax.Array
     first: jax.Array
     second: jax.Array
@@ -116,7 +120,7 @@ def find_pairs(
     )
 
 
-def _find_in_block(cells, limits, *refs, tile_size: int, row_blocks: int, capacity: int, shape: FusedShape):  # noqa: ANN001, ANN202
+def _find_in_block(cells, limits, *refs, tile_size: int, row_blocks: int, capacity: int, shape: FusedShape):
     *operands, _, count, distances, first, second = refs
     tile, block = pl.program_id(1), pl.program_id(0)
     boundary, bound = limits[0], limits[1]
@@ -142,15 +146,15 @@ def _find_in_block(cells, limits, *refs, tile_size: int, row_blocks: int, capaci
                 plgpu.store(array.at[place], values, mask=is_listed)
 
 
-def _reserve(count, is_found: jax.Array) -> jax.Array:  # noqa: ANN001
-    """Take places in the list for what was found, and return them: each its own, int32 of the same shape."""
+def _reserve(count, is_found: jax.Array) -> jax.Array:
+    """Take a place in the list for each pair found, and return the places, int32 of the same shape."""
     found = is_found.astype(jnp.int32)
     in_row = jnp.sum(found, axis=1)
     before = (jnp.cumsum(in_row) - in_row)[:, None] + jnp.cumsum(found, axis=1) - found
     return plgpu.atomic_add(count, (np.int32(0),), jnp.sum(in_row)) + before
 
 
-def _block_scores(operands, row, column, shape: FusedShape) -> jax.Array:  # noqa: ANN001
+def _block_scores(operands, row, column, shape: FusedShape) -> jax.Array:
     dim = operands[0].shape[1]
 
     def add_part(step: jax.Array, scores: jax.Array) -> jax.Array:

@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from anneal_jax.acquisition.fused_distances import FoundPairs, FusedShape, find_pairs, split_operands
+from anneal_jax.acquisition.fused_distances import (
+    DEFAULT_SHAPE,
+    FoundPairs,
+    FusedShape,
+    find_pairs,
+    split_operands,
+)
 from anneal_jax.acquisition.grid import Tile, TileGrid
 from anneal_jax.acquisition.pair_order import BestPairs, ScoredPairs
 from anneal_jax.acquisition.scorers import PairScorer, Precision
@@ -20,7 +26,7 @@ _TILES_AT_ONCE = 16  # of each device: a call then takes milliseconds, long besi
 _FEWEST_LISTED = 1 << 16
 _LISTED_PER_KEPT = 4
 _BATCHES_IN_FLIGHT = 2
-_LARGEST_INDEX = 2**31  # the kernel's addresses are int32
+_LARGEST_INDEX = 2**31  # the kernel counts an operand's numbers in int32: 7 million images of 256
 
 
 def is_fusible(scorer: PairScorer, precision: Precision, devices: Sequence[Any]) -> bool:
@@ -28,7 +34,8 @@ def is_fusible(scorer: PairScorer, precision: Precision, devices: Sequence[Any])
     if not scorer.is_dot_product or not precision.num_passes or any(d.platform != "gpu" for d in devices):
         return False
     is_nvidia = all("rocm" not in d.client.platform_version for d in devices)
-    return is_nvidia and 1.01 * scorer.images.size < _LARGEST_INDEX
+    num_images, dim = scorer.images.shape
+    return is_nvidia and (num_images + DEFAULT_SHAPE.rows) * (dim + DEFAULT_SHAPE.depth) < _LARGEST_INDEX
 
 
 class Finder(NamedTuple):
@@ -52,26 +59,27 @@ class Finder(NamedTuple):
 
 def make_finder(
     grid: TileGrid,
+    mesh: Mesh,
     images: jax.Array,
     boundary: jax.Array,
     num_passes: int,
     num_kept: int,
     *,
-    shape: FusedShape = FusedShape(),
+    shape: FusedShape = DEFAULT_SHAPE,
     interpret: bool = False,
 ) -> Finder:
     """Make the kernel ready.
 
     Args:
       grid: of the tiles.
-      images: float32[N, D], a copy on every device of a mesh of one axis.
+      mesh: of the devices, one axis.
+      images: float32[N, D], a copy on every device.
       boundary: float32[], likewise.
       num_passes: 3, or 1 for the approximate product.
       num_kept: how many candidates the pass keeps; a call lists a few times as many.
       shape: of the kernel.
       interpret: whether to run the kernel step by step, as on a CPU.
     """
-    mesh = images.sharding.mesh
     operands = _split_once(images, num_passes=num_passes, shape=shape)
     capacity = max(_FEWEST_LISTED, _LISTED_PER_KEPT * num_kept)
     settings = (grid.tile_size, capacity, shape, interpret, mesh)
@@ -120,12 +128,12 @@ def collect_fused(
     collect_stored(tiles[:num_first])
     for batch, found in _found_ahead(finder, best, tiles, num_first):
         for part, listed in zip(_split(batch, finder.num_devices), found, strict=True):
-            count = int(listed.count[0])
-            if count > finder.capacity:
+            num_found = int(listed.num_found[0])
+            if num_found > finder.capacity:
                 collect_stored(part)
                 continue
-            first, second = (np.asarray(images)[:count].astype(np.int64) for images in listed[2:])
-            pairs = ScoredPairs(np.asarray(listed.distances)[:count], first * grid.num_images + second)
+            first, second = (np.asarray(images)[:num_found].astype(np.int64) for images in listed[2:])
+            pairs = ScoredPairs(np.asarray(listed.distances)[:num_found], first * grid.num_images + second)
             best.offer(pairs.where(~contains(known, pairs.keys)))
             if progress is not None:
                 for tile in part:
