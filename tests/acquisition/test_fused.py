@@ -57,7 +57,7 @@ def float64_distances(vectors, boundary=0.1):
 
 
 @given(
-    size=st.sampled_from([(41, 7), (80, 16), (90, 40)]),  # images, components; each shape is compiled once
+    size=st.sampled_from([(41, 7), (80, 16), (77, 40)]),  # images, components; each shape is compiled once
     bound=st.sampled_from([0.003, 0.05, 3.0]),
     num_passes=st.sampled_from([3, 1]),
     seed=st.integers(0, 99),
