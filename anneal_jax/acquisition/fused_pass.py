@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from anneal_jax.acquisition.fused_distances import (
-    DEFAULT_SHAPE,
+    SHAPES,
     FoundPairs,
     FusedShape,
     find_pairs,
@@ -34,8 +34,9 @@ def is_fusible(scorer: PairScorer, precision: Precision, devices: Sequence[Any])
     if not scorer.is_dot_product or not precision.num_passes or any(d.platform != "gpu" for d in devices):
         return False
     is_nvidia = all("rocm" not in d.client.platform_version for d in devices)
-    num_images, dim = scorer.images.shape
-    return is_nvidia and (num_images + DEFAULT_SHAPE.rows) * (dim + DEFAULT_SHAPE.depth) < _LARGEST_INDEX
+    (num_images, dim), shape = scorer.images.shape, SHAPES[precision.num_passes]
+    largest = (num_images + max(shape.rows, shape.columns)) * (dim + shape.depth)  # with its padding
+    return is_nvidia and largest < _LARGEST_INDEX
 
 
 class Finder(NamedTuple):
@@ -65,7 +66,7 @@ def make_finder(
     num_passes: int,
     num_kept: int,
     *,
-    shape: FusedShape = DEFAULT_SHAPE,
+    shape: FusedShape | None = None,
     interpret: bool = False,
 ) -> Finder:
     """Make the kernel ready.
@@ -77,9 +78,10 @@ def make_finder(
       boundary: float32[], likewise.
       num_passes: 3, or 1 for the approximate product.
       num_kept: how many candidates the pass keeps; a call lists a few times as many.
-      shape: of the kernel.
+      shape: of the kernel; by default the fastest known.
       interpret: whether to run the kernel step by step, as on a CPU.
     """
+    shape = shape or SHAPES[num_passes]
     operands = _split_once(images, num_passes=num_passes, shape=shape)
     capacity = max(_FEWEST_LISTED, _LISTED_PER_KEPT * num_kept)
     settings = (grid.tile_size, capacity, shape, interpret, mesh)

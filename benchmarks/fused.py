@@ -1,0 +1,124 @@
+"""Measure the fused kernels of the all-pairs scan on a GPU, in several shapes, beside plain products.
+
+  python benchmarks/fused.py
+
+MGUE: 16 tiles of 8,192 x 8,192 pairs of 256-d embeddings, nothing within the bound; the time of 5e11 pairs,
+a million images, follows from the rate. BCGUE: 1,024 x 1,024 pairs through the paper's classifier, beside
+what XLA makes of it. Median of five calls, compiled before; nothing on the host is counted.
+"""
+
+import functools
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from anneal_jax.acquisition import scorers
+from anneal_jax.acquisition.fused_distances import FusedShape, find_pairs, split_operands
+from anneal_jax.acquisition.fused_logits import LogitShape, fused_logits
+
+_CALLS = flags.DEFINE_integer("calls", 5, "Timed calls of each.", lower_bound=1)
+
+_TILE_SIZE, _DIM = 8192, 256
+_TILES = [(row, column) for row in range(2) for column in range(2, 10)]
+_MILLION = 1_000_000 * 999_999 // 2
+_DISTANCE_SHAPES = tuple(
+    FusedShape(*numbers)
+    for numbers in (
+        (128, 128, 32, 4, 3),
+        (128, 128, 32, 8, 3),
+        (128, 128, 64, 4, 2),
+        (128, 128, 64, 8, 3),
+        (64, 128, 64, 4, 2),
+        (64, 256, 64, 4, 2),
+        (256, 128, 64, 8, 2),
+    )
+)
+_LOGIT_SHAPES = tuple(
+    LogitShape(*numbers)
+    for numbers in (
+        (128, 1, 64, 8, 3),
+        (128, 8, 64, 8, 3),
+        (128, 32, 64, 8, 3),
+        (128, 8, 128, 8, 2),
+        (64, 8, 64, 8, 3),
+    )
+)
+_WIDTHS = (512, 256, 256, 1)
+
+
+def seconds_of(function: Callable[..., Any], *args: Any) -> float:
+    """Return the median time of a call."""
+    jax.block_until_ready(function(*args))
+    times = []
+    for _ in range(_CALLS.value):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*args))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def measure_products(rng: np.random.Generator) -> None:
+    matrix = jnp.asarray(rng.standard_normal((8192, 8192), np.float32))
+    for name, precision in scorers.PRECISIONS.items():
+        product = functools.partial(
+            jax.lax.dot, precision=precision.algorithm, preferred_element_type=jnp.float32
+        )
+        seconds = seconds_of(jax.jit(product), matrix, matrix)
+        print(f"product {name:<12}{2 * 8192**3 / seconds / 1e12:8.0f} TFLOP/s", flush=True)
+
+
+def measure_distances(rng: np.random.Generator) -> None:
+    vectors = rng.standard_normal((10 * _TILE_SIZE, _DIM), np.float32)
+    embeddings = jnp.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    starts = np.array(_TILES, np.int32) * _TILE_SIZE
+    cells = jnp.asarray(np.concatenate([starts, starts], axis=1))
+    num_pairs = len(_TILES) * _TILE_SIZE**2
+    for num_passes, shape in itertools.product((3, 1), _DISTANCE_SHAPES):
+        operands = split_operands(embeddings, num_passes, shape)
+        find = functools.partial(find_pairs, tile_size=_TILE_SIZE, capacity=1 << 16, shape=shape)
+        seconds = seconds_of(jax.jit(find), operands, cells, jnp.float32(0.1), jnp.float32(1e-9))
+        rate = 2 * _DIM * num_passes * num_pairs / seconds / 1e12
+        print(
+            f"mgue, {num_passes} passes {tuple(shape)!s:<22}{rate:8.0f} TFLOP/s, a million images in "
+            f"{_MILLION / num_pairs * seconds:.2f} s",
+            flush=True,
+        )
+
+
+def measure_logits(rng: np.random.Generator) -> None:
+    rows, columns = jnp.asarray(rng.standard_normal((2, 1024, _WIDTHS[0]), np.float32))
+    layers = [
+        (
+            jnp.asarray(rng.standard_normal((before, after), np.float32)) * (2 / before) ** 0.5,
+            jnp.zeros(after),
+        )
+        for before, after in itertools.pairwise(_WIDTHS)
+    ]
+    algorithm = scorers.PRECISIONS["bfloat16"].algorithm
+    ways = {"by XLA": functools.partial(scorers._logits_by_layers, algorithm=algorithm)}
+    ways |= {str(tuple(shape)): functools.partial(fused_logits, shape=shape) for shape in _LOGIT_SHAPES}
+    for name, logits in ways.items():
+        seconds = seconds_of(jax.jit(logits), rows, columns, layers)
+        print(f"bcgue {name:<32}{len(rows) * len(columns) / seconds:8.2e} pairs/s", flush=True)
+
+
+def main(_: Any) -> None:
+    if jax.default_backend() != "gpu":
+        sys.exit("error: no GPU is to be seen; these kernels run on an NVIDIA GPU only.")
+    print(jax.__version__, *jax.devices())
+    rng = np.random.default_rng(0)
+    measure_products(rng)
+    measure_distances(rng)
+    measure_logits(rng)
+
+
+if __name__ == "__main__":
+    app.run(main)
