@@ -73,7 +73,7 @@ def collect_best(
         precision=precision,
         placed=placed,
     )
-    if len(tiles) > mesh.size and is_fusible(scorer, precision, devices):
+    if len(tiles) > mesh.size and is_fusible(scorer, grid, precision, devices):
         find = make_finder(grid, mesh, placed[0], placed[2], precision.num_passes, best.capacity)
         collect_fused(
             best, grid, tiles, find, known=known, progress=progress, collect_stored=collect_stored

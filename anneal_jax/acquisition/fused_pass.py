@@ -26,11 +26,14 @@ _TILES_AT_ONCE = 16  # of each device: a call then takes milliseconds, long besi
 _FEWEST_LISTED = 1 << 16
 _LISTED_PER_KEPT = 4
 _BATCHES_IN_FLIGHT = 2
+_LARGEST_COUNT = 2**31 - 1  # pairs of one call, all of which might have to be counted in int32
 _LARGEST_INDEX = 2**31  # the kernel counts an operand's numbers in int32: 7 million images of 256
 
 
-def is_fusible(scorer: PairScorer, precision: Precision, devices: Sequence[Any]) -> bool:
+def is_fusible(scorer: PairScorer, grid: TileGrid, precision: Precision, devices: Sequence[Any]) -> bool:
     """Tell whether the kernel can score these pairs on these devices."""
+    if grid.tile_size**2 > _LARGEST_COUNT:
+        return False
     if not scorer.is_dot_product or not precision.num_passes or any(d.platform != "gpu" for d in devices):
         return False
     is_nvidia = all("rocm" not in d.client.platform_version for d in devices)
@@ -44,18 +47,15 @@ class Finder(NamedTuple):
 
     Attributes:
       find: maps tiles, at most `tiles_at_once`, and a bound to what each device found in its part.
+      tiles_at_once: how many tiles a call may take, a multiple of the devices.
       num_devices: D.
       capacity: how many pairs each device can list in one call.
     """
 
     find: Callable[[Sequence[Tile], np.float32], list[FoundPairs]]
+    tiles_at_once: int
     num_devices: int
     capacity: int
-
-    @property
-    def tiles_at_once(self) -> int:
-        """How many tiles a call may take."""
-        return _TILES_AT_ONCE * self.num_devices
 
 
 def make_finder(
@@ -84,10 +84,11 @@ def make_finder(
     shape = shape or SHAPES[num_passes]
     operands = _split_once(images, num_passes=num_passes, shape=shape)
     capacity = max(_FEWEST_LISTED, _LISTED_PER_KEPT * num_kept)
+    tiles_each = min(_TILES_AT_ONCE, _LARGEST_COUNT // grid.tile_size**2)
     settings = (grid.tile_size, capacity, shape, interpret, mesh)
 
     def find(batch: Sequence[Tile], bound: np.float32) -> list[FoundPairs]:
-        cells = np.full((mesh.size, _TILES_AT_ONCE, 4), -1, np.int32)
+        cells = np.full((mesh.size, tiles_each, 4), -1, np.int32)
         for place, part in enumerate(_split(batch, mesh.size)):
             for slot, (row, column) in enumerate(part):
                 own = row * grid.tile_size, column * grid.tile_size
@@ -99,7 +100,7 @@ def make_finder(
         shards = zip(*(array.addressable_shards for array in found), strict=True)
         return [FoundPairs(*(shard.data for shard in parts)) for parts in shards]
 
-    return Finder(find, mesh.size, capacity)
+    return Finder(find, tiles_each * mesh.size, mesh.size, capacity)
 
 
 def collect_fused(

@@ -98,8 +98,9 @@ def threshold_scorer(embeddings: npt.ArrayLike, threshold: float) -> PairScorer:
     """MGUE: score a pair by s = g_i . g_j; the boundary is the threshold tau.
 
     A tile's |s - tau| differs from its float64 value by at most eps, a proof for any order of summation:
-    eps = d u / (1 - d u) M^2 + u (M^2 + |tau|), with d components, unit u and M the largest norm, plus
-    M^2 times the error of shortened operands. For d = 256, unit vectors and float32 that is 1.5e-5.
+    eps = d u / (1 - d u) M^2 + u (M^2 + |tau|), with d components (times the passes that the precision
+    takes), unit u and M the largest norm, plus M^2 times the error of shortened operands. For d = 256,
+    unit vectors and float32 that is 1.5e-5.
     (On TPU, float32 products are emulated; there the figure is not proved.)
 
     Args:
@@ -247,7 +248,8 @@ def _no_proved_error(precision: Precision) -> float:
 
 def _dot_product_error(dim: int, largest: float, boundary: float, precision: Precision) -> float:
     operand_error, unit = precision.operand_error, precision.unit
-    summation = dim * unit / (1.0 - dim * unit) * (1.0 + operand_error)
+    num_terms = dim * max(1, precision.num_passes)  # all passes may add to one sum
+    summation = num_terms * unit / (1.0 - num_terms * unit) * (1.0 + operand_error)
     rescoring = dim * 2.0**-52  # of the float64 routine, generously
     return largest * (summation + operand_error + rescoring) + _FLOAT32_UNIT * (largest + boundary)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from anneal_jax.acquisition import collecting, fused_pass, scorers
 from anneal_jax.acquisition.fused_distances import FusedShape, find_pairs, split_operands
 from anneal_jax.acquisition.fused_logits import LogitShape, fits, fused_logits
+from anneal_jax.acquisition.grid import TileGrid, make_grid
 from anneal_jax.acquisition.scan import scan_pairs
 from anneal_jax.pairs.canonical import pair_keys
 
@@ -170,16 +171,29 @@ class FakeGpu:
 
 
 def test_the_kernel_is_for_nvidia_bfloat16_and_dot_products_that_cannot_overflow():
-    scorer = scorers.threshold_scorer(unit_vectors(30, 8), 0.1)
+    scorer, grid = scorers.threshold_scorer(unit_vectors(30, 8), 0.1), make_grid(30, 16)
     three, full = scorers.precision_named("bfloat16_3x"), scorers.precision_named("float32")
-    assert fused_pass.is_fusible(scorer, three, [FakeGpu()])
-    assert not fused_pass.is_fusible(scorer, full, [FakeGpu()])
-    assert not fused_pass.is_fusible(scorer, three, [FakeGpu("rocm 60300")])
-    assert not fused_pass.is_fusible(scorer, three, jax.devices())
+    assert fused_pass.is_fusible(scorer, grid, three, [FakeGpu()])
+    assert not fused_pass.is_fusible(scorer, grid, full, [FakeGpu()])
+    assert not fused_pass.is_fusible(scorer, grid, three, [FakeGpu("rocm 60300")])
+    assert not fused_pass.is_fusible(scorer, grid, three, jax.devices())
     long = scorers.threshold_scorer(unit_vectors(30, 8) * np.float32(1e16), 0.1)
-    assert not fused_pass.is_fusible(long, three, [FakeGpu()])
+    assert not fused_pass.is_fusible(long, grid, three, [FakeGpu()])
     logits = scorers.classifier_scorer(*classifier(30))
-    assert not fused_pass.is_fusible(logits, three, [FakeGpu()])
+    assert not fused_pass.is_fusible(logits, grid, three, [FakeGpu()])
+
+
+def test_no_call_takes_more_pairs_than_int32_counts():
+    scorer, mesh = (
+        scorers.threshold_scorer(unit_vectors(30, 8), 0.1),
+        jax.sharding.Mesh(jax.devices()[:1], "x"),
+    )
+    for tile_size, tiles_at_once in ((8192, 16), (16384, 7), (40000, 1)):
+        grid = TileGrid(100_000, tile_size, 3)
+        finder = fused_pass.make_finder(grid, mesh, jnp.asarray(scorer.images), jnp.float32(0), 3, 100)
+        assert finder.tiles_at_once == tiles_at_once
+    huge = TileGrid(100_000, 50_000, 2)
+    assert not fused_pass.is_fusible(scorer, huge, scorers.precision_named("bfloat16_3x"), [FakeGpu()])
 
 
 def classifier(num_images, widths=(40, 24, 20, 1), seed=0):
