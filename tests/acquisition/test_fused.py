@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from anneal_jax.acquisition import collecting, fused_pass, scorers
 from anneal_jax.acquisition.fused_distances import FusedShape, find_pairs, split_operands
-from anneal_jax.acquisition.fused_logits import LogitShape, fits, fused_logits
+from anneal_jax.acquisition.fused_logits import LogitShape, _power_of_two, fits, fused_logits
 from anneal_jax.acquisition.grid import TileGrid, make_grid
 from anneal_jax.acquisition.scan import scan_pairs
 from anneal_jax.pairs.canonical import pair_keys
@@ -112,11 +112,16 @@ def assert_same(one, other):
     np.testing.assert_array_equal(one.utilities, other.utilities)
 
 
-@pytest.mark.parametrize("num_devices", [1, 8])
-def test_a_scan_with_the_kernel_returns_what_it_returns_without(monkeypatch, num_devices):
+@pytest.mark.parametrize(("num_devices", "tile_size"), [(1, 48), (8, 48), (1, 20)])  # 20: hundreds of tiles
+def test_a_scan_with_the_kernel_returns_what_it_returns_without(monkeypatch, num_devices, tile_size):
     vectors = unit_vectors(500, 20)
     scorer = scorers.threshold_scorer(vectors, 0.1)
-    call = {"precision": "bfloat16_3x", "tile_size": 48, "devices": jax.devices()[:num_devices], "seed": 3}
+    call = {
+        "precision": "bfloat16_3x",
+        "tile_size": tile_size,
+        "devices": jax.devices()[:num_devices],
+        "seed": 3,
+    }
     without = scan_pairs(scorer, 500, 60, **call)
     known = np.sort(pair_keys(without.pair_indices[::2], 500))
     seen = []
@@ -183,6 +188,17 @@ def test_the_kernel_is_for_nvidia_bfloat16_and_dot_products_that_cannot_overflow
     assert not fused_pass.is_fusible(logits, grid, three, [FakeGpu()])
 
 
+def test_more_numbers_than_the_kernel_can_address_go_through_xla():
+    scorer, three = (
+        scorers.threshold_scorer(unit_vectors(30, 256), 0.1),
+        scorers.precision_named("bfloat16_3x"),
+    )
+    for num_images, is_fusible in ((7_400_000, True), (7_500_000, False)):
+        many = scorer._replace(images=np.broadcast_to(np.float32(0), (num_images, 256)))
+        grid = make_grid(num_images, 8192, 256)
+        assert fused_pass.is_fusible(many, grid, three, [FakeGpu()]) == is_fusible
+
+
 def test_no_call_takes_more_pairs_than_int32_counts():
     scorer, mesh = (
         scorers.threshold_scorer(unit_vectors(30, 8), 0.1),
@@ -221,6 +237,11 @@ def test_fused_logits_are_those_of_float64_within_bfloat16(size, seed):
     assert found.shape == expected.shape
     # Four roundings to 8 bits on the way, of values around 1.
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.1)
+
+
+def test_widths_are_padded_to_the_next_power_of_two():
+    widths = (1, 16, 17, 32, 200, 256)
+    assert [_power_of_two(width) for width in widths] == [16, 16, 32, 32, 256, 256]
 
 
 def test_which_classifiers_the_kernel_knows():
