@@ -39,8 +39,8 @@ class ExperimentConfig:
       classifier_order: BCGUE scores a pair in `canonical` order, the lower index first, or by the mean
         logit of both orders, `two_order`, at half the speed.
       scan_precision: of matrix products over all pairs: `float32`, `bfloat16_3x` (three passes, nearly as
-        accurate) or `bfloat16` (approximate), both by kernels of our own on an NVIDIA GPU. A backend
-        without such units, as CPU, computes in float32.
+        accurate) or `bfloat16` (approximate), by kernels of our own on some NVIDIA GPUs
+        (docs/results.md). A backend without such units, as CPU, computes in float32.
       scan_share: part of all pairs that `mgue` and `bcgue` look at, for archives too large for all.
       scan_tile_size: images along a side of the squares in which all pairs are scored; memory grows with
         its square; 0 is a good choice for the device.

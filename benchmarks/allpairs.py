@@ -7,8 +7,9 @@ counted from just before the first call, compilation included; seconds are those
 call. The matrix-product rate is measured just before and after it, in the same process: on a busy machine
 compare shares, not seconds. A way that would need more than --memory_gb is not started.
 
-On a GPU, `--precision=bfloat16_3x` and `bfloat16` go through fused kernels; `mgue_xla` and `bcgue_xla` are
-the same scans without them. The rate of products is that of the precision, 8192 a side there.
+On some NVIDIA GPUs MGUE in `--precision=bfloat16_3x` and `bfloat16`, and BCGUE in `bfloat16`, go through
+fused kernels; `mgue_xla` and `bcgue_xla` are the same scans without them. The rate of products is that of
+the precision, 8192 a side there.
 
   python benchmarks/allpairs.py --way=mgue --way=mgue_xla --num_images=1000000 --precision=bfloat16_3x
 
@@ -101,7 +102,7 @@ def mgue_scan_without_kernel(num_images: int) -> Callable[[], Any]:
 def bcgue_scan_without_kernel(num_images: int) -> Callable[[], Any]:
     from anneal_jax.acquisition import fused_logits
 
-    fused_logits.fits = lambda width, layers: False
+    fused_logits.fits = lambda as_first, as_second, layers: False
     return bcgue_scan(num_images)
 
 

@@ -6,7 +6,7 @@ it are appended to a list. `collecting` keeps the way over XLA as fallback and t
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,18 @@ class FusedShape(NamedTuple):
 
 
 SHAPES = {3: FusedShape(), 1: FusedShape(depth=64, num_warps=8)}
-"""By number of passes, the fastest of twenty on an H200 (docs/results.md)."""
+"""By number of passes, the fastest on an H200 of those in benchmarks/fused.py."""
+
+_MAJORS_WITH_ROOM = ("9", "10")
+
+
+def has_room(device: Any) -> bool:
+    """Tell whether a device is an NVIDIA GPU whose cores have the 128 KiB and more that our kernels share.
+
+    Of compute capability 9 and 10 that is known; others have less, or nobody has looked.
+    """
+    version = str(getattr(device, "compute_capability", ""))
+    return device.platform == "gpu" and version.split(".")[0] in _MAJORS_WITH_ROOM
 
 
 class FoundPairs(NamedTuple):

@@ -32,13 +32,16 @@ class LogitShape(NamedTuple):
 
 
 DEFAULT_SHAPE = LogitShape()
-"""The fastest of a dozen on an H200 (docs/results.md)."""
+"""The fastest on an H200 of those in benchmarks/fused.py."""
+
+_LARGEST_INDEX = 2**31  # the kernel counts logits in int32
 
 
-def fits(width: int, layers: Any) -> bool:
-    """Tell whether a classifier is one that the kernel knows: two hidden layers that fit registers."""
-    widths = [width] + [kernel.shape[1] for kernel, _ in layers]
-    return len(widths) == 4 and max(widths[1:3]) <= 256 and widths[3] == 1
+def fits(as_first: jax.Array, as_second: jax.Array, layers: Any) -> bool:
+    """Tell whether the kernel can score a tile: two hidden layers that fit registers, and not too large."""
+    widths = [kernel.shape[1] for kernel, _ in layers]
+    num_logits = (len(as_first) + DEFAULT_SHAPE.rows) * (len(as_second) + DEFAULT_SHAPE.columns)
+    return len(widths) == 3 and max(widths) <= 256 and num_logits < _LARGEST_INDEX
 
 
 def fused_logits(

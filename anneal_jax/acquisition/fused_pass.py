@@ -14,6 +14,7 @@ from anneal_jax.acquisition.fused_distances import (
     FoundPairs,
     FusedShape,
     find_pairs,
+    has_room,
     split_operands,
 )
 from anneal_jax.acquisition.grid import Tile, TileGrid
@@ -27,19 +28,18 @@ _FEWEST_LISTED = 1 << 16
 _LISTED_PER_KEPT = 4
 _BATCHES_IN_FLIGHT = 2
 _LARGEST_COUNT = 2**31 - 1  # pairs of one call, all of which might have to be counted in int32
-_LARGEST_INDEX = 2**31  # the kernel counts an operand's numbers in int32: 7 million images of 256
+_LARGEST_INDEX = 2**31  # the kernel counts an operand's numbers in int32: 8 million images of 256
 
 
 def is_fusible(scorer: PairScorer, grid: TileGrid, precision: Precision, devices: Sequence[Any]) -> bool:
     """Tell whether the kernel can score these pairs on these devices."""
     if grid.tile_size**2 > _LARGEST_COUNT:
         return False
-    if not scorer.is_dot_product or not precision.num_passes or any(d.platform != "gpu" for d in devices):
+    if not scorer.is_dot_product or not precision.num_passes or not all(map(has_room, devices)):
         return False
-    is_nvidia = all("rocm" not in d.client.platform_version for d in devices)
     (num_images, dim), shape = scorer.images.shape, SHAPES[precision.num_passes]
-    largest = (num_images + max(shape.rows, shape.columns)) * (dim + shape.depth)  # with its padding
-    return is_nvidia and largest < _LARGEST_INDEX
+    padded = (num_images + max(shape.rows, shape.columns)) * (dim + -dim % shape.depth)
+    return padded < _LARGEST_INDEX
 
 
 class Finder(NamedTuple):

@@ -105,9 +105,11 @@ def scan_pairs(
       tile_size: images along a tile's side, at most; by default the scorer's choice for the kind of
         device. Memory grows with its square.
       precision: of matrix products: `float32`, `bfloat16_3x` or `bfloat16`. The last is approximate: its
-        band is so wide that it hardly ever fits. On an NVIDIA GPU both others than `float32` go
-        through kernels of our own where they can (`fused_distances`, `fused_logits`).
-      devices: `jax.Device`s of this process; all of them by default. Each holds a copy of the images.
+        band is so wide that it hardly ever fits. On an NVIDIA GPU with room for them MGUE goes
+        through a kernel of our own in both others than `float32` (`fused_distances`), BCGUE in
+        `bfloat16` (`fused_logits`).
+      devices: `jax.Device`s of this process; all of them by default. Each holds a copy of the images, and
+        once more as much where a kernel wants them in bfloat16.
       progress: called with the number of pairs just scored; `scan_progress` makes a bar of it.
 
     Raises:

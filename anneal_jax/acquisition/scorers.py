@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.acquisition import fused_logits
+from anneal_jax.acquisition.fused_distances import has_room
 from anneal_jax.acquisition.rescoring import Layer, rescore_dot_products, rescore_logits
 from anneal_jax.errors import ConfigError
 from anneal_jax.types import FloatArray, PairIndices
@@ -197,7 +198,7 @@ def _logit_tile_both_orders(rows: Any, columns: Any, layers: Any, algorithm: Any
 
 def _logits(as_first: jax.Array, as_second: jax.Array, layers: Any, algorithm: Any) -> jax.Array:
     is_shortened = algorithm == PRECISIONS["bfloat16"].algorithm
-    if is_shortened and fused_logits.fits(as_first.shape[1], layers):
+    if is_shortened and _on_known_gpu() and fused_logits.fits(as_first, as_second, layers):
         return jax.lax.platform_dependent(
             as_first,
             as_second,
@@ -208,16 +209,20 @@ def _logits(as_first: jax.Array, as_second: jax.Array, layers: Any, algorithm: A
     return _logits_by_layers(as_first, as_second, layers, algorithm)
 
 
+def _on_known_gpu() -> bool:
+    return all(has_room(device) for device in jax.local_devices())
+
+
 def _logits_by_layers(as_first: jax.Array, as_second: jax.Array, layers: Any, algorithm: Any) -> jax.Array:
     """Score some rows at a time, so that hidden values need not fit memory for a whole tile."""
     num_rows, num_columns = len(as_first), len(as_second)
     at_once = max(1, _HIDDEN_AT_ONCE // num_columns)
-    at_once = next(rows for rows in range(min(at_once, num_rows), 0, -1) if num_rows % rows == 0)
-    if at_once == num_rows:
+    if at_once >= num_rows:
         return _logits_of_rows(as_first, as_second, layers, algorithm)
-    groups = as_first.reshape(-1, at_once, as_first.shape[1])
+    padded = jnp.pad(as_first, ((0, -num_rows % at_once), (0, 0)))
+    groups = padded.reshape(-1, at_once, as_first.shape[1])
     logits = jax.lax.map(lambda rows: _logits_of_rows(rows, as_second, layers, algorithm), groups)
-    return logits.reshape(num_rows, num_columns)
+    return logits.reshape(-1, num_columns)[:num_rows]
 
 
 def _logits_of_rows(as_first: jax.Array, as_second: jax.Array, layers: Any, algorithm: Any) -> jax.Array:

@@ -170,9 +170,8 @@ def test_a_second_scan_of_the_same_shapes_compiles_nothing(monkeypatch):
 class FakeGpu:
     platform = "gpu"
 
-    def __init__(self, version="cuda 13000"):
-        self.client = self
-        self.platform_version = version
+    def __init__(self, compute_capability="9.0"):
+        self.compute_capability = compute_capability
 
 
 def test_the_kernel_is_for_nvidia_bfloat16_and_dot_products_that_cannot_overflow():
@@ -180,7 +179,8 @@ def test_the_kernel_is_for_nvidia_bfloat16_and_dot_products_that_cannot_overflow
     three, full = scorers.precision_named("bfloat16_3x"), scorers.precision_named("float32")
     assert fused_pass.is_fusible(scorer, grid, three, [FakeGpu()])
     assert not fused_pass.is_fusible(scorer, grid, full, [FakeGpu()])
-    assert not fused_pass.is_fusible(scorer, grid, three, [FakeGpu("rocm 60300")])
+    for other in ("gfx942", "8.9", "12.0", ""):
+        assert not fused_pass.is_fusible(scorer, grid, three, [FakeGpu(), FakeGpu(other)])
     assert not fused_pass.is_fusible(scorer, grid, three, jax.devices())
     long = scorers.threshold_scorer(unit_vectors(30, 8) * np.float32(1e16), 0.1)
     assert not fused_pass.is_fusible(long, grid, three, [FakeGpu()])
@@ -193,7 +193,7 @@ def test_more_numbers_than_the_kernel_can_address_go_through_xla():
         scorers.threshold_scorer(unit_vectors(30, 256), 0.1),
         scorers.precision_named("bfloat16_3x"),
     )
-    for num_images, is_fusible in ((7_400_000, True), (7_500_000, False)):
+    for num_images, is_fusible in ((8_388_000, True), (8_389_000, False)):
         many = scorer._replace(images=np.broadcast_to(np.float32(0), (num_images, 256)))
         grid = make_grid(num_images, 8192, 256)
         assert fused_pass.is_fusible(many, grid, three, [FakeGpu()]) == is_fusible
@@ -245,12 +245,17 @@ def test_widths_are_padded_to_the_next_power_of_two():
 
 
 def test_which_classifiers_the_kernel_knows():
-    layers = lambda *widths: classifier(1, widths)[2]  # noqa: E731
-    assert fits(512, layers(512, 256, 256, 1))
-    assert fits(100, layers(100, 24, 20, 1))
-    assert not fits(512, layers(512, 512, 256, 1))
-    assert not fits(512, layers(512, 256, 1))
-    assert not fits(512, layers(512, 256, 256, 256, 1))
+    def fits_tile(*widths, side=2048):
+        images = jax.ShapeDtypeStruct((side, widths[0]), jnp.float32)
+        return fits(images, images, classifier(1, widths)[2])  # pyright: ignore[reportArgumentType]
+
+    assert fits_tile(512, 256, 256, 1)
+    assert fits_tile(100, 24, 20, 1)
+    assert not fits_tile(512, 512, 256, 1)
+    assert not fits_tile(512, 256, 1)
+    assert not fits_tile(512, 256, 256, 256, 1)
+    assert fits_tile(512, 256, 256, 1, side=46_000)
+    assert not fits_tile(512, 256, 256, 1, side=46_341)
 
 
 def test_logits_of_a_large_tile_are_computed_some_rows_at_a_time(monkeypatch):
@@ -269,7 +274,8 @@ def test_logits_of_a_large_tile_are_computed_some_rows_at_a_time(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton's part of jaxlib is built for Linux")
-def test_both_kernels_are_lowered_for_cuda_without_a_gpu():
+def test_both_kernels_are_lowered_for_cuda_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(scorers, "_on_known_gpu", lambda: True)
     array = jax.ShapeDtypeStruct
     number = array((), jnp.float32)
     operand = array((100_128, 256), jnp.bfloat16)
