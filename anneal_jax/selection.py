@@ -151,9 +151,7 @@ def select_questions(
         seed=host_seed(config.seed, round_index, Use.SELECTION),
         threshold=threshold,
         classifier=classifier,
-        scan=ScanSettings(
-            config.classifier_order, config.scan_precision, config.scan_share, config.scan_tile_size
-        ),
+        scan=scan_settings(config),
     )
     chosen = select_pairs(
         acquisition,
@@ -165,6 +163,13 @@ def select_questions(
     pairs = train[chosen.pair_indices]
     facts |= _scan_facts(chosen.scan)
     return SelectedPairs(pairs, pair_similarities(embeddings, pairs), facts)
+
+
+def scan_settings(config: ExperimentConfig) -> ScanSettings:
+    """Return how the acquisition goes through all pairs."""
+    return ScanSettings(
+        config.classifier_order, config.scan_precision, config.scan_share, config.scan_tile_size
+    )
 
 
 def pair_similarities(embeddings: FloatArray, pair_indices: PairIndices) -> FloatArray:

@@ -59,7 +59,7 @@ def train(folder: pathlib.Path, job: str) -> None:
     from anneal_jax.pairs.records import Answered
     from anneal_jax.problem import make_learner
     from anneal_jax.seeds import Use, host_seed
-    from anneal_jax.selection import gather_knowledge
+    from anneal_jax.selection import gather_knowledge, scan_settings
     from anneal_jax.training.learner import represent
     from anneal_jax.workdir import read_config
 
@@ -87,7 +87,11 @@ def train(folder: pathlib.Path, job: str) -> None:
     )
     threshold = estimate.threshold if estimate else initial_threshold(config.margin)
     view = PoolView(
-        embeddings, knowledge.known, host_seed(config.seed, num_answers, Use.SELECTION), threshold
+        embeddings,
+        knowledge.known,
+        host_seed(config.seed, num_answers, Use.SELECTION),
+        threshold,
+        scan=scan_settings(config),
     )
     chosen = select_pairs(
         get_acquisition("mgue"),
