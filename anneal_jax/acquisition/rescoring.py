@@ -5,7 +5,9 @@ computed by itself, so its score does not depend on which other pairs are asked 
 get equal scores to the last bit.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ Layer = tuple[FloatArray, FloatArray]
 """(kernel float32[in, out], bias float32[out]) of a dense layer."""
 
 _PAIRS_AT_ONCE = 256  # keeps the temporaries of both routines in a core's own cache
+_MOST_THREADS = 16
 
 
 def rescore_dot_products(embeddings: FloatArray, pair_indices: PairIndices) -> npt.NDArray[np.float64]:
@@ -47,7 +50,8 @@ def rescore_logits(
     """Return the classifier's logit of each pair, in the pair's own order.
 
     One vector-matrix product per pair and layer: a product of many pairs at once would be faster, but
-    its rounding would depend on the place of a pair in it.
+    its rounding would depend on the place of a pair in it. Blocks of pairs go to threads of their own,
+    which for the same reason changes no bit.
 
     Args:
       as_first: float32[N, H], what each image adds to the first layer as first of a pair.
@@ -61,10 +65,15 @@ def rescore_logits(
     *inner, (kernel, bias) = layers
     kernel, bias = kernel.astype(np.float64), bias.astype(np.float64)
     logits = np.empty(len(pair_indices))
-    for start in range(0, len(pair_indices), _PAIRS_AT_ONCE):
+
+    def fill(start: int) -> None:
         here = slice(start, start + _PAIRS_AT_ONCE)
         hidden = last_hidden(as_first, as_second, inner, pair_indices[here])
         logits[here] = (np.matmul(hidden[:, None, :], kernel)[:, 0] + bias)[:, 0]
+
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(fill, range(0, len(pair_indices), _PAIRS_AT_ONCE)):
+            pass  # a failure is raised here
     return logits
 
 
