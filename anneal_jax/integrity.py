@@ -8,13 +8,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from anneal_jax import atomic
+from anneal_jax.threads import threaded
 
 _CHUNK_BYTES = 1 << 20
 _PROGRESS_AFTER_S = 2
@@ -74,19 +74,18 @@ def damaged_files(
     """
     names = sorted(seals)
     total_bytes = sum(seal.size_bytes for seal in seals.values())
-    with (
-        tqdm(
-            total=total_bytes,
-            desc=progress,
-            unit="B",
-            unit_scale=True,
-            delay=_PROGRESS_AFTER_S,
-            leave=False,
-            disable=None if progress else True,
-        ) as bar,
-        ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool,
-    ):
-        is_sound = pool.map(lambda name: _is_sound(Path(folder, name), seals[name], bar), names)
+    with tqdm(
+        total=total_bytes,
+        desc=progress,
+        unit="B",
+        unit_scale=True,
+        delay=_PROGRESS_AFTER_S,
+        leave=False,
+        disable=None if progress else True,
+    ) as bar:
+        is_sound = threaded(
+            lambda name: _is_sound(Path(folder, name), seals[name], bar), names, most_threads=_MOST_THREADS
+        )
         return [name for name, sound in zip(names, is_sound, strict=True) if not sound]
 
 

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "anneal_jax"
 
 # From the ground up. Folders of one layer never import each other; single modules of one layer may.
 LAYERS = [
-    {"_version", "atomic", "config", "errors", "integrity", "run_log", "seeds", "types"},
+    {"_version", "atomic", "config", "errors", "integrity", "run_log", "seeds", "threads", "types"},
     {
         "calibration",
         "data",

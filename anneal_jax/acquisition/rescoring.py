@@ -5,20 +5,18 @@ computed by itself, so its score does not depend on which other pairs are asked 
 get equal scores to the last bit.
 """
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.threads import threaded
 from anneal_jax.types import FloatArray, PairIndices
 
 Layer = tuple[FloatArray, FloatArray]
 """(kernel float32[in, out], bias float32[out]) of a dense layer."""
 
 _PAIRS_AT_ONCE = 256  # keeps the temporaries of both routines in a core's own cache
-_MOST_THREADS = 16
 
 
 def rescore_dot_products(embeddings: FloatArray, pair_indices: PairIndices) -> npt.NDArray[np.float64]:
@@ -64,17 +62,13 @@ def rescore_logits(
     """
     *inner, (kernel, bias) = layers
     kernel, bias = kernel.astype(np.float64), bias.astype(np.float64)
-    logits = np.empty(len(pair_indices))
 
-    def fill(start: int) -> None:
-        here = slice(start, start + _PAIRS_AT_ONCE)
-        hidden = last_hidden(as_first, as_second, inner, pair_indices[here])
-        logits[here] = (np.matmul(hidden[:, None, :], kernel)[:, 0] + bias)[:, 0]
+    def score(start: int) -> npt.NDArray[np.float64]:
+        hidden = last_hidden(as_first, as_second, inner, pair_indices[start : start + _PAIRS_AT_ONCE])
+        return (np.matmul(hidden[:, None, :], kernel)[:, 0] + bias)[:, 0]
 
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(fill, range(0, len(pair_indices), _PAIRS_AT_ONCE)):
-            pass  # a failure is raised here
-    return logits
+    blocks = threaded(score, range(0, len(pair_indices), _PAIRS_AT_ONCE))
+    return np.concatenate([np.empty(0), *blocks])
 
 
 def last_hidden(

@@ -59,7 +59,7 @@ def train(folder: pathlib.Path, job: str) -> None:
     from anneal_jax.pairs.records import Answered
     from anneal_jax.problem import make_learner
     from anneal_jax.seeds import Use, host_seed
-    from anneal_jax.selection import gather_knowledge, scan_settings
+    from anneal_jax.selection import gather_knowledge, pair_similarities, scan_settings
     from anneal_jax.training.learner import represent
     from anneal_jax.workdir import read_config
 
@@ -77,8 +77,7 @@ def train(folder: pathlib.Path, job: str) -> None:
     embeddings = represent(learner, params).embeddings
 
     is_scored = np.isfinite(answered.similarities)
-    first, second = answered.pair_indices.T
-    inside = np.einsum("pd,pd->p", embeddings[first], embeddings[second])
+    inside = pair_similarities(embeddings, answered.pair_indices)
     enough = is_scored.sum() >= _LEAST_SCORED
     estimate = estimate_threshold(
         "prequential" if enough else "midpoint",

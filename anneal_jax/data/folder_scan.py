@@ -4,22 +4,18 @@ import hashlib
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from anneal_jax.data.tiles import TileError, decode_tile, read_tile
+from anneal_jax.threads import threaded
 
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 """Files with another ending, compared in lower case, are ignored and counted."""
 
 _PROGRESS_AFTER_S = 2
-_TASKS_AT_ONCE = 1_024  # bounds the queue: a million waiting tasks would take gigabytes
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 
 
 class Fault(NamedTuple):
@@ -72,13 +68,6 @@ def scan_folder(root: pathlib.Path) -> Scan:
         else:
             scan.digests[name] = result
     return scan
-
-
-def threaded(function: Callable[[_T], _R], items: Sequence[_T]) -> Iterator[_R]:
-    """Map in threads, in order; Pillow, hashing and reading all release the interpreter's lock."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(items), _TASKS_AT_ONCE):
-            yield from pool.map(function, items[start : start + _TASKS_AT_ONCE])
 
 
 def _image_names(root: pathlib.Path, scan: Scan) -> Iterator[str]:

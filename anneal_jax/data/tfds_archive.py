@@ -23,11 +23,11 @@ from anneal_jax.data.catalogue import (
     numbered_ids,
     stacked_digests,
 )
-from anneal_jax.data.folder_scan import threaded
 from anneal_jax.data.labels import encode_labels
 from anneal_jax.data.options import split_options
 from anneal_jax.data.tiles import TileError, decode_tile, tile_pixels
 from anneal_jax.errors import ArchiveError, how_to_install
+from anneal_jax.threads import threaded
 
 TFDS_OPTIONS = ("dir", "split")
 
