@@ -363,6 +363,7 @@ def _facts(run: _Run, round_index: int, knowledge: Knowledge) -> Row:
         "threshold_upper": facts.get("threshold_upper"),
         "selection_certified": facts.get("selection_certified"),
         "selection_band": facts.get("selection_band"),
+        "selection_band_complete": facts.get("selection_band_complete"),
         "pool_share": facts.get("pool_share"),
         "select_s": facts["select_s"],
     }

@@ -325,6 +325,7 @@ def _row(round_index: int, lesson: Lesson, figures: Row, train_s: float) -> Row:
         "threshold_upper": None,
         "selection_certified": None,
         "selection_band": None,
+        "selection_band_complete": None,
         "pool_share": None,
         "select_s": lesson.select_s,
         **figures,

@@ -14,7 +14,8 @@ A row holds at least these fields (null where a round has no such figure):
   threshold                             [-1, 1], similar above it, cosine similarity
   threshold_lower, threshold_upper      [-1, 1], the interval that the answers leave to it
   selection_certified                   bool, whether the scan found what float64 finds: see `ScanResult`
-  selection_band                        int, pairs that its precision leaves in question, or more
+  selection_band                        int, pairs kept that its precision leaves in question
+  selection_band_complete               bool, whether these are all such pairs; otherwise there are more
   pool_share                            [0, 1], part of all pairs that were scored
   train_s, select_s                     seconds
 """

@@ -32,7 +32,7 @@ def run(vectors, workdir, monkeypatch, **changes):
     settings = {"rounds": 1, "steps": 50, "batch_size": 16, "pairs_per_round": 5, **changes}
     run_experiment(ExperimentConfig(archive=f"embeddings:{vectors}", **settings), workdir)
     first, second = read_rounds(workdir / "rounds.jsonl")
-    for name in ("selection_certified", "selection_band", "pool_share"):
+    for name in ("selection_certified", "selection_band", "selection_band_complete", "pool_share"):
         assert first[name] is None
     return second, seen[0]
 
@@ -51,6 +51,7 @@ def test_settings_of_the_scan_reach_it_and_its_certificate_the_log(vectors, tmp_
     assert settings == ScanSettings("two_order", "bfloat16_3x", 0.4, 8)
     assert row["selection_certified"] is True
     assert row["selection_band"] >= 5
+    assert row["selection_band_complete"] is True
     assert 0.4 <= row["pool_share"] < 0.8
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anneal_jax import selection
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.experiment import run_experiment
 from anneal_jax.pairs.canonical import count_pairs, pair_keys
@@ -14,6 +15,7 @@ from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.pairs.writing import Given
 from anneal_jax.problem import load_problem
 from anneal_jax.selection import gather_knowledge
+from anneal_jax.training.learner import TrainingPairs
 from anneal_jax.types import Answer
 from tests.pairs.graphs import graph_of
 
@@ -88,6 +90,75 @@ def test_a_pair_counts_once_and_not_at_all_where_its_answers_differ(config):
     held = gather_knowledge(answered(rows), problem, transitive="closure", reserved=reserved)
     assert np.setdiff1d(held.known, knowledge.known).size == 1
     assert held.known.size < count_pairs(len(problem.split.train))
+
+
+class LearnerOfFits:
+    """Notes what each model is trained on; the k-th has embeddings that no other has."""
+
+    def __init__(self):
+        self.fits = []
+
+    def fit_pairs(self, pairs, round_index, previous, *, use=""):
+        assert previous is None
+        self.fits.append({(*pair, label) for pair, label in zip(pairs[0].tolist(), pairs[1], strict=True)})
+        return len(self.fits) - 1
+
+    def features(self, params):
+        return None
+
+    def embed(self, params, features):
+        return np.random.default_rng(params).normal(size=(NUM_IMAGES, 8)).astype(np.float32)
+
+
+class StoreOfRound0:
+    """Takes the similarities of the first round."""
+
+    def __init__(self):
+        self.written = []
+
+    def set_similarities(self, round_index, similarities):
+        assert round_index == 0
+        self.written.append(similarities)
+
+
+@pytest.mark.parametrize("transitive", ["none", "one_step", "closure"])
+def test_each_first_answer_is_scored_by_a_model_that_never_saw_it(config, transitive):
+    config = ExperimentConfig(**{**vars(config), "transitive": transitive})
+    learner, store = LearnerOfFits(), StoreOfRound0()
+    # Classes of three: most pairs follow from others, and must be held out all the same.
+    pairs = [(i, j) for i in range(12) for j in range(i + 1, 12)]
+    answers = answered([(*pair, pair[0] % 4 == pair[1] % 4) for pair in pairs] + [(20, 21, Answer.UNSURE)])
+    later = Answered(
+        np.array([[30, 31]], np.int32),
+        np.array([1], np.int8),
+        np.array([0.75], np.float32),
+        np.array([1], np.int32),
+    )
+    both = Answered(*map(np.concatenate, zip(answers, later, strict=True)))
+    scores = selection._prequential_similarities(config, learner, store, both, NUM_IMAGES)
+    assert len(learner.fits) == 5
+    held_out = np.zeros(5, int)
+    for (i, j), score in zip(pairs, scores[: len(pairs)], strict=True):
+        models = [learner.embed(k, None) for k in range(5)]
+        [by] = [k for k in range(5) if np.isclose(models[k][i] @ models[k][j], score, rtol=1e-5)]
+        is_in = [any(pair[:2] == (i, j) for pair in fit) for fit in learner.fits]
+        assert is_in == [k != by for k in range(5)]
+        held_out[by] += 1
+    assert held_out.tolist() == [14, 13, 13, 13, 13]
+    assert np.isnan(scores[-2]) and scores[-1] == np.float32(0.75)
+    np.testing.assert_array_equal(store.written, [scores[:-1]])
+
+    both = both._replace(similarities=scores)
+    again = selection._prequential_similarities(config, learner, store, both, NUM_IMAGES)
+    np.testing.assert_array_equal(again, scores)
+    assert len(learner.fits) == 5 and len(store.written) == 1
+
+
+def test_a_single_answer_cannot_be_held_out(config):
+    pair = TrainingPairs(np.array([[0, 1]], np.int32), np.array([1], np.int8))
+    learner = LearnerOfFits()
+    assert np.isnan(selection.cross_fit_similarities(config, learner, pair, NUM_IMAGES)).all()
+    assert not learner.fits
 
 
 @pytest.mark.parametrize("transitive", ["one_step", "closure"])

@@ -1,6 +1,5 @@
 """The pass over the tiles: score ahead on the devices, take what beats the bound on the host."""
 
-import functools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -63,23 +62,20 @@ def collect_best(
     mesh = Mesh(np.array(devices), (MESH_AXIS,))
     shared = (scorer.images, scorer.params, np.float32(scorer.boundary))
     placed = jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
-    collect_stored = functools.partial(
-        _collect_stored,
-        best,
-        scorer,
-        grid,
-        known=known,
-        progress=progress,
-        precision=precision,
-        placed=placed,
-    )
-    if len(tiles) > mesh.size and is_fusible(scorer, grid, precision, devices):
-        find = make_finder(grid, mesh, placed[0], placed[2], precision.num_passes, best.capacity)
-        collect_fused(
-            best, grid, tiles, find, known=known, progress=progress, collect_stored=collect_stored
-        )
+    if is_fusible(scorer, grid, best.capacity, precision, devices):
+        finder = make_finder(grid, mesh, placed[0], placed[2], precision.num_passes, best.capacity)
+        collect_fused(best, grid, tiles, finder, known=known, progress=progress)
     else:
-        collect_stored(tiles)
+        _collect_stored(
+            best,
+            scorer,
+            grid,
+            tiles,
+            known=known,
+            progress=progress,
+            precision=precision,
+            placed=placed,
+        )
 
 
 def _collect_stored(

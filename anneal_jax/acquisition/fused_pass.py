@@ -1,12 +1,14 @@
 """The pass over the tiles with the fused kernel: the devices list pairs, the host takes them in."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from anneal_jax.acquisition.fused_distances import (
@@ -26,14 +28,22 @@ from anneal_jax.pairs.canonical import PairKeys, contains
 _TILES_AT_ONCE = 16  # of each device: a call then takes milliseconds, long beside its start
 _FEWEST_LISTED = 1 << 16
 _LISTED_PER_KEPT = 4
+_MOST_LISTED = 1 << 26  # 12 bytes each on every device
 _BATCHES_IN_FLIGHT = 2
 _LARGEST_COUNT = 2**31 - 1  # pairs of one call, all of which might have to be counted in int32
 _LARGEST_INDEX = 2**31  # the kernel counts an operand's numbers in int32: 8 million images of 256
 
+Cells = npt.NDArray[np.int32]
+"""int32[tiles, 4], as `find_pairs` takes them."""
 
-def is_fusible(scorer: PairScorer, grid: TileGrid, precision: Precision, devices: Sequence[Any]) -> bool:
+_Batch = TypeVar("_Batch", Sequence[Tile], Cells)
+
+
+def is_fusible(
+    scorer: PairScorer, grid: TileGrid, num_kept: int, precision: Precision, devices: Sequence[Any]
+) -> bool:
     """Tell whether the kernel can score these pairs on these devices."""
-    if grid.tile_size**2 > _LARGEST_COUNT:
+    if grid.tile_size**2 > _LARGEST_COUNT or _LISTED_PER_KEPT * num_kept > _MOST_LISTED:
         return False
     if not scorer.is_dot_product or not precision.num_passes or not all(map(has_room, devices)):
         return False
@@ -46,13 +56,14 @@ class Finder(NamedTuple):
     """The kernel, ready for the tiles of one grid.
 
     Attributes:
-      find: maps tiles, at most `tiles_at_once`, and a bound to what each device found in its part.
+      find: maps cells, at most `tiles_at_once`, a bound and the side of the cells to what each device
+        found in its part.
       tiles_at_once: how many tiles a call may take, a multiple of the devices.
       num_devices: D.
       capacity: how many pairs each device can list in one call.
     """
 
-    find: Callable[[Sequence[Tile], np.float32], list[FoundPairs]]
+    find: Callable[[Cells, np.float32, int], list[FoundPairs]]
     tiles_at_once: int
     num_devices: int
     capacity: int
@@ -85,15 +96,13 @@ def make_finder(
     operands = _split_once(images, num_passes=num_passes, shape=shape)
     capacity = max(_FEWEST_LISTED, _LISTED_PER_KEPT * num_kept)
     tiles_each = min(_TILES_AT_ONCE, _LARGEST_COUNT // grid.tile_size**2)
-    settings = (grid.tile_size, capacity, shape, interpret, mesh)
 
-    def find(batch: Sequence[Tile], bound: np.float32) -> list[FoundPairs]:
-        cells = np.full((mesh.size, tiles_each, 4), -1, np.int32)
-        for place, part in enumerate(_split(batch, mesh.size)):
-            for slot, (row, column) in enumerate(part):
-                own = row * grid.tile_size, column * grid.tile_size
-                cells[place, slot] = grid.start(row), grid.start(column), *own
-        placed = jax.device_put(cells.reshape(-1, 4), NamedSharding(mesh, PartitionSpec(MESH_AXIS)))
+    def find(cells: Cells, bound: np.float32, side: int) -> list[FoundPairs]:
+        split = np.full((mesh.size, tiles_each, 4), -1, np.int32)
+        for place, part in enumerate(_split(cells, mesh.size)):
+            split[place, : len(part)] = part
+        placed = jax.device_put(split.reshape(-1, 4), NamedSharding(mesh, PartitionSpec(MESH_AXIS)))
+        settings = (side, capacity, shape, interpret, mesh)
         found = _find_everywhere(operands, placed, boundary, bound, settings=settings)
         for array in found:
             array.copy_to_host_async()
@@ -111,12 +120,11 @@ def collect_fused(
     *,
     known: PairKeys,
     progress: Callable[[int], object] | None,
-    collect_stored: Callable[[Sequence[Tile]], None],
 ) -> None:
     """Offer to `best` every pair of the tiles that may be among the best and is not known.
 
-    The first tiles have no bound yet; they and any whose pairs within the bound are too many to list go
-    the other way.
+    At first there is no bound, so that far more pairs are found than can be listed. Those that are
+    listed tell a bound, with which the tile is looked through again.
 
     Args:
       best: takes the pairs in.
@@ -125,22 +133,68 @@ def collect_fused(
       finder: from `make_finder`.
       known: int64[M], sorted keys of pairs to leave out.
       progress: called with the number of pairs of each tile as it is done.
-      collect_stored: does the same for the tiles that it is given, and reports their progress itself.
     """
-    num_first = min(len(tiles), finder.num_devices)
-    collect_stored(tiles[:num_first])
-    for batch, found in _found_ahead(finder, best, tiles, num_first):
+    for batch, found in _found_ahead(finder, best, grid, tiles):
         for part, listed in zip(_split(batch, finder.num_devices), found, strict=True):
-            num_found = int(listed.num_found[0])
-            if num_found > finder.capacity:
-                collect_stored(part)
-                continue
-            first, second = (np.asarray(images)[:num_found].astype(np.int64) for images in listed[2:])
-            pairs = ScoredPairs(np.asarray(listed.distances)[:num_found], first * grid.num_images + second)
-            best.offer(pairs.where(~contains(known, pairs.keys)))
+            if not _take_in(best, finder, listed, grid.num_images, known):
+                for cell in _cells(grid, part):
+                    _look_through(best, finder, cell, grid, known)
             if progress is not None:
                 for tile in part:
                     progress(grid.count(tile))
+
+
+def _take_in(best: BestPairs, finder: Finder, listed: FoundPairs, num_images: int, known: PairKeys) -> bool:
+    """Offer what was found if all of it is listed; otherwise learn a bound from what is."""
+    num_found = int(listed.num_found[0])
+    first, second = (np.asarray(images)[:num_found].astype(np.int64) for images in listed[2:])
+    pairs = ScoredPairs(np.asarray(listed.distances)[:num_found], first * num_images + second)
+    pairs = pairs.where(~contains(known, pairs.keys))
+    if num_found > finder.capacity:
+        best.foresee(pairs)
+        return False
+    best.offer(pairs)
+    return True
+
+
+def _look_through(best: BestPairs, finder: Finder, cell: Cells, grid: TileGrid, known: PairKeys) -> None:
+    """Offer the pairs of one tile: again while that tightens the bound, at last in small parts."""
+    bound = np.float32(np.nan)
+    while bound != best.bound:
+        bound = best.bound
+        [listed, *_] = finder.find(cell[None], bound, grid.tile_size)
+        if _take_in(best, finder, listed, grid.num_images, known):
+            return
+    # Too many pairs are as far as the last of those that are kept: equal images, most likely.
+    side = min(1 << (math.isqrt(finder.capacity).bit_length() - 1), grid.tile_size)  # all its pairs fit
+    for small in _cut(cell, grid.tile_size, side):
+        [listed, *_] = finder.find(small[None], best.bound, side)
+        _take_in(best, finder, listed, grid.num_images, known)
+
+
+def _cells(grid: TileGrid, tiles: Sequence[Tile]) -> Cells:
+    """Return where each tile reads and what it answers for."""
+    rows, columns = np.array(tiles, np.int64).reshape(-1, 2).T * grid.tile_size
+    last = grid.num_images - grid.tile_size
+    cells = np.stack([np.minimum(rows, last), np.minimum(columns, last), rows, columns], axis=1)
+    return cells.astype(np.int32)
+
+
+def _cut(cell: Cells, tile_size: int, side: int) -> Cells:
+    """Cut a tile into smaller ones, which answer for the same pairs."""
+    first_row, first_column, own_row, own_column = cell.astype(np.int64)
+    starts = np.arange(0, tile_size, side)
+    rows, columns = (grid.ravel() for grid in np.meshgrid(starts, starts, indexing="ij"))
+    last = tile_size - side
+    return np.stack(
+        [
+            first_row + np.minimum(rows, last),
+            first_column + np.minimum(columns, last),
+            np.maximum(own_row, first_row + rows),
+            np.maximum(own_column, first_column + columns),
+        ],
+        axis=1,
+    ).astype(np.int32)
 
 
 _split_once = jax.jit(split_operands, static_argnames=("num_passes", "shape"))
@@ -170,13 +224,14 @@ def _find_everywhere(operands: Any, cells: Any, boundary: Any, bound: Any, *, se
 
 
 def _found_ahead(
-    finder: Finder, best: BestPairs, tiles: Sequence[Tile], start: int
+    finder: Finder, best: BestPairs, grid: TileGrid, tiles: Sequence[Tile]
 ) -> Iterator[tuple[Sequence[Tile], list[FoundPairs]]]:
     """Yield batches, growing with what the bound is known from, so that few pairs are within it."""
     in_flight: deque[tuple[Sequence[Tile], list[FoundPairs]]] = deque()
+    start = 0
     while start < len(tiles):
-        batch = tiles[start : start + min(finder.tiles_at_once, 2 * start)]
-        in_flight.append((batch, finder.find(batch, best.bound)))
+        batch = tiles[start : start + min(finder.tiles_at_once, max(1, 2 * start))]
+        in_flight.append((batch, finder.find(_cells(grid, batch), best.bound, grid.tile_size)))
         start += len(batch)
         # At first each batch waits for the one before, whose bound is far tighter than its own.
         while len(in_flight) > (_BATCHES_IN_FLIGHT if start > 4 * finder.tiles_at_once else 0):
@@ -184,6 +239,6 @@ def _found_ahead(
     yield from in_flight
 
 
-def _split(batch: Sequence[Tile], num_parts: int) -> list[Sequence[Tile]]:
+def _split(batch: _Batch, num_parts: int) -> list[_Batch]:
     length = -(-len(batch) // num_parts)
     return [batch[part * length : (part + 1) * length] for part in range(num_parts)]

@@ -35,7 +35,7 @@ def cluster(points: FloatArray, num_clusters: int, *, seed: int) -> npt.NDArray[
 
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
-        return _cluster(np.ascontiguousarray(points, np.float32), num_clusters, seed)
+        return _cluster(np.ascontiguousarray(points, np.float32), num_clusters, seed % 2**32)
 
 
 def _cluster(points: FloatArray, num_clusters: int, seed: int) -> npt.NDArray[np.intp]:

@@ -110,6 +110,22 @@ class BestPairs:
             self.bound, self.last_hash = bound, last_hash
             self._kept = self._kept.where(self._beats_bound(self._kept))
 
+    def foresee(self, pairs: ScoredPairs) -> bool:
+        """Tighten the bound by pairs that will be offered later, and tell whether that was possible.
+
+        If more of them than fit are within some distance, then what is kept in the end is within it too.
+
+        Args:
+          pairs: some of the pool, each once, none offered yet.
+        """
+        if len(pairs.keys) <= self._capacity:
+            return False
+        distance = np.partition(pairs.distances, self._capacity)[self._capacity]
+        if distance >= self.bound:
+            return False
+        self.tighten(distance, _LAST_HASH)
+        return True
+
     def holds_all_within(self, distance: float) -> bool:
         """Tell whether every pair offered so far that is no further than `distance` is kept."""
         bound = float(self.bound)

@@ -1,5 +1,6 @@
 """A progress bar for long scans."""
 
+import jax
 from tqdm import tqdm
 
 from anneal_jax.pairs.canonical import count_pairs
@@ -10,7 +11,8 @@ _QUIET_S = 2.0
 def scan_progress(num_images: int, *, share: float = 1.0) -> tqdm:
     """Return a bar of pairs scored, with pairs/s and the time left.
 
-    It stays hidden for two seconds, and wherever standard error is no terminal.
+    Of several processes each counts its own part. The bar stays hidden for two seconds, and wherever
+    standard error is no terminal.
 
     Use it as `with scan_progress(n) as bar: scan_pairs(scorer, n, h, progress=bar.update)`.
 
@@ -18,7 +20,7 @@ def scan_progress(num_images: int, *, share: float = 1.0) -> tqdm:
       num_images: N.
       share: as given to `scan_pairs`; a sampled scan scores a little more than its share.
     """
-    total = round(share * count_pairs(num_images))
+    total = round(share * count_pairs(num_images) / jax.process_count())
     return tqdm(
         total=total,
         desc="all pairs",

@@ -33,12 +33,13 @@ def rescore_dot_products(embeddings: FloatArray, pair_indices: PairIndices) -> n
     """
     products = np.empty(len(pair_indices))
     for start in range(0, len(pair_indices), _PAIRS_AT_ONCE):
-        here = slice(start, start + _PAIRS_AT_ONCE)
-        first, second = pair_indices[here].T
+        here = pair_indices[start : start + _PAIRS_AT_ONCE]
+        # NumPy sums a lone column pairwise, in another order: a lone pair gets a companion.
+        first, second = np.resize(here, (max(2, len(here)), 2)).T
         # Components lead: a sum over the leading axis adds whole rows, one after another.
         terms = embeddings[first].T.astype(np.float64, order="C")
         terms *= embeddings[second].T
-        products[here] = np.add.reduce(terms, axis=0)
+        products[start : start + len(here)] = np.add.reduce(terms, axis=0)[: len(here)]
     return products
 
 

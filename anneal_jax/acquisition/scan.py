@@ -39,11 +39,12 @@ class ScanResult(NamedTuple):
       utilities: float64[h'], -|score - boundary| by the float64 routine, not increasing.
       is_certified: whether margin > error_bound: if that bound holds, pairs and order are those of scoring
         every pair in float64. False only where more pairs crowd the boundary than the scan keeps.
-      is_proved: whether error_bound is a theorem (MGUE) or an estimate, eight times the largest error
-        measured (BCGUE). Certified and proved: the float64 result, without doubt. Certified, not
-        proved: the float64 result unless some pair's error is far above all that were measured; where
-        margin is inf no pair was left out, and no bound is needed. Proved, not certified: a pair
-        that is left out is better by 2 eps at most. Neither: the same, as far as the estimate holds.
+      is_proved: whether error_bound is a theorem (MGUE; not on TPU, nor once an error above it was
+        measured) or an estimate, eight times the largest error measured (BCGUE). Certified and proved:
+        the float64 result, without doubt. Certified, not proved: the float64 result unless some pair's
+        error is far above all that were measured; where margin is inf no pair was left out, and no bound
+        is needed. Proved, not certified: a pair that is left out is better by 2 eps at most. Neither:
+        the same, as far as the estimate holds.
       margin: a pair can be missing only if its tile's error was at least this; inf if none was left out.
       error_bound: eps, the largest error of a distance; proved or estimated, as the scorer says.
       measured_error: largest error of a distance among the pairs that were re-scored.
@@ -86,7 +87,8 @@ def scan_pairs(
     within 2 eps of the h-th best, 11 h of them at least, are kept and re-scored in float64 by one
     fixed routine. Where they fit, `is_certified` says that the result equals that of scoring every pair
     in float64, and `is_proved` whether eps is proved or estimated. Ties are broken by a seeded hash of
-    (i, j). A certified and proved result depends on neither tiles, devices nor precision.
+    (i, j). A certified and proved result depends on neither tiles, devices nor precision; any result is
+    the same for one device or eight of a kind, one process or several.
 
     A scan keeps no state outside itself: one that was killed is simply called again. With
     `jax.distributed` set up every process must make the same call; each scans its share of the tiles
@@ -127,14 +129,19 @@ def scan_pairs(
     chosen_precision = precision_named(precision)
     if num_pairs == 0 or num_images < 2:
         return _NOTHING
+    num_pairs = min(num_pairs, count_pairs(num_images))
     devices = list(devices or jax.local_devices())
     on_cpu = devices[0].platform == "cpu"
+    if on_cpu:  # it has no units for bfloat16, and XLA refuses some products that ask for them
+        chosen_precision = chosen_precision._replace(algorithm=jax.lax.Precision.HIGHEST)
     largest_tile = tile_size or (scorer.tile_size if on_cpu else scorer.tile_size_accelerator)
     grid = make_grid(num_images, largest_tile, SIDE_MULTIPLE if on_cpu else SIDE_MULTIPLE_ACCELERATOR)
     tiles, num_scored = choose_tiles(grid, share, seed)
     # Off the host, fetching a wide band would take longer than the pass itself.
     capacity = max(_SPARE_FACTOR * num_pairs, scorer.band_pairs if on_cpu else 0)
-    proved_error = scorer.error_bound(chosen_precision)
+    # A TPU adds up products of shortened numbers in an order of its own, which no proof covers.
+    on_tpu = devices[0].platform == "tpu"
+    proved_error = math.inf if on_tpu else scorer.error_bound(chosen_precision)
     best = BestPairs(num_pairs, capacity, 2.0 * proved_error, num_images, seed)
     collect_best(
         best,

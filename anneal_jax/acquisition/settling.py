@@ -35,9 +35,10 @@ def settle(best: BestPairs, scorer: PairScorer, num_pairs: int, proved_bound: fl
       best: the candidates by their tile distances.
       scorer: re-scores them.
       num_pairs: h, at least 1.
-      proved_bound: eps; inf where none is proved, and eight times the largest error measured takes
-        its place. Errors are measured on 4,096 candidates or more, those nearest to the boundary; that
-        is an estimate, not a proof.
+      proved_bound: eps; inf where none is proved. There, and where an error above it is measured (a
+        device that does not add as the proof assumes), eight times the largest error measured takes its
+        place. Errors are measured on 4,096 candidates or more, those nearest to the boundary; that is an
+        estimate, not a proof.
     """
     candidates = best.ranked()
     near = candidates.distances.astype(np.float64)
@@ -49,6 +50,8 @@ def settle(best: BestPairs, scorer: PairScorer, num_pairs: int, proved_bound: fl
         pairs = pairs_of_keys(candidates.keys[exact.size : num_needed], scorer.num_images)
         exact = np.append(exact, np.abs(scorer.rescore(pairs) - scorer.boundary))
         measured_error = float(np.max(np.abs(exact - near[: exact.size])))
+        if is_proved and measured_error > proved_bound:
+            is_proved, num_needed = False, max(num_needed, min(near.size, _FEWEST_MEASURED))
         error_bound = proved_bound if is_proved else _SAFETY_FACTOR * measured_error
         worst = float(np.partition(exact, min(num_pairs, exact.size) - 1)[:num_pairs].max())
         num_needed = max(num_needed, np.searchsorted(near, worst + error_bound, side="right"))

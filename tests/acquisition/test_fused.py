@@ -133,28 +133,86 @@ def test_a_scan_with_the_kernel_returns_what_it_returns_without(monkeypatch, num
     )
 
 
-def test_tiles_with_too_many_pairs_to_list_go_the_other_way(monkeypatch):
+def spy_on_sides(monkeypatch):
+    """Return a list to which each call of the kernel adds the side of its tiles."""
+    sides, find_everywhere = [], fused_pass._find_everywhere
+
+    def spy(*arrays, settings):
+        sides.append(settings[0])
+        return find_everywhere(*arrays, settings=settings)
+
+    monkeypatch.setattr(fused_pass, "_find_everywhere", spy)
+    return sides
+
+
+def test_what_overflows_the_list_is_found_in_small_parts(monkeypatch):
+    # All 44,850 pairs are kept, so that no bound ever makes the 2,304 of a tile fit a list of 256.
     scorer = scorers.threshold_scorer(unit_vectors(300, 20), 0.1)
-    without = scan_pairs(scorer, 300, 50, precision="bfloat16_3x", tile_size=48)
-    monkeypatch.setattr(fused_pass, "_FEWEST_LISTED", 4)
+    call = {"precision": "bfloat16_3x", "tile_size": 48, "devices": jax.devices()[:1]}
+    known = np.sort(pair_keys(scan_pairs(scorer, 300, 20, **call).pair_indices, 300))
+    without = scan_pairs(scorer, 300, 50, known=known, **call)
+    monkeypatch.setattr(fused_pass, "_FEWEST_LISTED", 256)
     monkeypatch.setattr(fused_pass, "_LISTED_PER_KEPT", 0)
-    stored, collect = [], collecting._collect_stored
-
-    def spy(best, scorer, grid, tiles, **settings):
-        stored.extend(tiles)
-        collect(best, scorer, grid, tiles, **settings)
-
-    monkeypatch.setattr(collecting, "_collect_stored", spy)
-    assert_same(without, scan_fused(monkeypatch, scorer, 300, 50, precision="bfloat16_3x", tile_size=48))
-    assert len(stored) == len(set(stored)) > 8
+    sides, seen = spy_on_sides(monkeypatch), []
+    assert_same(
+        without, scan_fused(monkeypatch, scorer, 300, 50, known=known, progress=seen.append, **call)
+    )
+    assert set(sides) == {48, 16}
+    assert sum(seen) == 300 * 299 // 2
 
 
-def test_equal_scores_and_tiny_archives_lose_nothing(monkeypatch):
+@pytest.mark.parametrize("num_pairs", [1, 5, 40])
+def test_the_kernel_returns_the_same_on_any_number_of_devices_certified_or_not(monkeypatch, num_pairs):
+    # One pass of bfloat16 and a small buffer: other scores of a tile would show.
+    scorer = scorers.threshold_scorer(unit_vectors(400, 20), 0.1)._replace(band_pairs=0)
+    monkeypatch.setattr(fused_pass, "_FEWEST_LISTED", 4)
+    sides = spy_on_sides(monkeypatch)
+    one, two, eight = (
+        scan_fused(
+            monkeypatch,
+            scorer,
+            400,
+            num_pairs,
+            precision="bfloat16",
+            tile_size=48,
+            devices=jax.devices()[:num_devices],
+        )
+        for num_devices in (1, 2, 8)
+    )
+    assert not one.is_certified
+    for other in (two, eight):
+        assert_same(one, other)
+        assert one[2:] == other[2:]
+    # Lists that overflow tell bounds, until they fit: no tile need be cut.
+    assert set(sides) == {48} and len(sides) > 10
+
+
+@pytest.mark.parametrize("num_devices", [1, 8])
+def test_equal_scores_and_tiny_archives_lose_nothing(monkeypatch, num_devices):
     same = scorers.threshold_scorer(np.repeat(unit_vectors(1, 8), 200, axis=0), 1.0)
-    call = {"precision": "bfloat16_3x", "tile_size": 48, "seed": 5}
-    assert_same(scan_pairs(same, 200, 30, **call), scan_fused(monkeypatch, same, 200, 30, **call))
+    call = {"precision": "bfloat16_3x", "seed": 5, "devices": jax.devices()[:num_devices]}
+    assert_same(
+        scan_pairs(same, 200, 30, tile_size=48, **call),
+        scan_fused(monkeypatch, same, 200, 30, tile_size=48, **call),
+    )
     tiny = scorers.threshold_scorer(unit_vectors(3, 8), 0.0)
     assert_same(scan_pairs(tiny, 3, 9, **call), scan_fused(monkeypatch, tiny, 3, 9, **call))
+    # More ties than are kept, in tiles that cannot be listed: the hash draws from all of them.
+    few = same._replace(band_pairs=0)
+    monkeypatch.setattr(fused_pass, "_FEWEST_LISTED", 4)
+    sides = spy_on_sides(monkeypatch)
+    assert_same(
+        scan_pairs(few, 200, 3, tile_size=40, **call),
+        scan_fused(monkeypatch, few, 200, 3, tile_size=40, **call),
+    )
+    assert set(sides) == {40, 8}
+
+
+def test_more_pairs_than_the_pool_may_be_asked_for(monkeypatch):
+    scorer = scorers.threshold_scorer(unit_vectors(60, 20), 0.1)
+    call = {"precision": "bfloat16_3x", "tile_size": 48}
+    found = scan_fused(monkeypatch, scorer, 60, 10**12, **call)
+    assert_same(scan_pairs(scorer, 60, 60 * 59 // 2, **call), found)
 
 
 def test_a_second_scan_of_the_same_shapes_compiles_nothing(monkeypatch):
@@ -177,15 +235,17 @@ class FakeGpu:
 def test_the_kernel_is_for_nvidia_bfloat16_and_dot_products_that_cannot_overflow():
     scorer, grid = scorers.threshold_scorer(unit_vectors(30, 8), 0.1), make_grid(30, 16)
     three, full = scorers.precision_named("bfloat16_3x"), scorers.precision_named("float32")
-    assert fused_pass.is_fusible(scorer, grid, three, [FakeGpu()])
-    assert not fused_pass.is_fusible(scorer, grid, full, [FakeGpu()])
+    assert fused_pass.is_fusible(scorer, grid, 55, three, [FakeGpu()])
+    assert not fused_pass.is_fusible(scorer, grid, 55, full, [FakeGpu()])
     for other in ("gfx942", "8.9", "12.0", ""):
-        assert not fused_pass.is_fusible(scorer, grid, three, [FakeGpu(), FakeGpu(other)])
-    assert not fused_pass.is_fusible(scorer, grid, three, jax.devices())
+        assert not fused_pass.is_fusible(scorer, grid, 55, three, [FakeGpu(), FakeGpu(other)])
+    assert not fused_pass.is_fusible(scorer, grid, 55, three, jax.devices())
     long = scorers.threshold_scorer(unit_vectors(30, 8) * np.float32(1e16), 0.1)
-    assert not fused_pass.is_fusible(long, grid, three, [FakeGpu()])
+    assert not fused_pass.is_fusible(long, grid, 55, three, [FakeGpu()])
+    assert fused_pass.is_fusible(scorer, grid, 2**24, three, [FakeGpu()])
+    assert not fused_pass.is_fusible(scorer, grid, 2**24 + 1, three, [FakeGpu()])
     logits = scorers.classifier_scorer(*classifier(30))
-    assert not fused_pass.is_fusible(logits, grid, three, [FakeGpu()])
+    assert not fused_pass.is_fusible(logits, grid, 55, three, [FakeGpu()])
 
 
 def test_more_numbers_than_the_kernel_can_address_go_through_xla():
@@ -196,7 +256,7 @@ def test_more_numbers_than_the_kernel_can_address_go_through_xla():
     for num_images, is_fusible in ((8_388_000, True), (8_389_000, False)):
         many = scorer._replace(images=np.broadcast_to(np.float32(0), (num_images, 256)))
         grid = make_grid(num_images, 8192, 256)
-        assert fused_pass.is_fusible(many, grid, three, [FakeGpu()]) == is_fusible
+        assert fused_pass.is_fusible(many, grid, 55, three, [FakeGpu()]) == is_fusible
 
 
 def test_no_call_takes_more_pairs_than_int32_counts():
@@ -209,7 +269,7 @@ def test_no_call_takes_more_pairs_than_int32_counts():
         finder = fused_pass.make_finder(grid, mesh, jnp.asarray(scorer.images), jnp.float32(0), 3, 100)
         assert finder.tiles_at_once == tiles_at_once
     huge = TileGrid(100_000, 50_000, 2)
-    assert not fused_pass.is_fusible(scorer, huge, scorers.precision_named("bfloat16_3x"), [FakeGpu()])
+    assert not fused_pass.is_fusible(scorer, huge, 55, scorers.precision_named("bfloat16_3x"), [FakeGpu()])
 
 
 def classifier(num_images, widths=(40, 24, 20, 1), seed=0):

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anneal_jax.acquisition import scan
+from anneal_jax.acquisition.pair_order import ScoredPairs
 from anneal_jax.acquisition.progress import scan_progress
 from anneal_jax.acquisition.scan import scan_pairs
 from anneal_jax.acquisition.scorers import classifier_scorer, threshold_scorer
@@ -135,15 +137,83 @@ def test_scores_equal_pairwise_cosine_similarity():
     np.testing.assert_allclose(found.utilities, -np.abs(matrix[first, second] - np.float32(0.1)), atol=1e-6)
 
 
-def test_eight_devices_return_the_pairs_of_one():
+@pytest.mark.parametrize(
+    "scorer",
+    [threshold_scorer(unit_vectors(300, dim=32), 0.25), classifier_scorer(*small_classifier(300))],
+    ids=["mgue", "bcgue"],
+)
+@pytest.mark.parametrize("num_pairs", [1, 257, 500])
+def test_eight_devices_return_the_pairs_of_one(scorer, num_pairs):
     assert len(jax.devices()) == 8
-    scorer = threshold_scorer(unit_vectors(300, dim=32), 0.25)
     one, eight = (
-        scan_pairs(scorer, 300, 500, tile_size=64, devices=devices)
+        scan_pairs(scorer, 300, num_pairs, tile_size=64, devices=devices)
         for devices in (ONE_DEVICE, jax.devices())
     )
     np.testing.assert_array_equal(one.pair_indices, eight.pair_indices)
+    assert one[2:] == eight[2:]
     np.testing.assert_array_equal(one.utilities, eight.utilities)
+
+
+@given(st.sampled_from([1, 2, 257, 400]), st.integers(0, 1000))
+def test_fewer_pairs_are_the_first_of_more(num_pairs, seed):
+    # Images in three heaps of equal ones: all is settled by ties, to the last bit of the scores.
+    vectors = unit_vectors(3, dim=256, seed=seed)[np.arange(40) % 3]
+    few, more = (
+        scan_pairs(threshold_scorer(vectors, 0.3), 40, count, seed=seed, devices=ONE_DEVICE)
+        for count in (num_pairs, count_pairs(40))
+    )
+    np.testing.assert_array_equal(few.pair_indices, more.pair_indices[:num_pairs])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16_3x", "bfloat16"])
+def test_the_smallest_products_run_in_every_precision(precision):
+    vectors = unit_vectors(7, dim=3)
+    found = scan_pairs(threshold_scorer(vectors, 0.2), 7, 4, precision=precision, tile_size=1)
+    pairs, _ = twin.best_pairs(twin.dot_product_matrix(vectors), 0.2, 4)
+    assert found.pair_indices.tolist() == [list(pair) for pair in pairs]
+    halves, layers = vectors[:, :1], [(np.ones((1, 1), np.float32), np.zeros(1, np.float32))]
+    found = scan_pairs(classifier_scorer(halves, halves, layers), 7, 4, precision=precision)
+    assert_equals_twin(found, twin.logit_matrix(halves, halves, layers), 0.0, 4, np.empty(0, np.int64), 0)
+
+
+def test_a_scan_that_was_killed_starts_again_cleanly():
+    scorer, num_tiles = threshold_scorer(unit_vectors(90), 0.2), []
+
+    def die_half_way(num_scored):
+        num_tiles.append(num_scored)
+        if len(num_tiles) == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan_pairs(scorer, 90, 50, tile_size=16, progress=die_half_way)
+    again = scan_pairs(scorer, 90, 50, tile_size=16, progress=num_tiles.append)
+    assert len(num_tiles) == 10 + 21
+    assert_equals_twin(again, twin.dot_product_matrix(scorer.images), 0.2, 50, np.empty(0, np.int64), 0)
+
+
+def test_a_bound_that_is_seen_to_fail_is_no_proof():
+    scorer = threshold_scorer(unit_vectors(60), 0.2)
+    found = scan_pairs(scorer, 60, 5, devices=ONE_DEVICE)
+    assert found.is_proved and found.measured_error > 0
+    too_small = found.measured_error / 4
+    doubted = scan_pairs(
+        scorer._replace(error_bound=lambda precision: too_small), 60, 5, devices=ONE_DEVICE
+    )
+    assert not doubted.is_proved
+    assert doubted.error_bound == 8 * doubted.measured_error > too_small
+
+
+def test_nothing_is_proved_on_a_tpu(monkeypatch):
+    class Tpu:
+        platform = "tpu"
+
+    def score_nothing(best, *arguments, **named):
+        best.offer(ScoredPairs(np.full(1, 0.2, np.float32), np.ones(1, np.int64)))
+
+    monkeypatch.setattr(scan, "collect_best", score_nothing)
+    scorer = threshold_scorer(np.eye(3, dtype=np.float32), 0.2)
+    assert not scan_pairs(scorer, 3, 1, devices=[Tpu()]).is_proved
+    assert scan_pairs(scorer, 3, 1, devices=ONE_DEVICE).is_proved
 
 
 def test_new_values_of_the_same_shapes_compile_nothing():

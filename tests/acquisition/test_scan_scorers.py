@@ -1,6 +1,7 @@
 """Error bounds hold, float64 routines equal their twins bit by bit, and bad arrays are refused."""
 
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax.acquisition.rescoring import rescore_dot_products, rescore_logits
+from anneal_jax.acquisition.scan import scan_pairs
 from anneal_jax.acquisition.scorers import PRECISIONS, classifier_scorer, threshold_scorer
 from anneal_jax.acquisition.similarity import pairwise_cosine_similarity
 from tests.reference import all_pairs as twin
@@ -55,6 +57,27 @@ def test_the_bound_for_unit_vectors_is_the_documented_one():
     shortened = threshold_scorer(vectors, 0.5).error_bound(PRECISIONS["bfloat16"])
     assert shortened == pytest.approx(2 / 128 + 1 / 128**2, rel=0.01)
 
+    three = threshold_scorer(vectors, 0.5).error_bound(PRECISIONS["bfloat16_3x"])
+    assert three == pytest.approx(3.7e-4, rel=0.01)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16_3x", "bfloat16"])
+@pytest.mark.parametrize("scale", [1e-21, 1e-30, 3e-42])
+def test_the_bound_covers_numbers_that_are_taken_for_zero(scale, precision):
+    vectors = (scale * np.ones((3, 5))).astype(np.float32)
+    assert vectors.all()
+    scorer = threshold_scorer(vectors, 0.0)
+    assert twin.dot_product_matrix(vectors).max() <= scorer.error_bound(PRECISIONS[precision]) < 1e-30
+    found = scan_pairs(scorer, 3, 3, precision=precision)
+    assert found.measured_error <= found.error_bound
+    assert found.is_certified and found.is_proved
+
+
+@pytest.mark.parametrize("threshold", [np.nan, np.inf, -1e39])
+def test_a_threshold_is_a_finite_number(threshold):
+    with pytest.raises(ValueError, match=re.escape(f"threshold={threshold} must be a finite float32")):
+        threshold_scorer(np.eye(3, dtype=np.float32), threshold)
+
 
 def test_no_bound_is_claimed_for_the_classifier():
     layers = [(np.ones((3, 1), np.float32), np.zeros(1, np.float32))]
@@ -62,7 +85,11 @@ def test_no_bound_is_claimed_for_the_classifier():
     assert scorer.error_bound(PRECISIONS["float32"]) == math.inf
 
 
-@given(st.integers(1, 40), st.integers(1, 600), st.integers(0, 100))
+@given(
+    st.sampled_from([1, 7, 8, 9, 40, 256]),
+    st.one_of(st.integers(1, 600), st.sampled_from([1, 2, 257, 513])),
+    st.integers(0, 100),
+)
 def test_rescored_products_equal_twin_to_the_last_bit(dim, num_pairs, seed):
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(30, dim)).astype(np.float32)
