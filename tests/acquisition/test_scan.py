@@ -159,7 +159,7 @@ def test_fewer_pairs_are_the_first_of_more(num_pairs, seed):
     # Images in three heaps of equal ones: all is settled by ties, to the last bit of the scores.
     vectors = unit_vectors(3, dim=256, seed=seed)[np.arange(40) % 3]
     few, more = (
-        scan_pairs(threshold_scorer(vectors, 0.3), 40, count, seed=seed, devices=ONE_DEVICE)
+        scan_pairs(threshold_scorer(vectors, 0.8), 40, count, seed=seed, devices=ONE_DEVICE)
         for count in (num_pairs, count_pairs(40))
     )
     np.testing.assert_array_equal(few.pair_indices, more.pair_indices[:num_pairs])
