@@ -42,7 +42,8 @@ class ExperimentConfig:
         accurate) or `bfloat16` (approximate), by kernels of our own on some NVIDIA GPUs
         (docs/results.md). A backend without such units, as CPU, computes in float32.
       scan_share: part of all pairs that `mgue` and `bcgue` look at, for archives too large for all.
-        Whole diagonals of squares are drawn, one at least: 2 scan_tile_size / N of the pairs of N images.
+        Whole diagonals of squares are drawn, one at least: up to 2 T / N of the pairs of N images, T the
+        side of a square.
       scan_tile_size: images along a side of the squares in which all pairs are scored; memory grows with
         its square; 0 is a good choice for the device.
       transitive: `one_step` adds the pairs that two answers imply, `closure` all that follow however

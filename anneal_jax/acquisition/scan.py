@@ -87,8 +87,9 @@ def scan_pairs(
     within 2 eps of the h-th best, 11 h of them at least, are kept and re-scored in float64 by one
     fixed routine. Where they fit, `is_certified` says that the result equals that of scoring every pair
     in float64, and `is_proved` whether eps is proved or estimated. Ties are broken by a seeded hash of
-    (i, j). A certified and proved result depends on neither tiles, devices nor precision; any result is
-    the same for one device or eight of a kind, one process or several.
+    (i, j). A certified and proved result depends on neither tiles, devices nor precision. Any result is
+    the same for one device or eight of a kind, one process or several, where tiles are scored by the
+    same program: on CPU, and by MGUE's kernel; elsewhere XLA may choose among programs by their speed.
 
     A scan keeps no state outside itself: one that was killed is simply called again. With
     `jax.distributed` set up every process must make the same call; each scans its share of the tiles
@@ -108,8 +109,8 @@ def scan_pairs(
         device. Memory grows with its square.
       precision: of matrix products: `float32`, `bfloat16_3x` or `bfloat16`. The last is approximate: its
         band is so wide that it hardly ever fits. On an NVIDIA GPU with room for them MGUE goes
-        through a kernel of our own in both others than `float32` (`fused_distances`), BCGUE in
-        `bfloat16` (`fused_logits`).
+        through a kernel of our own in both others than `float32` (`fused_distances`) for up to 1.5
+        million pairs, BCGUE in `bfloat16` (`fused_logits`).
       devices: `jax.Device`s of this process; all of them by default. Each holds a copy of the images, and
         once more as much where a kernel wants them in bfloat16.
       progress: called with the number of pairs just scored; `scan_progress` makes a bar of it.

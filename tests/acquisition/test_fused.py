@@ -187,6 +187,29 @@ def test_the_kernel_returns_the_same_on_any_number_of_devices_certified_or_not(m
     assert set(sides) == {48} and len(sides) > 10
 
 
+@pytest.mark.parametrize("num_devices", [1, 3])
+@pytest.mark.parametrize("known_share", [0.0, 0.9, 0.999])
+def test_a_list_that_overflows_tells_as_much_as_one_that_does_not(monkeypatch, num_devices, known_share):
+    scorer = scorers.threshold_scorer(unit_vectors(300, 20), 0.1)._replace(band_pairs=0)
+    keys = pair_keys(np.stack(np.triu_indices(300, 1), axis=1).astype(np.int32), 300)
+    known = keys[np.random.default_rng(1).random(keys.size) < known_share]
+    call = {
+        "precision": "bfloat16",
+        "tile_size": 48,
+        "known": known,
+        "devices": jax.devices()[:num_devices],
+    }
+    for num_pairs in (1, 2):
+        whole = scan_fused(monkeypatch, scorer, 300, num_pairs, **call)
+        with monkeypatch.context() as patch:
+            patch.setattr(fused_pass, "_FEWEST_LISTED", 11 * num_pairs + 3)
+            patch.setattr(fused_pass, "_LISTED_PER_KEPT", 0)
+            overflowing = scan_fused(monkeypatch, scorer, 300, num_pairs, **call)
+        assert_same(whole, overflowing)
+        assert whole[2:] == overflowing[2:]
+        assert len(whole.pair_indices) == num_pairs
+
+
 @pytest.mark.parametrize("num_devices", [1, 8])
 def test_equal_scores_and_tiny_archives_lose_nothing(monkeypatch, num_devices):
     same = scorers.threshold_scorer(np.repeat(unit_vectors(1, 8), 200, axis=0), 1.0)

@@ -77,6 +77,54 @@ def test_buffer_keeps_the_same_pairs_in_whatever_order_they_come(num_pairs, spar
         np.testing.assert_array_equal(result.keys, expected)
 
 
+@given(
+    st.integers(1, 12),
+    st.integers(0, 12),
+    st.sampled_from([0.0, 2 * ULP, np.inf]),
+    st.sampled_from([1, 4, 300]),
+    st.integers(0, 2**32),
+)
+def test_what_is_foreseen_changes_nothing_in_the_end(num_pairs, spare, slack, num_levels, seed):
+    rng = np.random.default_rng(seed)
+    keys = pair_keys(pairs_of_ranks(np.arange(780), 40), 40)
+    distances = (1 + ULP * rng.integers(0, num_levels, keys.size)).astype(np.float32)
+    plain, told = (BestPairs(num_pairs, num_pairs + spare, slack, 40, seed=seed) for _ in range(2))
+    for part in np.array_split(rng.permutation(keys.size), 7):
+        pairs, before = ScoredPairs(distances[part], keys[part]), told.bound
+        assert told.foresee(pairs) == (told.bound < before)
+        assert told.bound == before or np.sum(pairs.distances <= told.bound) > num_pairs + spare
+        for best in (plain, told):
+            best.offer(pairs)
+            best.ranked()
+    for one, other in zip(plain.ranked(), told.ranked(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (plain.bound, plain.last_hash) == (told.bound, told.last_hash)
+
+
+def test_a_few_pairs_or_a_wider_bound_foresee_nothing():
+    keys = pair_keys(pairs_of_ranks(np.arange(12), 40), 40)
+    pairs = ScoredPairs(np.arange(1, 13, dtype=np.float32), keys)
+    best = BestPairs(2, 4, np.inf, 40, seed=0)
+    assert not best.foresee(pairs.where(np.arange(12) < 4))
+    assert best.foresee(pairs) and best.bound == 5
+    assert not best.foresee(pairs) and best.bound == 5
+
+
+def test_only_what_is_within_the_bound_is_held():
+    keys = pair_keys(pairs_of_ranks(np.arange(12), 40), 40)
+    best = BestPairs(2, 20, 0.25, 40, seed=0)
+    best.offer(ScoredPairs(np.arange(1, 13, dtype=np.float32) / 8, keys))
+    best.ranked()
+    bound = float(best.bound)
+    assert bound == np.nextafter(np.float32(0.5), np.float32(1))
+    assert best.holds_all_within(bound) and not best.holds_all_within(np.nextafter(bound, 1))
+    ties = BestPairs(2, 4, np.inf, 40, seed=0)
+    ties.offer(ScoredPairs(np.ones(12, np.float32), keys))
+    ties.ranked()
+    assert ties.bound == 1 and not ties.holds_all_within(1.0)
+    assert ties.holds_all_within(0.5) and not ties.holds_all_within(1.5)
+
+
 def test_a_hash_that_cut_one_tie_does_not_cut_the_next():
     level = (1 + ULP * np.arange(8)).astype(np.float32)
     keys = pair_keys(pairs_of_ranks(np.arange(40), 40), 40)

@@ -323,6 +323,8 @@ def test_the_band_is_what_lies_within_two_bounds_of_the_last_chosen():
     distances = np.sort(twin.dot_product_matrix(vectors)[np.triu_indices(9, 1)])
     assert found.band_size == np.sum(distances <= distances[4] + 2 * found.error_bound) < 36
     assert found.band_is_complete
+    edge = np.nextafter(np.float32(distances[4] + 2 * found.error_bound), np.float32(1))
+    assert found.margin == edge - distances[4]
 
 
 def test_an_unknown_precision_is_refused_by_name():
