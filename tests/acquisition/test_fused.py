@@ -145,10 +145,11 @@ def spy_on_sides(monkeypatch):
     return sides
 
 
-def test_what_overflows_the_list_is_found_in_small_parts(monkeypatch):
-    # All 44,850 pairs are kept, so that no bound ever makes the 2,304 of a tile fit a list of 256.
+@pytest.mark.parametrize("tile_size", [48, 40])  # made of whole small parts, and not
+def test_what_overflows_the_list_is_found_in_small_parts(monkeypatch, tile_size):
+    # All 44,850 pairs are kept, so that no bound ever makes those of a tile fit a list of 256.
     scorer = scorers.threshold_scorer(unit_vectors(300, 20), 0.1)
-    call = {"precision": "bfloat16_3x", "tile_size": 48, "devices": jax.devices()[:1]}
+    call = {"precision": "bfloat16_3x", "tile_size": tile_size, "devices": jax.devices()[:1]}
     known = np.sort(pair_keys(scan_pairs(scorer, 300, 20, **call).pair_indices, 300))
     without = scan_pairs(scorer, 300, 50, known=known, **call)
     monkeypatch.setattr(fused_pass, "_FEWEST_LISTED", 256)
@@ -157,7 +158,7 @@ def test_what_overflows_the_list_is_found_in_small_parts(monkeypatch):
     assert_same(
         without, scan_fused(monkeypatch, scorer, 300, 50, known=known, progress=seen.append, **call)
     )
-    assert set(sides) == {48, 16}
+    assert set(sides) == {tile_size, 16}
     assert sum(seen) == 300 * 299 // 2
 
 
