@@ -212,7 +212,7 @@ def _scan_facts(scan: ScanResult | None) -> dict[str, Any]:
     return {
         "selection_certified": scan.is_certified,
         "selection_band": scan.band_size,
-        "selection_band_complete": bool(scan.band_is_complete),
+        "selection_band_complete": scan.band_is_complete,
         "pool_share": scan.pool_share,
     }
 

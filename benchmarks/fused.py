@@ -5,6 +5,11 @@
 MGUE: 16 tiles of 8,192 x 8,192 pairs of 256-d embeddings, nothing within the bound; the time of 5e11 pairs,
 a million images, follows from the rate. BCGUE: 1,024 x 1,024 pairs through the paper's classifier, beside
 what XLA makes of it. Median of five calls, compiled before; nothing on the host is counted.
+
+  python benchmarks/fused.py --count_passes
+
+needs no GPU: it counts how often a first tile is looked through until its pairs within the bound can be
+listed, NumPy in the kernel's place.
 """
 
 import functools
@@ -21,11 +26,21 @@ import numpy as np
 from absl import app, flags
 
 from anneal_jax.acquisition import scorers
-from anneal_jax.acquisition.fused_distances import SHAPES, FusedShape, find_pairs, split_operands
+from anneal_jax.acquisition.fused_distances import (
+    SHAPES,
+    FoundPairs,
+    FusedShape,
+    find_pairs,
+    split_operands,
+)
 from anneal_jax.acquisition.fused_logits import LogitShape, fused_logits
+from anneal_jax.acquisition.fused_pass import Finder, collect_fused
 from anneal_jax.acquisition.grid import choose_tiles, make_grid
+from anneal_jax.acquisition.pair_order import BestPairs
 
 _CALLS = flags.DEFINE_integer("calls", 5, "Timed calls of each.", lower_bound=1)
+
+_COUNT_PASSES = flags.DEFINE_bool("count_passes", False, "Count the passes over a first tile instead.")
 
 _TILE_SIZE, _DIM = 8192, 256
 _NUM_CHECKED = 20_000
@@ -77,6 +92,38 @@ def measure_products(rng: np.random.Generator) -> None:
         print(f"product {name:<12}{2 * 8192**3 / seconds / 1e12:8.0f} TFLOP/s", flush=True)
 
 
+def clustered_embeddings(
+    rng: np.random.Generator, num_images: int, *, is_sorted: bool = False
+) -> np.ndarray:
+    """Return unit vectors around 30 centres, as a trained network makes them."""
+    vectors = rng.standard_normal((num_images, _DIM), np.float32)
+    centres, classes = rng.standard_normal((30, _DIM), np.float32), rng.integers(0, 30, num_images)
+    vectors += centres[np.sort(classes) if is_sorted else classes]
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def count_passes(rng: np.random.Generator) -> None:
+    grid, capacity = make_grid(_TILE_SIZE, _TILE_SIZE), 1 << 16
+    first, second = (images.astype(np.int32) for images in np.triu_indices(_TILE_SIZE, 1))
+    for order, is_sorted in (("mixed", False), ("sorted by class", True)):
+        embeddings = clustered_embeddings(rng, _TILE_SIZE, is_sorted=is_sorted)
+        distances = np.abs(embeddings @ embeddings.T - np.float32(0.1))[first, second]
+        sizes: list[int] = []
+
+        def find(cells: Any, bound: Any, side: int, distances=distances, sizes=sizes) -> list[FoundPairs]:
+            found = np.flatnonzero(distances <= bound)
+            sizes.append(found.size)
+            listed = found[:capacity]
+            return [
+                FoundPairs(*map(np.array, ([found.size], distances[listed], first[listed], second[listed])))
+            ]
+
+        best = BestPairs(1344, 11 * 1344, np.inf, _TILE_SIZE, seed=0)
+        finder = Finder(find, 1, 1, capacity)
+        collect_fused(best, grid, [(0, 0)], finder, known=np.empty(0, np.int64), progress=None)
+        print(f"images {order}: {len(sizes)} passes, which find {sizes} pairs", flush=True)
+
+
 def measure_distances(rng: np.random.Generator) -> None:
     vectors = rng.standard_normal((10 * _TILE_SIZE, _DIM), np.float32)
     embeddings = jnp.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
@@ -97,20 +144,16 @@ def measure_distances(rng: np.random.Generator) -> None:
 
 def check_distances(rng: np.random.Generator) -> None:
     """Count the pairs within 2e-5 of 0.1 among 20,000 embeddings, beside what float32 counts."""
-    vectors = rng.standard_normal((_NUM_CHECKED, _DIM), np.float32)
-    vectors += rng.standard_normal((30, _DIM), np.float32)[rng.integers(0, 30, len(vectors))]
-    embeddings = jnp.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    vectors = clustered_embeddings(rng, _NUM_CHECKED)
+    embeddings = jnp.asarray(vectors)
     scores = jax.lax.dot(embeddings, embeddings.T, precision=jax.lax.Precision.HIGHEST)
     away = np.asarray(jnp.where(jnp.tri(len(vectors), dtype=bool), jnp.inf, jnp.abs(scores - 0.1)))
     grid = make_grid(len(vectors), _TILE_SIZE, 256)
-    cells = [
-        (grid.start(row), grid.start(column), row * grid.tile_size, column * grid.tile_size)
-        for row, column in choose_tiles(grid, 1.0, 0).tiles
-    ]
+    cells = grid.cells(choose_tiles(grid, 1.0, 0).tiles)
     for num_passes, shape in SHAPES.items():
         found = find_pairs(
             split_operands(embeddings, num_passes, shape),
-            jnp.asarray(cells, jnp.int32),
+            jnp.asarray(cells),
             jnp.float32(0.1),
             jnp.float32(2e-5),
             tile_size=grid.tile_size,
@@ -146,6 +189,9 @@ def measure_logits(rng: np.random.Generator) -> None:
 
 
 def main(_: Any) -> None:
+    if _COUNT_PASSES.value:
+        count_passes(np.random.default_rng(0))
+        return
     if jax.default_backend() != "gpu":
         sys.exit("error: no GPU is to be seen; these kernels run on an NVIDIA GPU only.")
     print(jax.__version__, *jax.devices())

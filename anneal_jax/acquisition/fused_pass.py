@@ -1,5 +1,6 @@
 """The pass over the tiles with the fused kernel: the devices list pairs, the host takes them in."""
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from anneal_jax.acquisition.fused_distances import (
     has_room,
     split_operands,
 )
-from anneal_jax.acquisition.grid import Tile, TileGrid
+from anneal_jax.acquisition.grid import Tile, TileGrid, make_grid
 from anneal_jax.acquisition.pair_order import BestPairs, ScoredPairs
 from anneal_jax.acquisition.scorers import PairScorer, Precision
 from anneal_jax.acquisition.tile_scores import MESH_AXIS
@@ -136,21 +137,21 @@ def collect_fused(
     """
     for batch, found in _found_ahead(finder, best, grid, tiles):
         for part, listed in zip(_split(batch, finder.num_devices), found, strict=True):
-            if not _take_in(best, finder, listed, grid.num_images, known):
-                for cell in _cells(grid, part):
+            if not _take_in(best, listed, grid.num_images, known):
+                for cell in grid.cells(part):
                     _look_through(best, finder, cell, grid, known)
             if progress is not None:
                 for tile in part:
                     progress(grid.count(tile))
 
 
-def _take_in(best: BestPairs, finder: Finder, listed: FoundPairs, num_images: int, known: PairKeys) -> bool:
+def _take_in(best: BestPairs, listed: FoundPairs, num_images: int, known: PairKeys) -> bool:
     """Offer what was found if all of it is listed; otherwise learn a bound from what is."""
     num_found = int(listed.num_found[0])
     first, second = (np.asarray(images)[:num_found].astype(np.int64) for images in listed[2:])
     pairs = ScoredPairs(np.asarray(listed.distances)[:num_found], first * num_images + second)
     pairs = pairs.where(~contains(known, pairs.keys))
-    if num_found > finder.capacity:
+    if num_found > len(listed.distances):
         best.foresee(pairs)
         return False
     best.offer(pairs)
@@ -163,38 +164,22 @@ def _look_through(best: BestPairs, finder: Finder, cell: Cells, grid: TileGrid, 
     while bound != best.bound:
         bound = best.bound
         [listed, *_] = finder.find(cell[None], bound, grid.tile_size)
-        if _take_in(best, finder, listed, grid.num_images, known):
+        if _take_in(best, listed, grid.num_images, known):
             return
     # Too many pairs are as far as the last of those that are kept: equal images, most likely.
-    side = min(1 << (math.isqrt(finder.capacity).bit_length() - 1), grid.tile_size)  # all its pairs fit
-    for small in _cut(cell, grid.tile_size, side):
-        [listed, *_] = finder.find(small[None], best.bound, side)
-        _take_in(best, finder, listed, grid.num_images, known)
+    side = 1 << (math.isqrt(finder.capacity).bit_length() - 1)  # all pairs of such a part fit
+    parts = make_grid(grid.tile_size, side, side)
+    for part in _cut(cell, parts):
+        [listed, *_] = finder.find(part[None], best.bound, parts.tile_size)
+        _take_in(best, listed, grid.num_images, known)
 
 
-def _cells(grid: TileGrid, tiles: Sequence[Tile]) -> Cells:
-    """Return where each tile reads and what it answers for."""
-    rows, columns = np.array(tiles, np.int64).reshape(-1, 2).T * grid.tile_size
-    last = grid.num_images - grid.tile_size
-    cells = np.stack([np.minimum(rows, last), np.minimum(columns, last), rows, columns], axis=1)
-    return cells.astype(np.int32)
-
-
-def _cut(cell: Cells, tile_size: int, side: int) -> Cells:
-    """Cut a tile into smaller ones, which answer for the same pairs."""
-    first_row, first_column, own_row, own_column = cell.astype(np.int64)
-    starts = np.arange(0, tile_size, side)
-    rows, columns = (grid.ravel() for grid in np.meshgrid(starts, starts, indexing="ij"))
-    last = tile_size - side
-    return np.stack(
-        [
-            first_row + np.minimum(rows, last),
-            first_column + np.minimum(columns, last),
-            np.maximum(own_row, first_row + rows),
-            np.maximum(own_column, first_column + columns),
-        ],
-        axis=1,
-    ).astype(np.int32)
+def _cut(cell: Cells, parts: TileGrid) -> Cells:
+    """Cut a tile into the parts of a grid laid over it, which answer for the same pairs."""
+    blocks = range(parts.num_blocks)
+    cells = parts.cells(itertools.product(blocks, blocks)) + cell[[0, 1, 0, 1]]
+    cells[:, 2:] = np.maximum(cells[:, 2:], cell[2:])
+    return cells
 
 
 _split_once = jax.jit(split_operands, static_argnames=("num_passes", "shape"))
@@ -231,7 +216,7 @@ def _found_ahead(
     start = 0
     while start < len(tiles):
         batch = tiles[start : start + min(finder.tiles_at_once, max(1, 2 * start))]
-        in_flight.append((batch, finder.find(_cells(grid, batch), best.bound, grid.tile_size)))
+        in_flight.append((batch, finder.find(grid.cells(batch), best.bound, grid.tile_size)))
         start += len(batch)
         # At first each batch waits for the one before, whose bound is far tighter than its own.
         while len(in_flight) > (_BATCHES_IN_FLIGHT if start > 4 * finder.tiles_at_once else 0):

@@ -9,10 +9,11 @@ import bisect
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from anneal_jax.pairs.canonical import count_pairs
 
@@ -46,6 +47,16 @@ class TileGrid(NamedTuple):
     def block_length(self, block: int) -> int:
         """Return how many images a block answers for."""
         return min(self.tile_size, self.num_images - block * self.tile_size)
+
+    def cells(self, tiles: Iterable[Tile]) -> npt.NDArray[np.int32]:
+        """Return of each tile the first row and column that it reads, and those that it answers for.
+
+        Returns:
+          int32[tiles, 4].
+        """
+        side = self.tile_size
+        cells = [(self.start(row), self.start(column), row * side, column * side) for row, column in tiles]
+        return np.array(cells, np.int32).reshape(-1, 4)
 
     def count(self, tile: Tile) -> int:
         """Return how many pairs i < j a tile answers for."""

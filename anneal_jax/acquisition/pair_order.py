@@ -129,7 +129,7 @@ class BestPairs:
     def holds_all_within(self, distance: float) -> bool:
         """Tell whether every pair offered so far that is no further than `distance` is kept."""
         bound = float(self.bound)
-        return distance < bound or (distance == bound and self.last_hash == _LAST_HASH)
+        return distance < bound or (distance == bound and bool(self.last_hash == _LAST_HASH))
 
     def ranked(self) -> ScoredPairs:
         """Return what is kept, best first."""

@@ -110,6 +110,12 @@ def test_regions_share_the_clusters_out(small_regions, num_clusters):
     assert len(np.unique(labels)) >= 0.6 * num_clusters
 
 
+def test_any_integer_is_a_seed():
+    points = random_points(60)
+    one, same = (cluster(points, 9, seed=seed) for seed in (-1, 2**32 - 1))
+    np.testing.assert_array_equal(one, same)
+
+
 def test_equal_points_are_one_cluster(small_regions):
     assert np.unique(cluster(random_points(60, 1), 9, seed=0)).size == 1
 

@@ -51,6 +51,12 @@ def test_tie_hash_favours_no_images():
     assert not np.array_equal(best, np.argsort(tie_hashes(keys, 200, seed=1))[:2000])
 
 
+def neighbouring_floats(num_levels, rng):
+    """Return the pairs of 40 images at distances of few levels, one float above another."""
+    keys = pair_keys(pairs_of_ranks(np.arange(780), 40), 40)
+    return ScoredPairs((1 + ULP * rng.integers(0, num_levels, keys.size)).astype(np.float32), keys)
+
+
 @given(
     st.integers(1, 30),
     st.integers(0, 60),
@@ -60,9 +66,8 @@ def test_tie_hash_favours_no_images():
 )
 def test_buffer_keeps_the_same_pairs_in_whatever_order_they_come(num_pairs, spare, slack, num_levels, seed):
     rng = np.random.default_rng(seed)
-    keys = pair_keys(pairs_of_ranks(np.arange(780), 40), 40)
-    # Neighbouring floats: the edge of the band, rounded up by one, falls on the next level.
-    distances = (1 + ULP * rng.integers(0, num_levels, keys.size)).astype(np.float32)
+    # The edge of the band, rounded up by one, falls on the next level.
+    distances, keys = neighbouring_floats(num_levels, rng)
     results = []
     for order in (np.arange(keys.size), rng.permutation(keys.size)):
         best = BestPairs(num_pairs, num_pairs + spare, slack, 40, seed=seed)
@@ -86,8 +91,7 @@ def test_buffer_keeps_the_same_pairs_in_whatever_order_they_come(num_pairs, spar
 )
 def test_what_is_foreseen_changes_nothing_in_the_end(num_pairs, spare, slack, num_levels, seed):
     rng = np.random.default_rng(seed)
-    keys = pair_keys(pairs_of_ranks(np.arange(780), 40), 40)
-    distances = (1 + ULP * rng.integers(0, num_levels, keys.size)).astype(np.float32)
+    distances, keys = neighbouring_floats(num_levels, rng)
     plain, told = (BestPairs(num_pairs, num_pairs + spare, slack, 40, seed=seed) for _ in range(2))
     for part in np.array_split(rng.permutation(keys.size), 7):
         pairs, before = ScoredPairs(distances[part], keys[part]), told.bound
