@@ -17,7 +17,7 @@ from anneal_jax.annotation.guide import make_guide
 from anneal_jax.annotation.learning import Learning
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.pairs.records import Answered
-from tests.annotation.test_desk import TAB, answers_of, run
+from tests.annotation.driving import TAB, answers_of, run
 
 pytestmark = pytest.mark.slow  # each test trains in a process of its own
 

@@ -16,7 +16,7 @@ from anneal_jax.interview import Interview
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_TILES
-from tests.annotation.test_desk import TAB, answers_of, run
+from tests.annotation.driving import TAB, answers_of, run
 
 
 @pytest.fixture

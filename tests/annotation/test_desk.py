@@ -8,25 +8,7 @@ from anneal_jax.errors import StoreError
 from anneal_jax.pairs.records import TRAINED_KINDS
 from anneal_jax.pairs.writing import KINDS
 from anneal_jax.types import Answer
-
-TAB = "tab-number-1"
-
-
-def answers_of(classes):
-    return lambda question: Answer(int(classes[question["first"]] == classes[question["second"]]))
-
-
-def run(desk, oracle, count, view=None, tab=TAB):
-    view = view or desk.open_tab(tab, "Ada")
-    for _ in range(count):
-        question = view["questions"][0]
-        view = desk.answer(tab, question["key"], oracle(question), 1.5)
-    return view
-
-
-def state_of(desk):
-    view = desk.counters("Ada")
-    return {name: view[name] for name in ("num_answers", "num_known", "bits_spent", "minutes", "quality")}
+from tests.annotation.driving import TAB, answers_of, run, state_of
 
 
 def test_answers_are_on_disk_when_the_call_returns_and_a_new_desk_goes_on(make_desk, classes):

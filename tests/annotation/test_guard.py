@@ -13,7 +13,7 @@ from anneal_jax.annotation.learning import Learning
 from anneal_jax.annotation.projection import centring
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_CLASSES, NUM_TILES, IdleTrainer
-from tests.annotation.test_desk import TAB, answers_of, run
+from tests.annotation.driving import TAB, answers_of, run
 
 
 def one_hot(classes):
