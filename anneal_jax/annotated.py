@@ -9,12 +9,20 @@ from contextlib import closing, contextmanager
 
 import numpy as np
 
-from anneal_jax import atomic
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.data.splits import Split
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.experiment import fingerprints
+from anneal_jax.files import atomic
+from anneal_jax.files.workdir import (
+    ANNOTATION_MARK,
+    check_config,
+    locked,
+    read_config,
+    read_pictures,
+    settle_config,
+)
 from anneal_jax.interview import fit_answers
 from anneal_jax.pairs.records import Answered
 from anneal_jax.pairs.store import AnswerStore
@@ -23,14 +31,6 @@ from anneal_jax.processes import held
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import checkpoint_state
 from anneal_jax.types import Answer
-from anneal_jax.workdir import (
-    ANNOTATION_MARK,
-    check_config,
-    locked,
-    read_config,
-    read_pictures,
-    settle_config,
-)
 
 EVERY_ROUND = 2**31 - 1
 

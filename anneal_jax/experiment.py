@@ -26,6 +26,7 @@ from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.evaluation import Retrieval
+from anneal_jax.files.workdir import check_config, is_annotated, settle_config
 from anneal_jax.interview import (
     Interview,
     ask_next,
@@ -53,7 +54,6 @@ from anneal_jax.selection import (
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import Learner, Model, checkpoint_state, represent
 from anneal_jax.types import Annotator, Answer, Params
-from anneal_jax.workdir import check_config, is_annotated, settle_config
 
 ASKING = ("pairs", "belief_ask")
 """Kinds of supervision that put questions to somebody."""

@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from anneal_jax.errors import ConfigError, WorkdirError
-from anneal_jax.workdir import locked
+from anneal_jax.files.workdir import locked
 
 
 def join(place: str) -> bool:

@@ -5,9 +5,9 @@ import json
 import os
 import pathlib
 
-from anneal_jax import atomic
 from anneal_jax.errors import WorkdirError
 from anneal_jax.evaluation import Retrieval
+from anneal_jax.files import atomic
 from anneal_jax.problem import Problem
 
 

@@ -30,8 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from anneal_jax import atomic
 from anneal_jax.errors import WorkdirError
+from anneal_jax.files import atomic
 
 Row = dict[str, Any]
 """One round: field names to int, float, str, bool or None, in the order they are written."""

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from anneal_jax import atomic
+from anneal_jax.files import atomic
 
 WAYS = ("mgue", "numpy", "sklearn", "sklearn_64mb", "torch", "bcgue")
 WAYS_WITHOUT_KERNELS = ("mgue_xla", "bcgue_xla")

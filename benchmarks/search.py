@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from anneal_jax import atomic
+from anneal_jax.files import atomic
 
 _NUM_TILES = flags.DEFINE_list("num_tiles", ["10000", "100000", "1000000"], "Archive sizes N.")
 _NUM_QUERIES = flags.DEFINE_integer("num_queries", 64, "Queries at once.")

@@ -19,7 +19,7 @@ from anneal_jax.data.archives import open_archive
 from anneal_jax.embedder import load_embedder
 from anneal_jax.errors import ArchiveError, WeightsError, WorkdirError
 from anneal_jax.experiment import run_experiment
-from anneal_jax.integrity import write_sealed
+from anneal_jax.files.seals import write_sealed
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import represent
 from tests.conftest import ROOT

@@ -156,9 +156,9 @@ def test_imports_are_found_wherever_they_stand(tmp_path):
     path = tmp_path / "late.py"
     path.write_text(
         "import numpy\nimport anneal_jax.seeds\n"
-        "def late():\n  from anneal_jax import atomic\n  from anneal_jax.pairs.store import Question\n"
+        "def late():\n  from anneal_jax.files import atomic\n  from anneal_jax.pairs.store import Question\n"
     )
-    assert imports_of(path) == {"anneal_jax.seeds", "anneal_jax.atomic", "anneal_jax.pairs.store"}
+    assert imports_of(path) == {"anneal_jax.seeds", "anneal_jax.files.atomic", "anneal_jax.pairs.store"}
 
 
 def test_sub_packages_are_folders_with_an_empty_init():

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.threads import threaded
+from anneal_jax.files.threads import threaded
 from anneal_jax.types import FloatArray, PairIndices
 
 Layer = tuple[FloatArray, FloatArray]

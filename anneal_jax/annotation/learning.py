@@ -7,12 +7,12 @@ import pathlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from anneal_jax import atomic
 from anneal_jax.annotation.background import BackgroundTrainer, Result
 from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.forecast import LEAST_GAIN, expected_gain
 from anneal_jax.annotation.guard import judge
 from anneal_jax.annotation.guide import Guide, make_guide
+from anneal_jax.files import atomic
 
 _log = logging.getLogger(__name__)
 

@@ -26,12 +26,12 @@ from anneal_jax.data.labels import labels_of_csv
 from anneal_jax.data.splits import duplicate_groups
 from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.experiment import ASKING
+from anneal_jax.files.workdir import locked
 from anneal_jax.interview import open_interview
 from anneal_jax.pairs.class_groups import give_labels
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.problem import make_learner
 from anneal_jax.types import Archive
-from anneal_jax.workdir import locked
 
 PORT = 8765
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from anneal_jax.config import ExperimentConfig, config_from_mapping
 from anneal_jax.errors import ConfigError
-from anneal_jax.workdir import is_annotated, read_config, read_pictures
+from anneal_jax.files.workdir import is_annotated, read_config, read_pictures
 
 
 class AnnotationSettings(NamedTuple):

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from anneal_jax import atomic
 from anneal_jax.errors import StoreError
+from anneal_jax.files import atomic
 from anneal_jax.types import Answer
 
 _WORDS = tuple(word.name.lower() for word in Answer)

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-from anneal_jax import integrity
 from anneal_jax.errors import StorageFullError, StoreError
+from anneal_jax.files import seals
 from anneal_jax.pairs import records, schema, writing
 from anneal_jax.pairs.records import Answered, AnswerRecord, Question, Tally
 from anneal_jax.pairs.writing import Given
@@ -32,7 +32,7 @@ class AnswerStore:
     """Questions and answers of one workdir.
 
     Every method opens its own short transaction; a reader never blocks the writer for long. One process
-    at a time should write (`anneal_jax.workdir.locked`); where two do, each answer still counts once.
+    at a time should write (`anneal_jax.files.workdir.locked`); where two do, each answer still counts once.
 
     Answers belong to a set, and a set to the sentence that says what "similar" means: `set_sentence` with
     another one goes to the set of that one. All methods but `records` speak of the present set.
@@ -82,7 +82,7 @@ class AnswerStore:
     def close(self) -> None:
         """Seal the file. The store may be used further, and is then no longer sealed."""
         with self._transaction():
-            self._write_seal(integrity.seal_of(self._path)._asdict())
+            self._write_seal(seals.seal_of(self._path)._asdict())
 
     # Sets.
 
@@ -320,7 +320,7 @@ class AnswerStore:
     def _require_seal(self) -> None:
         """Raise where the file is not as it was when it was closed; a store in use has no seal."""
         seal = self._read_seal()
-        if seal and seal != integrity.seal_of(self._path)._asdict():
+        if seal and seal != seals.seal_of(self._path)._asdict():
             raise StoreError(
                 f"the answer store {self._path} is damaged (it is not as it was when it was closed); "
                 f"restore a copy of it together with {self._seal_path.name}."
@@ -328,7 +328,7 @@ class AnswerStore:
 
     def _read_seal(self) -> dict[str, Any]:
         try:
-            return integrity.read_sealed(self._seal_path)
+            return seals.read_sealed(self._seal_path)
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError) as error:
@@ -342,4 +342,4 @@ class AnswerStore:
             self._write_seal({})
 
     def _write_seal(self, seal: Mapping[str, Any]) -> None:
-        integrity.write_sealed(self._seal_path, seal)
+        seals.write_sealed(self._seal_path, seal)

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anneal_jax import atomic
 from anneal_jax.comparison import Cell, query_results
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.errors import AnnealError
 from anneal_jax.evaluation import DENOMINATOR, evaluate_retrieval
+from anneal_jax.files import atomic
 from anneal_jax.metrics import average_precision_at_k
 from anneal_jax.problem import Problem, input_size, load_problem, make_learner
 from anneal_jax.query_results import QueryResults, name_results

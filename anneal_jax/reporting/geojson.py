@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from anneal_jax import atomic
 from anneal_jax.errors import ConfigError
+from anneal_jax.files import atomic
 from anneal_jax.reporting.search_results import Results
 from anneal_jax.retrieval.index import TileIndex
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anneal_jax import atomic
+from anneal_jax.files import atomic
 from anneal_jax.metrics import Denominator
 from anneal_jax.reporting.page_css import CSS
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax import atomic
 from anneal_jax.errors import RetrievalError, unknown_name
-from anneal_jax.integrity import FileSeal, damaged_files
+from anneal_jax.files import atomic
+from anneal_jax.files.seals import FileSeal, damaged_files
 from anneal_jax.retrieval.manifest import ModelCard, ShardRecord, missing_processes, read_manifests
 from anneal_jax.retrieval.shards import blank_column, map_column
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from anneal_jax.errors import RetrievalError
-from anneal_jax.integrity import damaged_files
+from anneal_jax.files.seals import damaged_files
 from anneal_jax.retrieval.manifest import (
     Manifest,
     ModelCard,

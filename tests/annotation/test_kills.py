@@ -16,7 +16,7 @@ from anneal_jax.data.archives import open_archive
 from anneal_jax.embedder import load_embedder
 from anneal_jax.errors import WorkdirError
 from anneal_jax.experiment import run_experiment
-from anneal_jax.workdir import read_config
+from anneal_jax.files.workdir import read_config
 from tests.annotation.scripted import Person, Server
 
 LATEST_S = 3.0

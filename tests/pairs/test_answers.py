@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax import integrity
 from anneal_jax.errors import StorageFullError, StoreError
+from anneal_jax.files import seals
 from anneal_jax.pairs import store as store_module
 from anneal_jax.pairs.schema import DEFAULT_SENTENCE
 from anneal_jax.pairs.store import AnswerStore
@@ -278,12 +278,12 @@ def test_a_seal_that_finds_no_room_is_said_too(store, monkeypatch):
     def fail(path, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(integrity, "write_sealed", fail)
+    monkeypatch.setattr(seals, "write_sealed", fail)
     with pytest.raises(StorageFullError):
         store.close()
     monkeypatch.undo()
     store.close()
-    monkeypatch.setattr(integrity, "write_sealed", fail)
+    monkeypatch.setattr(seals, "write_sealed", fail)
     with pytest.raises(StorageFullError):
         store.record(1, SIMILAR, annotator="Ada")
     assert store.records() == []

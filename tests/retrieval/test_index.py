@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anneal_jax.errors import ConfigError, RetrievalError
-from anneal_jax.integrity import write_sealed
+from anneal_jax.files.seals import write_sealed
 from anneal_jax.retrieval import index as module
 from anneal_jax.retrieval.index import open_index
 from anneal_jax.retrieval.writing import append_tiles

@@ -77,7 +77,7 @@ def test_a_call_that_broke_is_gone_on_with(tmp_path, stop_at):
 
 KILLED = """
 import json, os, signal, sys
-from anneal_jax import atomic
+from anneal_jax.files import atomic
 from anneal_jax.retrieval import manifest, shards
 from anneal_jax.retrieval.writing import append_tiles
 from tests.retrieval.small_index import CARD, Tiles, embed

@@ -7,9 +7,9 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from anneal_jax import atomic
 from anneal_jax.config import ExperimentConfig, config_from_mapping
 from anneal_jax.errors import WorkdirError
+from anneal_jax.files import atomic
 
 _UNTOLD = {"preprocessing": ""}  # weights need not tell it
 

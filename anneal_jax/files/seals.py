@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from anneal_jax import atomic
-from anneal_jax.threads import threaded
+from anneal_jax.files import atomic
+from anneal_jax.files.threads import threaded
 
 _CHUNK_BYTES = 1 << 20
 _PROGRESS_AFTER_S = 2

@@ -3,7 +3,13 @@ import math
 
 import pytest
 
-from anneal_jax.integrity import damaged_files, read_sealed, seal_of, seals_below, write_sealed
+from anneal_jax.files.seals import (
+    damaged_files,
+    read_sealed,
+    seal_of,
+    seals_below,
+    write_sealed,
+)
 
 
 def test_every_single_flipped_bit_of_sealed_json_is_noticed(tmp_path):

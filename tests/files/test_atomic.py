@@ -3,8 +3,8 @@ import os
 import numpy as np
 import pytest
 
-from anneal_jax import atomic
 from anneal_jax.errors import WorkdirError
+from anneal_jax.files import atomic
 
 
 def _names(folder):

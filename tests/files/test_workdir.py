@@ -9,11 +9,11 @@ import pytest
 
 from anneal_jax.config import CHOICES, ExperimentConfig
 from anneal_jax.errors import WorkdirError
-from anneal_jax.workdir import locked, read_config, settle_config
+from anneal_jax.files.workdir import locked, read_config, settle_config
 
 HOLDER = """
     import pathlib, sys
-    from anneal_jax.workdir import locked
+    from anneal_jax.files.workdir import locked
     with locked(pathlib.Path(sys.argv[1])):
         print("held", flush=True)
         sys.stdin.read()
