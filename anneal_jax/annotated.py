@@ -9,6 +9,8 @@ from contextlib import closing, contextmanager
 
 import numpy as np
 
+from anneal_jax.answers.reading import Answered
+from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.data.splits import Split
@@ -24,8 +26,6 @@ from anneal_jax.files.workdir import (
     settle_config,
 )
 from anneal_jax.interview import fit_answers
-from anneal_jax.pairs.records import Answered
-from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.problem import Problem, make_learner
 from anneal_jax.processes import held
 from anneal_jax.training.checkpoints import RoundCheckpoints

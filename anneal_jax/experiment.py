@@ -23,6 +23,8 @@ from tqdm import tqdm
 
 from anneal_jax.acquisition.beliefs import Beliefs
 from anneal_jax.acquisition.registry import get_acquisition
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.evaluation import Retrieval
@@ -38,8 +40,6 @@ from anneal_jax.interview import (
 from anneal_jax.label_experiment import check_rival, run_label_experiment
 from anneal_jax.models.pretrained import preparation, weights_digest
 from anneal_jax.outcome import Outcome, measure, retrieve
-from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.pairs.writing import Given
 from anneal_jax.problem import Problem, class_oracle, load_problem, make_learner, prepared_backbone
 from anneal_jax.processes import held
 from anneal_jax.run_log import Row, append_round, read_rounds

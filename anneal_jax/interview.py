@@ -20,9 +20,9 @@ from anneal_jax.acquisition.belief_interleaved import (
 from anneal_jax.acquisition.belief_questions import next_question
 from anneal_jax.acquisition.beliefs import Beliefs, begin, settled_groups
 from anneal_jax.acquisition.neighbours import NeighbourGraph, neighbour_graph
+from anneal_jax.answers.store import Answered
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.pairs.canonical import keys_within, pairs_of_keys
-from anneal_jax.pairs.store import Answered
 from anneal_jax.problem import Problem
 from anneal_jax.seeds import Use, host_rng
 from anneal_jax.training.learner import Learner, standardise

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from anneal_jax import experiment
-from anneal_jax.pairs.store import AnswerStore
+from anneal_jax.answers.store import AnswerStore
 from anneal_jax.training.checkpoints import RoundCheckpoints
 
 COMMITS = [
@@ -79,7 +79,7 @@ _KILLED_RUN = """
 import json, os, signal, sys
 from anneal_jax import experiment
 from anneal_jax.config import config_from_mapping
-from anneal_jax.pairs.store import AnswerStore
+from anneal_jax.answers.store import AnswerStore
 from anneal_jax.training.checkpoints import RoundCheckpoints
 moment, settings, workdir = json.loads(sys.argv[1])
 def killing(owner, name):

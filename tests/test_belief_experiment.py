@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from anneal_jax import experiment
+from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
 from anneal_jax.experiment import run_experiment
 from anneal_jax.pairs.canonical import pair_keys
 from anneal_jax.pairs.oracle import ClassOracle
-from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.run_log import read_rounds, without_times
 from anneal_jax.types import Answer
 from tests.breaking import damage_checkpoint, run_in_process, run_with_breaks

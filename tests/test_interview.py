@@ -5,6 +5,8 @@ import pytest
 
 from anneal_jax.acquisition.belief_interleaved import Interleaved
 from anneal_jax.acquisition.beliefs import OPEN, settled_groups
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.interview import (
     GROUP_SIZE_POWER,
@@ -20,8 +22,6 @@ from anneal_jax.interview import (
 )
 from anneal_jax.pairs.canonical import pairs_of_keys
 from anneal_jax.pairs.oracle import ClassOracle
-from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.pairs.writing import Given
 from anneal_jax.problem import load_problem, make_learner
 from anneal_jax.types import Answer
 

@@ -68,7 +68,7 @@ def module_of(path):
 
 
 def piece_of(module):
-    """Return the folder or module right under the package, such as `pairs` of anneal_jax.pairs.store."""
+    """Return the folder or module right under the package, such as `pairs` of anneal_jax.answers.store."""
     return [*module.split("."), "__init__"][1]
 
 
@@ -136,7 +136,7 @@ def test_imports_run_in_no_circle():
 @pytest.mark.parametrize(
     ("importer", "imported", "reason"),
     [
-        ("anneal_jax.pairs.store", "anneal_jax.training.frozen", "pairs lies below training"),
+        ("anneal_jax.answers.store", "anneal_jax.training.frozen", "pairs lies below training"),
         ("anneal_jax.types", "anneal_jax.metrics", "types lies below metrics"),
         ("anneal_jax.losses.pair", "anneal_jax.models.heads", "meet only above"),
         ("anneal_jax.training.frozen", "anneal_jax.acquisition.scan", "meet only above"),
@@ -156,9 +156,9 @@ def test_imports_are_found_wherever_they_stand(tmp_path):
     path = tmp_path / "late.py"
     path.write_text(
         "import numpy\nimport anneal_jax.seeds\n"
-        "def late():\n  from anneal_jax.files import atomic\n  from anneal_jax.pairs.store import Question\n"
+        "def late():\n  from anneal_jax.files import atomic\n  from anneal_jax.answers.store import Question\n"
     )
-    assert imports_of(path) == {"anneal_jax.seeds", "anneal_jax.files.atomic", "anneal_jax.pairs.store"}
+    assert imports_of(path) == {"anneal_jax.seeds", "anneal_jax.files.atomic", "anneal_jax.answers.store"}
 
 
 def test_sub_packages_are_folders_with_an_empty_init():

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax import selection
+from anneal_jax.answers.reading import Answered
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.experiment import run_experiment
 from anneal_jax.pairs.canonical import count_pairs, pair_keys
 from anneal_jax.pairs.closure import expand_closure
-from anneal_jax.pairs.records import Answered
-from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.pairs.writing import Given
 from anneal_jax.problem import load_problem
 from anneal_jax.selection import gather_knowledge
 from anneal_jax.training.learner import TrainingPairs

@@ -9,7 +9,7 @@ from anneal_jax.annotation.history import History
 from anneal_jax.annotation.ledger import Ledger, said_of
 from anneal_jax.annotation.questions import GroupQuestions, Pair
 from anneal_jax.annotation.tab import Question
-from anneal_jax.pairs.records import AnswerRecord
+from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.types import FloatArray, IntArray
 
 AUDIT_EVERY, REPEAT_EVERY = 25, 50

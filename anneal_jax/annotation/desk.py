@@ -15,12 +15,12 @@ from anneal_jax.annotation.guide import SILENT, Guide
 from anneal_jax.annotation.ledger import Ledger
 from anneal_jax.annotation.questions import Pair
 from anneal_jax.annotation.tab import Tab
+from anneal_jax.answers import reading, writing
+from anneal_jax.answers.agreement import agreements, consistencies
+from anneal_jax.answers.reading import Answered, AnswerRecord
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
 from anneal_jax.errors import StoreError
-from anneal_jax.pairs import records, writing
-from anneal_jax.pairs.agreement import agreements, consistencies
-from anneal_jax.pairs.records import Answered, AnswerRecord
-from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.pairs.writing import Given
 from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices
 
 AHEAD = 3
@@ -105,7 +105,7 @@ class Desk:
         )
         with self._store.changing() as connection:
             (answer_id,) = writing.give(connection, [given])
-            record = records.record_of(connection, answer_id)
+            record = reading.record_of(connection, answer_id)
         assert record is not None
         tab.issued.pop(key, None)
         conflict = self._take(record)
@@ -130,7 +130,7 @@ class Desk:
         """
         tab = self._tab(tab_id)
         with self._store.changing() as connection:
-            self._require_here(records.record_of(connection, answer_id))
+            self._require_here(reading.record_of(connection, answer_id))
             record = writing.retract(connection, answer_id, tab.annotator, key=key)
         self._forget(record)
         return self.view(tab_id)
@@ -145,14 +145,14 @@ class Desk:
             return self._again(tab_id, key, said)
         tab = self._tab(tab_id)
         with self._store.changing() as connection:
-            old = records.record_of(connection, answer_id)
+            old = reading.record_of(connection, answer_id)
             self._require_here(old)
             if old is not None and old.undone_at is not None:
                 raise StoreError("this answer was taken back already; load this page again.")
             old = writing.retract(connection, answer_id, tab.annotator)
             given = Given(old.first, old.second, said, tab.annotator, kind=old.kind, key=key)
             (new_id,) = writing.give(connection, [given])
-            record = records.record_of(connection, new_id)
+            record = reading.record_of(connection, new_id)
         assert record is not None
         self._forget(old)
         conflict = self._take(record)
@@ -169,7 +169,7 @@ class Desk:
         given = Given(pair[0], pair[1], said, self._tab(tab_id).annotator, key=key)
         with self._store.changing() as connection:
             (answer_id,) = writing.give(connection, [given])
-            record = records.record_of(connection, answer_id)
+            record = reading.record_of(connection, answer_id)
         assert record is not None
         conflict = self._take(record)
         return self.view(tab_id) | conflict | {"answer_id": answer_id}

@@ -9,8 +9,8 @@ from starlette.routing import Route
 
 from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.office import office_of
-from anneal_jax.pairs.answer_files import SharedAnswer, answers_text, parse_answers
-from anneal_jax.pairs.exchange import add_answers, shared_answers
+from anneal_jax.answers.file_format import SharedAnswer, answers_text, parse_answers
+from anneal_jax.answers.import_export import add_answers, shared_answers
 
 UPLOADS = {"answers/add": 2**26}
 """Paths that take a file in place of JSON, and the most bytes of it: some 300,000 answers."""

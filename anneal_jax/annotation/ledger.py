@@ -8,8 +8,8 @@ import numpy as np
 
 from anneal_jax.annotation.guard import AnsweredPairs
 from anneal_jax.annotation.questions import Pair, Said
-from anneal_jax.pairs.graph import AnswerGraph
-from anneal_jax.pairs.records import TRAINED_KINDS, AnswerRecord
+from anneal_jax.answers.reading import TRAINED_KINDS, AnswerRecord
+from anneal_jax.pairs.answer_graph import AnswerGraph
 from anneal_jax.types import Answer, PairIndices
 
 _COUNTED_EACH_TIME = 1_000  # with n times as many answers what is implied is counted every n-th time

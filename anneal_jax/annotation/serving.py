@@ -20,6 +20,8 @@ from anneal_jax.annotation.pictures import TilePictures, open_pictures
 from anneal_jax.annotation.projection import centring
 from anneal_jax.annotation.questions import unit_directions
 from anneal_jax.annotation.safety import LOOPBACK, Access, make_access, shown_host
+from anneal_jax.answers.class_labels import give_labels
+from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.data.labels import labels_of_csv
@@ -28,8 +30,6 @@ from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.experiment import ASKING
 from anneal_jax.files.workdir import locked
 from anneal_jax.interview import open_interview
-from anneal_jax.pairs.class_groups import give_labels
-from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.problem import make_learner
 from anneal_jax.types import Archive
 

@@ -215,7 +215,7 @@ def fuzzed(tiles_folder, tmp_path_factory):
     from anneal_jax.annotation.desk import Desk
     from anneal_jax.annotation.guide import make_guide
     from anneal_jax.annotation.questions import unit_directions
-    from anneal_jax.pairs.store import AnswerStore
+    from anneal_jax.answers.store import AnswerStore
 
     directions = unit_directions(np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32))
     store = AnswerStore(tmp_path_factory.mktemp("fuzz") / "answers.sqlite", [str(i) for i in range(60)])
@@ -275,7 +275,7 @@ def test_no_path_breaks_the_server(fuzzed, place, rest):
 
 
 def test_a_full_disk_is_told_and_nothing_is_acknowledged(client, monkeypatch):
-    from anneal_jax.pairs import writing
+    from anneal_jax.answers import writing
 
     view = client("POST", "/session", json=SESSION).json()
     body = {"tab": TAB, "key": view["questions"][0]["key"], "answer": "similar"}

@@ -15,8 +15,8 @@ from anneal_jax.annotation import training_job
 from anneal_jax.annotation.background import AGAIN_AFTER, FIRST_AFTER, BackgroundTrainer
 from anneal_jax.annotation.guide import make_guide
 from anneal_jax.annotation.learning import Learning
+from anneal_jax.answers.reading import Answered
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.pairs.records import Answered
 from tests.annotation.driving import TAB, answers_of, run
 
 pytestmark = pytest.mark.slow  # each test trains in a process of its own

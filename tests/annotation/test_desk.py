@@ -4,9 +4,9 @@ import pytest
 from anneal_jax.annotation.asking import AUDIT_EVERY
 from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.guide import SILENT, make_guide
+from anneal_jax.answers.reading import TRAINED_KINDS
+from anneal_jax.answers.writing import KINDS
 from anneal_jax.errors import StoreError
-from anneal_jax.pairs.records import TRAINED_KINDS
-from anneal_jax.pairs.writing import KINDS
 from anneal_jax.types import Answer
 from tests.annotation.driving import TAB, answers_of, run, state_of
 

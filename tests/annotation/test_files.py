@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from anneal_jax.pairs.answer_files import parse_answers, write_answers
+from anneal_jax.answers.file_format import parse_answers, write_answers
 from tests.annotation.test_app import SESSION, TAB
 from tests.conftest import ROOT
 
@@ -32,7 +32,7 @@ def test_the_page_gives_all_answers_out_and_takes_a_file_in_once(client, name):
     rows = parse_answers(response.content, name)
     assert len(rows) == 3 and [row.undone_at is None for row in rows] == [True, True, False]
     new = rows[0]._replace(key="of-ben", annotator="Ben", answer="dissimilar")
-    from anneal_jax.pairs.answer_files import answers_text
+    from anneal_jax.answers.file_format import answers_text
 
     content = answers_text([*rows, new], "ben.csv").encode()
     for expected in ((1, 3, 1), (0, 4, 1)):

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from anneal_jax.pairs.store import AnswerStore
+from anneal_jax.answers.store import AnswerStore
 from tests.annotation.conftest import NUM_TILES, served
 from tests.annotation.test_app import SESSION, TAB
 

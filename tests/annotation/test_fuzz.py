@@ -43,7 +43,7 @@ def page(tiles_folder, tmp_path_factory):
     from anneal_jax.annotation.desk import Desk
     from anneal_jax.annotation.guide import make_guide
     from anneal_jax.annotation.questions import unit_directions
-    from anneal_jax.pairs.store import AnswerStore
+    from anneal_jax.answers.store import AnswerStore
 
     (tiles_folder.parent / "secret.txt").write_bytes(SECRET)
     features = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)

@@ -64,7 +64,7 @@ def kill_often(folder, workdir, num_kills):
 
 
 def check(person, workdir, folder, num_kills, rows, num_answers):
-    from anneal_jax.pairs.store import AnswerStore
+    from anneal_jax.answers.store import AnswerStore
 
     store = AnswerStore(workdir / "answers.sqlite", open_archive(f"folder:{folder}").ids)
     # What was stored without a reply was acknowledged when it was said again; what was not is not there.

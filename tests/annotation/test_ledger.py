@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax.annotation.ledger import Ledger
-from anneal_jax.pairs.records import AnswerRecord
-from anneal_jax.pairs.writing import KINDS
+from anneal_jax.answers.reading import AnswerRecord
+from anneal_jax.answers.writing import KINDS
 from anneal_jax.types import Answer
 
 NUM_TILES = 6

@@ -20,12 +20,12 @@ from anneal_jax.annotation.guide import MODES
 from anneal_jax.annotation.office import Office
 from anneal_jax.annotation.safety import make_access
 from anneal_jax.annotation.serving import opened
+from anneal_jax.answers.reading import Answered
+from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive, require_classes
 from anneal_jax.experiment import run_experiment
 from anneal_jax.pairs.canonical import count_pairs, pairs_of_ranks
-from anneal_jax.pairs.records import Answered
-from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.retrieval.index import open_index
 from anneal_jax.retrieval.search import search_exact
 from anneal_jax.run_log import read_rounds, without_times

@@ -11,8 +11,8 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from anneal_jax.answers import hash_chain
 from anneal_jax.errors import StoreError
-from anneal_jax.pairs import chain
 
 SCHEMA_VERSION = 3
 
@@ -112,14 +112,14 @@ def verify(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequen
     _require_same_archive(connection, path, image_ids)
     try:
         _verify_contents(connection, image_ids)
-        chain.verify(connection)
+        hash_chain.verify(connection)
     except StoreError as error:
         raise StoreError(f"the answer store {path} is damaged ({error}); restore a copy of it.") from error
 
 
 def _create(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
     _lay_out(connection, image_ids)
-    chain.append(connection, "sets", [(DEFAULT_SENTENCE, now())])
+    hash_chain.append(connection, "sets", [(DEFAULT_SENTENCE, now())])
 
 
 def _lay_out(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
@@ -143,11 +143,11 @@ def _migrate_from_1(connection: sqlite3.Connection, image_ids: Sequence[str]) ->
         connection.execute(f"DROP TABLE {table}")
     _lay_out(connection, image_ids)
     started_at = min((row[3] for row in answers), default=now())
-    chain.append(connection, "sets", [(DEFAULT_SENTENCE, started_at)])
-    chain.append(connection, "rounds", rounds)
-    chain.append(connection, "questions", [(1, *row, "training", None) for row in questions])
+    hash_chain.append(connection, "sets", [(DEFAULT_SENTENCE, started_at)])
+    hash_chain.append(connection, "rounds", rounds)
+    hash_chain.append(connection, "questions", [(1, *row, "training", None) for row in questions])
     archive = _fingerprint(image_ids)
-    chain.append(
+    hash_chain.append(
         connection,
         "answers",
         [
@@ -164,7 +164,7 @@ def _migrate_from_2(connection: sqlite3.Connection) -> None:
     for statement in _NEW_IN_3:
         connection.execute(statement)
     begun = connection.execute("SELECT set_id, started_at FROM sets WHERE set_id > 1 ORDER BY set_id")
-    chain.append(connection, "chosen_sets", begun.fetchall())
+    hash_chain.append(connection, "chosen_sets", begun.fetchall())
     connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),))
 
 

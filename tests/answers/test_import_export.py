@@ -7,11 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anneal_jax.answers.file_format import (
+    disagreements,
+    merge_answers,
+    read_answers,
+    write_answers,
+)
+from anneal_jax.answers.import_export import export_answers, import_answers, shared_answers
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
 from anneal_jax.errors import StoreError
-from anneal_jax.pairs.answer_files import disagreements, merge_answers, read_answers, write_answers
-from anneal_jax.pairs.exchange import export_answers, import_answers, shared_answers
-from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.pairs.writing import Given
 from anneal_jax.types import Answer
 from tests.pairs.graphs import graph_of_store
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anneal_jax.answers.schema import SCHEMA_VERSION
+from anneal_jax.answers.store import AnswerStore
 from anneal_jax.errors import StoreError
-from anneal_jax.pairs.schema import SCHEMA_VERSION
-from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.types import Answer
 from tests.reference.pairs import all_pairs
 
@@ -201,7 +201,7 @@ def test_a_store_that_was_turned_to_write_ahead_logging_is_turned_back(store, pa
 
 RECORDER = """
     import sys
-    from anneal_jax.pairs.store import AnswerStore
+    from anneal_jax.answers.store import AnswerStore
     from anneal_jax.types import Answer
     store = AnswerStore(sys.argv[1], sys.argv[2].split(","))
     for question in store.unanswered(0):
@@ -234,7 +234,7 @@ def test_no_acknowledged_answer_is_lost_to_a_kill(path, num_seen):
 KILLED_ASKER = """
     import os, signal, sqlite3, sys
     import numpy as np
-    from anneal_jax.pairs import store
+    from anneal_jax.answers import store
 
     connect, seen = sqlite3.connect, 0
 

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.pairs.agreement import agreements, consistencies
-from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.pairs.writing import Given
+from anneal_jax.answers.agreement import agreements, consistencies
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
 from anneal_jax.types import Answer
 from tests.reference import pairs as twin
 

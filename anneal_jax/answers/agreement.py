@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from anneal_jax.pairs.records import AnswerRecord
+from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.types import Answer
 
 

@@ -10,9 +10,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from anneal_jax.errors import StoreError, nearest_hint
-from anneal_jax.pairs import writing
-from anneal_jax.pairs.answer_files import (
+from anneal_jax.answers import writing
+from anneal_jax.answers.file_format import (
     Disagreement,
     SharedAnswer,
     disagreements,
@@ -20,9 +19,10 @@ from anneal_jax.pairs.answer_files import (
     require_same,
     write_answers,
 )
-from anneal_jax.pairs.records import current_set
-from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.pairs.writing import Given
+from anneal_jax.answers.reading import current_set
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
+from anneal_jax.errors import StoreError, nearest_hint
 from anneal_jax.types import Answer
 
 

@@ -6,9 +6,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anneal_jax.errors import ConfigError
+from anneal_jax.pairs.answer_graph import AnswerGraph
 from anneal_jax.pairs.canonical import pairs_of_ranks
 from anneal_jax.pairs.closure import expand_closure
-from anneal_jax.pairs.graph import AnswerGraph
 from anneal_jax.pairs.transitive import expand_one_step
 from tests.pairs.graphs import graph_of
 from tests.reference import pairs as twin

@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
-from anneal_jax.pairs.records import AnswerRecord
-from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.pairs.writing import Given
+from anneal_jax.answers.reading import AnswerRecord
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
 from anneal_jax.types import Answer, IntArray
 
 

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anneal_jax.errors import StoreError
-from anneal_jax.pairs import chain
-from anneal_jax.pairs.records import (
+from anneal_jax.answers import hash_chain
+from anneal_jax.answers.reading import (
     AnswerRecord,
     current_set,
     is_settled,
@@ -19,7 +18,8 @@ from anneal_jax.pairs.records import (
     latest_round,
     record_of,
 )
-from anneal_jax.pairs.schema import now
+from anneal_jax.answers.schema import now
+from anneal_jax.errors import StoreError
 from anneal_jax.types import Answer, FloatArray, PairIndices
 
 KINDS = ("training", "audit", "repeat", "volunteered", "label")
@@ -66,13 +66,13 @@ class Given(NamedTuple):
 
 def start_set(connection: sqlite3.Connection, sentence: str) -> int:
     """Begin a new set of answers, beside the present one, and return its number."""
-    (set_id,) = chain.append(connection, "sets", [(text_of("sentence", sentence), now())])
+    (set_id,) = hash_chain.append(connection, "sets", [(text_of("sentence", sentence), now())])
     return set_id
 
 
 def choose_set(connection: sqlite3.Connection, set_id: int) -> None:
     """Make a set the present one, and note that somebody said so."""
-    chain.append(connection, "chosen_sets", [(set_id, now())])
+    hash_chain.append(connection, "chosen_sets", [(set_id, now())])
 
 
 def say_sentence(connection: sqlite3.Connection, sentence: str) -> int:
@@ -100,7 +100,7 @@ def add_round(connection: sqlite3.Connection, round_index: int, facts: Mapping[s
     if connection.execute("SELECT 1 FROM rounds WHERE round_index = ?", (round_index,)).fetchone():
         raise StoreError(f"round {round_index} was asked already; its questions stand.")
     text = json.dumps(dict(facts), allow_nan=False)
-    chain.append(connection, "rounds", [(round_index, text)])
+    hash_chain.append(connection, "rounds", [(round_index, text)])
 
 
 def add_questions(
@@ -123,7 +123,7 @@ def add_questions(
     if len(np.unique(pair_indices, axis=0)) < len(pair_indices):
         raise StoreError(refusal.format("a pair stands there twice"))
     try:
-        chain.append(connection, "questions", rows)
+        hash_chain.append(connection, "questions", rows)
     except sqlite3.IntegrityError as error:
         raise StoreError(refusal.format(error)) from error
 
@@ -134,7 +134,7 @@ def score(connection: sqlite3.Connection, round_index: int, similarities: FloatA
         "SELECT question_id, similarity FROM trained WHERE round_index = ? ORDER BY question_id",
         (round_index,),
     ).fetchall()
-    chain.append(
+    hash_chain.append(
         connection,
         "scores",
         [
@@ -261,7 +261,7 @@ def _append_given(connection: sqlite3.Connection, given: Sequence[Given]) -> lis
         for row in given
     ]
     try:
-        ids = chain.append(connection, "questions", questions)
+        ids = hash_chain.append(connection, "questions", questions)
     except sqlite3.IntegrityError as error:
         raise StoreError(
             "an answer must be about two different tiles of the archive, and of one of the kinds "
@@ -280,7 +280,7 @@ def _append_given(connection: sqlite3.Connection, given: Sequence[Given]) -> lis
         )
         for key, row in zip(ids, given, strict=True)
     ]
-    return chain.append(connection, "answers", answers)
+    return hash_chain.append(connection, "answers", answers)
 
 
 def _append_answer(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int:
@@ -290,7 +290,7 @@ def _append_answer(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int:
     key = secrets.token_hex(16) if key is None else text_of("key", key)
     row = (question_id, said, retracts, text_of("annotator", annotator), at, elapsed_s, bits, key)
     try:
-        return chain.append(connection, "answers", [row])[0]
+        return hash_chain.append(connection, "answers", [row])[0]
     except sqlite3.IntegrityError as error:
         if "FOREIGN KEY" in str(error):
             raise StoreError(f"there is no question {question_id}.") from error

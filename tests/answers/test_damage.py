@@ -10,9 +10,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from anneal_jax.answers.schema import DEFAULT_SENTENCE, SCHEMA_VERSION
+from anneal_jax.answers.store import AnswerStore
 from anneal_jax.errors import StoreError
-from anneal_jax.pairs.schema import DEFAULT_SENTENCE, SCHEMA_VERSION
-from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.types import Answer
 from tests.reference.pairs import all_pairs
 
@@ -241,7 +241,7 @@ def test_an_old_store_of_another_archive_is_left_as_it_is(tmp_path):
 
 
 def test_a_migration_that_breaks_leaves_the_old_store(tmp_path, monkeypatch):
-    from anneal_jax.pairs import chain
+    from anneal_jax.answers import hash_chain
 
     path = tmp_path / "answers.sqlite"
     shutil.copy(OLD, path)
@@ -249,7 +249,7 @@ def test_a_migration_that_breaks_leaves_the_old_store(tmp_path, monkeypatch):
     def break_off(connection, table, rows):
         raise StoreError(f"broken at {table}")
 
-    monkeypatch.setattr(chain, "append", break_off)
+    monkeypatch.setattr(hash_chain, "append", break_off)
     with pytest.raises(StoreError, match="broken at sets"):
         AnswerStore(path, OLD_IDS)
     monkeypatch.undo()

@@ -15,11 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
+from anneal_jax.answers import reading, schema, writing
+from anneal_jax.answers.reading import (
+    Answered,
+    AnswerRecord,
+    Question,
+    Tally,
+)
+from anneal_jax.answers.writing import Given
 from anneal_jax.errors import StorageFullError, StoreError
 from anneal_jax.files import seals
-from anneal_jax.pairs import records, schema, writing
-from anneal_jax.pairs.records import Answered, AnswerRecord, Question, Tally
-from anneal_jax.pairs.writing import Given
 from anneal_jax.types import Answer, FloatArray, PairIndices
 
 _PRAGMAS = ("journal_mode = DELETE", "synchronous = EXTRA", "foreign_keys = ON")
@@ -89,22 +94,22 @@ class AnswerStore:
     def sentence(self) -> str:
         """Return what "similar" means in the present set."""
         with self._transaction() as connection:
-            return records.current_set(connection)[1]
+            return reading.current_set(connection)[1]
 
     def present_set(self) -> int:
         """Return the number of the present set, from 1."""
         with self._transaction() as connection:
-            return records.current_set(connection)[0]
+            return reading.current_set(connection)[0]
 
     def sentences(self) -> dict[int, str]:
         """Return the sentence of every set by its number, from 1."""
         with self._transaction() as connection:
-            return records.sentences(connection)
+            return reading.sentences(connection)
 
     def is_settled(self) -> bool:
         """Tell whether anybody has said what "similar" means, be it in the words of the default."""
         with self._transaction() as connection:
-            return records.is_settled(connection)
+            return reading.is_settled(connection)
 
     def set_sentence(self, sentence: str) -> int:
         """Say what "similar" means: go back to the set of this sentence, or begin it where there is none.
@@ -148,12 +153,12 @@ class AnswerStore:
     def unanswered(self, round_index: int) -> list[Question]:
         """Return the questions of a round that still wait for an answer, in the order asked."""
         with self._transaction() as connection:
-            return records.unanswered(connection, round_index)
+            return reading.unanswered(connection, round_index)
 
     def facts(self, round_index: int) -> dict[str, Any] | None:
         """Return what `add_round` recorded of a round, or None where it was not asked."""
         with self._transaction() as connection:
-            return records.facts(connection, round_index)
+            return reading.facts(connection, round_index)
 
     def set_similarities(self, round_index: int, similarities: FloatArray) -> None:
         """Record out-of-sample similarities for a round that was asked before any model existed.
@@ -253,29 +258,29 @@ class AnswerStore:
         asked twice stands there twice.
         """
         with self._transaction() as connection:
-            return records.answered(connection, last_round)
+            return reading.answered(connection, last_round)
 
     def audited_pairs(self) -> PairIndices:
         """Return int32[P, 2], the pairs that audits asked or will ask; no round may."""
         with self._transaction() as connection:
-            return records.pairs_of_kind(connection, "audit")
+            return reading.pairs_of_kind(connection, "audit")
 
     def records(self) -> list[AnswerRecord]:
         """Return every answer of every set, also those taken back, in the order given."""
         with self._transaction() as connection:
-            return records.all_records(connection)
+            return reading.all_records(connection)
 
     def standing(self) -> list[AnswerRecord]:
         """Return the answers of the present set that were not taken back, of every kind."""
         with self._transaction() as connection:
-            present, _ = records.current_set(connection)
-            found = records.all_records(connection)
+            present, _ = reading.current_set(connection)
+            found = reading.all_records(connection)
         return [record for record in found if record.set_id == present and record.undone_at is None]
 
     def tally(self, last_round: int | None = None) -> Tally:
         """Return what the present set has cost and brought, up to a round or in all."""
         with self._transaction() as connection:
-            return records.tally(connection, last_round)
+            return reading.tally(connection, last_round)
 
     # The file.
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anneal_jax.answers import store as store_module
+from anneal_jax.answers.schema import DEFAULT_SENTENCE
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
 from anneal_jax.errors import StorageFullError, StoreError
 from anneal_jax.files import seals
-from anneal_jax.pairs import store as store_module
-from anneal_jax.pairs.schema import DEFAULT_SENTENCE
-from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.pairs.writing import Given
 from anneal_jax.types import Answer
 
 IDS = [f"tile_{index}.png" for index in range(6)]

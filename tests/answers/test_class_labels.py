@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.pairs.class_groups import give_labels
-from anneal_jax.pairs.store import AnswerStore
+from anneal_jax.answers.class_labels import give_labels
+from anneal_jax.answers.store import AnswerStore
 from tests.pairs.graphs import graph_of_store
 from tests.reference.pairs import all_pairs
 
