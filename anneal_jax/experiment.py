@@ -27,7 +27,7 @@ from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, WorkdirError
-from anneal_jax.evaluation import Retrieval
+from anneal_jax.evaluation.retrieval_quality import Retrieval
 from anneal_jax.files.workdir import check_config, is_annotated, settle_config
 from anneal_jax.interview import (
     Interview,

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from anneal_jax.acquisition.images import IMAGE_ACQUISITIONS, ImagePool
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
-from anneal_jax.evaluation import Retrieval
+from anneal_jax.evaluation.retrieval_quality import Retrieval
 from anneal_jax.outcome import Outcome, measure, retrieve
 from anneal_jax.pairs.canonical import count_pairs
 from anneal_jax.pairs.drawing import draw_anchors, draw_random_pairs

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from anneal_jax.evaluation import Retrieval, evaluate_retrieval
+from anneal_jax.evaluation.retrieval_quality import Retrieval, evaluate_retrieval
 from anneal_jax.problem import Problem
 from anneal_jax.run_log import Row
 from anneal_jax.training.learner import Model, centred

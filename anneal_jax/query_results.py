@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from anneal_jax.errors import WorkdirError
-from anneal_jax.evaluation import Retrieval
+from anneal_jax.evaluation.retrieval_quality import Retrieval
 from anneal_jax.files import atomic
 from anneal_jax.problem import Problem
 

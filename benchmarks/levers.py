@@ -30,11 +30,11 @@ from anneal_jax.acquisition.beliefs import OPEN, BeliefSettings, begin, settled_
 from anneal_jax.acquisition.neighbours import neighbour_graph
 from anneal_jax.annotation.forecast import STEP, expected_gain
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.evaluation import CUT_OFF, evaluate_retrieval
+from anneal_jax.evaluation.ranking import rank_archive, relevance
+from anneal_jax.evaluation.retrieval_quality import CUT_OFF, evaluate_retrieval
 from anneal_jax.interview import Interview, mean_doubt, training_groups
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.problem import load_problem, make_learner
-from anneal_jax.ranking import rank_archive, relevance
 from anneal_jax.training.learner import centred, represent, standardise
 
 UCM = ExperimentConfig(

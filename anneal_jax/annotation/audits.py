@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anneal_jax.annotation.questions import Known, Pair
-from anneal_jax.statistics import Z_95
+from anneal_jax.evaluation.intervals import Z_95
 from anneal_jax.types import FloatArray, IntArray
 
 NEIGHBOURS = 5

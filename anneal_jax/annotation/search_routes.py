@@ -14,8 +14,8 @@ from anneal_jax.annotation.guide import Guide
 from anneal_jax.annotation.office import BadRequestError, Office, office_of, tile_number
 from anneal_jax.annotation.searching import Found, calibrate, nearest, nearest_answers, offered_tiles
 from anneal_jax.answers.reading import AnswerRecord
-from anneal_jax.calibration import FEWEST_LABELS, FEWEST_OF_EACH, Calibration
 from anneal_jax.errors import ArchiveError
+from anneal_jax.evaluation.calibration import FEWEST_LABELS, FEWEST_OF_EACH, Calibration
 from anneal_jax.retrieval.search import MOST_RESULTS
 from anneal_jax.types import Answer, FloatArray
 

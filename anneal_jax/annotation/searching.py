@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from anneal_jax.answers.reading import AnswerRecord
-from anneal_jax.calibration import Calibration, fit_calibration
 from anneal_jax.errors import RetrievalError
+from anneal_jax.evaluation.calibration import Calibration, fit_calibration
 from anneal_jax.retrieval.search import MOST_RESULTS, search_exact
 from anneal_jax.types import Answer, FloatArray
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anneal_jax.comparison import Cell
+from anneal_jax.evaluation.intervals import PairedDifference, paired_difference_interval
 from anneal_jax.reporting.comparison_curves import (
     Runs,
     Values,
@@ -21,7 +22,6 @@ from anneal_jax.reporting.comparison_curves import (
     read_at,
     runs_of,
 )
-from anneal_jax.statistics import PairedDifference, paired_difference_interval
 from anneal_jax.systems import base_of
 
 CONFIDENCE = 0.95

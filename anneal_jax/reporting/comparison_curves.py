@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.comparison import Cell
-from anneal_jax.learning_curves import quality_at
+from anneal_jax.evaluation.intervals import PairedDifference, paired_difference_interval
+from anneal_jax.evaluation.learning_curves import quality_at
 from anneal_jax.run_log import Row
-from anneal_jax.statistics import PairedDifference, paired_difference_interval
 from anneal_jax.systems import TRAINED_ONCE, base_of
 
 FIGURE = "mean_average_precision_at_5"

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from anneal_jax.comparison import Cell
-from anneal_jax.evaluation import DENOMINATOR
+from anneal_jax.evaluation.retrieval_quality import DENOMINATOR
 from anneal_jax.reporting import style
 from anneal_jax.reporting.comparison_curves import FIGURE, is_level, levels_of, mean_interval, runs_of
 from anneal_jax.reporting.curve import DASHES, Curve, frame_axes, label_ends, limit_axes

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from anneal_jax.evaluation.metrics import Denominator
 from anneal_jax.files import atomic
-from anneal_jax.metrics import Denominator
 from anneal_jax.reporting.page_css import CSS
 
 _NONE = "–"

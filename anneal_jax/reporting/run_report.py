@@ -7,7 +7,7 @@ import numpy as np
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.bands import rgb_tiles
-from anneal_jax.evaluation import DENOMINATOR, Retrieval
+from anneal_jax.evaluation.retrieval_quality import DENOMINATOR, Retrieval
 from anneal_jax.outcome import Outcome
 from anneal_jax.problem import input_size
 from anneal_jax.reporting.curve import plot_curve

@@ -14,8 +14,8 @@ from anneal_jax.annotation.dropped import MAX_UPLOAD_BYTES
 from anneal_jax.annotation.safety import MAX_BODY_BYTES
 from anneal_jax.annotation.searching import ANSWERS_SHOWN, calibrate, nearest, nearest_answers
 from anneal_jax.answers import writing
-from anneal_jax.calibration import fit_calibration
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.evaluation.calibration import fit_calibration
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_TILES, encode_by_colour
 

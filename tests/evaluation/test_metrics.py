@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from anneal_jax import metrics
 from anneal_jax.errors import ArchiveError, ConfigError
+from anneal_jax.evaluation import metrics
 from tests.reference import metrics as reference
 
 PER_QUERY = [

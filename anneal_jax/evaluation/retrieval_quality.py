@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.data.splits import Split
-from anneal_jax.metrics import (
+from anneal_jax.evaluation.metrics import (
     count_relevant,
     mean_average_precision_at_k,
     mean_over_queries,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.learning_curves import cost_to_reach, mean_quality, quality_at
+from anneal_jax.evaluation.learning_curves import cost_to_reach, mean_quality, quality_at
 
 COSTS, QUALITIES = [100, 200, 400], [0.5, 0.7, 0.6]
 

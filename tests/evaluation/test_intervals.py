@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from anneal_jax.errors import ConfigError
-from anneal_jax.statistics import paired_difference_interval
+from anneal_jax.evaluation.intervals import paired_difference_interval
 
 
 def test_interval_by_hand():

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax import ranking
 from anneal_jax.errors import ConfigError
-from anneal_jax.ranking import count_relevant, rank_archive, relevance
+from anneal_jax.evaluation import ranking
+from anneal_jax.evaluation.ranking import count_relevant, rank_archive, relevance
 from tests.reference.metrics import rank
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.calibration import RIDGE, fit_calibration
+from anneal_jax.evaluation.calibration import RIDGE, fit_calibration
 
 
 def drawn(seed, num_labels, slope=6.0, middle=0.5):

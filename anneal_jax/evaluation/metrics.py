@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.errors import ArchiveError, unknown_name
-from anneal_jax.ranking import count_relevant, rank_archive, relevance
+from anneal_jax.evaluation.ranking import count_relevant, rank_archive, relevance
 
 __all__ = [
     "Denominator",

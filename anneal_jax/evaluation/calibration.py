@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.statistics import Z_95
+from anneal_jax.evaluation.intervals import Z_95
 
 FEWEST_LABELS = 20
 """Labels from which on anything is said."""
