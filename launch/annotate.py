@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from anneal_jax.annotation.settings import annotation_settings
-from anneal_jax.cli import config_of, run_app
+from anneal_jax.cli.apps import config_of, run_app
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe; by default that of the workdir.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the answers and all else.", required=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from anneal_jax.cli import run_app
+from anneal_jax.cli.apps import run_app
 from anneal_jax.errors import ConfigError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where a person, or an oracle, answered.")

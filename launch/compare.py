@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from anneal_jax.cli import config_of, run_app
+from anneal_jax.cli.apps import config_of, run_app
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the comparison.", required=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from anneal_jax.cli import run_app
+from anneal_jax.cli.apps import run_app
 
 _ARCHIVE = flags.DEFINE_string(
     "archive", None, "As in docs/archives.md, such as folder:PATH.", required=True

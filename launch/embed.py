@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from anneal_jax.cli import run_app
+from anneal_jax.cli.apps import run_app
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Workdir of a run.", required=True)
 _ARCHIVE = flags.DEFINE_string(

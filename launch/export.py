@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from anneal_jax.cli import run_app
+from anneal_jax.cli.apps import run_app
 from anneal_jax.errors import ConfigError
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Workdir of a run.")

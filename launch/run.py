@@ -15,7 +15,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from anneal_jax.cli import config_of, run_app
+from anneal_jax.cli.apps import config_of, run_app
 from anneal_jax.files.workdir import is_annotated, read_config
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")

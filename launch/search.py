@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from anneal_jax.cli import run_app
+from anneal_jax.cli.apps import run_app
 
 _INDEX = flags.DEFINE_string("index", None, "Folder that launch/embed.py wrote.", required=True)
 _QUERY = flags.DEFINE_multi_string("query", [], "Id of a tile, or an image file; may be repeated.")

@@ -15,7 +15,7 @@ from typing import cast
 from absl import flags
 from ml_collections import config_flags
 
-from anneal_jax.cli import config_of, run_app
+from anneal_jax.cli.apps import config_of, run_app
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _OUTPUT = flags.DEFINE_string("output", None, "File for the weights, .safetensors.", required=True)

@@ -11,7 +11,7 @@ from typing import NoReturn
 from absl import app, flags, logging
 from ml_collections import config_dict
 
-from anneal_jax.cli_help import help_text, wanted_help
+from anneal_jax.cli.help import help_text, wanted_help
 from anneal_jax.config import SETTING_TYPES, ExperimentConfig, config_from_mapping
 from anneal_jax.errors import AnnealError, ConfigError, nearest_hint
 

@@ -7,8 +7,8 @@ import textwrap
 import pytest
 
 from anneal_jax import __version__
-from anneal_jax.cli import config_of, recipe
-from anneal_jax.cli_help import help_text
+from anneal_jax.cli.apps import config_of, recipe
+from anneal_jax.cli.help import help_text
 from anneal_jax.config import SETTING_TYPES, ExperimentConfig
 from anneal_jax.errors import ConfigError
 from tests.conftest import ROOT
@@ -72,7 +72,7 @@ def test_a_mistake_inside_a_recipe_is_told_in_its_own_words(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         textwrap.dedent("""
-            from anneal_jax.cli import recipe
+            from anneal_jax.cli.apps import recipe
             from anneal_jax.config import ExperimentConfig
 
             def get_config():
@@ -148,7 +148,7 @@ def test_a_long_command_in_a_docstring_is_continued_as_a_shell_has_it(monkeypatc
 
 FAILING_APP = """
     import sys
-    from anneal_jax import cli, errors
+    from anneal_jax.cli import apps; from anneal_jax import errors
 
     def main(argv):
         raise {error}
