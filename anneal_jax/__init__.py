@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from anneal_jax._version import __version__
 
 if TYPE_CHECKING:
-    from anneal_jax.acquisition.scan import scan_pairs
-    from anneal_jax.acquisition.scorers import threshold_scorer
-    from anneal_jax.acquisition.similarity import pairwise_cosine_similarity
+    from anneal_jax.acquisition.scan.all_pairs import scan_pairs
+    from anneal_jax.acquisition.scan.scorers import threshold_scorer
+    from anneal_jax.acquisition.scan.similarity import pairwise_cosine_similarity
     from anneal_jax.annotation.notebook import open_annotation
     from anneal_jax.config import ExperimentConfig
     from anneal_jax.data.archives import open_archive
@@ -29,10 +29,10 @@ _HOMES = {
     "load_embedder": "anneal_jax.embedder",
     "open_annotation": "anneal_jax.annotation.notebook",
     "open_archive": "anneal_jax.data.archives",
-    "pairwise_cosine_similarity": "anneal_jax.acquisition.similarity",
+    "pairwise_cosine_similarity": "anneal_jax.acquisition.scan.similarity",
     "run_experiment": "anneal_jax.experiment",
-    "scan_pairs": "anneal_jax.acquisition.scan",
-    "threshold_scorer": "anneal_jax.acquisition.scorers",
+    "scan_pairs": "anneal_jax.acquisition.scan.all_pairs",
+    "threshold_scorer": "anneal_jax.acquisition.scan.scorers",
 }
 
 __all__ = [

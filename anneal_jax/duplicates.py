@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from anneal_jax.acquisition.progress import scan_progress
-from anneal_jax.acquisition.scan import scan_pairs
-from anneal_jax.acquisition.scorers import threshold_scorer
+from anneal_jax.acquisition.scan.all_pairs import scan_pairs
+from anneal_jax.acquisition.scan.progress import scan_progress
+from anneal_jax.acquisition.scan.scorers import threshold_scorer
 from anneal_jax.data.splits import duplicate_groups
 from anneal_jax.errors import ConfigError
 from anneal_jax.pairs.canonical import count_pairs

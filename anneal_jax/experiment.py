@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from anneal_jax.acquisition.beliefs import Beliefs
+from anneal_jax.acquisition.beliefs.state import Beliefs
 from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given

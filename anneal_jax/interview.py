@@ -10,16 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.acquisition.belief_answers import absorb
-from anneal_jax.acquisition.belief_interleaved import (
+from anneal_jax.acquisition.beliefs.choose import next_question
+from anneal_jax.acquisition.beliefs.choose_several import (
     Interleaved,
     hear_interleaved,
     open_questions,
     settle_stuck,
 )
-from anneal_jax.acquisition.belief_questions import next_question
-from anneal_jax.acquisition.beliefs import Beliefs, begin, settled_groups
-from anneal_jax.acquisition.neighbours import NeighbourGraph, neighbour_graph
+from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph, neighbour_graph
+from anneal_jax.acquisition.beliefs.state import Beliefs, begin, settled_groups
+from anneal_jax.acquisition.beliefs.update import absorb
 from anneal_jax.answers.store import Answered
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.pairs.canonical import keys_within, pairs_of_keys

@@ -27,14 +27,14 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.acquisition.images import IMAGE_ACQUISITIONS, ImagePool
+from anneal_jax.acquisition.group_ask import group_by_asking
+from anneal_jax.acquisition.image_acquisitions import IMAGE_ACQUISITIONS, ImagePool
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
 from anneal_jax.evaluation.retrieval_quality import Retrieval
 from anneal_jax.outcome import Outcome, measure, retrieve
 from anneal_jax.pairs.canonical import count_pairs
 from anneal_jax.pairs.drawing import draw_anchors, draw_random_pairs
-from anneal_jax.pairs.grouping import group_by_asking
 from anneal_jax.problem import Problem, class_oracle
 from anneal_jax.run_log import Row, append_round, read_rounds
 from anneal_jax.seeds import Use, host_rng, host_seed

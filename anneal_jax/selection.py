@@ -11,7 +11,7 @@ from anneal_jax.acquisition.registry import (
     get_acquisition,
     select_pairs,
 )
-from anneal_jax.acquisition.scan import ScanResult
+from anneal_jax.acquisition.scan.all_pairs import ScanResult
 from anneal_jax.acquisition.threshold import (
     ThresholdEstimate,
     estimate_threshold,

@@ -24,10 +24,15 @@ import pathlib
 import numpy as np
 from paired import interval
 
-from anneal_jax.acquisition.belief_answers import absorb
-from anneal_jax.acquisition.belief_questions import next_question
-from anneal_jax.acquisition.beliefs import OPEN, BeliefSettings, begin, settled_groups
-from anneal_jax.acquisition.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.choose import next_question
+from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.state import (
+    OPEN,
+    BeliefSettings,
+    begin,
+    settled_groups,
+)
+from anneal_jax.acquisition.beliefs.update import absorb
 from anneal_jax.annotation.forecast import STEP, expected_gain
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.evaluation.ranking import rank_archive, relevance

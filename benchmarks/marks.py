@@ -20,7 +20,7 @@ import pathlib
 import numpy as np
 from paired import interval
 
-from anneal_jax.acquisition.belief_interleaved import Interleaved
+from anneal_jax.acquisition.beliefs.choose_several import Interleaved
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.evaluation.ranking import rank_archive
 from anneal_jax.evaluation.retrieval_quality import evaluate_retrieval

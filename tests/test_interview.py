@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from anneal_jax.acquisition.belief_interleaved import Interleaved
-from anneal_jax.acquisition.beliefs import OPEN, settled_groups
+from anneal_jax.acquisition.beliefs.choose_several import Interleaved
+from anneal_jax.acquisition.beliefs.state import OPEN, settled_groups
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig

@@ -139,11 +139,11 @@ def test_imports_run_in_no_circle():
         ("anneal_jax.answers.store", "anneal_jax.training.frozen", "pairs lies below training"),
         ("anneal_jax.types", "anneal_jax.evaluation.metrics", "types lies below metrics"),
         ("anneal_jax.losses.pair", "anneal_jax.models.heads", "meet only above"),
-        ("anneal_jax.training.frozen", "anneal_jax.acquisition.scan", "meet only above"),
+        ("anneal_jax.training.frozen", "anneal_jax.acquisition.scan.all_pairs", "meet only above"),
         ("anneal_jax.evaluation.metrics", "anneal_jax.losses.pair", "meet only above"),
         ("anneal_jax.config", "launch.run", "stands on its own"),
         ("anneal_jax.evaluation.metrics", "anneal_jax.evaluation.ranking", None),
-        ("anneal_jax.acquisition.scan", "anneal_jax.acquisition.tile_scores", None),
+        ("anneal_jax.acquisition.scan.all_pairs", "anneal_jax.acquisition.scan.tile_scores", None),
         ("anneal_jax.training.frozen", "anneal_jax.losses.pair", None),
     ],
 )

@@ -13,8 +13,8 @@ import time
 import numpy as np
 import pytest
 
-from anneal_jax.acquisition.scan import scan_pairs
-from anneal_jax.acquisition.scorers import threshold_scorer
+from anneal_jax.acquisition.scan.all_pairs import scan_pairs
+from anneal_jax.acquisition.scan.scorers import threshold_scorer
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.pairs.canonical import canonicalise, pair_keys
 from anneal_jax.run_log import read_rounds, without_times

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from anneal_jax.acquisition.belief_interleaved import Interleaved
+from anneal_jax.acquisition.beliefs.choose_several import Interleaved
 from anneal_jax.annotation.questions import Known, Pair, Said
 from anneal_jax.interview import Interview, hear_several, keep_off, propose_several
 

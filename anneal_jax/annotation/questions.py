@@ -120,7 +120,7 @@ class _Groups(NamedTuple):
 class GroupQuestions(NamedTuple):
     """Asks of tile after tile "same as this group?", nearest group first; a `QuestionSource`.
 
-    As `pairs.grouping.group_by_asking`, but a question at a time, and never one whose answer follows from
+    As `acquisition.group_ask.group_by_asking`, but a question at a time, and never one whose answer follows from
     others: the groups are read off what is known. Unsure counts as no.
 
     Attributes:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anneal_jax.acquisition.beliefs import begin
-from anneal_jax.acquisition.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.state import begin
 from anneal_jax.annotation.belief_source import BeliefQuestions
 from anneal_jax.annotation.desk import AHEAD, Desk
 from anneal_jax.annotation.guide import make_guide

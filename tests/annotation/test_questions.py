@@ -3,11 +3,11 @@ import itertools
 import numpy as np
 import pytest
 
+from anneal_jax.acquisition.group_ask import group_by_asking
 from anneal_jax.annotation.audits import draw_audits, nearest_tiles
 from anneal_jax.annotation.questions import GroupQuestions, Said, cold_start_pairs, replayed
 from anneal_jax.pairs.answer_graph import AnswerGraph
 from anneal_jax.pairs.canonical import canonicalise
-from anneal_jax.pairs.grouping import group_by_asking
 from anneal_jax.types import Answer
 
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anneal_jax.acquisition.pair_order import BestPairs, ScoredPairs
-from anneal_jax.acquisition.scorers import PairScorer
+from anneal_jax.acquisition.scan.best_pairs import BestPairs, ScoredPairs
+from anneal_jax.acquisition.scan.scorers import PairScorer
 from anneal_jax.pairs.canonical import pairs_of_keys
 
 _FEWEST_MEASURED = 4096  # pairs whose error is measured where no bound is proved

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.acquisition import scan
-from anneal_jax.acquisition.pair_order import ScoredPairs
-from anneal_jax.acquisition.progress import scan_progress
-from anneal_jax.acquisition.scan import scan_pairs
-from anneal_jax.acquisition.scorers import classifier_scorer, threshold_scorer
-from anneal_jax.acquisition.similarity import pairwise_cosine_similarity
-from anneal_jax.acquisition.tile_scores import score_tiles
+from anneal_jax.acquisition.scan import all_pairs
+from anneal_jax.acquisition.scan.all_pairs import scan_pairs
+from anneal_jax.acquisition.scan.best_pairs import ScoredPairs
+from anneal_jax.acquisition.scan.progress import scan_progress
+from anneal_jax.acquisition.scan.scorers import classifier_scorer, threshold_scorer
+from anneal_jax.acquisition.scan.similarity import pairwise_cosine_similarity
+from anneal_jax.acquisition.scan.tile_scores import score_tiles
 from anneal_jax.errors import ConfigError
 from anneal_jax.pairs.canonical import count_pairs, pair_keys, pairs_of_ranks
 from tests.reference import all_pairs as twin
@@ -210,7 +210,7 @@ def test_nothing_is_proved_on_a_tpu(monkeypatch):
     def score_nothing(best, *arguments, **named):
         best.offer(ScoredPairs(np.full(1, 0.2, np.float32), np.ones(1, np.int64)))
 
-    monkeypatch.setattr(scan, "collect_best", score_nothing)
+    monkeypatch.setattr(all_pairs, "collect_best", score_nothing)
     scorer = threshold_scorer(np.eye(3, dtype=np.float32), 0.2)
     assert not scan_pairs(scorer, 3, 1, devices=[Tpu()]).is_proved
     assert scan_pairs(scorer, 3, 1, devices=ONE_DEVICE).is_proved

@@ -8,17 +8,17 @@ import sys
 
 import numpy as np
 
-from anneal_jax.acquisition.scan import scan_pairs
-from anneal_jax.acquisition.scorers import threshold_scorer
+from anneal_jax.acquisition.scan.all_pairs import scan_pairs
+from anneal_jax.acquisition.scan.scorers import threshold_scorer
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _NUM_IMAGES = 150
 _CHILD = """
 import sys
 import jax, numpy as np
-from anneal_jax.acquisition.progress import scan_progress
-from anneal_jax.acquisition.scan import scan_pairs
-from anneal_jax.acquisition.scorers import threshold_scorer
+from anneal_jax.acquisition.scan.progress import scan_progress
+from anneal_jax.acquisition.scan.all_pairs import scan_pairs
+from anneal_jax.acquisition.scan.scorers import threshold_scorer
 
 address, process, embeddings, out = sys.argv[1:]
 jax.distributed.initialize(address, num_processes=2, process_id=int(process))

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.acquisition.neighbours import neighbour_graph
-from tests.acquisition.belief_cases import random_graph
+from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from tests.acquisition.beliefs.cases import random_graph
 from tests.reference import beliefs as twin
 
 

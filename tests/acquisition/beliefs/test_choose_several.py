@@ -7,13 +7,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anneal_jax.acquisition.belief_interleaved import Interleaved, hear_interleaved, open_questions
-from anneal_jax.acquisition.belief_questions import partner
-from anneal_jax.acquisition.beliefs import OPEN, BeliefSettings, begin, found_group, spread, unreached
-from anneal_jax.acquisition.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.choose import partner
+from anneal_jax.acquisition.beliefs.choose_several import Interleaved, hear_interleaved, open_questions
+from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.state import (
+    OPEN,
+    BeliefSettings,
+    begin,
+    found_group,
+    spread,
+    unreached,
+)
 from anneal_jax.types import Answer
-from tests.acquisition.belief_cases import blobs, interview, oracle, partition, random_graph, with_a_slip
-from tests.acquisition.test_belief_invariants import ANSWERS, check
+from tests.acquisition.beliefs.cases import (
+    blobs,
+    interview,
+    oracle,
+    partition,
+    random_graph,
+    with_a_slip,
+)
+from tests.acquisition.beliefs.test_invariants import ANSWERS, check
 
 
 def converse(graph, annotator, *, depth, num_questions=10**6):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.acquisition.images import (
+from anneal_jax.acquisition.image_acquisitions import (
     IMAGE_ACQUISITIONS,
     ImagePool,
     class_margins,

@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.acquisition.beliefs import (
+from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
+from anneal_jax.acquisition.beliefs.state import (
     OPEN,
     Beliefs,
     BeliefSettings,
@@ -13,7 +14,6 @@ from anneal_jax.acquisition.beliefs import (
     joining_chances,
     spread,
 )
-from anneal_jax.acquisition.neighbours import NeighbourGraph
 from anneal_jax.types import Answer
 
 

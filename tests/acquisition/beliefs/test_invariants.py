@@ -4,11 +4,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anneal_jax.acquisition.belief_answers import absorb
-from anneal_jax.acquisition.belief_questions import next_question
-from anneal_jax.acquisition.beliefs import OPEN, BeliefSettings, begin, membership, settled_groups
+from anneal_jax.acquisition.beliefs.choose import next_question
+from anneal_jax.acquisition.beliefs.state import (
+    OPEN,
+    BeliefSettings,
+    begin,
+    membership,
+    settled_groups,
+)
+from anneal_jax.acquisition.beliefs.update import absorb
 from anneal_jax.types import Answer
-from tests.acquisition.belief_cases import random_graph
+from tests.acquisition.beliefs.cases import random_graph
 
 ANSWERS = st.sampled_from(Answer)
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.acquisition.belief_answers import absorb
-from anneal_jax.acquisition.beliefs import (
+from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.state import (
     OPEN,
     BeliefSettings,
     begin,
@@ -18,9 +18,9 @@ from anneal_jax.acquisition.beliefs import (
     spread,
     unreached,
 )
-from anneal_jax.acquisition.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.update import absorb
 from anneal_jax.types import Answer
-from tests.acquisition.belief_cases import blobs, random_graph
+from tests.acquisition.beliefs.cases import blobs, random_graph
 from tests.reference import beliefs as twin
 
 SETTINGS = BeliefSettings()

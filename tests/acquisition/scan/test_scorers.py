@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.acquisition.rescoring import rescore_dot_products, rescore_logits
-from anneal_jax.acquisition.scan import scan_pairs
-from anneal_jax.acquisition.scorers import PRECISIONS, classifier_scorer, threshold_scorer
-from anneal_jax.acquisition.similarity import pairwise_cosine_similarity
+from anneal_jax.acquisition.scan.all_pairs import scan_pairs
+from anneal_jax.acquisition.scan.rescoring import rescore_dot_products, rescore_logits
+from anneal_jax.acquisition.scan.scorers import PRECISIONS, classifier_scorer, threshold_scorer
+from anneal_jax.acquisition.scan.similarity import pairwise_cosine_similarity
 from tests.reference import all_pairs as twin
 
 

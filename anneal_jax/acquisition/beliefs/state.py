@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.acquisition.neighbours import NeighbourGraph
+from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
 from anneal_jax.types import FloatArray, IntArray
 
 OPEN = -1

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.acquisition import fused_logits
-from anneal_jax.acquisition.fused_distances import has_room
-from anneal_jax.acquisition.rescoring import Layer, rescore_dot_products, rescore_logits
+from anneal_jax.acquisition.scan import fused_logits
+from anneal_jax.acquisition.scan.fused_distances import has_room
+from anneal_jax.acquisition.scan.rescoring import Layer, rescore_dot_products, rescore_logits
 from anneal_jax.errors import ConfigError
 from anneal_jax.types import FloatArray, PairIndices
 

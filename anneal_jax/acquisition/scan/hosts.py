@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from anneal_jax.acquisition.grid import Tile
-from anneal_jax.acquisition.pair_order import BestPairs, ScoredPairs
+from anneal_jax.acquisition.scan.best_pairs import BestPairs, ScoredPairs
+from anneal_jax.acquisition.scan.grid import Tile
 from anneal_jax.pairs.canonical import pair_keys, pairs_of_keys
 
 

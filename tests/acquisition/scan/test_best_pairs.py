@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.acquisition.pair_order import BestPairs, ScoredPairs, tie_hashes
-from anneal_jax.acquisition.scan import scan_pairs
-from anneal_jax.acquisition.scorers import classifier_scorer, threshold_scorer
+from anneal_jax.acquisition.scan.all_pairs import scan_pairs
+from anneal_jax.acquisition.scan.best_pairs import BestPairs, ScoredPairs, tie_hashes
+from anneal_jax.acquisition.scan.scorers import classifier_scorer, threshold_scorer
 from anneal_jax.pairs.canonical import count_pairs, pair_keys, pairs_of_ranks
 from tests.reference import all_pairs as twin
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.acquisition.collecting import _keys_in_tile
-from anneal_jax.acquisition.grid import LazyTiles, choose_tiles, make_grid
-from anneal_jax.acquisition.tile_scores import fetch_strips, take_strips
+from anneal_jax.acquisition.scan.grid import LazyTiles, choose_tiles, make_grid
+from anneal_jax.acquisition.scan.stored_pass import _keys_in_tile
+from anneal_jax.acquisition.scan.tile_scores import fetch_strips, take_strips
 from anneal_jax.pairs.canonical import count_pairs
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from anneal_jax.acquisition.fused_distances import (
+from anneal_jax.acquisition.scan.best_pairs import BestPairs, ScoredPairs
+from anneal_jax.acquisition.scan.fused_distances import (
     SHAPES,
     FoundPairs,
     FusedShape,
@@ -20,10 +21,9 @@ from anneal_jax.acquisition.fused_distances import (
     has_room,
     split_operands,
 )
-from anneal_jax.acquisition.grid import Tile, TileGrid, make_grid
-from anneal_jax.acquisition.pair_order import BestPairs, ScoredPairs
-from anneal_jax.acquisition.scorers import PairScorer, Precision
-from anneal_jax.acquisition.tile_scores import MESH_AXIS
+from anneal_jax.acquisition.scan.grid import Tile, TileGrid, make_grid
+from anneal_jax.acquisition.scan.scorers import PairScorer, Precision
+from anneal_jax.acquisition.scan.tile_scores import MESH_AXIS
 from anneal_jax.pairs.canonical import PairKeys, contains
 
 _TILES_AT_ONCE = 16  # of each device: a call then takes milliseconds, long beside its start

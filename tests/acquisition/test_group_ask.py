@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.pairs.grouping import group_by_asking
+from anneal_jax.acquisition.group_ask import group_by_asking
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.types import Answer
 from tests.reference import label_rivals as twin

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from anneal_jax.acquisition.belief_answers import absorb, settle_subject
-from anneal_jax.acquisition.belief_questions import exemplars, next_question, openness
-from anneal_jax.acquisition.beliefs import (
+from anneal_jax.acquisition.beliefs.choose import exemplars, next_question, openness
+from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.state import (
     OPEN,
     BeliefSettings,
     begin,
@@ -14,10 +14,16 @@ from anneal_jax.acquisition.beliefs import (
     settled_groups,
     spread,
 )
-from anneal_jax.acquisition.neighbours import neighbour_graph
-from anneal_jax.pairs.grouping import group_by_asking
+from anneal_jax.acquisition.beliefs.update import absorb, settle_subject
+from anneal_jax.acquisition.group_ask import group_by_asking
 from anneal_jax.types import Answer
-from tests.acquisition.belief_cases import blobs, interview, oracle, partition, with_a_slip
+from tests.acquisition.beliefs.cases import (
+    blobs,
+    interview,
+    oracle,
+    partition,
+    with_a_slip,
+)
 
 SETTINGS = BeliefSettings()
 

@@ -12,10 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anneal_jax.acquisition.belief_answers import absorb, better_known, settle_subject
-from anneal_jax.acquisition.belief_questions import joining_pair, partner, worth_asking
-from anneal_jax.acquisition.beliefs import OPEN, Beliefs, BeliefSettings, membership, own_beliefs
-from anneal_jax.acquisition.neighbours import NeighbourGraph
+from anneal_jax.acquisition.beliefs.choose import joining_pair, partner, worth_asking
+from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
+from anneal_jax.acquisition.beliefs.state import (
+    OPEN,
+    Beliefs,
+    BeliefSettings,
+    membership,
+    own_beliefs,
+)
+from anneal_jax.acquisition.beliefs.update import absorb, better_known, settle_subject
 from anneal_jax.types import Answer
 
 Replies = tuple[tuple[int, bool], ...]

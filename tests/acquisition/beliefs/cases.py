@@ -2,10 +2,15 @@
 
 import numpy as np
 
-from anneal_jax.acquisition.belief_answers import absorb
-from anneal_jax.acquisition.belief_questions import next_question
-from anneal_jax.acquisition.beliefs import OPEN, BeliefSettings, begin, spread
-from anneal_jax.acquisition.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.choose import next_question
+from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.state import (
+    OPEN,
+    BeliefSettings,
+    begin,
+    spread,
+)
+from anneal_jax.acquisition.beliefs.update import absorb
 from anneal_jax.pairs.oracle import ClassOracle
 
 

@@ -11,11 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.acquisition import collecting, fused_pass, scorers
-from anneal_jax.acquisition.fused_distances import FusedShape, find_pairs, split_operands
-from anneal_jax.acquisition.fused_logits import LogitShape, _power_of_two, fits, fused_logits
-from anneal_jax.acquisition.grid import TileGrid, make_grid
-from anneal_jax.acquisition.scan import scan_pairs
+from anneal_jax.acquisition.scan import fused_pass, scorers, stored_pass
+from anneal_jax.acquisition.scan.all_pairs import scan_pairs
+from anneal_jax.acquisition.scan.fused_distances import FusedShape, find_pairs, split_operands
+from anneal_jax.acquisition.scan.fused_logits import (
+    LogitShape,
+    _power_of_two,
+    fits,
+    fused_logits,
+)
+from anneal_jax.acquisition.scan.grid import TileGrid, make_grid
 from anneal_jax.pairs.canonical import pair_keys
 
 BLOCK = FusedShape(rows=16, columns=32, depth=16, num_warps=4, num_stages=2)
@@ -102,8 +107,8 @@ def scan_fused(monkeypatch, *args, shape=BLOCK, **settings):
     """Scan with the kernel, which a CPU would not use of itself."""
     make = functools.partial(fused_pass.make_finder, shape=shape, interpret=True)
     with monkeypatch.context() as patch:
-        patch.setattr(collecting, "is_fusible", lambda *_: True)
-        patch.setattr(collecting, "make_finder", make)
+        patch.setattr(stored_pass, "is_fusible", lambda *_: True)
+        patch.setattr(stored_pass, "make_finder", make)
         return scan_pairs(*args, **settings)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from anneal_jax.acquisition.fused_pass import collect_fused, is_fusible, make_finder
-from anneal_jax.acquisition.grid import Tile, TileGrid
-from anneal_jax.acquisition.pair_order import BestPairs, ScoredPairs
-from anneal_jax.acquisition.scorers import PairScorer, Precision
-from anneal_jax.acquisition.tile_scores import (
+from anneal_jax.acquisition.scan.best_pairs import BestPairs, ScoredPairs
+from anneal_jax.acquisition.scan.fused_pass import collect_fused, is_fusible, make_finder
+from anneal_jax.acquisition.scan.grid import Tile, TileGrid
+from anneal_jax.acquisition.scan.scorers import PairScorer, Precision
+from anneal_jax.acquisition.scan.tile_scores import (
     MESH_AXIS,
     TileLayout,
     TileScores,

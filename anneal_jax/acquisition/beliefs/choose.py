@@ -10,8 +10,8 @@ again.
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.acquisition.belief_answers import settle_subject
-from anneal_jax.acquisition.beliefs import (
+from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
+from anneal_jax.acquisition.beliefs.state import (
     OPEN,
     Beliefs,
     BeliefSettings,
@@ -21,7 +21,7 @@ from anneal_jax.acquisition.beliefs import (
     own_beliefs,
     unreached,
 )
-from anneal_jax.acquisition.neighbours import NeighbourGraph
+from anneal_jax.acquisition.beliefs.update import settle_subject
 from anneal_jax.types import FloatArray
 
 UNREACHED_WEIGHT = 2.0

@@ -14,17 +14,17 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.acquisition.collecting import collect_best
-from anneal_jax.acquisition.grid import (
+from anneal_jax.acquisition.scan.best_pairs import BestPairs
+from anneal_jax.acquisition.scan.certify import Settled, settle
+from anneal_jax.acquisition.scan.grid import (
     SIDE_MULTIPLE,
     SIDE_MULTIPLE_ACCELERATOR,
     choose_tiles,
     make_grid,
 )
-from anneal_jax.acquisition.hosts import merge_processes, share_of_process
-from anneal_jax.acquisition.pair_order import BestPairs
-from anneal_jax.acquisition.scorers import PairScorer, precision_named
-from anneal_jax.acquisition.settling import Settled, settle
+from anneal_jax.acquisition.scan.hosts import merge_processes, share_of_process
+from anneal_jax.acquisition.scan.scorers import PairScorer, precision_named
+from anneal_jax.acquisition.scan.stored_pass import collect_best
 from anneal_jax.pairs.canonical import PairKeys, count_pairs, pairs_of_keys
 from anneal_jax.types import PairIndices
 
@@ -120,7 +120,7 @@ def scan_pairs(
       ValueError: the scorer was made for another N, `known` is not a sorted set of keys, or a number is
         out of range.
 
-    >>> from anneal_jax.acquisition.scorers import threshold_scorer
+    >>> from anneal_jax.acquisition.scan.scorers import threshold_scorer
     >>> scorer = threshold_scorer([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], threshold=0.5)
     >>> scan_pairs(scorer, 3, 2).pair_indices.tolist()
     [[0, 1], [1, 2]]
