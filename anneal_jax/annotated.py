@@ -26,10 +26,10 @@ from anneal_jax.files.workdir import (
     settle_config,
 )
 from anneal_jax.interview import fit_answers
-from anneal_jax.problem import Problem, make_learner
 from anneal_jax.processes import held
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import checkpoint_state
+from anneal_jax.training.problem import Problem, make_learner
 from anneal_jax.types import Answer
 
 EVERY_ROUND = 2**31 - 1

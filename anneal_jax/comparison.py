@@ -20,10 +20,10 @@ from anneal_jax.experiment import run_experiment
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import check_config, read_config
 from anneal_jax.label_experiment import check_rival
-from anneal_jax.problem import load_problem, make_learner
 from anneal_jax.query_results import QueryResults, name_results, read_results, write_results
 from anneal_jax.run_log import Row, read_rounds
 from anneal_jax.systems import canonical_systems, configure
+from anneal_jax.training.problem import load_problem, make_learner
 from anneal_jax.workers import Died, run_in_processes
 
 FINISHED = "finished"

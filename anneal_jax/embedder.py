@@ -26,13 +26,18 @@ from anneal_jax.config import ExperimentConfig, config_from_mapping
 from anneal_jax.data.tiles import squash_tile
 from anneal_jax.errors import ArchiveError, WeightsError, WorkdirError
 from anneal_jax.files.workdir import read_config, read_inputs
-from anneal_jax.problem import Network, input_size, load_network, prepared_backbone
 from anneal_jax.retrieval.manifest import ModelCard
 from anneal_jax.training.checkpoints import Checkpoint, RoundCheckpoints
 from anneal_jax.training.encoding import default_batch_size, encode, encode_batches
 from anneal_jax.training.features import CODE_VERSION, decoded_ahead
 from anneal_jax.training.head_steps import embedding_dim
 from anneal_jax.training.learner import embed_standardised
+from anneal_jax.training.problem import (
+    Network,
+    input_size,
+    load_network,
+    prepared_backbone,
+)
 from anneal_jax.types import Archive, FloatArray, Params
 
 _ROWS_AT_ONCE = 4_096  # tiles whose features are held while they wait for the heads

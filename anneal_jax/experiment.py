@@ -40,7 +40,6 @@ from anneal_jax.interview import (
 from anneal_jax.label_experiment import check_rival, run_label_experiment
 from anneal_jax.models.pretrained import preparation, weights_digest
 from anneal_jax.outcome import Outcome, measure, retrieve
-from anneal_jax.problem import Problem, class_oracle, load_problem, make_learner, prepared_backbone
 from anneal_jax.processes import held
 from anneal_jax.run_log import Row, append_round, read_rounds
 from anneal_jax.selection import (
@@ -53,6 +52,13 @@ from anneal_jax.selection import (
 )
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import Learner, Model, checkpoint_state, represent
+from anneal_jax.training.problem import (
+    Problem,
+    class_oracle,
+    load_problem,
+    make_learner,
+    prepared_backbone,
+)
 from anneal_jax.types import Annotator, Answer, Params
 
 ASKING = ("pairs", "belief_ask")

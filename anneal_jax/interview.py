@@ -23,9 +23,9 @@ from anneal_jax.acquisition.beliefs.update import absorb
 from anneal_jax.answers.store import Answered
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.pairs.canonical import keys_within, pairs_of_keys
-from anneal_jax.problem import Problem
 from anneal_jax.seeds import Use, host_rng
 from anneal_jax.training.learner import Learner, standardise
+from anneal_jax.training.problem import Problem
 from anneal_jax.types import Answer, IntArray, Params
 
 LEAST_BELIEF = 0.6

@@ -35,7 +35,6 @@ from anneal_jax.evaluation.retrieval_quality import Retrieval
 from anneal_jax.outcome import Outcome, measure, retrieve
 from anneal_jax.pairs.canonical import count_pairs
 from anneal_jax.pairs.drawing import draw_anchors, draw_random_pairs
-from anneal_jax.problem import Problem, class_oracle
 from anneal_jax.run_log import Row, append_round, read_rounds
 from anneal_jax.seeds import Use, host_rng, host_seed
 from anneal_jax.selection import draw_first_pairs, questions_per_round
@@ -49,6 +48,7 @@ from anneal_jax.training.learner import (
     checkpoint_state,
     represent,
 )
+from anneal_jax.training.problem import Problem, class_oracle
 from anneal_jax.types import IntArray, Params
 
 

@@ -11,7 +11,7 @@ from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.models.pretrained import save_pretrained
-from anneal_jax.problem import load_network, split_archive, tile_feed
+from anneal_jax.training.problem import load_network, split_archive, tile_feed
 from anneal_jax.training.warmstart import STRENGTH, Method, WarmStartSettings, warm_start
 from anneal_jax.types import Archive, IntArray
 

@@ -32,8 +32,8 @@ from anneal_jax.interview import (
     training_groups,
 )
 from anneal_jax.pairs.oracle import ClassOracle
-from anneal_jax.problem import load_problem, make_learner
 from anneal_jax.training.learner import centred, represent
+from anneal_jax.training.problem import load_problem, make_learner
 from anneal_jax.types import Answer
 
 UCM = ExperimentConfig(

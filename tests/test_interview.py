@@ -22,7 +22,7 @@ from anneal_jax.interview import (
 )
 from anneal_jax.pairs.canonical import pairs_of_keys
 from anneal_jax.pairs.oracle import ClassOracle
-from anneal_jax.problem import load_problem, make_learner
+from anneal_jax.training.problem import load_problem, make_learner
 from anneal_jax.types import Answer
 
 NUM_CLASSES, PER_CLASS, NUM_TWINS = 4, 20, 6

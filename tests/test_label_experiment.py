@@ -14,8 +14,8 @@ from anneal_jax.errors import ConfigError
 from anneal_jax.experiment import ASKING, run_experiment
 from anneal_jax.label_experiment import COURSES, bit_grid, bits_per_label
 from anneal_jax.losses.registry import GROUP_LOSSES, TEMPERED_LOSSES
-from anneal_jax.problem import load_problem
 from anneal_jax.run_log import read_rounds, without_times
+from anneal_jax.training.problem import load_problem
 
 NUM_IMAGES, NUM_CLASSES, DIM = 80, 4, 6
 

@@ -7,13 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from anneal_jax import pretraining, problem
+from anneal_jax import pretraining
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.pretraining import pretrain
-from anneal_jax.problem import load_network, load_problem
+from anneal_jax.training import problem
 from anneal_jax.training.feed import HostFeed, ResidentFeed
+from anneal_jax.training.problem import load_network, load_problem
 from anneal_jax.training.warmstart import WarmStart
 from tests.conftest import ROOT
 from tests.data.scene_files import write_scene

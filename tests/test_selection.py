@@ -13,9 +13,9 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.experiment import run_experiment
 from anneal_jax.pairs.canonical import count_pairs, pair_keys
 from anneal_jax.pairs.closure import expand_closure
-from anneal_jax.problem import load_problem
 from anneal_jax.selection import gather_knowledge
 from anneal_jax.training.learner import TrainingPairs
+from anneal_jax.training.problem import load_problem
 from anneal_jax.types import Answer
 from tests.pairs.graphs import graph_of
 

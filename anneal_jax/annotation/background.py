@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anneal_jax.annotation.projection import Projection, from_arrays
 from anneal_jax.annotation.questions import Pair
 from anneal_jax.answers.reading import Answered
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.files import atomic
+from anneal_jax.training.projection import Projection, from_arrays
 from anneal_jax.types import FloatArray, PairIndices
 
 FIRST_AFTER = 20

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from anneal_jax.annotation.audits import AuditDraws, draw_audits
-from anneal_jax.annotation.projection import Projection
 from anneal_jax.annotation.questions import (
     GroupQuestions,
     ListedPairs,
@@ -15,6 +14,7 @@ from anneal_jax.annotation.questions import (
     cold_start_pairs,
 )
 from anneal_jax.pairs.drawing import draw_random_pairs
+from anneal_jax.training.projection import Projection
 from anneal_jax.types import FloatArray
 
 MODES = ("pairs", "groups", "mgue")

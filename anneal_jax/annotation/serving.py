@@ -17,7 +17,6 @@ from anneal_jax.annotation.dropped import DroppedTiles, backbone_encoder
 from anneal_jax.annotation.guide import make_guide
 from anneal_jax.annotation.learning import Learning
 from anneal_jax.annotation.pictures import TilePictures, open_pictures
-from anneal_jax.annotation.projection import centring
 from anneal_jax.annotation.questions import unit_directions
 from anneal_jax.annotation.safety import LOOPBACK, Access, make_access, shown_host
 from anneal_jax.answers.class_labels import give_labels
@@ -30,7 +29,8 @@ from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.experiment import ASKING
 from anneal_jax.files.workdir import locked
 from anneal_jax.interview import open_interview
-from anneal_jax.problem import make_learner
+from anneal_jax.training.problem import make_learner
+from anneal_jax.training.projection import centring
 from anneal_jax.types import Archive
 
 PORT = 8765

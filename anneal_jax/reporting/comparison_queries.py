@@ -17,12 +17,17 @@ from anneal_jax.errors import AnnealError
 from anneal_jax.evaluation.metrics import average_precision_at_k
 from anneal_jax.evaluation.retrieval_quality import DENOMINATOR, evaluate_retrieval
 from anneal_jax.files import atomic
-from anneal_jax.problem import Problem, input_size, load_problem, make_learner
 from anneal_jax.query_results import QueryResults, name_results
 from anneal_jax.reporting.comparison_css import QUERIES_CSS
 from anneal_jax.reporting.page import document, escaped
 from anneal_jax.systems import configure
 from anneal_jax.training.learner import centred
+from anneal_jax.training.problem import (
+    Problem,
+    input_size,
+    load_problem,
+    make_learner,
+)
 
 NUM_SPREAD, NUM_DIFFERING = 4, 4
 """Queries shown of each kind: one of each of some classes, and those where the methods differ most."""

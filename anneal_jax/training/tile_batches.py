@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.training.grouping import group_draws
 from anneal_jax.training.learner import TrainingPairs
 from anneal_jax.training.sampling import (
     GroupBatches,
@@ -19,6 +18,7 @@ from anneal_jax.training.sampling import (
     draw_pair_batches,
     draw_weighted_group_batches,
 )
+from anneal_jax.training.shared_tile_batches import group_draws
 from anneal_jax.types import IntArray
 
 _TILES_PER_PAIR = 0.75

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from anneal_jax.annotation.background import Result, Snapshot
 from anneal_jax.annotation.learning import Learning
-from anneal_jax.annotation.projection import centring
+from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
 from tests.annotation.conftest import HOST, IdleTrainer, served
 from tests.annotation.test_app import FIELDS, JSON, TAB

@@ -10,7 +10,7 @@ from anneal_jax.annotation.background import Result, Snapshot
 from anneal_jax.annotation.forecast import expected_gain
 from anneal_jax.annotation.guard import AnsweredPairs, Evidence, judge
 from anneal_jax.annotation.learning import Learning
-from anneal_jax.annotation.projection import centring
+from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_CLASSES, NUM_TILES, IdleTrainer
 from tests.annotation.driving import TAB, answers_of, run

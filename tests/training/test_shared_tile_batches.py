@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.training.grouping import group_draws
+from anneal_jax.training.shared_tile_batches import group_draws
 
 
 def drawn_pairs(num_draws, num_tiles, share_similar, seed):

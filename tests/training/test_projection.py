@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from anneal_jax.annotation.projection import Projection, from_arrays, to_arrays
 from anneal_jax.training.head_steps import init_heads, with_features
+from anneal_jax.training.projection import Projection, from_arrays, to_arrays
 
 
 @pytest.mark.parametrize("share", [None, 0.4])

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax import problem
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError
-from anneal_jax.problem import _identical_pairs, load_problem, make_learner
+from anneal_jax.training import problem
 from anneal_jax.training.feed import HostFeed, ResidentFeed
+from anneal_jax.training.problem import _identical_pairs, load_problem, make_learner
 
 DIGITS = open_archive("digits")
 
