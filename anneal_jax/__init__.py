@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from anneal_jax.annotation.notebook import open_annotation
     from anneal_jax.config import ExperimentConfig
     from anneal_jax.data.archives import open_archive
-    from anneal_jax.embedder import load_embedder
     from anneal_jax.errors import AnnealError
     from anneal_jax.experiment import run_experiment
     from anneal_jax.outcome import Outcome
+    from anneal_jax.retrieval.embedder import load_embedder
     from anneal_jax.types import Answer
 
 _HOMES = {
@@ -26,7 +26,7 @@ _HOMES = {
     "Answer": "anneal_jax.types",
     "ExperimentConfig": "anneal_jax.config",
     "Outcome": "anneal_jax.outcome",
-    "load_embedder": "anneal_jax.embedder",
+    "load_embedder": "anneal_jax.retrieval.embedder",
     "open_annotation": "anneal_jax.annotation.notebook",
     "open_archive": "anneal_jax.data.archives",
     "pairwise_cosine_similarity": "anneal_jax.acquisition.scan.similarity",

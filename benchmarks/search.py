@@ -50,7 +50,7 @@ def vectors_around_centres(rng: np.random.Generator, num_rows: int) -> np.ndarra
 
 
 def write_index(folder: pathlib.Path, num_tiles: int) -> Any:
-    from anneal_jax.retrieval.index import open_index
+    from anneal_jax.retrieval.index_reader import open_index
     from anneal_jax.retrieval.manifest import Manifest, ModelCard, write_manifest
     from anneal_jax.retrieval.shards import encoded_texts, write_shard
 

@@ -37,12 +37,12 @@ def main(argv: Sequence[str]) -> None:
     del argv
     import functools
 
-    from anneal_jax.embedder import load_embedder
-    from anneal_jax.queries import prepare_queries, read_names
     from anneal_jax.reporting.geojson import write_geojson
     from anneal_jax.reporting.search_results import draw_results, name_hits, results_json, results_table
+    from anneal_jax.retrieval.embedder import load_embedder
     from anneal_jax.retrieval.filters import allowed_tiles, parse_filter
-    from anneal_jax.retrieval.index import open_index
+    from anneal_jax.retrieval.index_reader import open_index
+    from anneal_jax.retrieval.queries import prepare_queries, read_names
     from anneal_jax.retrieval.searchers import make_searcher
 
     wanted = parse_filter(_CLASS.value, _BOX.value, _SINCE.value, _UNTIL.value)

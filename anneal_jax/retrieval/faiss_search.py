@@ -24,7 +24,7 @@ from anneal_jax.files.seals import (
     seal_of,
     write_sealed,
 )
-from anneal_jax.retrieval.index import TileIndex
+from anneal_jax.retrieval.index_reader import TileIndex
 from anneal_jax.retrieval.search import Hits, Masks, similarities_of
 from anneal_jax.types import FloatArray
 

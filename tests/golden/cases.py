@@ -26,7 +26,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive, require_classes
 from anneal_jax.experiment import run_experiment
 from anneal_jax.pairs.canonical import count_pairs, pairs_of_ranks
-from anneal_jax.retrieval.index import open_index
+from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.search import search_exact
 from anneal_jax.run_log import read_rounds, without_times
 from anneal_jax.training.checkpoints import RoundCheckpoints

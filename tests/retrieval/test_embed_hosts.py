@@ -12,9 +12,9 @@ import pytest
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
-from anneal_jax.embedder import load_embedder
 from anneal_jax.experiment import run_experiment
-from anneal_jax.retrieval.index import open_index
+from anneal_jax.retrieval.embedder import load_embedder
+from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.manifest import manifest_path, read_manifest
 from tests.conftest import ROOT
 from tests.retrieval.small_index import Tiles
@@ -95,7 +95,7 @@ def test_two_commands_at_once_one_killed_and_started_again(place, tmp_path):
 DISTRIBUTED = """
 import sys
 import jax
-from anneal_jax.retrieval.writing import append_tiles
+from anneal_jax.retrieval.index_writer import append_tiles
 from tests.retrieval.small_index import CARD, Tiles, embed
 address, process, folder = sys.argv[1:]
 jax.distributed.initialize(address, num_processes=2, process_id=int(process))

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from anneal_jax.data.archives import open_archive
-from anneal_jax.duplicates import find_duplicates
 from anneal_jax.errors import ConfigError
+from anneal_jax.retrieval.duplicates import find_duplicates
 from tests.conftest import ROOT
 
 

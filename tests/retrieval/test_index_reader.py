@@ -7,9 +7,9 @@ import pytest
 
 from anneal_jax.errors import ConfigError, RetrievalError
 from anneal_jax.files.seals import write_sealed
-from anneal_jax.retrieval import index as module
-from anneal_jax.retrieval.index import open_index
-from anneal_jax.retrieval.writing import append_tiles
+from anneal_jax.retrieval import index_reader as module
+from anneal_jax.retrieval.index_reader import open_index
+from anneal_jax.retrieval.index_writer import append_tiles
 from tests.retrieval.small_index import CARD, Tiles, embed, flip, vector
 
 NUM_FLIPS = 10

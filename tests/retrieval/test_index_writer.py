@@ -9,8 +9,8 @@ import pytest
 
 from anneal_jax.errors import RetrievalError
 from anneal_jax.retrieval import shards
-from anneal_jax.retrieval.index import open_index
-from anneal_jax.retrieval.writing import append_tiles
+from anneal_jax.retrieval.index_reader import open_index
+from anneal_jax.retrieval.index_writer import append_tiles
 from tests.conftest import ROOT
 from tests.retrieval.small_index import CARD, DIM, Tiles, embed, flip, vector
 
@@ -79,7 +79,7 @@ KILLED = """
 import json, os, signal, sys
 from anneal_jax.files import atomic
 from anneal_jax.retrieval import manifest, shards
-from anneal_jax.retrieval.writing import append_tiles
+from anneal_jax.retrieval.index_writer import append_tiles
 from tests.retrieval.small_index import CARD, Tiles, embed
 folder, numbers, moment, count = json.loads(sys.argv[1])
 calls = [0]

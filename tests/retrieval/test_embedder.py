@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 import anneal_jax
-from anneal_jax import embedder as module
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
-from anneal_jax.embedder import load_embedder
 from anneal_jax.errors import ArchiveError, WeightsError, WorkdirError
 from anneal_jax.experiment import run_experiment
 from anneal_jax.files.seals import write_sealed
+from anneal_jax.retrieval import embedder as module
+from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import represent
 from tests.conftest import ROOT

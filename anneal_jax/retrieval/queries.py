@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.data.tiles import decode_tile, read_tile
-from anneal_jax.embedder import Embedder, load_embedder
 from anneal_jax.errors import ArchiveError, ConfigError, RetrievalError, nearest_hint
-from anneal_jax.retrieval.index import TileIndex
+from anneal_jax.retrieval.embedder import Embedder, load_embedder
+from anneal_jax.retrieval.index_reader import TileIndex
 from anneal_jax.types import FloatArray
 
 _MOST_IDS_COMPARED = 50_000  # beyond it a hint takes longer than the search

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from anneal_jax.errors import AnnealError, RetrievalError, WorkdirError
-from anneal_jax.retrieval.index import open_index
-from anneal_jax.retrieval.writing import append_tiles
+from anneal_jax.retrieval.index_reader import open_index
+from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from tests.conftest import ROOT
 from tests.retrieval.small_index import CARD, Tiles, embed, flip
@@ -134,7 +134,7 @@ def test_kill_9_during_saves_loses_no_acknowledged_round(tmp_path):
 
 APPENDING = """
 import json, sys
-from anneal_jax.retrieval import writing
+from anneal_jax.retrieval import index_writer
 from tests.retrieval.small_index import CARD, Tiles, embed
 folder, num_tiles = json.loads(sys.argv[1])
 written = writing.write_manifest
