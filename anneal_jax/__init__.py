@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from anneal_jax.config import ExperimentConfig
     from anneal_jax.data.archives import open_archive
     from anneal_jax.errors import AnnealError
-    from anneal_jax.experiment import run_experiment
-    from anneal_jax.outcome import Outcome
+    from anneal_jax.experiments.outcome import Outcome
+    from anneal_jax.experiments.run import run_experiment
     from anneal_jax.retrieval.embedder import load_embedder
     from anneal_jax.types import Answer
 
@@ -25,12 +25,12 @@ _HOMES = {
     "AnnealError": "anneal_jax.errors",
     "Answer": "anneal_jax.types",
     "ExperimentConfig": "anneal_jax.config",
-    "Outcome": "anneal_jax.outcome",
+    "Outcome": "anneal_jax.experiments.outcome",
     "load_embedder": "anneal_jax.retrieval.embedder",
     "open_annotation": "anneal_jax.annotation.notebook",
     "open_archive": "anneal_jax.data.archives",
     "pairwise_cosine_similarity": "anneal_jax.acquisition.scan.similarity",
-    "run_experiment": "anneal_jax.experiment",
+    "run_experiment": "anneal_jax.experiments.run",
     "scan_pairs": "anneal_jax.acquisition.scan.all_pairs",
     "threshold_scorer": "anneal_jax.acquisition.scan.scorers",
 }

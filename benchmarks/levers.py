@@ -37,7 +37,7 @@ from anneal_jax.annotation.forecast import STEP, expected_gain
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.evaluation.ranking import rank_archive, relevance
 from anneal_jax.evaluation.retrieval_quality import CUT_OFF, evaluate_retrieval
-from anneal_jax.interview import Interview, mean_doubt, training_groups
+from anneal_jax.experiments.interview import Interview, mean_doubt, training_groups
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.training.learner import centred, represent, standardise
 from anneal_jax.training.problem import load_problem, make_learner

@@ -24,7 +24,7 @@ from anneal_jax.acquisition.beliefs.choose_several import Interleaved
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.evaluation.ranking import rank_archive
 from anneal_jax.evaluation.retrieval_quality import evaluate_retrieval
-from anneal_jax.interview import (
+from anneal_jax.experiments.interview import (
     fit_beliefs,
     hear_several,
     open_interview,

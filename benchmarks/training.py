@@ -35,9 +35,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.pair_rounds import draw_first_pairs
 from anneal_jax.models.backbones import Backbone, get_backbone
 from anneal_jax.seeds import Use, host_rng
-from anneal_jax.selection import draw_first_pairs
 from anneal_jax.training.feed import ResidentFeed, make_mesh
 from anneal_jax.training.finetune import FinetuneLearner, FinetunePlan
 from anneal_jax.training.head_steps import FitSettings

@@ -37,8 +37,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _exchange(workdir: str, outgoing: str | None, incoming: str | None) -> None:
-    from anneal_jax.annotated import opened_answers
     from anneal_jax.answers.import_export import export_answers, import_answers
+    from anneal_jax.experiments.answered_workdir import opened_answers
 
     with opened_answers(workdir) as store:
         if outgoing is not None:

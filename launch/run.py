@@ -33,12 +33,12 @@ def main(argv: Sequence[str]) -> None:
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
     is_first = True
     if _DISTRIBUTED.value is not None:
-        from anneal_jax.processes import join
+        from anneal_jax.experiments.distributed import join
 
         is_first = join(_DISTRIBUTED.value)
     say = print if is_first else lambda *_, **__: None
     if config is None and is_annotated(workdir):
-        from anneal_jax.annotated import train_on_answers
+        from anneal_jax.experiments.answered_workdir import train_on_answers
 
         say(train_on_answers(read_config(workdir), workdir))
         return
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
         config.labels = _LABELS.value
     checked = config_of(config)
     # jax loads only now: --help and a wrong setting answer at once.
-    from anneal_jax.experiment import run_experiment
+    from anneal_jax.experiments.run import run_experiment
     from anneal_jax.reporting.run_report import report_run, round_line
     from anneal_jax.reporting.tracking import tracking
 

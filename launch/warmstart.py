@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> None:
     """Train, write the weights, and say what came out."""
     del argv
     config = config_of(_CONFIG.value)
-    from anneal_jax.pretraining import pretrain
+    from anneal_jax.experiments.pretrain import pretrain
     from anneal_jax.training.warmstart import Method
 
     done = pretrain(

@@ -12,7 +12,7 @@ from PIL import Image
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError, ConfigError
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.reporting.geojson import write_geojson
 from anneal_jax.reporting.run_report import report_run
 from anneal_jax.reporting.search_results import Results

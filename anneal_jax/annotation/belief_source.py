@@ -5,7 +5,12 @@ from typing import NamedTuple
 
 from anneal_jax.acquisition.beliefs.choose_several import Interleaved
 from anneal_jax.annotation.questions import Known, Pair, Said
-from anneal_jax.interview import Interview, hear_several, keep_off, propose_several
+from anneal_jax.experiments.interview import (
+    Interview,
+    hear_several,
+    keep_off,
+    propose_several,
+)
 
 
 class BeliefQuestions(NamedTuple):

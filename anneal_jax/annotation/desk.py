@@ -7,7 +7,6 @@ holds besides is made from the store, so a new desk on the same store goes on wh
 from collections.abc import Container, Sequence
 from typing import Any
 
-from anneal_jax.annotated import EVERY_ROUND
 from anneal_jax.annotation.asking import Asker
 from anneal_jax.annotation.audits import Precision
 from anneal_jax.annotation.guard import Evidence
@@ -21,6 +20,7 @@ from anneal_jax.answers.reading import Answered, AnswerRecord
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
 from anneal_jax.errors import StoreError
+from anneal_jax.experiments.answered_workdir import EVERY_ROUND
 from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices
 
 AHEAD = 3

@@ -9,7 +9,6 @@ from typing import NamedTuple, cast
 
 from threadpoolctl import threadpool_limits
 
-from anneal_jax.annotated import load_whole_archive, settle_annotation
 from anneal_jax.annotation.background import BackgroundTrainer
 from anneal_jax.annotation.belief_source import BeliefQuestions
 from anneal_jax.annotation.desk import Desk
@@ -26,9 +25,10 @@ from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.data.labels import labels_of_csv
 from anneal_jax.data.splits import duplicate_groups
 from anneal_jax.errors import ConfigError, how_to_install
-from anneal_jax.experiment import ASKING
+from anneal_jax.experiments.answered_workdir import load_whole_archive, settle_annotation
+from anneal_jax.experiments.interview import open_interview
+from anneal_jax.experiments.run import ASKING
 from anneal_jax.files.workdir import locked
-from anneal_jax.interview import open_interview
 from anneal_jax.training.problem import make_learner
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Archive

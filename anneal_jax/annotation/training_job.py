@@ -52,13 +52,13 @@ def train(folder: pathlib.Path, job: str) -> None:
 
     from anneal_jax.acquisition.registry import PoolView, get_acquisition, select_pairs
     from anneal_jax.acquisition.threshold import estimate_threshold, initial_threshold
-    from anneal_jax.annotated import load_whole_archive
     from anneal_jax.answers.reading import Answered
+    from anneal_jax.experiments.answered_workdir import load_whole_archive
+    from anneal_jax.experiments.interview import fit_answers
+    from anneal_jax.experiments.pair_rounds import gather_knowledge, pair_similarities, scan_settings
     from anneal_jax.files import atomic
     from anneal_jax.files.workdir import read_config
-    from anneal_jax.interview import fit_answers
     from anneal_jax.seeds import Use, host_seed
-    from anneal_jax.selection import gather_knowledge, pair_similarities, scan_settings
     from anneal_jax.training.learner import represent
     from anneal_jax.training.problem import make_learner
     from anneal_jax.training.projection import Projection, to_arrays

@@ -13,7 +13,7 @@ from anneal_jax.annotation.guide import make_guide
 from anneal_jax.annotation.history import History
 from anneal_jax.annotation.questions import Said, replayed
 from anneal_jax.answers.store import AnswerStore
-from anneal_jax.interview import Interview
+from anneal_jax.experiments.interview import Interview
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_TILES
 from tests.annotation.driving import TAB, answers_of, run

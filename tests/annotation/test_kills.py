@@ -11,10 +11,10 @@ import urllib.error
 import numpy as np
 import pytest
 
-from anneal_jax.annotated import train_on_answers
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import WorkdirError
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments.answered_workdir import train_on_answers
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.files.workdir import read_config
 from anneal_jax.retrieval.embedder import load_embedder
 from tests.annotation.scripted import Person, Server

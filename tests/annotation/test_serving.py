@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from anneal_jax.annotated import read_pictures
 from anneal_jax.annotation.serving import LABELLER, opened
 from anneal_jax.annotation.settings import annotation_settings
 from anneal_jax.answers.schema import DEFAULT_SENTENCE
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError, ConfigError
+from anneal_jax.experiments.answered_workdir import read_pictures
 
 CONFIG = ExperimentConfig(backbone="pixels", image_size=8)
 

@@ -13,7 +13,7 @@ import pytest
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.exporting.parquet import write_parquet
 from anneal_jax.exporting.stablehlo import write_stablehlo
 from anneal_jax.retrieval.embedder import load_embedder

@@ -24,11 +24,11 @@ from anneal_jax.answers.reading import Answered
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive, require_classes
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments.round_log import read_rounds, without_times
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.pairs.canonical import count_pairs, pairs_of_ranks
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.search import search_exact
-from anneal_jax.run_log import read_rounds, without_times
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from tests.conftest import ROOT
 from tests.retrieval.small_index import DIM

@@ -12,7 +12,7 @@ import pytest
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.manifest import manifest_path, read_manifest

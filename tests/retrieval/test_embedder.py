@@ -16,7 +16,7 @@ import anneal_jax
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError, WeightsError, WorkdirError
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.files.seals import write_sealed
 from anneal_jax.retrieval import embedder as module
 from anneal_jax.retrieval.embedder import load_embedder
@@ -38,7 +38,7 @@ def digits_run(tmp_path_factory):
 def run(config, workdir):
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        for home in (anneal_jax.experiment, anneal_jax.label_experiment):
+        for home in (anneal_jax.experiments.run, anneal_jax.experiments.label_baselines):
             keep = lambda *arguments: seen.append(represent(*arguments)) or seen[-1]  # noqa: E731
             patch.setattr(home, "represent", keep)
         run_experiment(config, workdir)

@@ -14,7 +14,7 @@ from PIL import Image
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError, ConfigError, RetrievalError
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.reporting.search_results import draw_results, name_hits, results_json, results_table
 from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.retrieval.index_reader import open_index

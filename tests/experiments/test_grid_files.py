@@ -4,11 +4,11 @@ import json
 import numpy as np
 import pytest
 
-from anneal_jax import comparison
-from anneal_jax.cell_records import CELLS_FILE, unpack_cells, write_cells
-from anneal_jax.comparison import run_grid
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import WorkdirError
+from anneal_jax.experiments import grid
+from anneal_jax.experiments.grid import run_grid
+from anneal_jax.experiments.grid_files import CELLS_FILE, unpack_cells, write_cells
 
 SYSTEMS = ["random", "random+steps=2", "class_labels"]
 
@@ -36,10 +36,10 @@ def test_cells_run_elsewhere_are_not_run_again(here, tmp_path, monkeypatch):
     elsewhere = make_archive(tmp_path / "moved")  # the same tiles under another path
     assert unpack_cells([file], elsewhere, tmp_path / "there") == len(cells)
     assert unpack_cells([file, file], elsewhere, tmp_path / "there") == 0
-    monkeypatch.setattr(comparison, "run_experiment", None)
+    monkeypatch.setattr(grid, "run_experiment", None)
     assert list(run_grid(elsewhere, SYSTEMS, [0, 1], tmp_path / "there")) == cells
     with pytest.raises(WorkdirError, match="was run elsewhere; what its queries found was not kept"):
-        comparison.query_results(elsewhere, "class_labels", 0, tmp_path / "there")
+        grid.query_results(elsewhere, "class_labels", 0, tmp_path / "there")
     write_cells(cells, tmp_path / "there")
     assert unpack_cells([tmp_path / "there" / CELLS_FILE], elsewhere, tmp_path / "again") == len(cells)
 

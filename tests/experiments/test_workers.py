@@ -11,7 +11,7 @@ import time
 import pytest
 
 from anneal_jax.errors import ConfigError
-from anneal_jax.workers import Died, run_in_processes
+from anneal_jax.experiments.workers import Died, run_in_processes
 from tests.conftest import ROOT
 
 PATIENCE_S = 30
@@ -78,7 +78,7 @@ def test_workers_are_bound_before_they_import_anything():
 
 PARENT = """
     import operator, os, signal, time
-    from anneal_jax.workers import run_in_processes
+    from anneal_jax.experiments.workers import run_in_processes
 
     if __name__ == "__main__":
         signal.signal(signal.SIGINT, signal.default_int_handler)  # as at a terminal, also under nohup

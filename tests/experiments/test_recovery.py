@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments.round_log import without_times
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.retrieval.embedder import load_embedder
-from anneal_jax.run_log import without_times
-from tests.breaking import damage_checkpoint
+from tests.experiments.breaking import damage_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,15 @@ import pytest
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ArchiveError, ConfigError, WeightsError, WorkdirError
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments.round_log import read_rounds, without_times
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.pairs.canonical import count_pairs, pair_keys
 from anneal_jax.pairs.transitive import expand_one_step
 from anneal_jax.reporting.run_report import summarise
 from anneal_jax.retrieval.embedder import load_embedder
-from anneal_jax.run_log import read_rounds, without_times
 from anneal_jax.training.network_fit import _run_chunk
 from anneal_jax.types import Answer
-from tests.breaking import run_in_process, run_with_breaks
+from tests.experiments.breaking import run_in_process, run_with_breaks
 
 NUM_IMAGES, NUM_CLASSES, DIM = 80, 4, 6
 

@@ -8,13 +8,13 @@ import pathlib
 import numpy as np
 import pytest
 
-from anneal_jax import label_experiment
 from anneal_jax.config import CHOICES, ExperimentConfig
 from anneal_jax.errors import ConfigError
-from anneal_jax.experiment import ASKING, run_experiment
-from anneal_jax.label_experiment import COURSES, bit_grid, bits_per_label
+from anneal_jax.experiments import label_baselines
+from anneal_jax.experiments.label_baselines import COURSES, bit_grid, bits_per_label
+from anneal_jax.experiments.round_log import read_rounds, without_times
+from anneal_jax.experiments.run import ASKING, run_experiment
 from anneal_jax.losses.registry import GROUP_LOSSES, TEMPERED_LOSSES
-from anneal_jax.run_log import read_rounds, without_times
 from anneal_jax.training.problem import load_problem
 
 NUM_IMAGES, NUM_CLASSES, DIM = 80, 4, 6
@@ -63,7 +63,7 @@ def test_rows_have_the_fields_of_a_run_on_pairs_and_a_finished_run_is_only_read(
     def never(*arguments, **named):
         raise AssertionError("a finished run was trained again")
 
-    monkeypatch.setattr(label_experiment, "measure", never)
+    monkeypatch.setattr(label_baselines, "measure", never)
     again = run_experiment(config, tmp_path / "rival")
     assert again.num_new_rounds == 0
     np.testing.assert_array_equal(again.retrieval.neighbours, outcome.retrieval.neighbours)
@@ -73,7 +73,7 @@ def test_rows_have_the_fields_of_a_run_on_pairs_and_a_finished_run_is_only_read(
 def test_a_killed_run_starts_again_and_ends_alike(vectors, tmp_path, supervision, monkeypatch):
     config = small(vectors, supervision=supervision)
     unbroken = run_experiment(config, tmp_path / "unbroken")
-    append, left = label_experiment.append_round, [2]
+    append, left = label_baselines.append_round, [2]
 
     def breaking(*arguments):
         left[0] -= 1
@@ -81,7 +81,7 @@ def test_a_killed_run_starts_again_and_ends_alike(vectors, tmp_path, supervision
             raise KeyboardInterrupt
         append(*arguments)
 
-    monkeypatch.setattr(label_experiment, "append_round", breaking)
+    monkeypatch.setattr(label_baselines, "append_round", breaking)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(config, tmp_path / "broken")
     resumed = run_experiment(config, tmp_path / "broken")
@@ -117,9 +117,9 @@ def test_tcal_starts_where_the_first_pairs_were_drawn_and_spends_as_much_a_round
     vectors, tmp_path, monkeypatch
 ):
     fitted = []
-    fit = label_experiment.ClassLearner.fit
+    fit = label_baselines.ClassLearner.fit
     monkeypatch.setattr(
-        label_experiment.ClassLearner,
+        label_baselines.ClassLearner,
         "fit",
         lambda self, images, *rest: fitted.append(set(images.tolist())) or fit(self, images, *rest),
     )
@@ -131,7 +131,7 @@ def test_tcal_starts_where_the_first_pairs_were_drawn_and_spends_as_much_a_round
 
     config = small(vectors, initial_partners=9)
     problem = load_problem(config)
-    pairs = label_experiment.draw_first_pairs(config, problem)
+    pairs = label_baselines.draw_first_pairs(config, problem)
     assert all(fitted[0] & set(pair) for pair in pairs.tolist())
     assert fitted[0] <= set(problem.split.train.tolist())
 

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from anneal_jax import pretraining
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ConfigError, WorkdirError
-from anneal_jax.pretraining import pretrain
+from anneal_jax.experiments import pretrain as pretrain_module
+from anneal_jax.experiments.pretrain import pretrain
 from anneal_jax.training import problem
 from anneal_jax.training.feed import HostFeed, ResidentFeed
 from anneal_jax.training.problem import load_network, load_problem
@@ -44,7 +44,7 @@ def given(monkeypatch):
         calls.append((backbone, variables, feed, rows, settings))
         return WarmStart(variables, np.array([3.0, 2.0], np.float32), 0.5)
 
-    monkeypatch.setattr(pretraining, "warm_start", fake)
+    monkeypatch.setattr(pretrain_module, "warm_start", fake)
     return calls
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, WorkdirError
-from anneal_jax.experiment import run_experiment
-from anneal_jax.processes import held, is_first, join
-from anneal_jax.run_log import read_rounds, without_times
+from anneal_jax.experiments.distributed import held, is_first, join
+from anneal_jax.experiments.round_log import read_rounds, without_times
+from anneal_jax.experiments.run import run_experiment
 from tests.conftest import ROOT
 
 PATIENCE_S = 600
@@ -77,7 +77,7 @@ def together(*command):
 AGAIN = """
 import json, sys
 from anneal_jax import ExperimentConfig, run_experiment
-from anneal_jax.processes import join
+from anneal_jax.experiments.distributed import join
 join(sys.argv[3].partition("=")[2])
 outcome = run_experiment(ExperimentConfig(**json.loads(sys.argv[1])), sys.argv[2])
 print(json.dumps([outcome.num_new_rounds, outcome.rows]))

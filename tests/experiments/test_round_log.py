@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax.errors import WorkdirError
-from anneal_jax.run_log import append_round, read_rounds, without_times
+from anneal_jax.experiments.round_log import append_round, read_rounds, without_times
 
 values = (
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False).filter(math.isfinite)

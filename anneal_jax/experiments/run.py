@@ -28,8 +28,8 @@ from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.evaluation.retrieval_quality import Retrieval
-from anneal_jax.files.workdir import check_config, is_annotated, settle_config
-from anneal_jax.interview import (
+from anneal_jax.experiments.distributed import held
+from anneal_jax.experiments.interview import (
     Interview,
     ask_next,
     fit_beliefs,
@@ -37,12 +37,9 @@ from anneal_jax.interview import (
     open_interview,
     replay,
 )
-from anneal_jax.label_experiment import check_rival, run_label_experiment
-from anneal_jax.models.pretrained import preparation, weights_digest
-from anneal_jax.outcome import Outcome, measure, retrieve
-from anneal_jax.processes import held
-from anneal_jax.run_log import Row, append_round, read_rounds
-from anneal_jax.selection import (
+from anneal_jax.experiments.label_baselines import check_rival, run_label_experiment
+from anneal_jax.experiments.outcome import Outcome, measure, retrieve
+from anneal_jax.experiments.pair_rounds import (
     Knowledge,
     SelectedPairs,
     draw_first_pairs,
@@ -50,6 +47,9 @@ from anneal_jax.selection import (
     questions_per_round,
     select_questions,
 )
+from anneal_jax.experiments.round_log import Row, append_round, read_rounds
+from anneal_jax.files.workdir import check_config, is_annotated, settle_config
+from anneal_jax.models.pretrained import preparation, weights_digest
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import Learner, Model, checkpoint_state, represent
 from anneal_jax.training.problem import (

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from anneal_jax.config import SETTING_TYPES, ExperimentConfig
 from anneal_jax.errors import ConfigError
-from anneal_jax.systems import (
+from anneal_jax.experiments.systems import (
     RIVALS,
     SHARED_SETTINGS,
     TRAINED_ONCE,

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 
-from anneal_jax import experiment
 from anneal_jax.answers.store import AnswerStore
+from anneal_jax.experiments import run as run_module
 from anneal_jax.training.checkpoints import RoundCheckpoints
 
 COMMITS = [
@@ -17,7 +17,7 @@ COMMITS = [
     (AnswerStore, "add_round"),
     (AnswerStore, "set_similarities"),
     (RoundCheckpoints, "save"),
-    (experiment, "append_round"),
+    (run_module, "append_round"),
 ]
 
 
@@ -63,7 +63,7 @@ def run_with_breaks(monkeypatch, run, *, first, per_commit=1):
 
         return wrapped
 
-    monkeypatch.setattr(experiment, "ORACLE_ANSWERS_PER_COMMIT", per_commit)
+    monkeypatch.setattr(run_module, "ORACLE_ANSWERS_PER_COMMIT", per_commit)
     for owner, name in COMMITS:
         monkeypatch.setattr(owner, name, breaking(getattr(owner, name)))
     num_breaks = 0
@@ -77,7 +77,7 @@ def run_with_breaks(monkeypatch, run, *, first, per_commit=1):
 
 _KILLED_RUN = """
 import json, os, signal, sys
-from anneal_jax import experiment
+from anneal_jax.experiments import run
 from anneal_jax.config import config_from_mapping
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.training.checkpoints import RoundCheckpoints

@@ -16,15 +16,20 @@ from tqdm import tqdm
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import AnnealError, WorkdirError
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments.label_baselines import check_rival
+from anneal_jax.experiments.query_results import (
+    QueryResults,
+    name_results,
+    read_results,
+    write_results,
+)
+from anneal_jax.experiments.round_log import Row, read_rounds
+from anneal_jax.experiments.run import run_experiment
+from anneal_jax.experiments.systems import canonical_systems, configure
+from anneal_jax.experiments.workers import Died, run_in_processes
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import check_config, read_config
-from anneal_jax.label_experiment import check_rival
-from anneal_jax.query_results import QueryResults, name_results, read_results, write_results
-from anneal_jax.run_log import Row, read_rounds
-from anneal_jax.systems import canonical_systems, configure
 from anneal_jax.training.problem import load_problem, make_learner
-from anneal_jax.workers import Died, run_in_processes
 
 FINISHED = "finished"
 """A file that only the folders of finished cells hold."""

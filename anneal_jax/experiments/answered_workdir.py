@@ -15,7 +15,9 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.data.splits import Split
 from anneal_jax.errors import ConfigError, WorkdirError
-from anneal_jax.experiment import fingerprints
+from anneal_jax.experiments.distributed import held
+from anneal_jax.experiments.interview import fit_answers
+from anneal_jax.experiments.run import fingerprints
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import (
     ANNOTATION_MARK,
@@ -25,8 +27,6 @@ from anneal_jax.files.workdir import (
     read_pictures,
     settle_config,
 )
-from anneal_jax.interview import fit_answers
-from anneal_jax.processes import held
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import checkpoint_state
 from anneal_jax.training.problem import Problem, make_learner

@@ -5,13 +5,18 @@ import os
 import numpy as np
 import pytest
 
-from anneal_jax import comparison
-from anneal_jax.comparison import FailedCell, choose_workers, query_results, run_grid
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ArchiveError, ConfigError, WorkdirError
-from anneal_jax.experiment import run_experiment
-from anneal_jax.query_results import name_results, read_results
-from anneal_jax.run_log import without_times
+from anneal_jax.experiments import grid
+from anneal_jax.experiments.grid import (
+    FailedCell,
+    choose_workers,
+    query_results,
+    run_grid,
+)
+from anneal_jax.experiments.query_results import name_results, read_results
+from anneal_jax.experiments.round_log import without_times
+from anneal_jax.experiments.run import run_experiment
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def config(tmp_path):
 
 
 def test_a_wrong_name_is_found_before_anything_runs(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "run_experiment", None)
+    monkeypatch.setattr(grid, "run_experiment", None)
     with pytest.raises(ConfigError, match="there is no system 'tcall'"):
         list(run_grid(config, ["random", "tcall"], [0], tmp_path / "grid"))
     with pytest.raises(ConfigError, match="exists in the frozen regime only"):
@@ -40,7 +45,7 @@ def test_a_wrong_name_is_found_before_anything_runs(config, tmp_path, monkeypatc
 def test_the_grid_runs_seed_by_seed_and_a_finished_cell_is_only_read(config, tmp_path, monkeypatch):
     first = list(run_grid(config, ["random", "class_labels"], [4, 5], tmp_path / "grid"))
     assert [cell[:2] for cell in first] == [(s, n) for n in (4, 5) for s in ("random", "class_labels")]
-    monkeypatch.setattr(comparison, "run_experiment", None)
+    monkeypatch.setattr(grid, "run_experiment", None)
     assert list(run_grid(config, ["random", "class_labels"], [4, 5], tmp_path / "grid")) == first
 
 
@@ -49,10 +54,10 @@ def test_a_cell_that_broke_goes_on(config, tmp_path, monkeypatch):
         run_experiment(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparison, "run_experiment", broken)
+    monkeypatch.setattr(grid, "run_experiment", broken)
     with pytest.raises(KeyboardInterrupt):
         list(run_grid(config, ["random"], [0], tmp_path / "grid"))
-    monkeypatch.setattr(comparison, "run_experiment", run_experiment)
+    monkeypatch.setattr(grid, "run_experiment", run_experiment)
     (cell,) = run_grid(config, ["random"], [0], tmp_path / "grid")
     assert len(cell.rows) == 1
 
@@ -83,10 +88,10 @@ def test_more_rounds_that_a_kill_interrupts_are_not_taken_for_finished(config, t
 
         run_experiment(settings, folder, on_round=stop)
 
-    monkeypatch.setattr(comparison, "run_experiment", killed)
+    monkeypatch.setattr(grid, "run_experiment", killed)
     with pytest.raises(KeyboardInterrupt):
         list(run_grid(longer, ["random"], [0], tmp_path / "grid"))
-    monkeypatch.setattr(comparison, "run_experiment", run_experiment)
+    monkeypatch.setattr(grid, "run_experiment", run_experiment)
     (cell,) = run_grid(longer, ["random"], [0], tmp_path / "grid")
     assert len(cell.rows) == 3
 
@@ -99,7 +104,7 @@ def test_an_error_in_one_cell_is_told_with_its_name_and_the_others_go_on(config,
     def faulty(settings, folder):
         return {}["fault"] if settings.supervision == "group_ask" else run_experiment(settings, folder)
 
-    monkeypatch.setattr(comparison, "run_experiment", faulty)
+    monkeypatch.setattr(grid, "run_experiment", faulty)
     found = list(run_grid(config, ["random", "group_ask"], [0, 1], tmp_path / "grid"))
     assert [each[:2] for each in found] == [
         ("random", 0),
@@ -151,20 +156,20 @@ def test_killed_workers_leave_finished_cells_and_the_same_command_goes_on(config
 def test_as_many_workers_as_pay_are_chosen(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert [choose_workers(cpus_each) for cpus_each in (0, 1, 4, 12)] == [3, 6, 1, 1]
-    monkeypatch.setattr(comparison.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(grid.jax, "default_backend", lambda: "gpu")
     assert choose_workers() == 1
 
 
 def test_what_each_query_found_is_kept_and_restored_where_it_was_not(config, tmp_path, monkeypatch):
     list(run_grid(config, ["random"], [0], tmp_path / "grid"))
-    outcome = run_experiment(comparison.configure(config, "random", 0), tmp_path / "grid/random/seed_0")
+    outcome = run_experiment(grid.configure(config, "random", 0), tmp_path / "grid/random/seed_0")
     expected = name_results(outcome.problem, outcome.retrieval)
     path = tmp_path / "grid/random/seed_0/queries.json"
     assert read_results(path) == expected
     assert np.shape(expected.neighbour_ids) == np.shape(expected.relevant) == (4, 4)
     path.unlink()
     assert query_results(config, "random", 0, tmp_path / "grid") == expected
-    monkeypatch.setattr(comparison, "run_experiment", None)
+    monkeypatch.setattr(grid, "run_experiment", None)
     assert query_results(config, "random", 0, tmp_path / "grid") == expected
 
 

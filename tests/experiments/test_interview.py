@@ -8,7 +8,7 @@ from anneal_jax.acquisition.beliefs.state import OPEN, settled_groups
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.interview import (
+from anneal_jax.experiments.interview import (
     GROUP_SIZE_POWER,
     LEAST_BELIEF,
     ask_next,

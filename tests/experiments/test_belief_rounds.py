@@ -5,16 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from anneal_jax import experiment
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments import run
+from anneal_jax.experiments.round_log import read_rounds, without_times
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.pairs.canonical import pair_keys
 from anneal_jax.pairs.oracle import ClassOracle
-from anneal_jax.run_log import read_rounds, without_times
 from anneal_jax.types import Answer
-from tests.breaking import damage_checkpoint, run_in_process, run_with_breaks
+from tests.experiments.breaking import damage_checkpoint, run_in_process, run_with_breaks
 
 NUM_IMAGES, NUM_CLASSES = 80, 4
 
@@ -183,7 +183,7 @@ def test_a_person_loses_no_answer_when_they_stop(vectors, tmp_path):
     rested = run_experiment(config, tmp_path / "rested", annotator=truth)
     assert without_times(rested.rows) == without_times(outcome.rows)
     records = AnswerStore(tmp_path / "stopped" / "answers.sqlite", outcome.problem.archive.ids).records()
-    assert {record.annotator for record in records} == {experiment.ANNOTATOR}
+    assert {record.annotator for record in records} == {run.ANNOTATOR}
 
 
 def test_finetuning_learns_from_the_groups_too(tmp_path):

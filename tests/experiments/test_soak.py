@@ -16,8 +16,8 @@ import pytest
 from anneal_jax.acquisition.scan.all_pairs import scan_pairs
 from anneal_jax.acquisition.scan.scorers import threshold_scorer
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.round_log import read_rounds, without_times
 from anneal_jax.pairs.canonical import canonicalise, pair_keys
-from anneal_jax.run_log import read_rounds, without_times
 
 pytestmark = pytest.mark.soak
 
@@ -26,7 +26,7 @@ NUM_KILLS = 40
 _RUN = """
 import json, sys
 from anneal_jax.config import config_from_mapping
-from anneal_jax import experiment
+from anneal_jax.experiments import run
 experiment.ORACLE_ANSWERS_PER_COMMIT = 1
 settings, workdir = json.loads(sys.argv[1])
 experiment.run_experiment(config_from_mapping(settings), workdir)

@@ -9,13 +9,13 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from anneal_jax.comparison import FINISHED, Cell, cell_folder
 from anneal_jax.config import ExperimentConfig, config_from_mapping
 from anneal_jax.errors import AnnealError, WorkdirError
+from anneal_jax.experiments.grid import FINISHED, Cell, cell_folder
+from anneal_jax.experiments.round_log import append_round
+from anneal_jax.experiments.systems import canonical_systems, configure
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import read_config, read_inputs, settle_config
-from anneal_jax.run_log import append_round
-from anneal_jax.systems import canonical_systems, configure
 
 CELLS_FILE = "cells.jsonl"
 

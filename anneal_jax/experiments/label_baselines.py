@@ -32,12 +32,12 @@ from anneal_jax.acquisition.image_acquisitions import IMAGE_ACQUISITIONS, ImageP
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
 from anneal_jax.evaluation.retrieval_quality import Retrieval
-from anneal_jax.outcome import Outcome, measure, retrieve
+from anneal_jax.experiments.outcome import Outcome, measure, retrieve
+from anneal_jax.experiments.pair_rounds import draw_first_pairs, questions_per_round
+from anneal_jax.experiments.round_log import Row, append_round, read_rounds
 from anneal_jax.pairs.canonical import count_pairs
 from anneal_jax.pairs.drawing import draw_anchors, draw_random_pairs
-from anneal_jax.run_log import Row, append_round, read_rounds
 from anneal_jax.seeds import Use, host_rng, host_seed
-from anneal_jax.selection import draw_first_pairs, questions_per_round
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.classes import ClassLearner, as_head_params
 from anneal_jax.training.frozen import FrozenLearner
