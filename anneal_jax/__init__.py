@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anneal_jax.acquisition.scan.all_pairs import scan_pairs
     from anneal_jax.acquisition.scan.scorers import threshold_scorer
     from anneal_jax.acquisition.scan.similarity import pairwise_cosine_similarity
-    from anneal_jax.annotation.notebook import open_annotation
+    from anneal_jax.annotation.web.notebook import open_annotation
     from anneal_jax.config import ExperimentConfig
     from anneal_jax.data.archives import open_archive
     from anneal_jax.errors import AnnealError
@@ -27,7 +27,7 @@ _HOMES = {
     "ExperimentConfig": "anneal_jax.config",
     "Outcome": "anneal_jax.experiments.outcome",
     "load_embedder": "anneal_jax.retrieval.embedder",
-    "open_annotation": "anneal_jax.annotation.notebook",
+    "open_annotation": "anneal_jax.annotation.web.notebook",
     "open_archive": "anneal_jax.data.archives",
     "pairwise_cosine_similarity": "anneal_jax.acquisition.scan.similarity",
     "run_experiment": "anneal_jax.experiments.run",

@@ -10,7 +10,7 @@ tiles, the mean doubt about a tile's group, and with --train the mAP@5 of querie
 precision@5 among training tiles, by what was learnt alone and with the features beside it; mean and half
 of the 95% t interval over the seeds. "less recipe" is the difference in the first, paired by seed.
 "forecast" is what the page would have said at a budget of the next one, a hundred questions later
-(annotation/forecast.py), and "gained" what it brought:
+(annotation/learning/forecast.py), and "gained" what it brought:
 
   python benchmarks/levers.py --levers=recipe --bits=100,200,300,400,500,600,700,800,900,1000,1100,1200
 """
@@ -33,7 +33,7 @@ from anneal_jax.acquisition.beliefs.state import (
     settled_groups,
 )
 from anneal_jax.acquisition.beliefs.update import absorb
-from anneal_jax.annotation.forecast import STEP, expected_gain
+from anneal_jax.annotation.learning.forecast import STEP, expected_gain
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.evaluation.ranking import rank_archive, relevance
 from anneal_jax.evaluation.retrieval_quality import CUT_OFF, evaluate_retrieval

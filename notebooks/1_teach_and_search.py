@@ -67,7 +67,7 @@ import numpy as np
 from IPython.display import Image
 
 from anneal_jax import load_embedder, open_annotation, open_archive
-from anneal_jax.annotation.rehearsal import answer_page
+from anneal_jax.annotation.web.scripted_client import answer_page
 from anneal_jax.evaluation.metrics import rank_archive
 from anneal_jax.experiments.answered_workdir import train_on_answers
 from anneal_jax.files.workdir import read_config

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anneal_jax.annotation.guide import make_guide
+from anneal_jax.annotation.questions.plan import make_guide
 from anneal_jax.errors import StoreError
 from anneal_jax.types import Answer
 from tests.annotation.driving import TAB, answers_of, run, state_of
