@@ -3,8 +3,8 @@
 A rollback journal with `synchronous=EXTRA` is used: write-ahead logging of the SQLite that Python 3.11
 carries has a corruption bug, and one commit per answer costs about a millisecond.
 
-Rows are only ever added (`schema`), each with a checksum chained to the row before it (`chain`). A store
-that was closed has the SHA-256 of the whole file beside it, `answers.sqlite.seal`, so that a single
+Rows are only ever added (`schema`), each with a checksum chained to the row before it (`hash_chain`). A
+store that was closed has the SHA-256 of the whole file beside it, `answers.sqlite.seal`, so that a single
 flipped bit is noticed wherever it lies, also where SQLite keeps nothing.
 """
 

@@ -153,7 +153,7 @@ def query_results(
     """
     folder, settings = cell_folder(workdir, system, seed), configure(config, system, seed)
     if not (folder / _RESULTS_FILE).exists():
-        if not (folder / "checkpoints").exists():  # as `cell_records.unpack_cells` leaves it
+        if not (folder / "checkpoints").exists():  # as `grid_files.unpack_cells` leaves it
             raise WorkdirError(f"{folder} was run elsewhere; what its queries found was not kept.")
         outcome = run_experiment(settings, folder)
         write_results(folder / _RESULTS_FILE, name_results(outcome.problem, outcome.retrieval))

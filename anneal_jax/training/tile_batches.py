@@ -99,7 +99,8 @@ def draw_pair_tiles(
       oversample: draw similar and dissimilar pairs equally often, as in `draw_pair_batches`.
 
     Yields:
-      Batches grouped by `grouping.group_draws`. An epoch is drawn when its first batch is asked for.
+      Batches grouped by `shared_tile_batches.group_draws`. An epoch is drawn when its first batch is asked
+      for.
 
     Raises:
       ConfigError: there are no pairs.

@@ -148,12 +148,13 @@ def test_a_long_command_in_a_docstring_is_continued_as_a_shell_has_it(monkeypatc
 
 FAILING_APP = """
     import sys
-    from anneal_jax.cli import apps; from anneal_jax import errors
+    from anneal_jax import errors
+    from anneal_jax.cli import apps
 
     def main(argv):
         raise {error}
 
-    cli.run_app(main)
+    apps.run_app(main)
 """
 
 

@@ -92,13 +92,13 @@ def killing(owner, name):
                 os.kill(os.getpid(), signal.SIGKILL)
         return result
     setattr(owner, name, wrapped)
-experiment.ORACLE_ANSWERS_PER_COMMIT = 1
+run.ORACLE_ANSWERS_PER_COMMIT = 1
 for name in ("record_all", "give", "add_round"):
     killing(AnswerStore, name)
 killing(RoundCheckpoints, "save")
 for name in ("append_round", "measure"):
-    killing(experiment, name)
-experiment.run_experiment(config_from_mapping(settings), workdir)
+    killing(run, name)
+run.run_experiment(config_from_mapping(settings), workdir)
 """
 
 

@@ -1,9 +1,9 @@
 """Every source that the code or a page names by key stands in docs/references.md, and no other does."""
 
-import pathlib
 import re
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from tests.conftest import ROOT
+
 KEY = re.compile(r"\b[a-z]+(?:19|20)\d\d[a-z][a-z0-9]*\b")
 
 

@@ -1,4 +1,4 @@
-"""Plain float64 twins of anneal_jax.evaluation.ranking and anneal_jax.evaluation.metrics, one query at a time."""
+"""Plain float64 twins of evaluation.ranking and evaluation.metrics, one query at a time."""
 
 import math
 

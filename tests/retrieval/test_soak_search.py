@@ -137,13 +137,13 @@ import json, sys
 from anneal_jax.retrieval import index_writer
 from tests.retrieval.small_index import CARD, Tiles, embed
 folder, num_tiles = json.loads(sys.argv[1])
-written = writing.write_manifest
+written = index_writer.write_manifest
 def telling(folder, manifest):
     written(folder, manifest)
     print(sum(shard.num_rows for shard in manifest.shards), flush=True)
-writing.write_manifest = telling
+index_writer.write_manifest = telling
 print("ready", flush=True)
-writing.append_tiles(folder, Tiles(tuple(range(num_tiles))), embed, CARD, shard_rows=40)
+index_writer.append_tiles(folder, Tiles(tuple(range(num_tiles))), embed, CARD, shard_rows=40)
 """
 
 

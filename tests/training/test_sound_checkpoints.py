@@ -130,7 +130,7 @@ if moment == "while orbax writes":
 elif moment == "before the manifest":
     checkpoints.write_sealed = die
 elif moment == "inside the manifest":
-    integrity.atomic._flush = die
+    seals.atomic._flush = die
 opened.save(1, state)
 print("saved", flush=True)
 die()

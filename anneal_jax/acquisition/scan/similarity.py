@@ -9,7 +9,7 @@ _SMALLEST_NORM = 1e-12
 def pairwise_cosine_similarity(first: jax.Array, second: jax.Array) -> jax.Array:
     """Return the cosine similarity of every vector of `first` with every vector of `second`.
 
-    The plain form, two nested `jax.vmap`s. Past some thousand images use `scan.scan_pairs`, which
+    The plain form, two nested `jax.vmap`s. Past some thousand images use `all_pairs.scan_pairs`, which
     scores the same pairs without holding them.
 
     Args:

@@ -70,7 +70,7 @@ class Result(NamedTuple):
 
 
 class BackgroundTrainer:
-    """Runs `training_job` in a spawned process, one job at a time; never waits for it."""
+    """Runs `job` in a spawned process, one job at a time; never waits for it."""
 
     def __init__(self, folder: pathlib.Path, config: ExperimentConfig, features: FloatArray):
         """Lay out the folder that jobs read: settings and features, no answers.

@@ -120,8 +120,8 @@ class _Groups(NamedTuple):
 class GroupQuestions(NamedTuple):
     """Asks of tile after tile "same as this group?", nearest group first; a `QuestionSource`.
 
-    As `acquisition.group_ask.group_by_asking`, but a question at a time, and never one whose answer follows from
-    others: the groups are read off what is known. Unsure counts as no.
+    As `acquisition.group_ask.group_by_asking`, but a question at a time, and never one whose answer follows
+    from others: the groups are read off what is known. Unsure counts as no.
 
     Attributes:
       directions: float32[N, F], of every tile, centred.

@@ -215,7 +215,7 @@ async def _tile(request: Request) -> Response:
 
 
 def _file(name: str) -> Callable[[Request], Any]:
-    content = resources.files("anneal_jax.annotation").joinpath("static", name).read_bytes()
+    content = resources.files("anneal_jax.annotation.web").joinpath("static", name).read_bytes()
 
     async def endpoint(request: Request) -> Response:
         return Response(content, media_type=_FILES[name])

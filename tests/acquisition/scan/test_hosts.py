@@ -11,7 +11,7 @@ import numpy as np
 from anneal_jax.acquisition.scan.all_pairs import scan_pairs
 from anneal_jax.acquisition.scan.scorers import threshold_scorer
 
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_ROOT = pathlib.Path(__file__).resolve().parents[3]
 _NUM_IMAGES = 150
 _CHILD = """
 import sys
