@@ -30,6 +30,7 @@ from anneal_jax.experiments.workers import Died, run_in_processes
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import check_config, read_config
 from anneal_jax.training.problem import load_problem, make_learner
+from anneal_jax.training.start import settle_start
 
 FINISHED = "finished"
 """A file that only the folders of finished cells hold."""
@@ -104,8 +105,8 @@ def run_grid(
         used; found before anything runs.
     """
     names = canonical_systems(config, systems)
-    settings = {(name, seed): configure(config, name, seed) for seed in seeds for name in names}
-    folders = {key: cell_folder(workdir, *key) for key in settings}
+    folders = {(name, seed): cell_folder(workdir, name, seed) for seed in seeds for name in names}
+    settings = {key: settle_start(configure(config, *key), folder) for key, folder in folders.items()}
     for key, folder in folders.items():
         check_rival(settings[key])
         check_config(folder, settings[key])

@@ -16,6 +16,7 @@ from anneal_jax.experiments.round_log import append_round
 from anneal_jax.experiments.systems import canonical_systems, configure
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import read_config, read_inputs, settle_config
+from anneal_jax.training.start import settle_start
 
 CELLS_FILE = "cells.jsonl"
 
@@ -75,8 +76,8 @@ def unpack_cells(
 
 def _unpack(record: dict[str, Any], config: ExperimentConfig, workdir: pathlib.Path) -> bool:
     (system,) = canonical_systems(config, [record["system"]])
-    wanted = configure(config, system, record["seed"])
     folder = cell_folder(workdir, system, record["seed"])
+    wanted = settle_start(configure(config, system, record["seed"]), folder)
     places = {name: getattr(wanted, name) for name in PLACES}
     found = dataclasses.replace(config_from_mapping(record["config"]), **places)
     differing = [name for name in record["config"] if getattr(found, name) != getattr(wanted, name)]

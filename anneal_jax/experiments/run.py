@@ -59,6 +59,7 @@ from anneal_jax.training.problem import (
     make_learner,
     prepared_backbone,
 )
+from anneal_jax.training.start import settle_start
 from anneal_jax.types import Annotator, Answer, Params
 
 ASKING = ("pairs", "belief_ask")
@@ -109,6 +110,7 @@ def run_experiment(
     """
     with held(pathlib.Path(workdir)) as workdir:
         _refuse_annotated(workdir)
+        config = settle_start(config, workdir)
         check_config(workdir, config)
         check_rival(config)
         problem = load_problem(config)

@@ -27,6 +27,7 @@ from anneal_jax.training.finetune import FinetuneLearner, FinetunePlan
 from anneal_jax.training.frozen import FrozenLearner
 from anneal_jax.training.head_steps import FitSettings
 from anneal_jax.training.learner import Learner
+from anneal_jax.training.start import choose_start
 from anneal_jax.types import Archive, FloatArray, IntArray, PairIndices, Params
 
 _MOST_IDENTICAL_PAIRS = 10_000_000
@@ -132,7 +133,7 @@ def prepared_backbone(config: ExperimentConfig, inputs: Mapping[str, str] | None
       ConfigError: no backbone has the configured name.
       WeightsError: the weights, or what lies beside them, cannot be used.
     """
-    bands = bands_of(config.archive)
+    config, bands = choose_start(config), bands_of(config.archive)
     backbone = get_backbone(config.backbone, num_bands=len(bands.numbers), rgb_bands=bands.rgb)
     if inputs is not None:
         return prepared_by(backbone, inputs.get("preprocessing", ""))
@@ -155,6 +156,7 @@ def load_network(config: ExperimentConfig, inputs: Mapping[str, str] | None = No
       ConfigError: no backbone has the configured name, or it does not take tiles of this size.
       WeightsError: the weights file cannot be used.
     """
+    config = choose_start(config)
     backbone = prepared_backbone(config, inputs)
     image_size = config.image_size or backbone.default_image_size
     if config.pretrained == "none":

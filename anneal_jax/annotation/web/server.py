@@ -36,6 +36,7 @@ from anneal_jax.experiments.run import ASKING
 from anneal_jax.files.workdir import locked
 from anneal_jax.training.problem import make_learner
 from anneal_jax.training.projection import centring
+from anneal_jax.training.start import settle_start, start_warnings
 from anneal_jax.types import Archive
 
 PORT = 8765
@@ -96,6 +97,7 @@ def opened(
         )
     with ExitStack() as stack:
         stack.enter_context(locked(workdir))
+        config = settle_start(config, workdir)
         # Threads of a matrix product that wait for each other on busy cores keep answers waiting.
         stack.enter_context(threadpool_limits(1))
         problem = load_whole_archive(config)
@@ -108,7 +110,8 @@ def opened(
         store = stack.enter_context(closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)))
         if sentence:
             store.set_sentence(sentence)
-        notes = [*problem.archive.notes, *([take_labels(store, problem.archive, labels)] if labels else [])]
+        notes = [*start_warnings(config), *problem.archive.notes]
+        notes += [take_labels(store, problem.archive, labels)] if labels else []
         digests = problem.archive.digests()
         by_belief = BeliefQuestions(open_interview(config, problem, learner))
         guide = make_guide(directions, seed=config.seed, project=centring(features), by_belief=by_belief)
