@@ -1,4 +1,4 @@
-"""What a run shows a person: the curve, the gallery, the page and the result in one sentence."""
+"""What a run shows a person: the curve, the gallery, the map, the page and the result in one sentence."""
 
 import dataclasses
 import pathlib
@@ -8,21 +8,24 @@ import numpy as np
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.evaluation import DENOMINATOR, Retrieval
+from anneal_jax.metrics import rank_archive
 from anneal_jax.outcome import Outcome
 from anneal_jax.problem import input_size
 from anneal_jax.reporting.curve import plot_curve
 from anneal_jax.reporting.gallery import plot_gallery
 from anneal_jax.reporting.page import write_report
+from anneal_jax.reporting.result_map import plot_result_map
 from anneal_jax.run_log import Row
 
 NUM_SHOWN_QUERIES = 6
 SHOWN_SIDE_PX = 192
+NUM_MAPPED = 100
 
 _WRITTEN = {"bcgue": "BCGUE", "mgue": "MGUE", "random": "random pairs"}
 
 
 def report_run(config: ExperimentConfig, outcome: Outcome, workdir: str | pathlib.Path) -> str:
-    """Write `curve.png`, `gallery.png` and `report.html` into the workdir.
+    """Write `report.html` with its pictures into the workdir: curve, gallery, and a map if tiles have places.
 
     Args:
       config: the settings of the run.
@@ -46,6 +49,8 @@ def report_run(config: ExperimentConfig, outcome: Outcome, workdir: str | pathli
     if outcome.problem.archive.kind == "image":
         _draw_gallery(config, outcome, workdir / "gallery.png")
         images["Queries and their five nearest tiles, after the last round"] = workdir / "gallery.png"
+    if caption := _draw_map(outcome, workdir / "map.png"):
+        images[caption] = workdir / "map.png"
     sentence = summarise(config, outcome)
     write_report(
         workdir / "report.html",
@@ -122,6 +127,31 @@ def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path
         outcome.retrieval.relevant[rows],
         [archive.ids[int(index)] for index in split.query[rows]],
         path,
+    )
+
+
+def _draw_map(outcome: Outcome, path: pathlib.Path) -> str:
+    """Map what the first query that has a place finds; return the caption, "" where there is no map."""
+    archive, labels = outcome.problem.archive, outcome.problem.labels
+    if archive.boxes is None:
+        return ""
+    placed = np.flatnonzero(np.isfinite(archive.boxes).all(axis=1))
+    queries = outcome.problem.split.query[_shown_queries(outcome.retrieval)]
+    query = next((int(row) for row in queries if row in placed), None)
+    others = np.setdiff1d(placed, query)
+    if query is None or not len(others):
+        return ""
+    vectors = outcome.retrieval.vectors
+    ranking = rank_archive(vectors[[query]], vectors[others], min(NUM_MAPPED, len(others)))
+    hits = others[ranking[0]]
+    relevant = labels[hits] == labels[query]
+    name = f"{archive.ids[query]} ({archive.class_names[labels[query]]})"
+    title = f"{name} and its {len(hits)} nearest of {len(others):,} tiles"
+    plot_result_map(archive.boxes, query, hits, relevant, path, title=title)
+    return (
+        f"Where the {len(hits)} nearest tiles of {name} lie, after the last round. The star is the query, "
+        f"green squares are {relevant.sum()} tiles of its class, red crosses {(~relevant).sum()} of others. "
+        f"All {len(others):,} other tiles were searched, also those that questions were asked about"
     )
 
 
