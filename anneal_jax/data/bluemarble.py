@@ -94,7 +94,7 @@ def open_bluemarble(location: str, on_bad_image: str) -> BlueMarbleArchive:
         labels=labels,
         class_names=class_names,
         notes=(
-            f"bluemarble takes {len(places):,} of the {num_clear:,} cells that lie in one climate group, at "
+            f"bluemarble has {len(places):,} of the {num_clear:,} cells that lie in one climate group, at "
             f"most {MOST_TILES} of each.",
         ),
         boxes=np.array([_box(*place) for place in places], np.float64),

@@ -35,7 +35,7 @@ class _Look(NamedTuple):
 
 
 _QUERY, _RIGHT, _WRONG = (
-    _Look("*", style.INK, 190),
+    _Look("*", style.INK, 120),
     _Look("s", style.RIGHT, 22),
     _Look("X", style.WRONG, 38),
 )
