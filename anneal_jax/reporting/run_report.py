@@ -148,7 +148,7 @@ def _draw_map(outcome: Outcome, path: pathlib.Path) -> str:
     return (
         f"The {len(hits)} nearest tiles of {name}, after the last round. The star is the query; green "
         f"squares are {relevant.sum()} tiles of its class, red crosses {(~relevant).sum()} others. It is "
-        "the median query: half of them find more, half fewer. All tiles were searched, also those asked about"
+        "the median query: half of them find more, half fewer. All tiles were searched, asked about or not"
     )
 
 
