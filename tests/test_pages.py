@@ -46,7 +46,7 @@ def test_commands_are_found():
 def test_blocks_that_fetch_from_the_hub_install_what_fetches():
     """By pip, or by a make target; `make -nB` tells what that would do."""
     fetching = [code for text in TEXTS.values() for _, code in FENCE.findall(text) if "hf:" in code]
-    assert len(fetching) > 3
+    assert len(fetching) > 1
     for code in fetching:
         targets = re.findall(r"^make (\w+)", code, re.MULTILINE)
         made = [subprocess.check_output(["make", "-nB", each], cwd=ROOT, text=True) for each in targets]
