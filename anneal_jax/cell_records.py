@@ -14,6 +14,7 @@ from anneal_jax.comparison import FINISHED, Cell, cell_folder
 from anneal_jax.config import ExperimentConfig, config_from_mapping
 from anneal_jax.errors import AnnealError, WorkdirError
 from anneal_jax.run_log import append_round
+from anneal_jax.start import settle_start
 from anneal_jax.systems import canonical_systems, configure
 from anneal_jax.workdir import read_config, read_inputs, settle_config
 
@@ -75,8 +76,8 @@ def unpack_cells(
 
 def _unpack(record: dict[str, Any], config: ExperimentConfig, workdir: pathlib.Path) -> bool:
     (system,) = canonical_systems(config, [record["system"]])
-    wanted = configure(config, system, record["seed"])
     folder = cell_folder(workdir, system, record["seed"])
+    wanted = settle_start(configure(config, system, record["seed"]), folder)
     places = {name: getattr(wanted, name) for name in PLACES}
     found = dataclasses.replace(config_from_mapping(record["config"]), **places)
     differing = [name for name in record["config"] if getattr(found, name) != getattr(wanted, name)]

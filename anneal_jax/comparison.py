@@ -22,6 +22,7 @@ from anneal_jax.label_experiment import check_rival
 from anneal_jax.problem import load_problem, make_learner
 from anneal_jax.query_results import QueryResults, name_results, read_results, write_results
 from anneal_jax.run_log import Row, read_rounds
+from anneal_jax.start import settle_start
 from anneal_jax.systems import canonical_systems, configure
 from anneal_jax.workdir import check_config, read_config
 from anneal_jax.workers import Died, run_in_processes
@@ -99,8 +100,8 @@ def run_grid(
         used; found before anything runs.
     """
     names = canonical_systems(config, systems)
-    settings = {(name, seed): configure(config, name, seed) for seed in seeds for name in names}
-    folders = {key: cell_folder(workdir, *key) for key in settings}
+    folders = {(name, seed): cell_folder(workdir, name, seed) for seed in seeds for name in names}
+    settings = {key: settle_start(configure(config, *key), folder) for key, folder in folders.items()}
     for key, folder in folders.items():
         check_rival(settings[key])
         check_config(folder, settings[key])

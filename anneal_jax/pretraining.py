@@ -12,6 +12,7 @@ from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.models.pretrained import save_pretrained
 from anneal_jax.problem import load_network, split_archive, tile_feed
+from anneal_jax.start import choose_start
 from anneal_jax.training.warmstart import STRENGTH, Method, WarmStartSettings, warm_start
 from anneal_jax.types import Archive, IntArray
 
@@ -54,6 +55,7 @@ def pretrain(
       WeightsError: the weights to start from cannot be used.
     """
     _require_place(output)
+    config = choose_start(config)
     archive = open_archive(
         config.archive, labels_csv=config.labels or None, on_bad_image=config.on_bad_image
     )

@@ -20,6 +20,7 @@ from anneal_jax.models.pretrained import as_pretrained, load_pretrained, prepare
 from anneal_jax.pairs.canonical import PairKeys, keys_within, pair_keys, pairs_of_keys
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.seeds import Use, device_key, host_seed
+from anneal_jax.start import choose_start
 from anneal_jax.training.encoding import encode_feed
 from anneal_jax.training.features import default_cache_dir, extract_features, standardisation
 from anneal_jax.training.feed import HostFeed, ResidentFeed, TileFeed, fits_on_device, make_mesh
@@ -132,7 +133,7 @@ def prepared_backbone(config: ExperimentConfig, inputs: Mapping[str, str] | None
       ConfigError: no backbone has the configured name.
       WeightsError: the weights, or what lies beside them, cannot be used.
     """
-    bands = bands_of(config.archive)
+    config, bands = choose_start(config), bands_of(config.archive)
     backbone = get_backbone(config.backbone, num_bands=len(bands.numbers), rgb_bands=bands.rgb)
     if inputs is not None:
         return prepared_by(backbone, inputs.get("preprocessing", ""))
@@ -155,6 +156,7 @@ def load_network(config: ExperimentConfig, inputs: Mapping[str, str] | None = No
       ConfigError: no backbone has the configured name, or it does not take tiles of this size.
       WeightsError: the weights file cannot be used.
     """
+    config = choose_start(config)
     backbone = prepared_backbone(config, inputs)
     image_size = config.image_size or backbone.default_image_size
     if config.pretrained == "none":

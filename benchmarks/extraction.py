@@ -20,7 +20,8 @@ import jax
 import numpy as np
 
 from anneal_jax.models.backbones import Backbone, get_backbone
-from anneal_jax.models.mobilenet_v2 import DepthwiseForm, MobileNetV2
+from anneal_jax.models.inverted_residual import DepthwiseForm
+from anneal_jax.models.mobilenet_v2 import MobileNetV2
 
 FORMS: tuple[DepthwiseForm, ...] = get_args(DepthwiseForm)
 

@@ -49,6 +49,11 @@ def main(argv: Sequence[str]) -> None:
     from anneal_jax.experiment import run_experiment
     from anneal_jax.reporting.run_report import report_run, round_line
     from anneal_jax.reporting.tracking import tracking
+    from anneal_jax.start import settle_start, start_warnings
+
+    checked = settle_start(checked, workdir)
+    for warning in start_warnings(checked):
+        say(warning, flush=True)
 
     tracker = _TRACKER.value if is_first else None
     with tracking(tracker, checked, _WORKDIR.value, name=_WORKDIR.value) as tell_new_rounds:

@@ -42,6 +42,7 @@ LAYERS = [
         "queries",
         "query_results",
         "selection",
+        "start",
         "systems",
         "workdir",
         "workers",

@@ -30,6 +30,7 @@ from anneal_jax.interview import open_interview
 from anneal_jax.pairs.class_groups import give_labels
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.problem import make_learner
+from anneal_jax.start import settle_start, start_warnings
 from anneal_jax.types import Archive
 from anneal_jax.workdir import locked
 
@@ -91,6 +92,7 @@ def opened(
         )
     with ExitStack() as stack:
         stack.enter_context(locked(workdir))
+        config = settle_start(config, workdir)
         # Threads of a matrix product that wait for each other on busy cores keep answers waiting.
         stack.enter_context(threadpool_limits(1))
         problem = load_whole_archive(config)
@@ -103,7 +105,8 @@ def opened(
         store = stack.enter_context(closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)))
         if sentence:
             store.set_sentence(sentence)
-        notes = [*problem.archive.notes, *([take_labels(store, problem.archive, labels)] if labels else [])]
+        notes = [*start_warnings(config), *problem.archive.notes]
+        notes += [take_labels(store, problem.archive, labels)] if labels else []
         digests = problem.archive.digests()
         by_belief = BeliefQuestions(open_interview(config, problem, learner))
         guide = make_guide(directions, seed=config.seed, project=centring(features), by_belief=by_belief)

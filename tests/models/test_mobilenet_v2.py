@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from anneal_jax.errors import WeightsError
 from anneal_jax.models.backbones import get_backbone
-from anneal_jax.models.mobilenet_v2 import FOLDED_CLASSIFIER, depthwise_conv, folded_layer_names
+from anneal_jax.models.inverted_residual import depthwise_conv
+from anneal_jax.models.mobilenet_v2 import FOLDED_CLASSIFIER, folded_layer_names
 from anneal_jax.models.pretrained import CONVERSION, load_pretrained, weights_digest
 from tests.reference.networks import conv, mobilenet_v2_features, same_pads
 

@@ -1,0 +1,84 @@
+"""What a run starts from where nobody chose it: `backbone=auto` and `pretrained=auto`.
+
+A workdir keeps what was settled, so that its meaning never changes when weights are installed or removed.
+"""
+
+import dataclasses
+import pathlib
+
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.errors import ConfigError
+from anneal_jax.models import packaged
+from anneal_jax.workdir import read_config
+
+AUTO = "auto"
+
+
+def settle_start(config: ExperimentConfig, workdir: str | pathlib.Path | None = None) -> ExperimentConfig:
+    """Replace `auto` by what it means: that of an old workdir, or what `choose_start` says.
+
+    Args:
+      config: the settings.
+      workdir: of the run; None where there is none.
+
+    Raises:
+      ConfigError: as `choose_start`.
+      WorkdirError: the settings of an old workdir cannot be read.
+    """
+    automatic = [name for name in ("backbone", "pretrained") if getattr(config, name) == AUTO]
+    if automatic and workdir is not None and (pathlib.Path(workdir) / "config.json").exists():
+        old = read_config(workdir)
+        config = dataclasses.replace(config, **{name: getattr(old, name) for name in automatic})
+    return choose_start(config)
+
+
+def choose_start(config: ExperimentConfig) -> ExperimentConfig:
+    """Replace `auto` by a network and its weights.
+
+    Vectors have no network, and the digits, of 8 x 8 pixels, need none: both get `pixels`. All other tiles
+    get the packaged weights. A network that was named takes the packaged weights where they are for it, and
+    random ones otherwise.
+
+    Args:
+      config: the settings.
+
+    Returns:
+      The settings, `backbone` and `pretrained` explicit; the same where they are so already.
+
+    Raises:
+      ConfigError: the packaged weights are not installed, or weights are named without their network.
+    """
+    backbone, pretrained = config.backbone, config.pretrained
+    if AUTO not in (backbone, pretrained):
+        return config
+    if backbone == AUTO:
+        if pretrained not in (AUTO, packaged.SOURCE):
+            raise ConfigError(
+                f"pretrained={pretrained} does not say which network it is for; give its backbone too, as "
+                "backbone=vit_s14 for DINOv2, or backbone=tiny_cnn for a small one with random weights."
+            )
+        if pretrained == AUTO and config.archive.partition(":")[0] in ("embeddings", "digits"):
+            return dataclasses.replace(config, backbone="pixels", pretrained="none")
+        backbone = packaged.BACKBONE
+    if pretrained == AUTO:
+        pretrained = packaged.SOURCE if backbone == packaged.BACKBONE else "none"
+    if pretrained == packaged.SOURCE and not packaged.is_installed():
+        raise ConfigError(
+            f"backbone={config.backbone} takes the packaged weights, which are not installed; "
+            f"{packaged.TWO_WAYS}."
+        )
+    return dataclasses.replace(config, backbone=backbone, pretrained=pretrained)
+
+
+def start_warnings(config: ExperimentConfig) -> list[str]:
+    """Return a sentence where the network of explicit settings knows nothing; else none."""
+    if (
+        config.pretrained != "none"
+        or config.backbone == "pixels"
+        or config.archive.startswith("embeddings:")
+    ):
+        return []
+    return [
+        f"Backbone {config.backbone} has random weights: its first answers are little better than chance. "
+        "Without --backbone and --pretrained, weights that were trained on photographs are taken."
+    ]
