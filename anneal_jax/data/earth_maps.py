@@ -4,7 +4,7 @@ Both are plate carrée: columns are longitude from -180 to 180 degrees, rows lat
 files are found by the packages' metadata, so that no code of theirs runs, and each is checked against its
 SHA-256 before it is decoded.
 
-Sources: Stockli et al. 2005 (Blue Marble), Rubel et al. 2017 (climate zones), both in docs/references.md.
+Source: stockli2005blue for the mosaic, rubel2017climate for the zones.
 """
 
 import hashlib
