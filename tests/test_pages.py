@@ -67,6 +67,15 @@ def test_tests_that_pages_name_are_there():
     assert len(named) > 10 and named - written == set()
 
 
+def test_the_first_screen_of_the_readme_is_for_everybody():
+    """Terms of the papers and of the settings come later; the two commands and two pictures come first."""
+    screen = "\n".join(TEXTS["README.md"].splitlines()[:45])
+    assert re.findall(r"\bbits?\b|MGUE|supervision", screen, re.IGNORECASE) == []
+    assert "make demo" in screen and "make test" in screen and ".venv/bin/anneal-jax PATH" in screen
+    pictures = re.findall(r"!\[.+?\]\((.+?)\)", screen)
+    assert len(pictures) == 2 and all((ROOT / picture).is_file() for picture in pictures)
+
+
 def lay_out_tiles():
     rng = np.random.default_rng(0)
     for number in range(40):
