@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 
 .PHONY: demo page test slow soak lint format docs clean
 
-demo: $(VENV)/installed
-	$(BIN)/python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
+demo: $(VENV)/installed-demo
+	$(BIN)/python launch/run.py --config=launch/configs/earth.py --workdir=runs/earth
+	@echo "To answer the questions yourself: $(BIN)/anneal-jax bluemarble"
 
 # What launch/annotate.py needs beside the default install; it opens the page.
 page: $(VENV)/installed-page
@@ -43,6 +44,10 @@ $(VENV)/installed: requirements.txt setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/installed-demo: requirements-demo.txt $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-demo.txt
 	@touch $@
 
 $(VENV)/installed-page: setup.py $(VENV)/installed

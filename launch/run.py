@@ -1,6 +1,6 @@
 """Run active learning on an archive, answered by its class labels.
 
-  python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
+  python launch/run.py --config=launch/configs/earth.py --workdir=runs/earth
 
 Any setting of the recipe can be changed: --config.archive=folder:PATH --config.rounds=10. The same command
 after a kill goes on where it was. A run over several processes is the same command with

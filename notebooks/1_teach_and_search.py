@@ -15,9 +15,9 @@
 # model learns what you mean by alike. Then it finds the tiles that are like any you show it. Nobody
 # has to name classes.
 #
-# This notebook does it in five minutes with 1,797 small tiles that come with scikit-learn:
-# handwritten digits, 8 x 8 pixels. Nothing else is downloaded. `2_your_own_tiles` does the same with
-# yours.
+# This notebook does it in a few minutes with 1,235 tiles of the Earth, seen from space: NASA's Blue
+# Marble, cut into squares of 3 by 3 degrees (`docs/archives.md`). `2_your_own_tiles` does the same
+# with yours.
 
 # %% [markdown]
 # ## Install
@@ -39,15 +39,16 @@ SOURCE = ""  # Colab: "git+" and the address of your copy; empty: the folder abo
 if importlib.util.find_spec("anneal_jax") is None:
     held = {d.name: d.version for d in distributions() if d.name.startswith(("jax", "libtpu", "numpy"))}
     pathlib.Path("held.txt").write_text("\n".join(f"{name}=={version}" for name, version in held.items()))
-    package = f"anneal-jax[serve] @ {SOURCE or pathlib.Path('..').resolve().as_uri()}"
+    package = f"anneal-jax[demo,serve] @ {SOURCE or pathlib.Path('..').resolve().as_uri()}"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "held.txt", package], check=True)
 
 # %% [markdown]
 # ## Who answers
 #
-# `ASK_A_PERSON = False` has a simulated person answer, who knows the digits, so that the notebook
-# runs by itself. Set it to `True` to answer yourself. All answers and models lie in `WORKDIR`: run
-# the notebook again, and it goes on from them.
+# `ASK_A_PERSON = False` has a simulated person answer, so that the notebook runs by itself. They know
+# the climate of each place, and call two tiles alike if it is the same. Set it to `True` to answer
+# yourself. All answers and models are kept in `WORKDIR`: run the notebook again, and it continues with
+# them.
 
 # %%
 ASK_A_PERSON = False
@@ -55,64 +56,70 @@ NUM_ANSWERS = 100
 WORKDIR = "runs/teach"
 
 # %% [markdown]
-# ## Before: search by pixels
+# ## Open the page
 #
-# Without any answer two tiles can only be compared by what is in them. Here that is their pixels; for
-# photographs it would be the features of a pretrained network. Each tile becomes a vector, and
-# similar tiles are those whose vectors point the same way: the cosine between them is large. The mean
-# is taken away first, since what all tiles share tells none of them apart.
+# The next cell opens the page that asks. First a network that was trained on a million photographs
+# describes each tile by 1,280 numbers, its features; that takes half a minute.
+#
+# Press **S** for *similar*, **D** for *different*, **U** for *unsure*, and **Z** to take an answer
+# back. Every answer with a tick is on disk at once. Which pairs are asked matters more than how many:
+# the page begins with what the tiles look like, a model learns in the background while you answer, and
+# the page asks what teaches it the most.
 
 # %%
-import numpy as np
-from IPython.display import Image
-
-from anneal_jax import load_embedder, open_annotation, open_archive
+from anneal_jax import load_embedder, open_annotation
 from anneal_jax.annotation.web.scripted_client import answer_page
 from anneal_jax.evaluation.metrics import rank_archive
 from anneal_jax.experiments.answered_workdir import train_on_answers
 from anneal_jax.files.workdir import read_config
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.reporting.gallery import plot_gallery
+from anneal_jax.reporting.result_map import plot_result_map
+from anneal_jax.training.learner import centred
+from anneal_jax.training.problem import load_problem, make_learner
 
-archive = open_archive("digits")
-everything = np.arange(len(archive.ids))
-labels = archive.labels  # used to mark what is right, and by the simulated person; search needs none
-tiles = archive.load(everything, image_size=8)  # uint8[1797, 8, 8, 3]
-pixels = tiles.reshape(len(tiles), -1).astype(np.float64)
-pixels -= pixels.mean(axis=0)
-by_pixels = rank_archive(pixels, pixels, 100, query_ids=everything, archive_ids=everything)
-is_right = labels[by_pixels] == labels[:, None]
-print(f"by pixels, {is_right.mean():.1%} of the hundred nearest tiles show the same digit")
+page = open_annotation("bluemarble", WORKDIR, sentence="Does the land look alike?")
 
 # %% [markdown]
-# About 180 tiles show each digit, so a hundred right ones are there to be found. The picture shows
-# six queries, one from every 300 tiles, and of their hundred nearest the 1st, 25th, 50th, 75th and
-# 100th. So nobody can choose the flattering ones. A green frame with a tick is the same digit, a red
-# one with a cross is not.
+# ## Before: search by features
+#
+# Without any answer two tiles can only be compared by their features. Similar tiles are those whose
+# features point the same way: the cosine between them is large. The mean is taken away first, because
+# what all tiles share tells none of them apart.
 
 # %%
-shown = everything[150::300]
-ranks = [0, 24, 49, 74, 99]
-found = by_pixels[shown][:, ranks]
-names = [archive.ids[row] for row in shown]
-pathlib.Path("runs").mkdir(exist_ok=True)
+import numpy as np
+from IPython.display import Image
+
+config = read_config(WORKDIR)
+problem = load_problem(config)
+archive, labels = problem.archive, problem.labels  # labels only mark what is right; search needs none
+everything = np.arange(len(archive.ids))
+learner = make_learner(config, problem, with_classifier=False)
+features = centred(learner.features(learner.template()), everything)  # float32[1235, 1280]
+by_features = rank_archive(features, features, 40, query_ids=everything, archive_ids=everything)
+is_right = labels[by_features] == labels[:, None]
+print(f"by features, {is_right.mean():.1%} of the forty nearest tiles have the same climate")
+
+# %% [markdown]
+# Every climate has at least 49 tiles, so forty right ones are there to be found. The picture shows six
+# queries, one from every 200 tiles, and of their forty nearest the 1st, 10th, 20th, 30th and 40th: so
+# nobody can choose the flattering ones. A green frame with a tick is the same climate, a red one with a
+# cross is another.
+
+# %%
+shown = everything[100::200]
+ranks = [0, 9, 19, 29, 39]
+tiles = archive.load(everything, image_size=45)  # uint8[1235, 45, 45, 3]
+names = [f"{archive.ids[row]}, {archive.class_names[labels[row]]}" for row in shown]
+found = by_features[shown][:, ranks]
 plot_gallery(tiles[shown], tiles[found], is_right[shown][:, ranks], names, "runs/before.png")
 Image("runs/before.png", width=800)
 
 # %% [markdown]
 # ## Answer
 #
-# The next cell opens the page that asks. Press **S** for *similar*, **D** for *different*, **U** for
-# *unsure*, and **Z** to take an answer back. Every answer with a tick is on disk at once.
-#
-# Which pairs are asked matters more than how many. The page begins from what the tiles look like; a
-# model learns in the background while you answer, and the page asks what teaches it the most.
-
-# %%
-page = open_annotation("digits", WORKDIR, backbone="pixels", sentence="Is it the same digit?")
-
-# %% [markdown]
-# The next cell waits for you, or has the simulated person answer that page, by the same requests that
+# The next cell waits for you, or has the simulated person answer the page, by the same requests that
 # your browser would send.
 
 # %%
@@ -125,9 +132,9 @@ page.close()
 # %% [markdown]
 # ## Train
 #
-# Two answers often tell a third: if *a* is like *b*, and *b* is not like *c*, then *a* is not like
+# Two answers often imply a third: if *a* is like *b*, and *b* is not like *c*, then *a* is not like
 # *c*. So a hundred answers give many more pairs to learn from. The model is a small network that
-# turns features into embeddings, in which similar tiles lie close together.
+# turns features into embeddings, in which similar tiles are close together.
 
 # %%
 print(train_on_answers(read_config(WORKDIR), WORKDIR))
@@ -135,22 +142,34 @@ print(train_on_answers(read_config(WORKDIR), WORKDIR))
 # %% [markdown]
 # ## After: search by what you taught
 #
-# `load_embedder` restores the model. Its embeddings are searched as the pixels were, and the queries
+# `load_embedder` restores the model. Its embeddings are searched as the features were, and the queries
 # are the same.
 
 # %%
 embedder = load_embedder(WORKDIR)
-embeddings = embedder.embed_archive(archive, everything)  # float32[1797, D], of unit length
-by_model = rank_archive(embeddings, embeddings, 100, query_ids=everything, archive_ids=everything)
+embeddings = embedder.embed_archive(archive, everything)  # float32[1235, D], of unit length
+by_model = rank_archive(embeddings, embeddings, 40, query_ids=everything, archive_ids=everything)
 is_right = labels[by_model] == labels[:, None]
-print(f"after the answers, {is_right.mean():.1%} of the hundred nearest tiles show the same digit")
+print(f"after the answers, {is_right.mean():.1%} of the forty nearest tiles have the same climate")
 found = by_model[shown][:, ranks]
 plot_gallery(tiles[shown], tiles[found], is_right[shown][:, ranks], names, "runs/after.png")
 Image("runs/after.png", width=800)
 
 # %% [markdown]
-# These shares count every tile as a query, those that were asked about too. A fair measurement keeps
-# the queries apart from what is learnt: `3_the_papers_curves` does that.
+# ## On the map
+#
+# Every tile has its place, so what is found can be looked at on a map: here the forty nearest tiles of
+# one of the queries. Take another one and run the cell again.
+
+# %%
+query = shown[2]
+title = f"{names[2]}, and its 40 nearest tiles"
+plot_result_map(archive.boxes, query, by_model[query], is_right[query], "runs/map.png", title=title)
+Image("runs/map.png", width=800)
+
+# %% [markdown]
+# The shares above count every tile as a query, those that were asked about too. A fair measurement
+# keeps the queries apart from what is learnt: `3_the_papers_curves` does that.
 #
 # ## Next
 #

@@ -35,7 +35,7 @@ SOURCE = ""  # Colab: "git+" and the address of your copy; empty: the folder abo
 if importlib.util.find_spec("anneal_jax") is None:
     held = {d.name: d.version for d in distributions() if d.name.startswith(("jax", "libtpu", "numpy"))}
     pathlib.Path("held.txt").write_text("\n".join(f"{name}=={version}" for name, version in held.items()))
-    package = f"anneal-jax[serve] @ {SOURCE or pathlib.Path('..').resolve().as_uri()}"
+    package = f"anneal-jax[demo,serve] @ {SOURCE or pathlib.Path('..').resolve().as_uri()}"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "held.txt", package], check=True)
 
 # %% [markdown]

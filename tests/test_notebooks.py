@@ -84,7 +84,7 @@ def test_the_first_cell_holds_jax_and_numpy_as_they_are(monkeypatch, tmp_path):
     held = (tmp_path / "held.txt").read_text().splitlines()
     for package in ("jax", "jaxlib", "numpy"):
         assert f"{package}=={version(package)}" in held
-    assert command[-1] == f"anneal-jax[serve] @ {tmp_path.parent.as_uri()}"
+    assert command[-1] == f"anneal-jax[demo,serve] @ {tmp_path.parent.as_uri()}"
 
 
 def test_the_readme_tells_what_each_does():

@@ -40,7 +40,7 @@ def config_of(value: object) -> ExperimentConfig:
       ConfigError: no recipe, or one that cannot be used.
     """
     if not isinstance(value, config_dict.ConfigDict):
-        raise ConfigError("give a recipe, such as --config=launch/configs/digits.py.")
+        raise ConfigError("give a recipe, such as --config=launch/configs/earth.py.")
     return config_from_mapping(value.to_dict())
 
 

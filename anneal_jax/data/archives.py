@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable
 
 from anneal_jax.config import CHOICES
+from anneal_jax.data.bluemarble import open_bluemarble
 from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.data.digits import open_digits
 from anneal_jax.data.embeddings import open_embeddings
@@ -19,6 +20,7 @@ from anneal_jax.types import Archive, IntArray
 # Scheme -> how a person writes it, and what opens (location, on_bad_image).
 _SCHEMES: dict[str, tuple[str, Callable[[str, str], Catalogue]]] = {
     "digits": ("digits", open_digits),
+    "bluemarble": ("bluemarble", open_bluemarble),
     "folder": ("folder:PATH", open_folder),
     "embeddings": ("embeddings:FILE.npz", open_embeddings),
     "geotiff": ("geotiff:PATH", open_geotiff),
@@ -35,9 +37,9 @@ def open_archive(
     """Open a read-only archive.
 
     Args:
-      spec: `digits`, `folder:PATH`, `embeddings:FILE.npz`, `geotiff:PATH` or `tfds:NAME`. All behind the
-        first colon is the location as it is: commas, spaces and further colons need no quoting. The last
-        two take options behind it, as in `geotiff:PATH?tile=64` (docs/archives.md).
+      spec: `digits`, `bluemarble`, `folder:PATH`, `embeddings:FILE.npz`, `geotiff:PATH` or `tfds:NAME`. All
+        behind the first colon is the location as it is: commas, spaces and further colons need no quoting.
+        The last two take options behind it, as in `geotiff:PATH?tile=64` (docs/archives.md).
       labels_csv: a file with the columns `id` and `label`, laid over the archive's own labels.
       on_bad_image: what becomes of a damaged, oversized or 16-bit image: "refuse" raises one error
         that names the first five; "skip" leaves them out and says so in `notes`.

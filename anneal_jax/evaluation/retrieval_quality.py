@@ -33,6 +33,7 @@ class Retrieval(NamedTuple):
         is left out of the figures.
       mean_average_precision: mAP@5 with denominator min(k, R).
       precision: precision@5.
+      vectors: float32[N, D], what every tile was compared by.
     """
 
     neighbours: IntArray
@@ -40,6 +41,7 @@ class Retrieval(NamedTuple):
     num_relevant: npt.NDArray[np.int64]
     mean_average_precision: float
     precision: float
+    vectors: FloatArray
 
 
 def evaluate_retrieval(vectors: FloatArray, labels: IntArray, split: Split) -> Retrieval:
@@ -64,4 +66,5 @@ def evaluate_retrieval(vectors: FloatArray, labels: IntArray, split: Split) -> R
         num_relevant,
         mean_average_precision_at_k(relevant, num_relevant, denominator=DENOMINATOR),
         mean_over_queries(precision_at_k(relevant, num_relevant)),
+        vectors,
     )

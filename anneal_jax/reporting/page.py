@@ -46,6 +46,7 @@ _FILES = {
     "checkpoints": "the trained model of each round",
     "curve.png": "the learning curve",
     "gallery.png": "queries with their nearest neighbours",
+    "map.png": "where the nearest tiles of one query lie",
 }
 
 _DENOMINATORS: Mapping[Denominator, str] = {

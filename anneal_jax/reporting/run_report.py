@@ -1,4 +1,4 @@
-"""What a run shows a person: the curve, the gallery, the page and the result in one sentence."""
+"""What a run shows a person: the curve, the gallery, the map, the page and the result in one sentence."""
 
 import dataclasses
 import pathlib
@@ -7,22 +7,26 @@ import numpy as np
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.bands import rgb_tiles
+from anneal_jax.evaluation.metrics import count_relevant, rank_archive, relevance
 from anneal_jax.evaluation.retrieval_quality import DENOMINATOR, Retrieval
 from anneal_jax.experiments.outcome import Outcome
 from anneal_jax.experiments.round_log import Row
 from anneal_jax.reporting.curve import plot_curve
 from anneal_jax.reporting.gallery import plot_gallery
 from anneal_jax.reporting.page import write_report
+from anneal_jax.reporting.result_map import plot_result_map
 from anneal_jax.training.problem import input_size
+from anneal_jax.types import FloatArray, IntArray
 
 NUM_SHOWN_QUERIES = 6
 SHOWN_SIDE_PX = 192
+NUM_MAPPED, MOST_MAPPED_QUERIES = 100, 200
 
 _WRITTEN = {"bcgue": "BCGUE", "mgue": "MGUE", "random": "random pairs"}
 
 
 def report_run(config: ExperimentConfig, outcome: Outcome, workdir: str | pathlib.Path) -> str:
-    """Write `curve.png`, `gallery.png` and `report.html` into the workdir.
+    """Write `report.html` and its pictures into the workdir: curve, gallery and, of tiles with places, map.
 
     Args:
       config: the settings of the run.
@@ -46,6 +50,8 @@ def report_run(config: ExperimentConfig, outcome: Outcome, workdir: str | pathli
     if outcome.problem.archive.kind == "image":
         _draw_gallery(config, outcome, workdir / "gallery.png")
         images["Queries and their five nearest tiles, after the last round"] = workdir / "gallery.png"
+    if caption := _draw_map(outcome, workdir / "map.png"):
+        images[caption] = workdir / "map.png"
     sentence = summarise(config, outcome)
     write_report(
         workdir / "report.html",
@@ -123,6 +129,45 @@ def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path
         [archive.ids[int(index)] for index in split.query[rows]],
         path,
     )
+
+
+def _draw_map(outcome: Outcome, path: pathlib.Path) -> str:
+    """Map what the median query finds in the whole archive; return the caption, "" without a map."""
+    archive, labels = outcome.problem.archive, outcome.problem.labels
+    if archive.boxes is None:
+        return ""
+    placed = np.flatnonzero(np.isfinite(archive.boxes).all(axis=1)).astype(np.int32)
+    queries = np.intersect1d(outcome.problem.split.query, placed)
+    if not len(queries) or len(placed) < 2:
+        return ""
+    query, hits = _median_find(labels, outcome.retrieval.vectors, queries, placed)
+    relevant = labels[hits] == labels[query]
+    name = f"{archive.ids[query]} ({archive.class_names[labels[query]]})"
+    title = f"{name} and its {len(hits)} nearest of {len(placed) - 1:,} tiles"
+    plot_result_map(archive.boxes, query, hits, relevant, path, title=title)
+    return (
+        f"The {len(hits)} nearest tiles of {name}, after the last round. The star is the query; green "
+        f"squares are {relevant.sum()} tiles of its class, red crosses {(~relevant).sum()} others. It is "
+        "the median query: half of them find more, half fewer. All tiles were searched, asked about or not"
+    )
+
+
+def _median_find(
+    labels: IntArray, vectors: FloatArray, queries: IntArray, placed: IntArray
+) -> tuple[int, IntArray]:
+    """Return the query with the median share of its class among its nearest tiles, and these tiles.
+
+    The share is of what could be found: a class may have fewer tiles than are mapped.
+    """
+    queries = queries[:: -(-len(queries) // MOST_MAPPED_QUERIES)]
+    own, every = queries.tolist(), placed.tolist()
+    cut_off = min(NUM_MAPPED, len(placed) - 1)
+    ranking = rank_archive(vectors[queries], vectors[placed], cut_off, query_ids=own, archive_ids=every)
+    relevant = relevance(labels[queries], labels[placed], ranking)
+    alike = count_relevant(labels[queries], labels[placed], query_ids=own, archive_ids=every)
+    shares = relevant.sum(axis=1) / np.clip(alike, 1, cut_off)
+    median = int(np.argsort(shares, kind="stable")[(len(shares) - 1) // 2])
+    return int(queries[median]), placed[ranking[median]]
 
 
 def _shown_queries(retrieval: Retrieval) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The demo: 8 x 8 digits that come with scikit-learn, from zero labels.
+"""The tiny archive: 8 x 8 digits that come with scikit-learn, from zero labels.
 
 command   python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
 hardware  2 CPU cores

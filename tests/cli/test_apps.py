@@ -46,7 +46,7 @@ def run_app(*arguments):
         ([DIGITS, "--config.rounds=-1"], "rounds=-1 is out of range; give 0 to 100000."),
         (["--config=nope.py"], "there is no recipe 'nope.py'; see launch/configs/."),
         (["--config", "nope.py"], "there is no recipe 'nope.py'; see launch/configs/."),
-        ([], "give a recipe, such as --config=launch/configs/digits.py."),
+        ([], "give a recipe, such as --config=launch/configs/earth.py."),
         (["--config.rounds=3"], "give --config=FILE, a recipe, before --config.rounds."),
         (["--config=anneal_jax/seeds.py"], "the recipe anneal_jax/seeds.py cannot be used ("),
         ([DIGITS, "extra"], "unexpected argument 'extra'; settings are flags, such as --config.seed=1."),
