@@ -18,6 +18,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["anneal_jax", "anneal_jax.*"]),
     package_data={"anneal_jax": ["py.typed", "annotation/web/static/*"]},
+    entry_points={"console_scripts": ["anneal-jax=anneal_jax.__main__:main"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "absl-py>=2.1",

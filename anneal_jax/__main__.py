@@ -1,21 +1,20 @@
-"""`python -m anneal_jax --version` says what is installed: the first thing a bug report needs."""
+"""The command `anneal-jax`, and `python -m anneal_jax`: with `--version` it says what is installed."""
 
-import argparse
 import platform
+import sys
 from importlib.metadata import version
 
 from anneal_jax._version import __version__
 
 
 def main() -> None:
-    """Answer `--version`, and point to the apps."""
-    parser = argparse.ArgumentParser(
-        prog="python -m anneal_jax",
-        description="The library has no commands of its own; run the apps in launch/.",
-    )
-    parser.add_argument("--version", action="version", version=_versions())
-    parser.parse_args()
-    parser.print_help()
+    """Answer `--version`, the first thing that a bug report needs, or open the page."""
+    if sys.argv[1:] == ["--version"]:
+        print(_versions())
+        return
+    from anneal_jax.annotation.command import main as open_page  # which declares flags
+
+    open_page()
 
 
 def _versions() -> str:

@@ -4,9 +4,10 @@
   python launch/answers.py --workdir=runs/mine --import=ben.csv
   python launch/answers.py --merge=ada.csv,ben.csv --export=both.csv
 
-Files are CSV or JSON Lines by their ending, .csv or .jsonl. The review page of
-launch/annotate.py does the same while it is open.
+Files are CSV or JSON Lines by their ending, .csv or .jsonl. The review page does the same while it is open.
 """
+
+import installed  # noqa: F401
 
 from collections.abc import Sequence
 

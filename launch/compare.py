@@ -7,6 +7,8 @@ makes a variant of any. Finished cells are never run again: the same command goe
 --workers, --cpus_each and --merge do stands in docs/operations.md.
 """
 
+import installed  # noqa: F401
+
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -57,8 +59,7 @@ def main(argv: Sequence[str]) -> None:
             cells.append(cell)
             track_cell(_TRACKER.value, config, cell, workdir)
             print(f"{cell.system} seed {cell.seed}, {round_line(cell.rows[-1])}", flush=True)
-    cells = [cell for name in systems if name not in failed for cell in cells if cell.system == name]
-    if cells:
+    if cells := [cell for name in systems if name not in failed for cell in cells if cell.system == name]:
         write_cells(cells, workdir)
         title = f"{config.archive}, {_SEEDS.value} seeds"
         tables = report_comparison(config, cells, workdir, title=title, reference=reference)

@@ -6,6 +6,8 @@ Near copies of images differ by at most --max_difference levels of 255 (root mea
 those of vectors by at most that much from a cosine of 1. Nothing in the archive is changed.
 """
 
+import installed  # noqa: F401
+
 from collections.abc import Sequence
 
 from absl import flags

@@ -6,6 +6,8 @@ Tiles that the index has are not encoded again, so the same command adds new one
 Several machines share the work by --process and --num_processes. The archive is only read.
 """
 
+import installed  # noqa: F401
+
 import os
 from collections.abc import Sequence
 

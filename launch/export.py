@@ -8,6 +8,8 @@ The first two write one function from tiles to embeddings (docs/archives.md says
 one a table for Qdrant, LanceDB, DuckDB or pandas (extra parquet).
 """
 
+import installed  # noqa: F401
+
 from collections.abc import Sequence
 
 from absl import flags

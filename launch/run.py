@@ -8,6 +8,8 @@ after a kill goes on where it was. A run over several processes is the same comm
 trains on the answers that are there, and asks nothing.
 """
 
+import installed  # noqa: F401
+
 import pathlib
 from collections.abc import Sequence
 from typing import Any

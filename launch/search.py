@@ -6,6 +6,8 @@ A query is the id of a tile in the index or an image file; --query may be repeat
 file with one on each line.
 """
 
+import installed  # noqa: F401
+
 import pathlib
 from collections.abc import Sequence
 

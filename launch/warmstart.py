@@ -8,6 +8,8 @@ learning_rate, the split and seed are looked at. Only the tiles of its training 
 experiment with the same seed and shares stays honest; --all_tiles takes the others too.
 """
 
+import installed  # noqa: F401
+
 import pathlib
 from collections.abc import Sequence
 from typing import cast

@@ -39,6 +39,7 @@ def main() -> None:
         name.replace("--config.", ""): text for name, text in _by_usage(explain_settings().values())
     }
     parts = [HEAD, _table("setting", settings)]
+    sys.path.insert(0, str(LAUNCH))  # as Python does for a script
     for path in sorted(LAUNCH.glob("*.py")):
         doc, texts = _load(path)
         summary = doc.strip().partition("\n\n")[0].replace("\n", " ")
@@ -55,7 +56,9 @@ def _load(path: pathlib.Path) -> tuple[str, list[Explained]]:
     sys.modules[name] = module
     before = set(flags.FLAGS)
     spec.loader.exec_module(module)
-    texts = [explain_flag(flag) for flag in flags_of(name)]
+    declaring = (name, *(module for module in sys.modules if module.startswith("anneal_jax.")))
+    own = {flag.name: flag for place in declaring for flag in flags_of(place) if flag.name not in before}
+    texts = [explain_flag(own[flag]) for flag in sorted(own)]
     for flag in set(flags.FLAGS) - before:
         delattr(flags.FLAGS, flag)
     return module.__doc__ or "", texts

@@ -1,11 +1,12 @@
 """What the launch scripts share: recipes as flags, and mistakes answered in one sentence."""
 
 import dataclasses
+import functools
 import pathlib
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import NoReturn
 
 from absl import app, flags, logging
@@ -44,30 +45,61 @@ def config_of(value: object) -> ExperimentConfig:
     return config_from_mapping(value.to_dict())
 
 
-def run_app(main: Callable[[Sequence[str]], None]) -> None:
-    """Run an app; a mistake of the user ends it with one sentence and exit code 2, no traceback."""
+def run_app(
+    main: Callable[[Sequence[str]], None], *, module: str = "__main__", num_arguments: int = 0
+) -> None:
+    """Run an app; a mistake of the user ends it with one sentence and exit code 2, no traceback.
+
+    Args:
+      main: gets the command's words, without flags.
+      module: whose docstring and flags are the app's help.
+      num_arguments: how many words behind the first are taken.
+    """
 
     def guarded(argv: Sequence[str]) -> None:
-        if len(argv) > 1:
-            _fail(f"unexpected argument {argv[1]!r}; settings are flags, such as --config.seed=1.")
+        if extra := argv[num_arguments + 1 :]:
+            _fail(f"unexpected argument {extra[0]!r}; settings are flags, such as --config.seed=1.")
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # orbax reports every step of every save
         try:
             main(argv)
         except AnnealError as error:
-            _fail(str(error))
+            _fail(as_typed(str(error), flags.FLAGS))
         except KeyboardInterrupt:
             print("stopped; the same command goes on from here.", file=sys.stderr)
             sys.exit(INTERRUPTED)
 
-    app.run(guarded, flags_parser=_parse_flags)
+    app.run(guarded, flags_parser=functools.partial(_parse_flags, module=module))
 
 
-def _parse_flags(argv: Sequence[str]) -> list[str]:
+def as_typed(sentence: str, known: Container[str]) -> str:
+    """Name each setting in a sentence as it is given to this app.
+
+    The library speaks of settings, as in `set on_bad_image=skip`, and does not know who calls it.
+
+    Args:
+      sentence: a message of the library.
+      known: the flags of the app.
+
+    >>> as_typed("set on_bad_image=skip to leave them out.", {"config"})
+    'set --config.on_bad_image=skip to leave them out.'
+    >>> as_typed("set on_bad_image=skip to leave them out.", {"on_bad_image"})
+    'set --on_bad_image=skip to leave them out.'
+    """
+
+    def flag(found: re.Match[str]) -> str:
+        if found[1] in known:
+            return f"--{found[0]}"
+        return f"--config.{found[0]}" if "config" in known else found[0]
+
+    return re.sub(rf"(?<![\w.?&=/-])({'|'.join(SETTING_TYPES)})=", flag, sentence)
+
+
+def _parse_flags(argv: Sequence[str], *, module: str) -> list[str]:
     """Parse as absl does, but answer `--help` and a mistake in words of our own."""
     if how := wanted_help(argv[1:]):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a pager that ends early is no fault
-        print(help_text(sys.modules["__main__"].__doc__ or "", full=how == "full"))
+        print(help_text(module, full=how == "full"))
         sys.exit(0)
     path = _require_recipe_file(argv)
     _require_known_settings(argv)

@@ -77,10 +77,10 @@ def flags_of(module: str) -> list[flags.Flag]:
     return sorted(flags.FLAGS.get_flags_for_module(module), key=lambda flag: flag.name)
 
 
-def help_text(doc: str, *, full: bool) -> str:
-    """Return the script's docstring and its flags; with `full` also every setting of a recipe."""
-    own = flags_of(sys.argv[0])
-    parts = [_wrap_doc(doc), "Flags:", *map(_entry, map(explain_flag, own))]
+def help_text(module: str, *, full: bool) -> str:
+    """Return the docstring of an app's module and its flags; with `full` also every setting of a recipe."""
+    own = flags_of(sys.argv[0] if module == "__main__" else module)
+    parts = [_wrap_doc(sys.modules[module].__doc__ or ""), "Flags:", *map(_entry, map(explain_flag, own))]
     if any(flag.name == "config" for flag in own):
         if full:
             parts += ["Settings of the recipe:", *map(_entry, explain_settings().values())]

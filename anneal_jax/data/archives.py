@@ -3,7 +3,7 @@
 import difflib
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from anneal_jax.config import CHOICES
 from anneal_jax.data.bluemarble import open_bluemarble
@@ -26,6 +26,11 @@ _SCHEMES: dict[str, tuple[str, Callable[[str, str], Catalogue]]] = {
     "geotiff": ("geotiff:PATH", open_geotiff),
     "tfds": ("tfds:NAME", open_tfds),
 }
+
+
+def archive_schemes() -> Collection[str]:
+    """Return what the text that `open_archive` takes may begin with, such as `folder`."""
+    return _SCHEMES.keys()
 
 
 def open_archive(

@@ -7,15 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from anneal_jax.data.tiles import TileError, decode_tile, read_tile
+from anneal_jax.files.progress import progress_bar
 from anneal_jax.files.threads import threaded
 
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 """Files with another ending, compared in lower case, are ignored and counted."""
-
-_PROGRESS_AFTER_S = 2
 
 
 class Fault(NamedTuple):
@@ -55,18 +52,13 @@ def scan_folder(root: pathlib.Path) -> Scan:
     scan = Scan({}, {}, Counter(), [])
     names = sorted(_image_names(root, scan))
     results = threaded(lambda name: _inspect(root / name), names)
-    progress = tqdm(
-        zip(names, results, strict=True),
-        total=len(names),
-        desc="Checking images",
-        unit="image",
-        delay=_PROGRESS_AFTER_S,
-    )
-    for name, result in progress:
-        if isinstance(result, Fault):
-            scan.faults[name] = result
-        else:
-            scan.digests[name] = result
+    with progress_bar(len(names), "checking images", "image") as bar:
+        for name, result in zip(names, results, strict=True):
+            if isinstance(result, Fault):
+                scan.faults[name] = result
+            else:
+                scan.digests[name] = result
+            bar.update()
     return scan
 
 

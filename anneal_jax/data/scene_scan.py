@@ -9,15 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from anneal_jax.data.scenes import Scene, SceneError, opened, read_header, read_window, window_starts
 from anneal_jax.data.tiling import TilingSettings
 from anneal_jax.errors import ArchiveError
+from anneal_jax.files.progress import progress_bar
 
 _ENDINGS = (".tif", ".tiff")
 _SAMPLED_PIXELS = 2**18  # of all windows together; enough for a percentile of three digits
-_PROGRESS_AFTER_S = 2.0
 
 
 class Found(NamedTuple):
@@ -69,14 +68,18 @@ def read_headers(
 ) -> tuple[dict[str, Scene], dict[str, str]]:
     """Return the headers of scenes that can be cut, and the faults of the others; both by name."""
     scenes, faults = {}, {}
-    for name in tqdm(names, "Reading headers", unit="scene", delay=_PROGRESS_AFTER_S):
-        try:
-            scene = read_header(root / name, settings.bands.numbers, are_chosen=settings.are_chosen)
-            if min(scene.height, scene.width) < settings.tile:
-                raise SceneError(f"is {scene.width} x {scene.height} pixels, and a tile {settings.tile}")
-            scenes[name] = scene
-        except SceneError as error:
-            faults[name] = str(error)
+    with progress_bar(len(names), "reading headers", "scene") as bar:
+        for name in names:
+            try:
+                scene = read_header(root / name, settings.bands.numbers, are_chosen=settings.are_chosen)
+                if min(scene.height, scene.width) < settings.tile:
+                    raise SceneError(
+                        f"is {scene.width} x {scene.height} pixels, and a tile {settings.tile}"
+                    )
+                scenes[name] = scene
+            except SceneError as error:
+                faults[name] = str(error)
+            bar.update()
     return scenes, faults
 
 
@@ -99,9 +102,7 @@ def inspect_all(
     step = math.ceil(math.sqrt(num_windows * settings.tile**2 / _SAMPLED_PIXELS))
     every = math.ceil(num_windows / _SAMPLED_PIXELS)
     found, faults, num_done = {}, {}, 0
-    with tqdm(
-        total=num_windows, desc="Reading windows", unit="window", delay=_PROGRESS_AFTER_S
-    ) as progress:
+    with progress_bar(num_windows, "reading windows", "window") as bar:
         for name in scenes:
             numbers = np.arange(num_done, num_done + len(windows[name]))
             is_sampled = (numbers % every == 0) & (settings.limits is None)
@@ -112,7 +113,7 @@ def inspect_all(
             except SceneError as error:
                 faults[name] = str(error)
             num_done += len(windows[name])
-            progress.update(len(windows[name]))
+            bar.update(len(windows[name]))
     return found, faults
 
 

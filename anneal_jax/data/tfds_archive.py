@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from anneal_jax.data.catalogue import (
     Catalogue,
@@ -27,12 +26,12 @@ from anneal_jax.data.labels import encode_labels
 from anneal_jax.data.options import split_options
 from anneal_jax.data.tiles import TileError, decode_tile, tile_pixels
 from anneal_jax.errors import ArchiveError, how_to_install
+from anneal_jax.files.progress import progress_bar
 from anneal_jax.files.threads import threaded
 
 TFDS_OPTIONS = ("dir", "split")
 
 _DEFAULT_DIR = "~/tensorflow_datasets"
-_PROGRESS_AFTER_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -190,13 +189,11 @@ def _source(builder: Any, split: str, image_key: str, name: str) -> Any:
 
 def _records(sources: tuple[Any, ...]) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Yield the place of the source, the number and the record of every tile, in order."""
-    with tqdm(
-        total=sum(map(len, sources)), desc="Checking images", unit="image", delay=_PROGRESS_AFTER_S
-    ) as progress:
+    with progress_bar(sum(map(len, sources)), "checking images", "image") as bar:
         for place, source in enumerate(sources):
             for number in range(len(source)):
                 yield place, number, source[number]
-                progress.update()
+                bar.update()
 
 
 def _inspect(data: bytes) -> bytes | str:

@@ -23,17 +23,16 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from anneal_jax.data.catalogue import check_image_size, checked_indices
 from anneal_jax.errors import ArchiveError, ConfigError
+from anneal_jax.files.progress import progress_bar
 from anneal_jax.types import Archive
 
 DECODING_VERSION = 1
 """Part of every file's name: raise it when decoding or resizing changes its output."""
 
 _TILES_AT_ONCE = 256
-_PROGRESS_AFTER_S = 2.0
 _CHECKSUM_BYTES = 4
 
 _log = logging.getLogger(__name__)
@@ -209,9 +208,7 @@ def _decoded(
     archive: Archive, rows: npt.NDArray[np.intp], image_size: int, resampling: str
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the first place in `rows` of each block of tiles, and the tiles."""
-    with tqdm(
-        total=len(rows), desc="Decoding tiles", unit="tile", delay=_PROGRESS_AFTER_S, disable=None
-    ) as bar:
+    with progress_bar(len(rows), "decoding tiles", "tile") as bar:
         for start in range(0, len(rows), _TILES_AT_ONCE):
             tiles = archive.load(rows[start : start + _TILES_AT_ONCE], image_size, resampling)
             yield start, tiles
@@ -239,7 +236,7 @@ def _checksum(tile: np.ndarray, seed: int) -> int:
 @contextmanager
 def _told_in_a_sentence(path: Path, layout: _Layout) -> Iterator[None]:
     needed = _size(layout.total_bytes)
-    advice = "set --config.cache_dir to a folder that has them"
+    advice = "set cache_dir=FOLDER to one that has them"
     try:
         yield
     except OSError as error:
@@ -248,7 +245,7 @@ def _told_in_a_sentence(path: Path, layout: _Layout) -> Iterator[None]:
         else:
             text = (
                 f"the decoded tiles, {needed}, cannot be kept in {path.parent} ({error.strerror}); set "
-                "--config.cache_dir to a folder that can be written to."
+                "cache_dir=FOLDER to one that can be written to."
             )
         raise ConfigError(text) from error
 

@@ -12,6 +12,7 @@ import io
 import pathlib
 import stat
 import struct
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -137,6 +138,16 @@ def _open_checked(data: bytes) -> Image.Image:
     return image
 
 
+def read_tiff_tags(stream: BinaryIO) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """Return the tags of a TIFF's first page; of a damaged one whatever Pillow raises comes through."""
+    is_big_tiff = b"+" in stream.read(4)
+    stream.seek(0)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if is_big_tiff else 8))
+    stream.seek(tags.next)
+    tags.load(stream)
+    return tags
+
+
 def _check_png_header(data: bytes) -> None:
     chunk, width, height, bit_depth = _PNG_HEADER.unpack_from(data)
     if chunk != b"IHDR":
@@ -147,11 +158,7 @@ def _check_png_header(data: bytes) -> None:
 
 def _check_tiff_tags(data: bytes) -> None:
     """Refuse what Pillow would silently reduce: wide samples, signed ones, further bands."""
-    stream = io.BytesIO(data)
-    is_big_tiff = b"+" in data[:4]
-    tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if is_big_tiff else 8))
-    stream.seek(tags.next)
-    tags.load(stream)
+    tags = read_tiff_tags(io.BytesIO(data))
     _check_size(tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH])
     sample_formats = set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)))
     if not sample_formats <= _TIFF_UNSIGNED_OR_UNKNOWN:

@@ -204,7 +204,7 @@ def _require_own(text: str, base: str, name: str) -> None:
         raise ConfigError(f"{text}: there is no setting {name!r}{nearest_hint(name, SETTING_TYPES)}.")
     if name in SHARED_SETTINGS:
         raise ConfigError(
-            f"{text}: all systems of a comparison share {name}; change it for all, --config.{name}=..."
+            f"{text}: all systems of a comparison share {name}; change it for all, {name}=VALUE"
         )
     if name in (*_NAMING_SETTINGS, *_made_of(base)):
         raise ConfigError(f"{text}: {name} follows from the system's name; choose another system.")

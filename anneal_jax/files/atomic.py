@@ -58,6 +58,17 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_private(path: str | os.PathLike[str], text: str) -> None:
+    """Replace `path` by `text` in a file of mode 0600, which nobody else can read at any moment.
+
+    A link at `path` is replaced itself; what it leads to is left as it is. Errors as in `replacing`.
+    """
+    with replacing(path) as temporary:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Replace `path` by `text` in UTF-8, with newlines as given; errors as in `replacing`."""
     write_bytes(path, text.encode("utf-8"))

@@ -1,11 +1,16 @@
 """The folder a run leaves: one run at a time, and one configuration for good."""
 
+import contextlib
 import dataclasses
 import fcntl
+import hashlib
 import json
+import os
 import pathlib
+import re
+import secrets
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 
 from anneal_jax.config import ExperimentConfig, config_from_mapping
 from anneal_jax.errors import WorkdirError
@@ -40,9 +45,51 @@ def read_pictures(workdir: pathlib.Path) -> str:
         ) from error
 
 
-@contextmanager
+def default_workdir(archive: str) -> pathlib.Path:
+    """Return the folder for the answers about an archive: one of the user's, the same at every start.
+
+    Args:
+      archive: as `data.recognising.recognise` returns it, with an absolute path.
+
+    Raises:
+      WorkdirError: the folder lies inside the archive, which is only read.
+    """
+    location = archive.partition(":")[2] or archive
+    name = re.sub(r"[^\w.-]+", "_", pathlib.PurePath(location.partition("?")[0]).name)[:40]
+    digest = hashlib.sha256(os.fsencode(archive)).hexdigest()[:8]
+    workdir = _user_data_dir() / "anneal-jax" / f"{name}-{digest}"
+    if location.startswith("/") and workdir.resolve().is_relative_to(pathlib.Path(location).resolve()):
+        raise WorkdirError(
+            f"the answers would be kept in {workdir}, inside the archive, which is only read; give another "
+            "folder as --workdir=FOLDER."
+        )
+    return workdir
+
+
+def _user_data_dir() -> pathlib.Path:
+    """Return the folder for a user's data: by the XDG base directory specification, or Apple's."""
+    if sys.platform == "darwin":
+        return pathlib.Path.home() / "Library" / "Application Support"
+    given = os.environ.get("XDG_DATA_HOME", "")  # a relative one is to be ignored, by that specification
+    return pathlib.Path(given) if given.startswith("/") else pathlib.Path.home() / ".local" / "share"
+
+
+def holder(workdir: pathlib.Path) -> str:
+    """Return the name that the run which holds a workdir now drew for itself; "" when none holds it."""
+    try:
+        with (workdir / "lock").open() as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return handle.read(64)
+    except OSError:  # there is no workdir yet
+        pass
+    return ""
+
+
+@contextlib.contextmanager
 def locked(workdir: pathlib.Path) -> Iterator[None]:
-    """Create the workdir and hold it, so that no second run writes into it.
+    """Create the workdir and hold it, so that no second run writes into it; `holder` names this one.
 
     The lock is the operating system's: a killed run leaves none behind.
 
@@ -53,7 +100,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
         raise WorkdirError(f"{workdir} holds files of something else; give a new folder as --workdir.")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        handle = (workdir / "lock").open("w")
+        handle = (workdir / "lock").open("a")
     except OSError as error:
         raise WorkdirError(f"cannot use {workdir} as a workdir ({error.strerror}).") from error
     with handle:
@@ -63,6 +110,10 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
             raise WorkdirError(
                 f"another run is using {workdir}; wait for it, or give another --workdir."
             ) from error
+        with contextlib.suppress(OSError):  # a full disk; then nobody can say who holds it
+            handle.truncate(0)
+            handle.write(secrets.token_hex(8))
+            handle.flush()
         yield
 
 

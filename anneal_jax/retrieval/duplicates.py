@@ -5,13 +5,13 @@ from typing import IO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from anneal_jax.acquisition.scan.all_pairs import scan_pairs
 from anneal_jax.acquisition.scan.progress import scan_progress
 from anneal_jax.acquisition.scan.scorers import threshold_scorer
 from anneal_jax.data.splits import duplicate_groups
 from anneal_jax.errors import ConfigError
+from anneal_jax.files.progress import progress_bar
 from anneal_jax.pairs.canonical import count_pairs
 from anneal_jax.training.features import decoded_ahead
 from anneal_jax.types import Archive, FloatArray, IntArray, PairIndices
@@ -28,7 +28,6 @@ _TILES_AT_ONCE = 256
 _PAIRS_AT_ONCE = 4_096
 _HALF_WHITE = 127.5
 _ROUNDING = 1e-6  # of a cosine in float32
-_PROGRESS_AFTER_S = 2.0
 
 
 class Duplicates(NamedTuple):
@@ -102,7 +101,7 @@ def _identical(archive: Archive) -> tuple[PairIndices, IntArray]:
 def _small_pictures(archive: Archive, rows: IntArray, file: IO[bytes]) -> np.memmap:
     """Return uint8[M, 32, 32, S] of some tiles, mapped from a temporary file."""
     pictures = None
-    with tqdm(total=len(rows), desc="Reading tiles", unit="tile", delay=_PROGRESS_AFTER_S) as progress:
+    with progress_bar(len(rows), "reading tiles", "tile") as progress:
         start = 0
         for tiles in decoded_ahead(archive, rows, _SIDE_PX, _TILES_AT_ONCE, "box"):
             if pictures is None:

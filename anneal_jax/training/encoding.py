@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from tqdm import tqdm
 
+from anneal_jax.files.progress import progress_bar
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.training.blocks import padded
 from anneal_jax.training.feed import TileFeed, placed
@@ -15,7 +15,6 @@ from anneal_jax.training.prefetch import one_behind
 from anneal_jax.types import FloatArray, Params
 
 _CPU_BATCH_SIZE, _ACCELERATOR_BATCH_SIZE = 8, 256
-_SHORT_ARCHIVE = 500
 
 
 def default_batch_size() -> int:
@@ -57,9 +56,8 @@ def encode_batches(
       float32[N, F], in the order of the tiles.
     """
     variables = jax.device_put(variables)
-    quiet = True if num_tiles < _SHORT_ARCHIVE else None  # None: shown on a terminal only
     features = []
-    with tqdm(total=num_tiles, desc="features", unit="tile", leave=False, disable=quiet) as progress:
+    with progress_bar(num_tiles, "features", "tile") as progress:
         under_way = (
             (len(tiles), _encode_batch(backbone, variables, padded(tiles, batch_size))) for tiles in batches
         )
@@ -82,8 +80,7 @@ def encode_feed(backbone: Backbone, variables: Params, feed: TileFeed) -> FloatA
     variables = placed(variables, everywhere)
     starts = range(0, feed.num_tiles, size)
     rows = (np.arange(start, start + size, dtype=np.int32) % feed.num_tiles for start in starts)
-    quiet = True if feed.num_tiles < _SHORT_ARCHIVE else None  # None: shown on a terminal only
-    with tqdm(total=feed.num_tiles, desc="features", unit="tile", leave=False, disable=quiet) as progress:
+    with progress_bar(feed.num_tiles, "features", "tile") as progress:
         features = []
         blocks = feed.blocks(rows)
         for encoded in one_behind(

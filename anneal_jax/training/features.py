@@ -186,7 +186,7 @@ def _make_writable(folder: Path) -> None:
     except OSError as error:
         raise ConfigError(
             f"computed features cannot be kept in {folder} ({error.strerror}); set "
-            "--config.cache_dir to a folder that can be written to."
+            "cache_dir=FOLDER to one that can be written to."
         ) from error
 
 

@@ -121,8 +121,8 @@ def warm_start(
         raise ConfigError(f"a warm start needs two tiles at least, and {len(rows)} are given.")
     if size < num_devices:
         raise ConfigError(
-            f"a step of {size} tiles cannot be shared by {num_devices} devices; set a smaller "
-            "--config.num_devices."
+            f"a step of {size} tiles cannot be shared by {num_devices} devices; set "
+            f"num_devices={size} or fewer."
         )
     size -= size % num_devices  # each takes the same number
     num_steps = max(1, settings.epochs * len(rows) // size)

@@ -136,7 +136,7 @@ def test_a_flipped_bit_is_noticed_and_the_tile_decoded_again(archive, tmp_path, 
 def test_a_full_disk_is_one_sentence_that_says_how_much_is_needed(archive, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
-    sentence = "has not the 1.1 kB that the decoded tiles take; set --config.cache_dir"
+    sentence = "has not the 1.1 kB that the decoded tiles take; set cache_dir=FOLDER"
     with pytest.raises(ConfigError, match=sentence):
         open_tiles(archive, 4, cache_dir=tmp_path)
     monkeypatch.undo()

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from anneal_jax.annotation.page_address import draw_token
 from anneal_jax.errors import ConfigError
 
 MAX_BODY_BYTES = 16_384
@@ -57,6 +58,8 @@ class Access(NamedTuple):
 def make_access(host: str, allowed_hosts: Sequence[str] = (), frames: Sequence[str] = ()) -> Access:
     """Draw a token, and list the names that the server answers to.
 
+    A server that keeps its token puts it in the place of this one (`annotation/page_address.py`).
+
     Raises:
       ConfigError: one of the allowed hosts is no name alone; nothing would ever be called by it.
     """
@@ -68,7 +71,7 @@ def make_access(host: str, allowed_hosts: Sequence[str] = (), frames: Sequence[s
             )
     outer_hosts = tuple(name.lower() for name in allowed_hosts)
     names = frozenset((*LOOPBACK, shown_host(host).lower(), *outer_hosts))
-    return Access(secrets.token_urlsafe(24), names, outer_hosts, tuple(frames))
+    return Access(draw_token(), names, outer_hosts, tuple(frames))
 
 
 def shown_host(host: str) -> str:
@@ -141,7 +144,7 @@ class Guard:
         if not secrets.compare_digest(token.encode(), self._access.token.encode()):
             return _refused(
                 404,
-                "Open the whole address that was printed when the server started; each start has its own.",
+                "Open the whole address that was printed when the server started.",
             )
         if method == "POST":
             if origin is None:

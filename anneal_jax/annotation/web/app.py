@@ -55,6 +55,7 @@ def create_app(office: Office, access: Access) -> ASGIApp:
         *(Route(f"/static/{name}", _file(name)) for name in _FILES if not name.endswith(".html")),
         Route("/tile/{tile}.jpg", _tile),
         Route("/state", _state),
+        Route("/notes", _notes),
         Route("/contradiction", _contradiction),
         Route("/answers", _answers),
         Route("/neighbours/{tile}", _neighbours),
@@ -166,6 +167,12 @@ async def _state(request: Request) -> Response:
     office = office_of(request)
     annotator = request.query_params.get("annotator", "")[:500]
     return _json(await office.at_desk(office.desk.counters, annotator) | _background(office))
+
+
+async def _notes(request: Request) -> Response:
+    """Return what is to be known of the archive, with the names of the files that were skipped."""
+    office = office_of(request)
+    return _json({"notes": office.notes, "left_out": office.left_out})
 
 
 async def _contradiction(request: Request) -> Response:

@@ -28,6 +28,8 @@ class Office(NamedTuple):
       learning: what happens in the background; None trains nothing.
       names: of the tiles.
       dropped: files that people search by.
+      notes: sentences about the archive and the model.
+      left_out: names of the files that were skipped.
     """
 
     desk: Desk
@@ -36,6 +38,8 @@ class Office(NamedTuple):
     learning: Learning | None
     names: tuple[str, ...]
     dropped: DroppedTiles
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     async def at_desk(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run something in the writer's thread."""

@@ -1,7 +1,6 @@
 """Open a workdir for a person, and serve the page until it is stopped."""
 
 import pathlib
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -11,16 +10,19 @@ from threadpoolctl import threadpool_limits
 
 from anneal_jax.annotation.learning.loop import Learning
 from anneal_jax.annotation.learning.trainer import BackgroundTrainer
+from anneal_jax.annotation.listening import address, exposure, listen
+from anneal_jax.annotation.page_address import (
+    NEW_ADDRESS,
+    PageAddress,
+    is_distrusted,
+    keep_page,
+    read_page,
+)
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.plan import make_guide
 from anneal_jax.annotation.questions.source import unit_directions
 from anneal_jax.annotation.session import Desk
-from anneal_jax.annotation.web.access import (
-    LOOPBACK,
-    Access,
-    make_access,
-    shown_host,
-)
+from anneal_jax.annotation.web.access import make_access
 from anneal_jax.annotation.web.pictures import TilePictures, open_pictures
 from anneal_jax.annotation.web.uploads import DroppedTiles, backbone_encoder
 from anneal_jax.answers.class_labels import give_labels
@@ -33,13 +35,15 @@ from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.experiments.answered_workdir import load_whole_archive, settle_annotation
 from anneal_jax.experiments.interview import open_interview
 from anneal_jax.experiments.run import ASKING
-from anneal_jax.files.workdir import locked
+from anneal_jax.files import atomic
+from anneal_jax.files.workdir import holder, locked
 from anneal_jax.training.problem import make_learner
 from anneal_jax.training.projection import centring
 from anneal_jax.training.start import settle_start, start_warnings
 from anneal_jax.types import Archive
 
-PORT = 8765
+LEFT_OUT = "left_out.txt"
+"""The file in a workdir that lists the skipped files, one a line."""
 
 LABELLER = "class labels"
 """Who said what a labels file says."""
@@ -57,6 +61,7 @@ class Opened(NamedTuple):
       names: of the tiles.
       dropped: files that people search by.
       notes: sentences for the user.
+      left_out: names of the files that were skipped.
     """
 
     desk: Desk
@@ -65,6 +70,7 @@ class Opened(NamedTuple):
     names: tuple[str, ...]
     dropped: DroppedTiles
     notes: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 @contextmanager
@@ -110,6 +116,7 @@ def opened(
         store = stack.enter_context(closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)))
         if sentence:
             store.set_sentence(sentence)
+        left_out = list_left_out(workdir, problem.archive)
         notes = [*start_warnings(config), *problem.archive.notes]
         notes += [take_labels(store, problem.archive, labels)] if labels else []
         digests = problem.archive.digests()
@@ -122,7 +129,18 @@ def opened(
             learning = Learning(desk, trainer, workdir / _FOLDER, seed=config.seed)
             stack.callback(learning.close)
         dropped = DroppedTiles(backbone_encoder(config, problem.archive.kind), digests)
-        yield Opened(desk, learning, shown, tuple(problem.archive.ids), dropped, tuple(notes))
+        yield Opened(desk, learning, shown, tuple(problem.archive.ids), dropped, tuple(notes), left_out)
+
+
+def list_left_out(workdir: pathlib.Path, archive: Archive) -> tuple[str, ...]:
+    """Write the names of an archive's skipped files into a workdir, and return them."""
+    left_out = cast(Catalogue, archive).left_out
+    path = workdir / LEFT_OUT
+    if left_out:
+        atomic.write_text(path, "\n".join(map(ascii, left_out)) + "\n")
+    else:
+        path.unlink(missing_ok=True)
+    return left_out
 
 
 def take_labels(store: AnswerStore, archive: Archive, path: str) -> str:
@@ -149,7 +167,7 @@ def serve(
     workdir: pathlib.Path,
     *,
     host: str = "127.0.0.1",
-    port: int = PORT,
+    port: int | None = None,
     allowed_hosts: Sequence[str] = (),
     frames: Sequence[str] = (),
     pictures: str = "",
@@ -163,7 +181,7 @@ def serve(
       config: the settings.
       workdir: for the answers and all else; made where absent.
       host: address to listen at.
-      port: 0 takes any that is free.
+      port: 0 takes any that is free; None that of the last time, or the next free one from 8765 on.
       allowed_hosts: more names that the page is called by, such as that of a tunnel or a notebook.
       frames: more origins whose pages may hold this one in a frame, as a notebook's.
       pictures: archive of the tiles to look at, where that of the settings holds vectors.
@@ -184,15 +202,19 @@ def serve(
             f"the page needs the extra serve; {how_to_install('serve')} brings it."
         ) from error
     access = make_access(host, allowed_hosts, frames)
-    listener = _listen(host, port)
+    listener = listen(host, read_page(workdir) if port is None else port)
     with (
         listener,
         opened(config, workdir, pictures=pictures, labels=labels, sentence=sentence) as parts,
         ThreadPoolExecutor(1) as writer,
     ):
-        office = Office(parts.desk, writer, parts.pictures, parts.learning, parts.names, parts.dropped)
-        url = address(access, host, listener.getsockname()[1])
-        tell(url, [*parts.notes, *exposure(access, host, listener.getsockname()[1])])
+        office = Office(writer=writer, **parts._asdict())
+        news = [NEW_ADDRESS] if is_distrusted(workdir) else []
+        access = access._replace(token=(read_page(workdir) or access).token)
+        bound = listener.getsockname()[1]
+        url = address(access, host, bound)
+        keep_page(workdir, PageAddress(access.token, url, holder(workdir)))
+        tell(url, [*parts.notes, *_whole_list(workdir, parts), *news, *exposure(access, host, bound)])
         settings = uvicorn.Config(
             create_app(office, access),
             log_level="warning",
@@ -204,36 +226,7 @@ def serve(
         uvicorn.Server(settings).run(sockets=[listener])
 
 
-def address(access: Access, host: str, port: int) -> str:
-    """Return the page's address."""
-    shown = shown_host(host)
-    shown = f"[{shown}]" if ":" in shown else shown
-    return f"http://{shown}:{port}/{access.token}/"
-
-
-def exposure(access: Access, host: str, port: int) -> list[str]:
-    """Return sentences about who can reach the page, besides programs of this machine."""
-    lines = []
-    if host not in LOOPBACK:
-        lines.append(
-            f"Exposed: whoever reaches {host}:{port} and has this address sees the tiles and can answer, "
-            "without encryption."
-        )
-    if access.outer_hosts:
-        lines.append(f"Also called, and framed, as {', '.join(access.outer_hosts)}.")
-    return lines
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen()  # now, so that the printed address works at once
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"cannot listen at {host}:{port} ({error.strerror}); give another --port, or 0."
-        ) from error
-    return listener
+def _whole_list(workdir: pathlib.Path, parts: Opened) -> list[str]:
+    names = "the name" if len(parts.left_out) == 1 else f"all {len(parts.left_out):,} names"
+    place = f"{names} under Details on the page, and in {workdir / LEFT_OUT}."
+    return [place[0].upper() + place[1:]] if parts.left_out else []

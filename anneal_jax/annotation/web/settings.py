@@ -31,6 +31,9 @@ def annotation_settings(
 ) -> AnnotationSettings:
     """Return the settings to go on with in a workdir.
 
+    A new workdir without a recipe skips the images that cannot be read, and lists them: a person who begins
+    is not to be stopped by one file. A recipe stops at them, as in a run, unless it says otherwise.
+
     Args:
       workdir: of earlier answers, or a new one.
       archive: tiles to look at; empty is what the workdir has.
@@ -45,7 +48,7 @@ def annotation_settings(
     pictures = ""
     if config is None:
         is_old = is_annotated(workdir)
-        config = read_config(workdir) if is_old else ExperimentConfig()
+        config = read_config(workdir) if is_old else ExperimentConfig(on_bad_image="skip")
         pictures = read_pictures(workdir) if is_old else ""
     named = {name: value for name, value in (settings or {}).items() if value is not None}
     if features:

@@ -357,4 +357,14 @@ async function begin() {
   }
 }
 
+async function details() {
+  const { notes, left_out: names } = await get("notes");
+  $("notes").replaceChildren(...notes.map((note) => element("li", { textContent: note })));
+  $("skipped").replaceChildren(...names.map((name) => element("li", { textContent: name })));
+  const count = names.length === 1 ? "1 file was skipped" : `${names.length.toLocaleString("en")} files were skipped`;
+  if (names.length) $("summary").textContent = `Details: ${count}`;
+  $("details").hidden = !notes.length && !names.length;
+}
+
 begin();
+details().catch((error) => tellTrouble(error.message));

@@ -1,0 +1,95 @@
+"""From what a person types, a path or an archive's name, to the text that `open_archive` takes."""
+
+import os
+import pathlib
+from collections.abc import Iterator
+
+from PIL import TiffImagePlugin
+
+from anneal_jax.data.archives import archive_schemes
+from anneal_jax.data.folder_scan import IMAGE_ENDINGS
+from anneal_jax.data.tiles import read_tiff_tags
+from anneal_jax.errors import ArchiveError
+
+READ = (
+    "a folder of JPEG, PNG or TIFF tiles, a folder of GeoTIFF scenes or one of them, or vectors in an .npz "
+    "or .parquet file"
+)
+"""What `recognise` knows, in words."""
+
+_PATH_SCHEMES = ("folder", "geotiff", "embeddings")
+_ZIP, _PARQUET = b"PK\x03\x04", b"PAR1"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_TIFF_ENDINGS = (".tif", ".tiff")
+_GEO_TAGS = {33550, 34264, 34735}  # GeoTIFF 1.1: pixel scale, transformation, key directory
+_LARGEST_TILE_PX = 512
+_LOOKED_AT = 20  # files of a folder
+
+
+def recognise(path: str) -> str:
+    """Return the archive that a path, or an archive's name, means; each path in it is absolute.
+
+    A file counts by its first bytes, whatever its name. A folder holds scenes when the first images in it
+    are all TIFFs that have a place on the Earth and are no tiles: they are longer than 512 pixels, or have
+    more than 8 bits or more than four bands. Otherwise it holds tiles.
+
+    Args:
+      path: such as `tiles`, `scene.tif`, `vectors.npz`, `digits` or `folder:tiles`.
+
+    Raises:
+      ArchiveError: nothing is there, or it is nothing that is read.
+    """
+    place = pathlib.Path(path).expanduser()
+    scheme, _, location = path.partition(":")
+    if not place.exists() and scheme in archive_schemes():
+        is_path = scheme in _PATH_SCHEMES and location
+        return f"{scheme}:{_absolute(location)}" if is_path else path
+    if place.is_dir():
+        return f"{'geotiff' if _holds_scenes(place) else 'folder'}:{_absolute(path)}"
+    if not place.is_file():
+        raise ArchiveError(f"there is no {path!r}; give {READ}.")
+    return f"{_scheme_of_file(place)}:{_absolute(path)}"
+
+
+def _absolute(path: str) -> str:
+    return str(pathlib.Path(path).expanduser().resolve())
+
+
+def _scheme_of_file(path: pathlib.Path) -> str:
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise ArchiveError(f"{path} cannot be read ({error.strerror}); give {READ}.") from error
+    if start in (_ZIP, _PARQUET):
+        return "embeddings"
+    if start in _TIFF:
+        return "geotiff"
+    raise ArchiveError(f"{path} is nothing that is read here; give {READ}.")
+
+
+def _holds_scenes(folder: pathlib.Path) -> bool:
+    found = [path for path, _ in zip(_images(folder), range(_LOOKED_AT), strict=False)]
+    return bool(found) and all(map(_is_scene, found))
+
+
+def _images(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    for here, subfolders, files in os.walk(folder):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(files):
+            if name.lower().endswith(tuple(IMAGE_ENDINGS)) and not name.startswith("."):
+                yield pathlib.Path(here, name)
+
+
+def _is_scene(path: pathlib.Path) -> bool:
+    if path.suffix.lower() not in _TIFF_ENDINGS:
+        return False
+    try:
+        with path.open("rb") as file:
+            tags = read_tiff_tags(file)
+        sides = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
+        bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+        num_bands = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    except Exception:  # Pillow raises nearly anything; whoever opens the file says what is wrong with it
+        return False
+    return bool(_GEO_TAGS & set(tags)) and (max(sides) > _LARGEST_TILE_PX or bits > 8 or num_bands > 4)

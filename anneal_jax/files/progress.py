@@ -1,0 +1,33 @@
+"""One kind of progress bar for every long step: what is done, how much of it, and the time left."""
+
+import sys
+from typing import NoReturn
+
+from tqdm import tqdm
+
+_LINE_EVERY_S = 10.0
+_QUIET_S = 2.0
+
+
+def progress_bar(total: int, what: str, unit: str) -> "tqdm[NoReturn]":
+    """Return a bar on standard error, which disappears when it is closed.
+
+    A terminal shows it from the start. Elsewhere, as in a log, a longer step writes a line every ten
+    seconds, and a shorter one nothing.
+
+    Use it as `with progress_bar(n, "features", "tile") as bar: bar.update(1)`.
+
+    Args:
+      total: how many units there are.
+      what: the name of the step.
+      unit: what is counted, such as `tile`.
+    """
+    is_terminal = sys.stderr.isatty()
+    return tqdm(
+        total=total,
+        desc=what,
+        unit=unit,
+        leave=False,
+        delay=0 if is_terminal else _QUIET_S,
+        mininterval=0.1 if is_terminal else _LINE_EVERY_S,
+    )
