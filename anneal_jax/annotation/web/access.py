@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anneal_jax.annotation.page_address import draw_token
+from anneal_jax.annotation.web.page_address import draw_token
 from anneal_jax.errors import ConfigError
 
 MAX_BODY_BYTES = 16_384
@@ -58,7 +58,7 @@ class Access(NamedTuple):
 def make_access(host: str, allowed_hosts: Sequence[str] = (), frames: Sequence[str] = ()) -> Access:
     """Draw a token, and list the names that the server answers to.
 
-    A server that keeps its token puts it in the place of this one (`annotation/page_address.py`).
+    A server that keeps its token puts it in the place of this one (`annotation/web/page_address.py`).
 
     Raises:
       ConfigError: one of the allowed hosts is no name alone; nothing would ever be called by it.

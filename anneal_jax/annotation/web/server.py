@@ -10,19 +10,19 @@ from threadpoolctl import threadpool_limits
 
 from anneal_jax.annotation.learning.loop import Learning
 from anneal_jax.annotation.learning.trainer import BackgroundTrainer
-from anneal_jax.annotation.listening import address, exposure, listen
-from anneal_jax.annotation.page_address import (
+from anneal_jax.annotation.questions.by_belief import BeliefQuestions
+from anneal_jax.annotation.questions.plan import make_guide
+from anneal_jax.annotation.questions.source import unit_directions
+from anneal_jax.annotation.session import Desk
+from anneal_jax.annotation.web.access import make_access
+from anneal_jax.annotation.web.listening import address, exposure, listen
+from anneal_jax.annotation.web.page_address import (
     NEW_ADDRESS,
     PageAddress,
     is_distrusted,
     keep_page,
     read_page,
 )
-from anneal_jax.annotation.questions.by_belief import BeliefQuestions
-from anneal_jax.annotation.questions.plan import make_guide
-from anneal_jax.annotation.questions.source import unit_directions
-from anneal_jax.annotation.session import Desk
-from anneal_jax.annotation.web.access import make_access
 from anneal_jax.annotation.web.pictures import TilePictures, open_pictures
 from anneal_jax.annotation.web.uploads import DroppedTiles, backbone_encoder
 from anneal_jax.answers.class_labels import give_labels

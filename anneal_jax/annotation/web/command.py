@@ -63,7 +63,7 @@ def _serve(argv: Sequence[str]) -> None:
         name: flags.FLAGS[name].value for name in ("backbone", "pretrained", "on_bad_image", "cache_dir")
     }
     asked = annotation_settings(workdir, archive, features, named, config)
-    from anneal_jax.annotation.page_address import open_page
+    from anneal_jax.annotation.web.page_address import open_page
 
     if url := open_page(workdir):
         print(f"The page of {workdir} is open already, at {url}")
@@ -115,8 +115,8 @@ def _tell(url: str, notes: list[str]) -> None:
 
 
 def _show(url: str) -> None:
-    from anneal_jax.annotation.browser import open_browser
     from anneal_jax.annotation.web.access import LOOPBACK
+    from anneal_jax.annotation.web.browser import open_browser
 
     if _BROWSER.value and _HOST.value in LOOPBACK:
         open_browser(url)

@@ -3,8 +3,8 @@
 import errno
 import socket
 
-from anneal_jax.annotation.page_address import PageAddress
 from anneal_jax.annotation.web.access import LOOPBACK, Access, shown_host
+from anneal_jax.annotation.web.page_address import PageAddress
 from anneal_jax.errors import ConfigError
 
 PORT = 8765
