@@ -114,7 +114,7 @@ def test_an_index_without_the_column_says_how_to_get_it(tmp_path):
     [
         ("name,label\na,b\n", "must have a column id; found name, label"),
         ("", "must have a column id; found none"),
-        ("id,colour\na,b\n", "has none of the columns label, date and west"),
+        ("id,colour\na,b\n", "has none of the columns label, date.* and west"),
         ("id,west,east\na,1,2\n", "gives bounds without south, north"),
         ("id,label\ntile 0001 é,a,b\n", "line 2: expected 2 fields"),
         ("id,label\ntile 0001 é\n", "line 2: expected 2 fields"),
