@@ -24,7 +24,8 @@ LAYERS = [
         "ranking",
         "statistics",
     },
-    {"acquisition", "retrieval", "training"},
+    {"acquisition", "training"},
+    {"retrieval"},
     {
         "annotated",
         "cell_records",
