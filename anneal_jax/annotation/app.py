@@ -16,11 +16,11 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from anneal_jax.annotation import file_routes, search_routes
-from anneal_jax.annotation.audits import nearest_tiles
 from anneal_jax.annotation.desk import Desk
 from anneal_jax.annotation.guide import MODES, SILENT
 from anneal_jax.annotation.office import BadRequestError, Office, office_of, tile_number
 from anneal_jax.annotation.safety import Access, Guard
+from anneal_jax.annotation.searching import nearest_tiles
 from anneal_jax.errors import AnnealError, StorageFullError, StoreError
 from anneal_jax.types import Answer
 
@@ -198,7 +198,7 @@ async def _neighbours(request: Request) -> Response:
     office = office_of(request)
     tile, embeddings = tile_number(request.path_params["tile"], office), office.desk.guide.embeddings
     count = min(_NEIGHBOURS_SHOWN, len(embeddings) - 1)
-    found = await asyncio.to_thread(nearest_tiles, embeddings, np.array([tile], np.int32), count)
+    found = await asyncio.to_thread(nearest_tiles, embeddings, np.array([tile]), count)
     near = [{"tile": row, "name": office.names[row]} for row in found[0].tolist()]
     return _json({"tile": tile, "name": office.names[tile], "neighbours": near})
 
