@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError("give --checkpoint and --onnx or --stablehlo, or --index and --parquet.")
     if _CHECKPOINT.value is not None:
         from anneal_jax.embedder import load_embedder
-        from anneal_jax.exporting.onnx_model import write_onnx
+        from anneal_jax.exporting.onnx.model import write_onnx
         from anneal_jax.exporting.stablehlo import write_stablehlo
 
         embedder = load_embedder(_CHECKPOINT.value, pretrained=_PRETRAINED.value)

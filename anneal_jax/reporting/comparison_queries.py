@@ -19,8 +19,8 @@ from anneal_jax.evaluation import DENOMINATOR, evaluate_retrieval
 from anneal_jax.metrics import average_precision_at_k
 from anneal_jax.problem import Problem, input_size, load_problem, make_learner
 from anneal_jax.query_results import QueryResults, name_results
-from anneal_jax.reporting.comparison_css import QUERIES_CSS
 from anneal_jax.reporting.page import document, escaped
+from anneal_jax.reporting.page_css import QUERIES_CSS
 from anneal_jax.systems import configure
 from anneal_jax.training.learner import centred
 
