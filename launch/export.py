@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     if not models and _PARQUET.value is None:
         raise ConfigError("give --checkpoint and --onnx or --stablehlo, or --index and --parquet.")
     if _CHECKPOINT.value is not None:
-        from anneal_jax.exporting.onnx_model import write_onnx
+        from anneal_jax.exporting.onnx.model import write_onnx
         from anneal_jax.exporting.stablehlo import write_stablehlo
         from anneal_jax.retrieval.embedder import load_embedder
 

@@ -94,7 +94,7 @@ def a_run(_):
 
 
 def an_export(_):
-    from anneal_jax.exporting.onnx_model import write_onnx
+    from anneal_jax.exporting.onnx.model import write_onnx
     from anneal_jax.exporting.stablehlo import write_stablehlo
 
     write_stablehlo(load_embedder("runs/mine"), "embedder.jaxexport")

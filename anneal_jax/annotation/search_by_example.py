@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.errors import RetrievalError
@@ -64,6 +65,31 @@ def nearest(embeddings: FloatArray, query: FloatArray, count: int, *, own: int =
     hits = search_exact([embeddings], query[None], count, own_rows=np.array([own], np.int64))
     found = zip(hits.rows[0].tolist(), hits.similarities[0].tolist(), strict=True)
     return [Found(tile, similarity) for tile, similarity in found if tile >= 0]
+
+
+def nearest_tiles(
+    embeddings: FloatArray, tiles: npt.NDArray[np.integer], count: int
+) -> npt.NDArray[np.int64]:
+    """Return the most similar other tiles of each of some tiles, exactly, the best first.
+
+    Equally similar ones go by row. To a tile without a direction all others are equally similar.
+
+    Args:
+      embeddings: float32[N, D], unit norm or zero, of the archive.
+      tiles: int[M], rows of them.
+      count: 1 to N - 1, and to 1,000.
+
+    Returns:
+      int64[M, count].
+
+    >>> nearest_tiles(np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32), np.array([0, 1]), 2).tolist()
+    [[2, 1], [2, 0]]
+    """
+    has_direction = np.linalg.norm(embeddings[tiles], axis=1) >= _SHORTEST
+    found = np.arange(count) + (np.arange(count) >= tiles[:, None])  # the first rows, itself left out
+    searched = tiles[has_direction].astype(np.int64)
+    found[has_direction] = search_exact([embeddings], embeddings[searched], count, own_rows=searched).rows
+    return found
 
 
 def nearest_answers(

@@ -3,15 +3,17 @@
 import importlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
 
 from anneal_jax.errors import RetrievalError, how_to_install
 from anneal_jax.files import atomic
+from anneal_jax.retrieval.columns import COLUMNS, Column
 from anneal_jax.retrieval.index_reader import TileIndex
-from anneal_jax.retrieval.metadata import BOX_SIDES
+
+_FROM_FILE = [column for column in COLUMNS.values() if column.fields]
 
 
 def write_parquet(index: TileIndex, path: str | os.PathLike[str]) -> None:
@@ -29,7 +31,7 @@ def write_parquet(index: TileIndex, path: str | os.PathLike[str]) -> None:
       RetrievalError: pyarrow is not installed.
     """
     pyarrow, parquet = _import("pyarrow"), _import("pyarrow.parquet")
-    names = ("ids", "vectors", "label", "date", "box")
+    names = ("ids", "vectors", *(column.name for column in _FROM_FILE))
     columns = {name: column for name in names if (column := index.column(name)) is not None}
     schema = _schema(pyarrow, index, columns)
     with atomic.replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
@@ -47,17 +49,14 @@ def _import(name: str) -> Any:
         ) from error
 
 
-def _schema(pyarrow: Any, index: TileIndex, columns: Mapping[str, object]) -> Any:
+def _schema(pyarrow: Any, index: TileIndex, columns: Container[str]) -> Any:
     fields = [
         pyarrow.field("id", pyarrow.string(), nullable=False),
         pyarrow.field("embedding", pyarrow.list_(pyarrow.float32(), index.model.dim), nullable=False),
     ]
-    if "label" in columns:
-        fields.append(pyarrow.field("label", pyarrow.string()))
-    if "date" in columns:
-        fields.append(pyarrow.field("date", pyarrow.timestamp("s", "UTC")))
-    if "box" in columns:
-        fields += [pyarrow.field(side, pyarrow.float64()) for side in BOX_SIDES]
+    for column in _FROM_FILE:
+        if column.name in columns:
+            fields += [pyarrow.field(field, _type(pyarrow, column)) for field in column.fields]
     about = {"model": index.model.fingerprint, "stored_as": index.model.dtype}
     return pyarrow.schema(fields, metadata={"anneal_jax": json.dumps(about)})
 
@@ -71,13 +70,26 @@ def _arrays(pyarrow: Any, shard: dict[str, np.ndarray]) -> dict[str, Any]:
             pyarrow.array(vectors.ravel()), vectors.shape[1]
         ),
     }
-    if "label" in shard:
-        texts = [label.decode() or None for label in shard["label"].tolist()]
-        arrays["label"] = pyarrow.array(texts, pyarrow.string())
-    if "date" in shard:
-        dates = np.ascontiguousarray(shard["date"])
-        arrays["date"] = pyarrow.array(dates, pyarrow.timestamp("s")).cast(pyarrow.timestamp("s", "UTC"))
-    if "box" in shard:
-        for side, values in zip(BOX_SIDES, shard["box"].T, strict=True):
-            arrays[side] = pyarrow.array(values, mask=np.isnan(values))
+    for column in _FROM_FILE:
+        if column.name in shard:
+            values = shard[column.name].reshape(len(vectors), len(column.fields)).T
+            arrays |= {
+                field: _nullable(pyarrow, column, part)
+                for field, part in zip(column.fields, values, strict=True)
+            }
     return arrays
+
+
+def _type(pyarrow: Any, column: Column) -> Any:
+    if column.is_text:
+        return pyarrow.string()
+    dtype = np.dtype(column.dtypes[0])
+    return pyarrow.timestamp("s", "UTC") if dtype.kind == "M" else pyarrow.from_numpy_dtype(dtype)
+
+
+def _nullable(pyarrow: Any, column: Column, values: np.ndarray) -> Any:
+    """Return values as an Arrow array, null where nothing is known."""
+    if column.is_text:
+        return pyarrow.array([text.decode() or None for text in values.tolist()], pyarrow.string())
+    is_unknown = values != values  # NaN or NaT
+    return pyarrow.array(values, mask=is_unknown).cast(_type(pyarrow, column))

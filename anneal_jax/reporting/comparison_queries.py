@@ -19,8 +19,8 @@ from anneal_jax.experiments.grid import Cell, query_results
 from anneal_jax.experiments.query_results import QueryResults, name_results
 from anneal_jax.experiments.systems import configure
 from anneal_jax.files import atomic
-from anneal_jax.reporting.comparison_css import QUERIES_CSS
 from anneal_jax.reporting.page import document, escaped
+from anneal_jax.reporting.page_css import QUERIES_CSS
 from anneal_jax.training.learner import centred
 from anneal_jax.training.problem import (
     Problem,

@@ -1,65 +1,52 @@
 """Which tiles of an index a search may return: by class, by place, by date."""
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.errors import ConfigError, RetrievalError, nearest_hint
+from anneal_jax.errors import ConfigError, RetrievalError, nearest_hint, unknown_name
+from anneal_jax.retrieval.columns import COLUMNS, parse_date
 from anneal_jax.retrieval.index_reader import TileIndex
-from anneal_jax.retrieval.metadata import parse_date
 
+Conditions = Mapping[str, Any]
+"""What is asked of columns, by their names; all must hold, and a tile of which nothing is known meets none.
 
-@dataclasses.dataclass(frozen=True)
-class TileFilter:
-    """Conditions on a tile, all of which must hold. A tile of which nothing is known meets none.
-
-    Attributes:
-      classes: names, one of which must be the tile's; empty: any.
-      box: west, south, east, north, which the tile's bounds must touch; in the index's unit.
-      since: the first moment, UTC.
-      until: the last moment, UTC.
-    """
-
-    classes: tuple[str, ...] = ()
-    box: tuple[float, float, float, float] | None = None
-    since: np.datetime64 | None = None
-    until: np.datetime64 | None = None
-
-    def __bool__(self) -> bool:
-        return self != TileFilter()
+What is asked depends on the column's `filter`. "one of": texts. "touches": (west, south, east, north), in
+the index's unit. "between": (first, last), both included, None for an open end.
+"""
 
 
 def parse_filter(
     classes: Sequence[str], box: Sequence[str] | None, since: str | None, until: str | None
-) -> TileFilter:
-    """Return a filter from texts, as flags give them.
+) -> Conditions:
+    """Return conditions from texts, as flags give them.
 
     Args:
-      classes: names of classes.
-      box: west, south, east, north.
-      since: date, or date and time, in ISO 8601.
+      classes: names of classes, one of which must be the tile's; empty: any.
+      box: west, south, east, north, which the tile's bounds must touch.
+      since: date, or date and time, in ISO 8601, UTC.
       until: likewise; a date means to its end.
 
     Raises:
       ConfigError: a text cannot be read.
 
-    >>> parse_filter(["river"], ["5", "50", "6.5", "51"], None, None).box
-    (5.0, 50.0, 6.5, 51.0)
+    >>> parse_filter(["river"], ["5", "50", "6.5", "51"], None, None)
+    {'label': ('river',), 'box': (5.0, 50.0, 6.5, 51.0)}
     """
     try:
         west, south, east, north = map(float, box or (0, 0, 0, 0))
-        return TileFilter(
-            tuple(classes),
-            (west, south, east, north) if box else None,
-            parse_date(since) if since else None,
-            last_moment(until) if until else None,
-        )
+        moments = parse_date(since) if since else None, last_moment(until) if until else None
     except ValueError as error:
         raise ConfigError(
             f"the conditions cannot be read ({error}); a box is west,south,east,north, a date 2021-06-30."
         ) from error
+    return {
+        **({"label": tuple(classes)} if classes else {}),
+        **({"box": (west, south, east, north)} if box else {}),
+        **({"date": moments} if since or until else {}),
+    }
 
 
 def last_moment(text: str) -> np.datetime64:
@@ -75,37 +62,57 @@ def last_moment(text: str) -> np.datetime64:
     return parse_date(text) + np.timedelta64(86_399 if is_day else 0, "s")
 
 
-def allowed_tiles(index: TileIndex, wanted: TileFilter) -> list[npt.NDArray[np.bool_]] | None:
+def allowed_tiles(index: TileIndex, conditions: Conditions) -> list[npt.NDArray[np.bool_]] | None:
     """Return, shard by shard, bool[n]: which tiles meet the conditions; None where there are none.
 
     Raises:
+      ConfigError: a column takes no condition, or is unknown.
       RetrievalError: the index knows no such column, has no such class, or no tile meets the conditions.
     """
-    if not wanted:
+    if not conditions:
         return None
     masks = [np.ones(record.num_rows, np.bool_) for record in index.shards]
-    if wanted.classes:
-        _require_classes(index, wanted.classes)
-        names = np.array([name.encode() for name in wanted.classes])
-        _restrict(masks, [np.isin(labels, names) for labels in _column(index, "label")])
-    if wanted.box is not None:
-        west, south, east, north = wanted.box
-        if west > east or south > north:
-            raise RetrievalError(f"the box {wanted.box} is empty; give west,south,east,north.")
-        boxes = (np.asarray(column).T for column in _column(index, "box"))
-        _restrict(masks, [(w <= east) & (e >= west) & (s <= north) & (n >= south) for w, s, e, n in boxes])
-    if wanted.since is not None:
-        _restrict(masks, [column >= wanted.since for column in _column(index, "date")])
-    if wanted.until is not None:
-        _restrict(masks, [column <= wanted.until for column in _column(index, "date")])
+    for name, wanted in conditions.items():
+        if name not in (known := [column.name for column in COLUMNS.values() if column.filter]):
+            raise unknown_name("condition", name, known)
+        meets = _FILTERS[COLUMNS[name].filter]
+        if meets is _touches:
+            _require_box(wanted)
+        shards = _column(index, name)
+        if meets is _is_one_of:
+            _require_classes(shards, wanted)
+        for mask, values in zip(masks, shards, strict=True):
+            np.logical_and(mask, meets(values, wanted), out=mask)
     if not any(mask.any() for mask in masks):
         raise RetrievalError("no tile of the index meets all the conditions; widen one of them.")
     return masks
 
 
-def _restrict(masks: list[npt.NDArray[np.bool_]], others: Sequence[np.ndarray]) -> None:
-    for mask, other in zip(masks, others, strict=True):
-        np.logical_and(mask, other, out=mask)
+def _is_one_of(values: np.ndarray, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+    return np.isin(values, np.array([text.encode() for text in texts]))
+
+
+def _touches(boxes: np.ndarray, wanted: tuple[float, float, float, float]) -> npt.NDArray[np.bool_]:
+    west, south, east, north = wanted
+    w, s, e, n = np.asarray(boxes).T
+    return (w <= east) & (e >= west) & (s <= north) & (n >= south)
+
+
+def _is_between(values: np.ndarray, wanted: tuple[Any, Any]) -> npt.NDArray[np.bool_]:
+    first, last = wanted
+    is_in = values == values  # neither NaN nor NaT
+    if first is not None:
+        is_in &= values >= first
+    if last is not None:
+        is_in &= values <= last
+    return is_in
+
+
+_FILTERS: Mapping[str | None, Callable[[np.ndarray, Any], npt.NDArray[np.bool_]]] = {
+    "one of": _is_one_of,
+    "touches": _touches,
+    "between": _is_between,
+}
 
 
 def _column(index: TileIndex, name: str) -> list[np.ndarray]:
@@ -117,8 +124,14 @@ def _column(index: TileIndex, name: str) -> list[np.ndarray]:
     return column
 
 
-def _require_classes(index: TileIndex, names: Sequence[str]) -> None:
-    known = {value.decode() for labels in _column(index, "label") for value in np.unique(labels).tolist()}
+def _require_box(box: tuple[float, float, float, float]) -> None:
+    west, south, east, north = box
+    if west > east or south > north:
+        raise RetrievalError(f"the box {box} is empty; give west,south,east,north.")
+
+
+def _require_classes(shards: Sequence[np.ndarray], names: Sequence[str]) -> None:
+    known = {value.decode() for labels in shards for value in np.unique(labels).tolist()}
     for name in names:
         if name not in known:
             raise RetrievalError(f"no tile of the index has the class {name!r}{nearest_hint(name, known)}.")

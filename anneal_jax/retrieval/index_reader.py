@@ -12,8 +12,9 @@ import numpy.typing as npt
 from anneal_jax.errors import RetrievalError, unknown_name
 from anneal_jax.files import atomic
 from anneal_jax.files.seals import FileSeal, damaged_files
+from anneal_jax.retrieval.columns import COLUMNS
 from anneal_jax.retrieval.manifest import ModelCard, ShardRecord, missing_processes, read_manifests
-from anneal_jax.retrieval.shards import blank_column, map_column
+from anneal_jax.retrieval.shards import map_column
 
 VERIFICATIONS = ("always", "once")
 """How an index may be verified as it is opened."""
@@ -55,7 +56,7 @@ class TileIndex:
             self._mapped[name] = [
                 map_column(self.folder, record, name)
                 if name in record.files
-                else blank_column(record, name)
+                else COLUMNS[name].blanks(record.num_rows)
                 for record in self.shards
             ]
         return self._mapped[name]

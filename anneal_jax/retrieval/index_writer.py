@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from anneal_jax.errors import RetrievalError
 from anneal_jax.files.seals import damaged_files
+from anneal_jax.retrieval.columns import COLUMNS, encoded_texts
 from anneal_jax.retrieval.manifest import (
     Manifest,
     ModelCard,
@@ -26,7 +27,7 @@ from anneal_jax.retrieval.manifest import (
     read_manifests,
     write_manifest,
 )
-from anneal_jax.retrieval.shards import encoded_texts, map_column, write_shard
+from anneal_jax.retrieval.shards import map_column, write_shard
 from anneal_jax.types import Archive, FloatArray
 
 SHARD_ROWS = 16_384
@@ -67,7 +68,7 @@ def append_tiles(
       archive: N tiles; `embed` reads them.
       embed: from the archive and rows int[M] to vectors float32[M, D] of unit norm.
       model: what `embed` is.
-      metadata: columns `label`, `date` or `box` of all N tiles; see `shards`. A class that it does not
+      metadata: columns of all N tiles that `columns` lists with a blank. A class that it does not
         give is the archive's own, and so are boxes where it has none at all.
       process: number of this process, from 0; by default as `jax.distributed` has it.
       num_processes: how many share the archive; each makes this call, at any time and in any order. By
@@ -203,8 +204,9 @@ def _labels(archive: Archive, metadata: Mapping[str, np.ndarray]) -> dict[str, n
     if archive.labels is None:
         return {}
     own = encoded_texts([*archive.class_names, ""])[archive.labels]  # -1 is the last
-    given = metadata.get("label", np.bytes_(b""))
-    return {"label": np.where(given == b"", own, given)}
+    blank = COLUMNS["label"].blank
+    given = metadata.get("label", blank)
+    return {"label": np.where(given == blank, own, given)}
 
 
 def _trimmed(column: np.ndarray) -> np.ndarray:

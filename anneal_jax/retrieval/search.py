@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.acquisition.scan.rescoring import dot_product_error
 from anneal_jax.errors import RetrievalError
+from anneal_jax.retrieval.columns import MAX_NORM
 from anneal_jax.types import FloatArray
 
 MOST_RESULTS = 1_000
@@ -26,7 +28,6 @@ _BLOCK_ROWS_ACCELERATOR = 131_072
 _QUERIES_AT_ONCE = 256  # bounds the scores of a block
 _BLOCKS_IN_FLIGHT = 2  # per device: enough that it never waits for the host
 _DECIMALS = 12
-_LONGEST_NORM = 1.01
 
 Masks = Sequence[npt.NDArray[np.bool_]]
 """Which rows of each shard may be returned, bool[n] each."""
@@ -112,7 +113,9 @@ def similarities_of(vectors: np.ndarray, queries: FloatArray) -> npt.NDArray[np.
       vectors: float[M, D].
       queries: float32[M, D].
     """
-    # Row by row, so that a value does not depend on the rows around it, as in a matrix product.
+    # Row by row, so that a value does not depend on the rows around it, as in a matrix product. NumPy adds
+    # the components pairwise; `rescore_dot_products` takes them in their order, and differs in the last
+    # decimal of one cosine in ten thousand.
     products = vectors.astype(np.float64) * queries.astype(np.float64)
     return np.round(np.sum(products, axis=1), _DECIMALS)
 
@@ -188,7 +191,8 @@ def _search_batch(
     devices: Sequence[Any],
     progress: Callable[[int], object] | None,
 ) -> Hits:
-    best = _Best(len(queries), k, _error_bound(queries.shape[1]))
+    error_bound = dot_product_error(queries.shape[1], MAX_NORM**2) + 10.0**-_DECIMALS  # a unit of ties
+    best = _Best(len(queries), k, error_bound)
     in_flight: deque[_Block] = deque()
     placed = [jax.device_put(queries, device) for device in devices]
     blocks = _blocks(shards, masks, block_rows)
@@ -278,16 +282,6 @@ def _slices(length: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
 
-def _error_bound(dim: int) -> float:
-    """Return the most by which a float32 product of unit vectors is off, in any order of summation.
-
-    gamma_D |q| |v| with gamma_D = D u / (1 - D u), u = 2^-24 (higham2002accuracy, eq. 3.5), and
-    a unit of the decimal that ties are rounded to.
-    """
-    unit = dim * 2.0**-24
-    return unit / (1.0 - unit) * _LONGEST_NORM**2 + 10.0**-_DECIMALS
-
-
 def _checked_queries(shards: Sequence[np.ndarray], queries: FloatArray, k: int) -> FloatArray:
     if not 1 <= k <= MOST_RESULTS:
         raise RetrievalError(f"k={k} is out of range; ask for 1 to {MOST_RESULTS:,} results.")
@@ -297,7 +291,7 @@ def _checked_queries(shards: Sequence[np.ndarray], queries: FloatArray, k: int) 
             f"the queries are {list(queries.shape)}, and the index holds vectors of {dim} numbers."
         )
     norms = np.linalg.norm(queries.astype(np.float64), axis=1)
-    if not np.all(np.abs(norms - 1.0) < _LONGEST_NORM - 1.0):
-        bad = int(np.argmax(~(np.abs(norms - 1.0) < _LONGEST_NORM - 1.0)))
+    if not np.all(np.abs(norms - 1.0) < MAX_NORM - 1.0):
+        bad = int(np.argmax(~(np.abs(norms - 1.0) < MAX_NORM - 1.0)))
         raise RetrievalError(f"query {bad} has length {norms[bad]:.3g}; queries must be of unit norm.")
     return np.ascontiguousarray(queries, np.float32)

@@ -1,18 +1,9 @@
 """Shards of an index: some thousand tiles, one .npy file for each column, mapped into memory to be read.
 
-| column | array | |
-|---|---|---|
-| `vectors` | float16 or float32 [n, D] | unit norm, or zero |
-| `ids` | bytes [n] | the tile's id in UTF-8 |
-| `digests` | uint8 [n, 32] | SHA-256 of the tile's stored bytes |
-| `label` | bytes [n] | class in UTF-8, empty without one |
-| `date` | datetime64[s] [n] | UTC, NaT without one |
-| `box` | float64 [n, 4] | west, south, east, north; NaN without one |
-
-The last three are there where their archive, or a metadata file, gave them.
+`columns` lists them, with their types.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +11,8 @@ import numpy as np
 from anneal_jax.errors import RetrievalError
 from anneal_jax.files import atomic
 from anneal_jax.files.seals import FileSeal, seal_of
+from anneal_jax.retrieval.columns import MAX_NORM
 from anneal_jax.retrieval.manifest import ShardRecord
-
-_LONGEST_NORM = 1.01  # a stored unit vector is a little off by its rounding
 
 
 def write_shard(folder: Path, name: str, columns: Mapping[str, np.ndarray], *, source: str) -> ShardRecord:
@@ -31,7 +21,7 @@ def write_shard(folder: Path, name: str, columns: Mapping[str, np.ndarray], *, s
     Args:
       folder: of the index.
       name: no other shard's.
-      columns: arrays [n, ...], by name; see above.
+      columns: arrays [n, ...], by name; see `columns`.
       source: spec of the archive.
 
     Raises:
@@ -67,25 +57,10 @@ def map_column(folder: Path, record: ShardRecord, column: str) -> np.ndarray:
         raise RetrievalError(f"{path} cannot be read ({error}); write the index anew.") from error
 
 
-def blank_column(record: ShardRecord, column: str) -> np.ndarray:
-    """Return an optional column for a shard that lacks it; it takes no memory."""
-    blank = {"label": np.bytes_(b""), "date": np.datetime64("NaT", "s"), "box": np.full(4, np.nan)}[column]
-    return np.broadcast_to(blank, (record.num_rows, *np.shape(blank)))
-
-
-def encoded_texts(texts: Sequence[str]) -> np.ndarray:
-    """Return texts as UTF-8 in an array of bytes, as wide as the longest.
-
-    >>> encoded_texts(["river", "a"])
-    array([b'river', b'a'], dtype='|S5')
-    """
-    return np.array([text.encode() for text in texts], np.bytes_)
-
-
 def _require_unit(vectors: np.ndarray) -> None:
     norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
-    if not np.all(norms <= _LONGEST_NORM):  # NaN is not below either
+    if not np.all(norms <= MAX_NORM):  # NaN is not below either
         raise RetrievalError(
-            f"vector {int(np.argmin(norms <= _LONGEST_NORM))} of a shard is longer than 1, or not finite; "
+            f"vector {int(np.argmin(norms <= MAX_NORM))} of a shard is longer than 1, or not finite; "
             "an index holds vectors of unit norm."
         )

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from anneal_jax.errors import ConfigError
-from anneal_jax.exporting.onnx_graph import Graph, Tensor
-from anneal_jax.exporting.onnx_model import export_onnx, write_jaxpr, write_onnx
+from anneal_jax.exporting.onnx.graph import Graph, Tensor
+from anneal_jax.exporting.onnx.model import export_onnx, write_jaxpr, write_onnx
 from anneal_jax.models.backbones import backbone_names, get_backbone
 from anneal_jax.retrieval.embedder import Embedder
 from anneal_jax.training.head_steps import init_heads, with_features

@@ -10,6 +10,7 @@ from anneal_jax.files.seals import write_sealed
 from anneal_jax.retrieval import index_reader as module
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
+from anneal_jax.retrieval.manifest import FORMAT
 from tests.retrieval.small_index import CARD, Tiles, embed, flip, vector
 
 NUM_FLIPS = 10
@@ -119,7 +120,7 @@ def test_manifests_of_two_models_or_another_format_are_refused(folder):
     content = json.loads((folder / "manifest-0.json").read_text())["content"]
     for change, sentence in [
         ({"model": {**content["model"], "fingerprint": "other"}, "process": 1}, "vectors of two models"),
-        ({"format": 2, "process": 1}, "written by another version"),
+        ({"format": FORMAT + 1, "process": 1}, "written by another version"),
     ]:
         write_sealed(folder / "manifest-1.json", {**content, **change})
         with pytest.raises(RetrievalError, match=sentence):

@@ -1,10 +1,11 @@
-"""Float64 scores of a few pairs by one fixed order of operations.
+"""Float64 scores of a few pairs by one fixed order of operations, and how far a device's can be from them.
 
 The scan picks its candidates in the device's precision and settles their order here. Each pair is
 computed by itself, so its score does not depend on which other pairs are asked for, and equal images
 get equal scores to the last bit.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,10 @@ from anneal_jax.types import FloatArray, PairIndices
 Layer = tuple[FloatArray, FloatArray]
 """(kernel float32[in, out], bias float32[out]) of a dense layer."""
 
+FLOAT32_UNIT = 2.0**-24
+"""Bound of the relative error of one operation in float32."""
+
+_FLOAT32_TINY = 2.0**-126  # smallest normal number
 _PAIRS_AT_ONCE = 256  # keeps the temporaries of both routines in a core's own cache
 
 
@@ -41,6 +46,34 @@ def rescore_dot_products(embeddings: FloatArray, pair_indices: PairIndices) -> n
         terms *= embeddings[second].T
         products[start : start + len(here)] = np.add.reduce(terms, axis=0)[: len(here)]
     return products
+
+
+def dot_product_error(
+    dim: int, largest: float, unit: float = FLOAT32_UNIT, operand_error: float = 0.0, num_passes: int = 0
+) -> float:
+    """Return the most by which a device's product of two vectors is off, in any order of summation.
+
+    gamma_D M^2 with gamma_D = D u / (1 - D u), plus M^2 times the error of shortened operands, what float64
+    loses, and what numbers below float32's smallest normal one may lose.
+
+    Args:
+      dim: D, components of a vector.
+      largest: M^2, the largest squared norm.
+      unit: u, bound of the relative error of one addition.
+      operand_error: bound of the relative error of one product from shortened operands.
+      num_passes: products that make up one of float32; 0 if it is one itself.
+
+    Source: higham2002accuracy, section 3.1 (eq. 3.5).
+
+    >>> f"{dot_product_error(256, 1.0):.1e}"
+    '1.5e-05'
+    """
+    num_terms = dim * max(1, num_passes)  # all passes may add to one sum
+    summation = num_terms * unit / (1.0 - num_terms * unit) * (1.0 + operand_error)
+    rescoring = dim * 2.0**-52  # of the float64 routine, generously
+    # Devices may take subnormal operands, products and sums for zero.
+    underflow = _FLOAT32_TINY * num_terms * (3.0 + 2.0 * math.sqrt(largest))
+    return largest * (summation + operand_error + rescoring) + underflow
 
 
 def rescore_logits(

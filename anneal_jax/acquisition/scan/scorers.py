@@ -16,12 +16,16 @@ import numpy.typing as npt
 
 from anneal_jax.acquisition.scan import fused_logits
 from anneal_jax.acquisition.scan.fused_distances import has_room
-from anneal_jax.acquisition.scan.rescoring import Layer, rescore_dot_products, rescore_logits
+from anneal_jax.acquisition.scan.rescoring import (
+    FLOAT32_UNIT,
+    Layer,
+    dot_product_error,
+    rescore_dot_products,
+    rescore_logits,
+)
 from anneal_jax.errors import ConfigError
 from anneal_jax.types import FloatArray, PairIndices
 
-_FLOAT32_UNIT = 2.0**-24
-_FLOAT32_TINY = 2.0**-126  # smallest normal number
 _TENSOR_CORE_UNIT = 2.0**-22  # tensor cores truncate their float32 sums
 _HIDDEN_AT_ONCE = 1 << 18  # pairs whose hidden values XLA holds: half a gigabyte for 512 units
 _LARGEST_FUSED = 1e30  # squared norm up to which no partial sum comes near the end of float32
@@ -45,7 +49,7 @@ class Precision(NamedTuple):
 
 
 PRECISIONS: Mapping[str, Precision] = {
-    "float32": Precision(jax.lax.Precision.HIGHEST, 0.0, _FLOAT32_UNIT, 0),
+    "float32": Precision(jax.lax.Precision.HIGHEST, 0.0, FLOAT32_UNIT, 0),
     "bfloat16_3x": Precision(
         jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X3, 3.0 * _BFLOAT16_UNIT**2, _TENSOR_CORE_UNIT, 3
     ),
@@ -258,14 +262,8 @@ def _no_proved_error(precision: Precision) -> float:
 
 
 def _dot_product_error(dim: int, largest: float, boundary: float, precision: Precision) -> float:
-    operand_error, unit = precision.operand_error, precision.unit
-    num_terms = dim * max(1, precision.num_passes)  # all passes may add to one sum
-    summation = num_terms * unit / (1.0 - num_terms * unit) * (1.0 + operand_error)
-    rescoring = dim * 2.0**-52  # of the float64 routine, generously
-    # Devices may take subnormal operands, products and sums for zero.
-    underflow = _FLOAT32_TINY * num_terms * (3.0 + 2.0 * math.sqrt(largest))
-    relative = largest * (summation + operand_error + rescoring)
-    return relative + underflow + _FLOAT32_UNIT * (largest + boundary)
+    product = dot_product_error(dim, largest, precision.unit, precision.operand_error, precision.num_passes)
+    return product + FLOAT32_UNIT * (largest + boundary)  # of the distance from the boundary
 
 
 def _largest_squared_norm(vectors: FloatArray) -> float:
@@ -273,7 +271,7 @@ def _largest_squared_norm(vectors: FloatArray) -> float:
     with np.errstate(over="ignore"):
         largest = float(np.max(np.einsum("nd,nd->n", vectors, vectors), initial=0.0))
     if 1e-20 < largest < math.inf:  # no underflow to speak of, no overflow
-        return largest * (1.0 + 2.0 * (vectors.shape[1] + 1) * _FLOAT32_UNIT)
+        return largest * (1.0 + 2.0 * (vectors.shape[1] + 1) * FLOAT32_UNIT)
     squared_norms = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
     return float(np.max(squared_norms, initial=0.0))
 

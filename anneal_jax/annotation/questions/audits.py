@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from anneal_jax.annotation.questions.source import Known, Pair
+from anneal_jax.annotation.search_by_example import nearest_tiles
 from anneal_jax.evaluation.intervals import Z_95
-from anneal_jax.types import FloatArray, IntArray
+from anneal_jax.types import FloatArray
 
 NEIGHBOURS = 5
 """Ranks that precision@5 looks at."""
@@ -91,20 +92,13 @@ def draw_audits(embeddings: FloatArray, *, seed: int) -> AuditDraws:
     """
     num_tiles = len(embeddings)
     rng = np.random.default_rng([seed, 0xA0D17])
-    tiles = rng.permutation(num_tiles)[:MOST_AUDITS].astype(np.int32)
+    tiles = rng.permutation(num_tiles)[:MOST_AUDITS]
     ranks = rng.integers(min(NEIGHBOURS, num_tiles - 1), size=num_tiles)[: len(tiles)]
     nearest = nearest_tiles(embeddings, tiles, min(NEIGHBOURS, num_tiles - 1))
     pairs = (
         sorted((int(tile), int(row[rank]))) for tile, row, rank in zip(tiles, nearest, ranks, strict=True)
     )
     return AuditDraws(tuple((first, second) for first, second in pairs))
-
-
-def nearest_tiles(embeddings: FloatArray, tiles: IntArray, count: int) -> IntArray:
-    """Return int32[M, count], the nearest other tiles of each of int32[M], the nearest first."""
-    similarities = embeddings[tiles] @ embeddings.T
-    similarities[np.arange(len(tiles)), tiles] = -np.inf
-    return np.argsort(-similarities, axis=1, kind="stable")[:, :count].astype(np.int32)
 
 
 def wilson(num_yes: int, num_all: int) -> tuple[float, float]:

@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from anneal_jax.annotation.questions.audits import nearest_tiles
 from anneal_jax.annotation.questions.plan import MODES, SILENT
+from anneal_jax.annotation.search_by_example import nearest_tiles
 from anneal_jax.annotation.session import Desk
 from anneal_jax.annotation.web import file_routes, search_routes
 from anneal_jax.annotation.web.access import Access, Guard
@@ -210,7 +210,7 @@ async def _neighbours(request: Request) -> Response:
     office = office_of(request)
     tile, embeddings = tile_number(request.path_params["tile"], office), office.desk.guide.embeddings
     count = min(_NEIGHBOURS_SHOWN, len(embeddings) - 1)
-    found = await asyncio.to_thread(nearest_tiles, embeddings, np.array([tile], np.int32), count)
+    found = await asyncio.to_thread(nearest_tiles, embeddings, np.array([tile]), count)
     near = [{"tile": row, "name": office.names[row]} for row in found[0].tolist()]
     return _json({"tile": tile, "name": office.names[tile], "neighbours": near})
 

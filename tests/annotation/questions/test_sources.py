@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from anneal_jax.acquisition.group_ask import group_by_asking
-from anneal_jax.annotation.questions.audits import draw_audits, nearest_tiles
+from anneal_jax.annotation.questions.audits import draw_audits
 from anneal_jax.annotation.questions.source import (
     GroupQuestions,
     Said,
     cold_start_pairs,
     replayed,
 )
+from anneal_jax.annotation.search_by_example import nearest_tiles
 from anneal_jax.pairs.answer_graph import AnswerGraph
 from anneal_jax.pairs.canonical import canonicalise
 from anneal_jax.types import Answer
@@ -85,13 +86,26 @@ def test_unsure_counts_as_no_in_group_mode(directions):
     assert state.members == ((0,), (1,), (2,))
 
 
+def test_the_nearest_tiles_are_those_of_float64_and_equal_ones_go_by_row():
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(-1, 2, (50, 3))  # many are equal, and some have no direction
+    embeddings = (drawn / np.maximum(np.linalg.norm(drawn, axis=1, keepdims=True), 1e-12)).astype(
+        np.float32
+    )
+    found = nearest_tiles(embeddings, np.arange(50), 9)
+    cosines = np.round(embeddings.astype(np.float64) @ embeddings.T.astype(np.float64), 12)
+    np.fill_diagonal(cosines, -np.inf)
+    np.testing.assert_array_equal(found, np.argsort(-cosines, axis=1, kind="stable")[:, :9])
+    assert (drawn == 0).all(axis=1).any()
+
+
 def test_audits_draw_the_same_tiles_whatever_the_model(directions):
     other = np.roll(directions, 1, axis=1) * np.float32(-1)
     one, two = draw_audits(directions, seed=5), draw_audits(other, seed=5)
     rng = np.random.default_rng([5, 0xA0D17])
     tiles = rng.permutation(len(directions))
     for draws, embeddings in ((one, directions), (two, other)):
-        near = nearest_tiles(embeddings, tiles.astype(np.int32), 5)
+        near = nearest_tiles(embeddings, tiles, 5)
         for pair, tile, five in zip(draws.pairs, tiles, near, strict=True):
             assert tile in pair and (set(pair) - {tile}).pop() in five
 
@@ -113,7 +127,7 @@ def test_audited_precision_is_the_share_of_yes_up_to_the_first_gap(directions):
 
 def test_the_audited_precision_is_unbiased(directions, classes):
     """All draws answered: the mean over seeds is precision@5 itself."""
-    near = nearest_tiles(directions, np.arange(60, dtype=np.int32), 5)
+    near = nearest_tiles(directions, np.arange(60), 5)
     true = np.mean(classes[near] == classes[:, None])
     label = lambda first, second: int(classes[first] == classes[second])  # noqa: E731
     shares = [draw_audits(directions, seed=seed).precision(label).share for seed in range(200)]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from anneal_jax.errors import ConfigError
-from anneal_jax.exporting.onnx_graph import Equation, Graph, Rule, Tensor, Value
+from anneal_jax.exporting.onnx.graph import Equation, Graph, Rule, Tensor, Value
 
 
 def _elementwise(operator: str) -> Rule:

@@ -21,7 +21,7 @@ from jax.extend import core
 
 from anneal_jax._version import __version__
 from anneal_jax.errors import ConfigError, how_to_install
-from anneal_jax.exporting.onnx_graph import (
+from anneal_jax.exporting.onnx.graph import (
     BATCH,
     IR_VERSION,
     OPSET,
@@ -31,7 +31,7 @@ from anneal_jax.exporting.onnx_graph import (
     Value,
     refusal,
 )
-from anneal_jax.exporting.onnx_rules import RULES
+from anneal_jax.exporting.onnx.rules import RULES
 from anneal_jax.exporting.stablehlo import embedding_function, model_facts
 from anneal_jax.files import atomic
 from anneal_jax.models.mobilenet_v2 import MobileNetV2

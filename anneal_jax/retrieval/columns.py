@@ -1,0 +1,123 @@
+"""The columns of an index, in one table: what each holds, where it comes from, what a search may ask of it.
+
+A shard of n tiles keeps an array [n, *shape] for each column, in an .npy file of its own. To add a column,
+add a row to the table; raise `manifest.FORMAT` if readers of the old format could misread the new files.
+"""
+
+import datetime
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_NORM = 1.01
+"""Largest norm of a unit vector, which is a little off by its rounding."""
+
+FilterKind = Literal["one of", "touches", "between"]
+"""How a condition on a column is read; see `filters`."""
+
+
+class Column(NamedTuple):
+    """What is known of each tile under one name.
+
+    Attributes:
+      name: in the names of its files.
+      doc: what it holds.
+      dtypes: NumPy's names of the types it may be stored in; "S" is UTF-8 as wide as a shard's longest.
+      shape: of one tile's value.
+      blank: value of a tile of which nothing is known; None if every tile has a value.
+      fields: columns of a metadata file that give it; none if no file can.
+      parse: from the texts of the fields to a value; ValueError if they cannot be read. Only a text's may
+        all be empty.
+      filter: the condition that a search may put on it; None: none.
+    """
+
+    name: str
+    doc: str
+    dtypes: tuple[str, ...]
+    shape: tuple[int | str, ...] = ()
+    blank: Any = None
+    fields: tuple[str, ...] = ()
+    parse: Callable[[Sequence[str]], Any] = tuple
+    filter: FilterKind | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds UTF-8."""
+        return self.dtypes == ("S",)
+
+    def blanks(self, num_rows: int) -> np.ndarray:
+        """Return the read-only column of tiles of which nothing is known; it takes no memory."""
+        return np.broadcast_to(self.blank, (num_rows, *np.shape(self.blank)))
+
+
+def encoded_texts(texts: Sequence[str]) -> np.ndarray:
+    """Return texts as UTF-8 in an array of bytes, as wide as the longest.
+
+    >>> encoded_texts(["river", "a"])
+    array([b'river', b'a'], dtype='|S5')
+    """
+    return np.array([text.encode() for text in texts], np.bytes_)
+
+
+def parse_date(text: str) -> np.datetime64:
+    """Return a date, or a date and time, in UTC.
+
+    Raises:
+      ValueError: it is not in ISO 8601.
+
+    >>> parse_date("2021-06-30T12:00:00+02:00")
+    np.datetime64('2021-06-30T10:00:00')
+    """
+    moment = datetime.datetime.fromisoformat(text)
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    return np.datetime64(moment, "s")
+
+
+def _parse_box(sides: Sequence[str]) -> npt.NDArray[np.float64]:
+    west, south, east, north = box = np.array([float(side) for side in sides])
+    if not (all(map(math.isfinite, box)) and west <= east and south <= north):
+        raise ValueError(f"bounds {', '.join(sides)} are not west <= east and south <= north")
+    return box
+
+
+COLUMNS: Mapping[str, Column] = {
+    column.name: column
+    for column in (
+        Column("vectors", "embedding, of unit norm or zero", ("float16", "float32"), ("D",)),
+        Column("ids", "the tile's id in UTF-8", ("S",)),
+        Column("digests", "SHA-256 of the tile's stored bytes", ("uint8",), (32,)),
+        Column(
+            "label",
+            "class, which overrides the archive's own",
+            ("S",),
+            blank=np.bytes_(b""),
+            fields=("label",),
+            parse=lambda texts: texts[0].encode(),
+            filter="one of",
+        ),
+        Column(
+            "date",
+            "moment in UTC; a file gives it in ISO 8601, such as 2021-06-30 or 2021-06-30T10:15:00Z",
+            ("datetime64[s]",),
+            blank=np.datetime64("NaT", "s"),
+            fields=("date",),
+            parse=lambda texts: parse_date(texts[0]),
+            filter="between",
+        ),
+        Column(
+            "box",
+            "bounds, all in one unit for the whole index, such as degrees",
+            ("float64",),
+            (4,),
+            blank=np.full(4, np.nan),
+            fields=("west", "south", "east", "north"),
+            parse=_parse_box,
+            filter="touches",
+        ),
+    )
+}
+"""By name. Columns with a `blank` are there if the archive, or a metadata file, gave them."""
