@@ -58,6 +58,7 @@ class Archive(Protocol):
       notes: sentences for the user about what was left out and why.
       boxes: float64[N, 4], west, south, east, north of each tile in degrees (WGS 84), NaN where unknown;
         None if no tile has any.
+      dates: datetime64[s][N] in UTC, NaT where unknown; None if the archive has none.
     """
 
     @property
@@ -74,6 +75,8 @@ class Archive(Protocol):
     def notes(self) -> Sequence[str]: ...
     @property
     def boxes(self) -> npt.NDArray[np.float64] | None: ...
+    @property
+    def dates(self) -> npt.NDArray[np.datetime64] | None: ...
 
     def load(self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear") -> np.ndarray:
         """Return uint8[B, image_size, image_size, S], or float32[B, D] for kind "vector".

@@ -9,11 +9,12 @@ from anneal_jax.config import CHOICES
 from anneal_jax.data.bluemarble import open_bluemarble
 from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.data.digits import open_digits
-from anneal_jax.data.embeddings import open_embeddings
 from anneal_jax.data.folder import open_folder
 from anneal_jax.data.geotiff import open_geotiff
 from anneal_jax.data.labels import with_labels_csv
+from anneal_jax.data.parquet import PARQUET_ENDINGS
 from anneal_jax.data.tfds_archive import open_tfds
+from anneal_jax.data.vector_files import open_embeddings
 from anneal_jax.errors import ArchiveError, unknown_name
 from anneal_jax.types import Archive, IntArray
 
@@ -22,7 +23,7 @@ _SCHEMES: dict[str, tuple[str, Callable[[str, str], Catalogue]]] = {
     "digits": ("digits", open_digits),
     "bluemarble": ("bluemarble", open_bluemarble),
     "folder": ("folder:PATH", open_folder),
-    "embeddings": ("embeddings:FILE.npz", open_embeddings),
+    "embeddings": ("embeddings:FILE", open_embeddings),
     "geotiff": ("geotiff:PATH", open_geotiff),
     "tfds": ("tfds:NAME", open_tfds),
 }
@@ -42,9 +43,9 @@ def open_archive(
     """Open a read-only archive.
 
     Args:
-      spec: `digits`, `bluemarble`, `folder:PATH`, `embeddings:FILE.npz`, `geotiff:PATH` or `tfds:NAME`. All
+      spec: `digits`, `bluemarble`, `folder:PATH`, `embeddings:FILE`, `geotiff:PATH` or `tfds:NAME`. All
         behind the first colon is the location as it is: commas, spaces and further colons need no quoting.
-        The last two take options behind it, as in `geotiff:PATH?tile=64` (docs/archives.md).
+        The last three take options behind it, as in `geotiff:PATH?tile=64` (docs/archives.md).
       labels_csv: a file with the columns `id` and `label`, laid over the archive's own labels.
       on_bad_image: what becomes of a damaged, oversized or 16-bit image: "refuse" raises one error
         that names the first five; "skip" leaves them out and says so in `notes`.
@@ -101,7 +102,7 @@ def _unknown_scheme_text(spec: str, scheme: str) -> str:
     path = pathlib.Path(spec).expanduser()
     if path.is_dir():
         hint = f"folder:{spec}"
-    elif path.suffix == ".npz":
+    elif path.suffix.lower() in (".npz", ".npy", *PARQUET_ENDINGS):
         hint = f"embeddings:{spec}"
     else:
         nearest = difflib.get_close_matches(scheme, _SCHEMES, n=1, cutoff=0.0)[0]

@@ -20,18 +20,19 @@ class Catalogue(abc.ABC):
     """The names, labels and notes of an archive; a subclass adds `load` and `digests`.
 
     Attributes:
-      spec, ids, labels, class_names, kind, notes, boxes: as in `anneal_jax.types.Archive`.
+      spec, ids, labels, class_names, kind, notes, boxes, dates: as in `anneal_jax.types.Archive`.
       left_out: ids of tiles that were found but not taken, so that a labels file may name them.
     """
 
     spec: str
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     labels: IntArray | None = None
     class_names: tuple[str, ...] = ()
     kind: str = "image"
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     boxes: npt.NDArray[np.float64] | None = field(default=None, repr=False)
+    dates: npt.NDArray[np.datetime64] | None = field(default=None, repr=False)
 
     @abc.abstractmethod
     def load(self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear") -> np.ndarray:
@@ -94,4 +95,7 @@ def sha256_rows(tiles: Iterable[np.ndarray]) -> npt.NDArray[np.uint8]:
 
 def stacked_digests(digests: Iterable[bytes]) -> npt.NDArray[np.uint8]:
     """Return uint8[N, 32] from N digests of 32 bytes."""
-    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, hashlib.sha256().digest_size)
+    joined = bytearray()  # without an object for each, of which there may be millions
+    for digest in digests:
+        joined += digest
+    return np.frombuffer(joined, np.uint8).reshape(-1, hashlib.sha256().digest_size)

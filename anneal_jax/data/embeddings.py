@@ -1,4 +1,4 @@
-"""An archive of ready feature vectors in a NumPy .npz file, from any foundation model."""
+"""Archives of ready feature vectors from any foundation model, and those in a NumPy .npz file."""
 
 import pathlib
 import zipfile
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from anneal_jax.data.catalogue import Catalogue, checked_indices, numbered_ids, sha256_rows
 from anneal_jax.data.labels import encode_labels
+from anneal_jax.data.scratch import FileVectors
 from anneal_jax.errors import ArchiveError
 from anneal_jax.types import FloatArray, IntArray
 
@@ -22,9 +23,13 @@ _LONGEST = 1e18
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VectorArchive(Catalogue):
-    """Vectors held in memory."""
+    """Ready vectors.
 
-    vectors: FloatArray = field(repr=False)
+    Attributes:
+      vectors: float32[N, D], in memory or in a file.
+    """
+
+    vectors: FloatArray | FileVectors = field(repr=False)
 
     def load(self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear") -> FloatArray:
         """Return float32[B, D], a copy; the other arguments have no meaning here."""
@@ -36,37 +41,55 @@ class VectorArchive(Catalogue):
         return sha256_rows(self.vectors)
 
 
-def open_embeddings(location: str, on_bad_image: str) -> VectorArchive:
-    """Open `embeddings:FILE.npz`.
+def open_npz(path: pathlib.Path, spec: str, key: str = "") -> VectorArchive:
+    """Open a NumPy `.npz` file of vectors.
 
     The file holds `embeddings` (or `features`, or a single array of any name): float16, float32 or
     float64 [N, D]; optionally `labels`, N whole numbers (-1: none) or texts (empty: none); and
-    optionally `ids`, N unique texts. Without ids the tiles are called row0, row1 and so on.
+    optionally `ids`, N unique texts. Without ids the tiles are called row0, row1 and so on, with zeros
+    before the number so that all have the same length: row00, row01 and so on from eleven tiles up.
 
     Args:
-      location: the file; `~` is expanded.
-      on_bad_image: not used, for a bad vector is refused in either case.
+      path: of the file.
+      spec: of the archive.
+      key: name of the array of vectors; empty for the names above.
 
     Raises:
       ArchiveError: the file is missing, damaged or holds pickled objects; or a vector is not
         finite, not in the range of float32, or without a direction.
     """
-    del on_bad_image
-    path = pathlib.Path(location).expanduser().absolute()
-    arrays = _read_npz(path)
-    vectors = _checked_vectors(arrays["vectors"], path)
-    labels, class_names = _checked_labels(arrays.get("labels"), len(vectors), path)
+    arrays = _read_npz(path, key)
+    return vector_archive(arrays["vectors"], arrays.get("ids"), arrays.get("labels"), path, spec)
+
+
+def vector_archive(
+    stored: np.ndarray, ids: np.ndarray | None, labels: np.ndarray | None, path: pathlib.Path, spec: str
+) -> VectorArchive:
+    """Return an archive of vectors as stored in a file.
+
+    Args:
+      stored: float16, float32 or float64 [N, D].
+      ids: N unique texts or whole numbers.
+      labels: N whole numbers (-1: none) or texts (empty: none).
+      path: of the file.
+      spec: of the archive.
+
+    Raises:
+      ArchiveError: one of them cannot be used.
+    """
+    vectors = checked_vectors(stored, path)
+    numbers, class_names = _checked_labels(labels, len(vectors), path)
     return VectorArchive(
-        spec=f"embeddings:{location}",
-        ids=_checked_ids(arrays.get("ids"), len(vectors), path),
-        labels=labels,
+        spec=spec,
+        ids=_checked_ids(ids, len(vectors), path),
+        labels=numbers,
         class_names=class_names,
         kind="vector",
         vectors=vectors,
     )
 
 
-def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_npz(path: pathlib.Path, key: str) -> dict[str, np.ndarray]:
     """Return the arrays `vectors` and, where present, `labels` and `ids`."""
     if not path.is_file():
         raise ArchiveError(f"{path} is no file; give one, as in embeddings:/data/features.npz")
@@ -74,19 +97,22 @@ def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise ArchiveError(f"{path} is no .npz file; write one with numpy.savez(FILE, embeddings=E)")
     try:
         with np.load(path, allow_pickle=False) as file:
-            keys = {"vectors": _vector_key(file.files, path), "labels": "labels", "ids": "ids"}
+            keys = {"vectors": _vector_key(file.files, key, path), "labels": "labels", "ids": "ids"}
             present = {name: key for name, key in keys.items() if key in file.files}
             return {name: _plain_array(file, key, path) for name, key in present.items()}
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ArchiveError(f"{path} is damaged: {error}; write it again") from error
 
 
-def _vector_key(keys: list[str], path: pathlib.Path) -> str:
-    for key in (*_VECTOR_KEYS, *(keys if len(keys) == 1 else ())):
+def _vector_key(keys: list[str], asked: str, path: pathlib.Path) -> str:
+    for key in (asked,) if asked else (*_VECTOR_KEYS, *(keys if len(keys) == 1 else ())):
         if key in keys:
             return key
     found = ", ".join(keys) or "nothing"
-    raise ArchiveError(f"{path} must hold an array named embeddings or features; it has {found}")
+    wanted = repr(asked) if asked else "embeddings or features"
+    raise ArchiveError(
+        f"{path} must hold an array named {wanted}; it has {found}. Name the vectors, as in ?key=NAME."
+    )
 
 
 def _plain_array(file: np.lib.npyio.NpzFile, key: str, path: pathlib.Path) -> np.ndarray:
@@ -104,29 +130,39 @@ def _plain_array(file: np.lib.npyio.NpzFile, key: str, path: pathlib.Path) -> np
     return array
 
 
-def _checked_vectors(stored: np.ndarray, path: pathlib.Path) -> FloatArray:
+def checked_vectors(stored: np.ndarray, path: pathlib.Path, first_row: int = 0) -> FloatArray:
+    """Return vectors as float32[N, D].
+
+    Args:
+      stored: of any type and shape.
+      path: of the file that holds them.
+      first_row: number of the first in the file.
+
+    Raises:
+      ArchiveError: they are no float[N, D], or one is not finite, or not of a length that has a direction.
+    """
     if stored.dtype.kind != "f" or stored.ndim != 2 or not stored.size:
         shape = ", ".join(map(str, stored.shape))
         raise ArchiveError(
             f"{path}: the embeddings are {stored.dtype}[{shape}]; they must be float16, float32 or"
             " float64 [N, D] with at least one row and one column"
         )
-    _refuse_rows(~np.all(np.isfinite(stored), axis=1), "NaN or infinite values", path)
+    _refuse_rows(~np.all(np.isfinite(stored), axis=1), "NaN or infinite values", path, first_row)
     with np.errstate(over="ignore", under="ignore"):
         vectors = np.ascontiguousarray(stored, dtype="<f4")
-    _refuse_rows(~np.all(np.isfinite(vectors), axis=1), "values too large for float32", path)
+    _refuse_rows(~np.all(np.isfinite(vectors), axis=1), "values too large for float32", path, first_row)
     squared = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-    _refuse_rows(squared < _SHORTEST**2, "zero length, and so no direction", path)
-    _refuse_rows(squared > _LONGEST**2, f"a length above {_LONGEST:.0e}; scale them down", path)
+    _refuse_rows(squared < _SHORTEST**2, "zero length, and so no direction", path, first_row)
+    _refuse_rows(squared > _LONGEST**2, f"a length above {_LONGEST:.0e}; scale them down", path, first_row)
     return vectors
 
 
-def _refuse_rows(bad: np.ndarray, fault: str, path: pathlib.Path) -> None:
+def _refuse_rows(bad: np.ndarray, fault: str, path: pathlib.Path, first_row: int) -> None:
     if np.any(bad):
         count = int(np.count_nonzero(bad))
         raise ArchiveError(
             f"{path}: {count:,} of {bad.size:,} embeddings have {fault}; the first is row"
-            f" {int(np.argmax(bad))}, counted from 0. Compute them again or take them out."
+            f" {first_row + int(np.argmax(bad))}, counted from 0. Compute them again or take them out."
         )
 
 

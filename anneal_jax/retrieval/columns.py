@@ -59,7 +59,8 @@ def encoded_texts(texts: Sequence[str]) -> np.ndarray:
     >>> encoded_texts(["river", "a"])
     array([b'river', b'a'], dtype='|S5')
     """
-    return np.array([text.encode() for text in texts], np.bytes_)
+    width = max((len(text.encode()) for text in texts), default=0)
+    return np.fromiter((text.encode() for text in texts), f"S{width or 1}", len(texts))
 
 
 def parse_date(text: str) -> np.datetime64:

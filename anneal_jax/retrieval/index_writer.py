@@ -68,8 +68,8 @@ def append_tiles(
       archive: N tiles; `embed` reads them.
       embed: from the archive and rows int[M] to vectors float32[M, D] of unit norm.
       model: what `embed` is.
-      metadata: columns of all N tiles that `columns` lists with a blank. A class that it does not
-        give is the archive's own, and so are boxes where it has none at all.
+      metadata: columns of all N tiles that `columns` lists with a blank. A class that it does not give is
+        the archive's own, and so are boxes and dates where it has none at all.
       process: number of this process, from 0; by default as `jax.distributed` has it.
       num_processes: how many share the archive; each makes this call, at any time and in any order. By
         default as `jax.distributed` has it.
@@ -89,13 +89,15 @@ def append_tiles(
         manifest = _own_manifest(folder, manifests, model, process, num_processes)
         _remove_leftovers(folder, manifest)
         ids = encoded_texts(archive.ids)
-        rows = np.arange(process * len(ids) // num_processes, (process + 1) * len(ids) // num_processes)
+        rows = slice(process * len(ids) // num_processes, (process + 1) * len(ids) // num_processes)
         digests = archive.digests()
-        new = rows[~_is_present(folder, manifests, ids[rows], digests[rows])]
+        is_present = _is_present(folder, manifests, ids[rows], digests[rows])
+        new = rows.start + np.flatnonzero(~is_present)
         columns = {
             "ids": ids,
             "digests": digests,
             **({} if archive.boxes is None else {"box": archive.boxes}),
+            **({} if archive.dates is None else {"date": archive.dates}),
             **(metadata or {}),
             **_labels(archive, metadata or {}),
         }
@@ -112,7 +114,7 @@ def append_tiles(
             manifest = _with(manifest, record, is_complete=False)
             write_manifest(folder, manifest)
         write_manifest(folder, _with(manifest, is_complete=True))
-        return Appended(len(new), len(rows) - len(new))
+        return Appended(len(new), len(is_present) - len(new))
 
 
 @contextmanager
@@ -175,6 +177,8 @@ def _is_present(
 ) -> npt.NDArray[np.bool_]:
     """Return bool[M]: which tiles the index has, by whichever process."""
     present = np.zeros(len(ids), np.bool_)
+    if not any(manifest.shards for manifest in manifests):
+        return present
     order = np.argsort(ids, kind="stable")
     ordered = ids[order]
     for record in (record for manifest in manifests for record in manifest.shards):

@@ -100,9 +100,64 @@ def test_refusals(save, arrays, message):
 def test_files_that_are_no_npz(tmp_path, save):
     with pytest.raises(ArchiveError, match=r"absent.npz is no file; give one, as in embeddings:"):
         open_archive(f"embeddings:{tmp_path}/absent.npz")
-    np.save(tmp_path / "one.npy", VECTORS)
-    with pytest.raises(ArchiveError, match=r"one.npy is no .npz file; write one with numpy.savez"):
-        open_archive(f"embeddings:{tmp_path}/one.npy")
+    (tmp_path / "one.npz").write_text("a text")
+    with pytest.raises(ArchiveError, match=r"one.npz is no .npz file; write one with numpy.savez"):
+        open_archive(f"embeddings:{tmp_path}/one.npz")
+
+
+def test_a_key_names_the_vectors(save):
+    spec = save(embeddings=VECTORS[:, :2], other=VECTORS, ids=list("abcdef"))
+    archive = open_archive(f"{spec}?key=other")
+    np.testing.assert_array_equal(archive.load(range(6), 0), VECTORS)
+    assert archive.ids == tuple("abcdef") and archive.spec == f"{spec}?key=other"
+    with pytest.raises(
+        ArchiveError, match=r"array named 'x'; it has embeddings, other, ids. .* \?key=NAME"
+    ):
+        open_archive(f"{spec}?key=x")
+    with pytest.raises(ArchiveError, match=r"no option 'vector' for this format, which takes key$"):
+        open_archive(f"{spec}?vector=other")
+
+
+@pytest.fixture
+def npy(tmp_path):
+    """Save an array, and the text of a CSV file beside it, and return its spec."""
+
+    def to_spec(array, text=None):
+        np.save(tmp_path / "vectors.npy", array)
+        if text is not None:
+            (tmp_path / "vectors.csv").write_text(text, encoding="utf-8")
+        return f"embeddings:{tmp_path / 'vectors.npy'}"
+
+    return to_spec
+
+
+def test_an_npy_takes_its_ids_from_the_csv_beside_it(npy):
+    plain = open_archive(npy(VECTORS.astype(np.float16)))
+    assert plain.ids == tuple(f"row{number}" for number in range(6)) and plain.labels is None
+    np.testing.assert_array_equal(plain.load([2], 0)[0], VECTORS[2].astype(np.float16))
+    named = open_archive(npy(VECTORS, "\ufefflabel,id\nriver,é\n,b\nbeach,c\n,d\n,e\nriver,f\n"))
+    assert named.ids == ("é", "b", "c", "d", "e", "f")
+    assert named.class_names == ("beach", "river") and named.labels.tolist() == [1, -1, 0, -1, -1, 1]
+
+
+@pytest.mark.parametrize(
+    ("array", "text", "message"),
+    [
+        (
+            VECTORS,
+            "id\na\nb\n",
+            r"vectors.csv names 2 rows, and .*vectors.npy has 6; write a line for each",
+        ),
+        (VECTORS, "name\na\n", "must begin with the line id or id,label; found name"),
+        (VECTORS, "id\na\na\nb\nc\nd\ne\n", "the id 'a' stands in rows 0 and 1"),
+        (VECTORS, '"id\na', "is no CSV file in UTF-8"),
+        (VECTORS[0], None, r"float32\[4\]; they must be"),
+        (np.array([[{}]], object), None, r"vectors.npy cannot be read \(.*pickle"),
+    ],
+)
+def test_refusals_of_npy(npy, array, text, message):
+    with pytest.raises(ArchiveError, match=message):
+        open_archive(npy(array, text))
 
 
 def test_a_zip_file_of_something_else(tmp_path):

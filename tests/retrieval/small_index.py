@@ -20,6 +20,7 @@ class Tiles:
     kind: str = "vector"
     notes: tuple[str, ...] = ()
     boxes: None = None
+    dates: None = None
     class_names: tuple[str, ...] = ("even", "odd")
 
     @property
