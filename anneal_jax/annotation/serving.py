@@ -30,7 +30,7 @@ from anneal_jax.interview import open_interview
 from anneal_jax.pairs.class_groups import give_labels
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.problem import make_learner
-from anneal_jax.start import settle_start, start_warnings
+from anneal_jax.start import settle_side, settle_start, start_warnings
 from anneal_jax.types import Archive
 from anneal_jax.workdir import locked
 
@@ -96,6 +96,7 @@ def opened(
         # Threads of a matrix product that wait for each other on busy cores keep answers waiting.
         stack.enter_context(threadpool_limits(1))
         problem = load_whole_archive(config)
+        config = settle_side(config, problem.archive)
         shown = open_pictures(problem.archive, pictures, on_bad_image=config.on_bad_image)
         stack.callback(shown.close)
         learner = make_learner(config, problem, with_classifier=False)
