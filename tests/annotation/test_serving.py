@@ -12,6 +12,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError, ConfigError
 from anneal_jax.pairs.schema import DEFAULT_SENTENCE
+from anneal_jax.workdir import read_config
 
 CONFIG = ExperimentConfig(backbone="pixels", image_size=8)
 
