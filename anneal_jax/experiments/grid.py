@@ -30,7 +30,7 @@ from anneal_jax.experiments.workers import Died, run_in_processes
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import check_config, read_config
 from anneal_jax.training.problem import load_problem, make_learner
-from anneal_jax.training.start import settle_start
+from anneal_jax.training.start import settle_side, settle_start
 
 FINISHED = "finished"
 """A file that only the folders of finished cells hold."""
@@ -169,7 +169,7 @@ def _fill_cache(config: ExperimentConfig) -> None:
     """Open what all cells share once, so that a mistake is told once and features are computed once."""
     problem = load_problem(config)
     if config.regime == "frozen":
-        make_learner(config, problem, with_classifier=False)
+        make_learner(settle_side(config, problem.archive), problem, with_classifier=False)
 
 
 def _attempts(

@@ -16,6 +16,7 @@ from anneal_jax.experiments.round_log import append_round
 from anneal_jax.experiments.systems import canonical_systems, configure
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import read_config, read_inputs, settle_config
+from anneal_jax.models import packaged
 from anneal_jax.training.start import settle_start
 
 CELLS_FILE = "cells.jsonl"
@@ -80,6 +81,8 @@ def _unpack(record: dict[str, Any], config: ExperimentConfig, workdir: pathlib.P
     wanted = settle_start(configure(config, system, record["seed"]), folder)
     places = {name: getattr(wanted, name) for name in PLACES}
     found = dataclasses.replace(config_from_mapping(record["config"]), **places)
+    if wanted.pretrained == packaged.SOURCE and not wanted.image_size:
+        wanted = dataclasses.replace(wanted, image_size=found.image_size)  # chosen by the tiles
     differing = [name for name in record["config"] if getattr(found, name) != getattr(wanted, name)]
     if differing:
         raise WorkdirError(f"{system} seed {record['seed']} was run with another {', '.join(differing)}.")

@@ -59,7 +59,7 @@ from anneal_jax.training.problem import (
     make_learner,
     prepared_backbone,
 )
-from anneal_jax.training.start import settle_start
+from anneal_jax.training.start import settle_side, settle_start
 from anneal_jax.types import Annotator, Answer, Params
 
 ASKING = ("pairs", "belief_ask")
@@ -114,6 +114,7 @@ def run_experiment(
         check_config(workdir, config)
         check_rival(config)
         problem = load_problem(config)
+        config = settle_side(config, problem.archive)
         learner = make_learner(config, problem, with_classifier=_trains_classifier(config))
         inputs = fingerprints(config, problem)
         settle_config(workdir, config, inputs)

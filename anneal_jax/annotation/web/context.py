@@ -30,6 +30,7 @@ class Office(NamedTuple):
       dropped: files that people search by.
       notes: sentences about the archive and the model.
       left_out: names of the files that were skipped.
+      warnings: sentences that stay on the page.
     """
 
     desk: Desk
@@ -40,6 +41,7 @@ class Office(NamedTuple):
     dropped: DroppedTiles
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     async def at_desk(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run something in the writer's thread."""

@@ -39,7 +39,7 @@ from anneal_jax.files import atomic
 from anneal_jax.files.workdir import holder, locked
 from anneal_jax.training.problem import make_learner
 from anneal_jax.training.projection import centring
-from anneal_jax.training.start import settle_start, start_warnings
+from anneal_jax.training.start import settle_side, settle_start, start_warnings
 from anneal_jax.types import Archive
 
 LEFT_OUT = "left_out.txt"
@@ -62,6 +62,7 @@ class Opened(NamedTuple):
       dropped: files that people search by.
       notes: sentences for the user.
       left_out: names of the files that were skipped.
+      warnings: those among them that stay on the page.
     """
 
     desk: Desk
@@ -71,6 +72,7 @@ class Opened(NamedTuple):
     dropped: DroppedTiles
     notes: tuple[str, ...]
     left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 @contextmanager
@@ -107,6 +109,7 @@ def opened(
         # Threads of a matrix product that wait for each other on busy cores keep answers waiting.
         stack.enter_context(threadpool_limits(1))
         problem = load_whole_archive(config)
+        config = settle_side(config, problem.archive)
         shown = open_pictures(problem.archive, pictures, on_bad_image=config.on_bad_image)
         stack.callback(shown.close)
         learner = make_learner(config, problem, with_classifier=False)
@@ -117,7 +120,8 @@ def opened(
         if sentence:
             store.set_sentence(sentence)
         left_out = list_left_out(workdir, problem.archive)
-        notes = [*start_warnings(config), *problem.archive.notes]
+        warnings = start_warnings(config)
+        notes = [*warnings, *problem.archive.notes]
         notes += [take_labels(store, problem.archive, labels)] if labels else []
         digests = problem.archive.digests()
         by_belief = BeliefQuestions(open_interview(config, problem, learner))
@@ -129,7 +133,8 @@ def opened(
             learning = Learning(desk, trainer, workdir / _FOLDER, seed=config.seed)
             stack.callback(learning.close)
         dropped = DroppedTiles(backbone_encoder(config, problem.archive.kind), digests)
-        yield Opened(desk, learning, shown, tuple(problem.archive.ids), dropped, tuple(notes), left_out)
+        ids = tuple(problem.archive.ids)
+        yield Opened(desk, learning, shown, ids, dropped, tuple(notes), left_out, tuple(warnings))
 
 
 def list_left_out(workdir: pathlib.Path, archive: Archive) -> tuple[str, ...]:

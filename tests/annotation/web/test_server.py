@@ -12,6 +12,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError, ConfigError
 from anneal_jax.experiments.answered_workdir import read_pictures
+from anneal_jax.files.workdir import read_config
 
 CONFIG = ExperimentConfig(backbone="pixels", image_size=8)
 
@@ -129,6 +130,15 @@ def test_vectors_without_tiles_are_told(tiles_folder, vectors_npz, tmp_path):
         open_here(tmp_path / "work", settings),
     ):
         pass
+
+
+def test_a_random_network_is_warned_of_in_the_terminal_and_on_the_page(tiles_folder, tmp_path):
+    for name in ("tiny_cnn", "pixels"):
+        config = ExperimentConfig(archive=f"folder:{tiles_folder}", backbone=name, image_size=8)
+        with opened(config, tmp_path / name, sentence="Same", learns=False) as parts:
+            assert parts.warnings == parts.notes[: len(parts.warnings)]
+            assert [name in warning for warning in parts.warnings] == [True] * (name == "tiny_cnn")
+        assert read_config(tmp_path / name).pretrained == "none"
 
 
 def test_any_recipe_that_asks_is_asked_by_the_page_and_no_other(tiles_folder, tmp_path):
