@@ -114,8 +114,8 @@ def similarities_of(vectors: np.ndarray, queries: FloatArray) -> npt.NDArray[np.
       queries: float32[M, D].
     """
     # Row by row, so that a value does not depend on the rows around it, as in a matrix product. NumPy adds
-    # the components pairwise; `rescore_dot_products` takes them in their order, and differs in the last
-    # decimal of one cosine in ten thousand.
+    # the components pairwise; `rescore_dot_products` takes them in their order, and a cosine's last
+    # decimal can differ.
     products = vectors.astype(np.float64) * queries.astype(np.float64)
     return np.round(np.sum(products, axis=1), _DECIMALS)
 
