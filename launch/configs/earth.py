@@ -20,5 +20,6 @@ def get_config():
             initial_fraction=0.0065,
             pairs_per_round=50,
             rounds=7,
+            steps=300,
         )
     )
