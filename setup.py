@@ -56,6 +56,7 @@ setup(
         # Python 3.11 only: this build of PyTorch carries no CUDA packages.
         "parity": [
             "torch==2.13.0",
+            "efficientnet-lite-pytorch==0.1.0",
             "pytorch-metric-learning>=2.9",
             "ranx>=0.3.21",
             "transformers>=5",

@@ -13,6 +13,7 @@ from anneal_jax import atomic
 from anneal_jax.comparison import FINISHED, Cell, cell_folder
 from anneal_jax.config import ExperimentConfig, config_from_mapping
 from anneal_jax.errors import AnnealError, WorkdirError
+from anneal_jax.models import packaged
 from anneal_jax.run_log import append_round
 from anneal_jax.start import settle_start
 from anneal_jax.systems import canonical_systems, configure
@@ -80,6 +81,8 @@ def _unpack(record: dict[str, Any], config: ExperimentConfig, workdir: pathlib.P
     wanted = settle_start(configure(config, system, record["seed"]), folder)
     places = {name: getattr(wanted, name) for name in PLACES}
     found = dataclasses.replace(config_from_mapping(record["config"]), **places)
+    if wanted.pretrained == packaged.SOURCE and not wanted.image_size:
+        wanted = dataclasses.replace(wanted, image_size=found.image_size)  # chosen by the tiles
     differing = [name for name in record["config"] if getattr(found, name) != getattr(wanted, name)]
     if differing:
         raise WorkdirError(f"{system} seed {record['seed']} was run with another {', '.join(differing)}.")

@@ -22,7 +22,7 @@ from anneal_jax.label_experiment import check_rival
 from anneal_jax.problem import load_problem, make_learner
 from anneal_jax.query_results import QueryResults, name_results, read_results, write_results
 from anneal_jax.run_log import Row, read_rounds
-from anneal_jax.start import settle_start
+from anneal_jax.start import settle_side, settle_start
 from anneal_jax.systems import canonical_systems, configure
 from anneal_jax.workdir import check_config, read_config
 from anneal_jax.workers import Died, run_in_processes
@@ -164,7 +164,7 @@ def _fill_cache(config: ExperimentConfig) -> None:
     """Open what all cells share once, so that a mistake is told once and features are computed once."""
     problem = load_problem(config)
     if config.regime == "frozen":
-        make_learner(config, problem, with_classifier=False)
+        make_learner(settle_side(config, problem.archive), problem, with_classifier=False)
 
 
 def _attempts(

@@ -27,7 +27,7 @@ class ExperimentConfig:
         `hf:OWNER/NAME` on the Hugging Face hub (docs/weights.md). `none` draws random ones. `auto` is
         `package` where these are for the backbone, else `none`.
       image_size: side in pixels that tiles are resized to; 0 is the size that the weights, or else the
-        backbone, are for.
+        backbone, are for, and 160 with the packaged weights for tiles of up to 128 (docs/weights.md).
       regime: `frozen` trains only the heads on features computed once; `finetune` trains everything.
       supervision: what is paid for: `pairs` is active learning as the papers have it; `belief_ask` asks
         about groups, question by question (`interview`); all else is a simulation of its rivals:

@@ -50,7 +50,7 @@ from anneal_jax.selection import (
     questions_per_round,
     select_questions,
 )
-from anneal_jax.start import settle_start
+from anneal_jax.start import settle_side, settle_start
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import Learner, Model, checkpoint_state, represent
 from anneal_jax.types import Annotator, Answer, Params
@@ -108,6 +108,7 @@ def run_experiment(
         check_config(workdir, config)
         check_rival(config)
         problem = load_problem(config)
+        config = settle_side(config, problem.archive)
         learner = make_learner(config, problem, with_classifier=_trains_classifier(config))
         inputs = fingerprints(config, problem)
         settle_config(workdir, config, inputs)

@@ -12,7 +12,7 @@ from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.models.pretrained import save_pretrained
 from anneal_jax.problem import load_network, split_archive, tile_feed
-from anneal_jax.start import choose_start
+from anneal_jax.start import choose_start, settle_side
 from anneal_jax.training.warmstart import STRENGTH, Method, WarmStartSettings, warm_start
 from anneal_jax.types import Archive, IntArray
 
@@ -61,6 +61,7 @@ def pretrain(
     )
     if archive.kind == "vector":
         raise ConfigError(f"a warm start needs tiles, and {config.archive} holds ready vectors.")
+    config = settle_side(config, archive)
     rows = np.arange(len(archive.ids), dtype=np.int32)
     if not with_all_tiles:
         rows = split_archive(config, archive.digests()).train

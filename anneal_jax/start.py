@@ -1,17 +1,24 @@
-"""What a run starts from where nobody chose it: `backbone=auto` and `pretrained=auto`.
+"""What a run starts from where nobody chose it: `backbone=auto`, `pretrained=auto` and `image_size=0`.
 
 A workdir keeps what was settled, so that its meaning never changes when weights are installed or removed.
 """
 
 import dataclasses
 import pathlib
+from typing import cast
 
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.errors import ConfigError
 from anneal_jax.models import packaged
+from anneal_jax.types import Archive
 from anneal_jax.workdir import read_config
 
 AUTO = "auto"
+
+SMALL_TILE, SMALL_SIDE = 128, 160
+"""Tiles of up to so many pixels are enlarged to so many for the packaged weights, and not to 224: by
+`python benchmarks/start.py --sides=...` that takes half of the time, and costs 0.01 of precision@5."""
 
 
 def settle_start(config: ExperimentConfig, workdir: str | pathlib.Path | None = None) -> ExperimentConfig:
@@ -26,10 +33,28 @@ def settle_start(config: ExperimentConfig, workdir: str | pathlib.Path | None = 
       WorkdirError: the settings of an old workdir cannot be read.
     """
     automatic = [name for name in ("backbone", "pretrained") if getattr(config, name) == AUTO]
-    if automatic and workdir is not None and (pathlib.Path(workdir) / "config.json").exists():
+    if workdir is not None and (pathlib.Path(workdir) / "config.json").exists():
         old = read_config(workdir)
         config = dataclasses.replace(config, **{name: getattr(old, name) for name in automatic})
+        if config.pretrained == packaged.SOURCE == old.pretrained and not config.image_size:
+            config = dataclasses.replace(config, image_size=old.image_size)
     return choose_start(config)
+
+
+def settle_side(config: ExperimentConfig, archive: Archive) -> ExperimentConfig:
+    """Choose the side that tiles are resized to for the packaged weights, unless it is set.
+
+    Args:
+      config: the settings, as `settle_start` gives them.
+      archive: that of the settings.
+
+    Returns:
+      The settings; `image_size` is `SMALL_SIDE` where most tiles are no larger than `SMALL_TILE`.
+    """
+    if config.image_size or config.pretrained != packaged.SOURCE:
+        return config
+    is_small = 0 < cast(Catalogue, archive).tile_side() <= SMALL_TILE
+    return dataclasses.replace(config, image_size=SMALL_SIDE) if is_small else config
 
 
 def choose_start(config: ExperimentConfig) -> ExperimentConfig:

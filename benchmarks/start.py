@@ -6,7 +6,7 @@
 The first prints precision@5 of queries over tiles that took no part in anything, by centred features, for
 the default start, a random network and MobileNetV2. The second makes tiles of other sizes from the
 archive's, resizes them to each side, and prints precision@5 of every tile over all others, and CPU time
-per tile; it decides `start.SIDES`.
+per tile; it decided `start.SMALL_SIDE`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from anneal_jax.data.tiles import squash_tile
 from anneal_jax.evaluation import CUT_OFF, evaluate_retrieval
 from anneal_jax.problem import load_network, load_problem, make_learner
 from anneal_jax.ranking import rank_archive, relevance
-from anneal_jax.start import settle_start
+from anneal_jax.start import settle_side, settle_start
 from anneal_jax.training.encoding import encode
 from anneal_jax.training.learner import centred
 
@@ -58,7 +58,7 @@ def precision_of(archive, start, seed):
     """Return precision@5 of the queries of a split, by features alone."""
     config = settle_start(ExperimentConfig(archive=archive, seed=seed, **start))
     problem = load_problem(config)
-    learner = make_learner(config, problem, with_classifier=False)
+    learner = make_learner(settle_side(config, problem.archive), problem, with_classifier=False)
     features = centred(learner.features(learner.template()), problem.split.train)
     return evaluate_retrieval(features, problem.labels, problem.split).precision
 

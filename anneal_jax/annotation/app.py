@@ -160,7 +160,8 @@ def _prefetch(office: Office, view: dict[str, Any]) -> None:
 async def _state(request: Request) -> Response:
     office = office_of(request)
     annotator = request.query_params.get("annotator", "")[:500]
-    return _json(await office.at_desk(office.desk.counters, annotator) | _background(office))
+    counters = await office.at_desk(office.desk.counters, annotator)
+    return _json(counters | _background(office) | {"warnings": office.warnings})
 
 
 async def _contradiction(request: Request) -> Response:

@@ -28,6 +28,7 @@ class Office(NamedTuple):
       learning: what happens in the background; None trains nothing.
       names: of the tiles.
       dropped: files that people search by.
+      warnings: sentences that stay on the page.
     """
 
     desk: Desk
@@ -36,6 +37,7 @@ class Office(NamedTuple):
     learning: Learning | None
     names: tuple[str, ...]
     dropped: DroppedTiles
+    warnings: tuple[str, ...] = ()
 
     async def at_desk(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run something in the writer's thread."""

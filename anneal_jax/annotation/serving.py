@@ -30,7 +30,7 @@ from anneal_jax.interview import open_interview
 from anneal_jax.pairs.class_groups import give_labels
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.problem import make_learner
-from anneal_jax.start import settle_start, start_warnings
+from anneal_jax.start import settle_side, settle_start, start_warnings
 from anneal_jax.types import Archive
 from anneal_jax.workdir import locked
 
@@ -52,6 +52,7 @@ class Opened(NamedTuple):
       names: of the tiles.
       dropped: files that people search by.
       notes: sentences for the user.
+      warnings: those among them that stay on the page.
     """
 
     desk: Desk
@@ -60,6 +61,7 @@ class Opened(NamedTuple):
     names: tuple[str, ...]
     dropped: DroppedTiles
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 @contextmanager
@@ -96,6 +98,7 @@ def opened(
         # Threads of a matrix product that wait for each other on busy cores keep answers waiting.
         stack.enter_context(threadpool_limits(1))
         problem = load_whole_archive(config)
+        config = settle_side(config, problem.archive)
         shown = open_pictures(problem.archive, pictures, on_bad_image=config.on_bad_image)
         stack.callback(shown.close)
         learner = make_learner(config, problem, with_classifier=False)
@@ -105,7 +108,8 @@ def opened(
         store = stack.enter_context(closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)))
         if sentence:
             store.set_sentence(sentence)
-        notes = [*start_warnings(config), *problem.archive.notes]
+        warnings = start_warnings(config)
+        notes = [*warnings, *problem.archive.notes]
         notes += [take_labels(store, problem.archive, labels)] if labels else []
         digests = problem.archive.digests()
         by_belief = BeliefQuestions(open_interview(config, problem, learner))
@@ -117,7 +121,8 @@ def opened(
             learning = Learning(desk, trainer, workdir / _FOLDER, seed=config.seed)
             stack.callback(learning.close)
         dropped = DroppedTiles(backbone_encoder(config, problem.archive.kind), digests)
-        yield Opened(desk, learning, shown, tuple(problem.archive.ids), dropped, tuple(notes))
+        ids = tuple(problem.archive.ids)
+        yield Opened(desk, learning, shown, ids, dropped, tuple(notes), tuple(warnings))
 
 
 def take_labels(store: AnswerStore, archive: Archive, path: str) -> str:
@@ -185,7 +190,17 @@ def serve(
         opened(config, workdir, pictures=pictures, labels=labels, sentence=sentence) as parts,
         ThreadPoolExecutor(1) as writer,
     ):
-        office = Office(parts.desk, writer, parts.pictures, parts.learning, parts.names, parts.dropped)
+        office = Office(
+            *(
+                parts.desk,
+                writer,
+                parts.pictures,
+                parts.learning,
+                parts.names,
+                parts.dropped,
+                parts.warnings,
+            )
+        )
         url = address(access, host, listener.getsockname()[1])
         tell(url, [*parts.notes, *exposure(access, host, listener.getsockname()[1])])
         settings = uvicorn.Config(

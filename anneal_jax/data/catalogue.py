@@ -41,6 +41,10 @@ class Catalogue(abc.ABC):
     def digests(self) -> npt.NDArray[np.uint8]:
         """Return uint8[N, 32], the SHA-256 of each tile."""
 
+    def tile_side(self) -> int:
+        """Return the longer side of most tiles, in pixels; 0 where it is not known."""
+        return 0
+
 
 def numbered_ids(prefix: str, num_tiles: int) -> tuple[str, ...]:
     """Name tiles that have no name, padded with zeros so that text order is number order.

@@ -19,9 +19,11 @@ from anneal_jax.data.catalogue import (
 )
 from anneal_jax.data.folder_scan import Fault, Scan, scan_folder
 from anneal_jax.data.labels import encode_labels, folder_class
-from anneal_jax.data.tiles import TileError, read_tile, tile_pixels
+from anneal_jax.data.tiles import TileError, decode_tile, read_tile, tile_pixels
 from anneal_jax.errors import ArchiveError
 from anneal_jax.threads import threaded
+
+_SIDES_LOOKED_AT = 25  # tiles, spread over the archive
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +32,12 @@ class FolderArchive(Catalogue):
 
     root: pathlib.Path
     file_digests: npt.NDArray[np.uint8] = field(repr=False)
+
+    def tile_side(self) -> int:
+        """Return the median of the longer sides of some tiles, in pixels."""
+        rows = np.linspace(0, len(self.ids) - 1, min(len(self.ids), _SIDES_LOOKED_AT)).astype(int)
+        sizes = threaded(lambda row: decode_tile(self._unchanged_bytes(row)).size, rows.tolist())
+        return int(np.median([max(size) for size in sizes]))
 
     def load(
         self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear"

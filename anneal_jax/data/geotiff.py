@@ -67,6 +67,10 @@ class GeoTiffArchive(Catalogue):
     limits: npt.NDArray[np.float64] = field(repr=False)
     tile_digests: npt.NDArray[np.uint8] = field(repr=False)
 
+    def tile_side(self) -> int:
+        """Return the side of the windows, in pixels."""
+        return self.settings.tile
+
     def load(
         self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear"
     ) -> npt.NDArray[np.uint8]:

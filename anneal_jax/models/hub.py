@@ -107,8 +107,8 @@ def _require_answer(hub: Any, url: str) -> None:
     if thread.is_alive() or failures:
         reason = failures[0] if failures else f"none in {_PATIENCE_S:.0f} seconds"
         raise WeightsError(
-            f"there is no answer from {url} ({reason}); connect to the network, or fetch the file elsewhere "
-            "and give its path"
+            f"there is no answer from {url} ({reason}); connect to the network, or fetch the file by other "
+            "means and give its path"
         )
 
 

@@ -114,7 +114,8 @@ def _array(tensor: _Tensor, numbers: np.ndarray) -> np.ndarray:
     """Return a copy of the part of a storage that a tensor is, which may lie there in any order of axes."""
     shape, strides = tensor.shape, tensor.strides
     last = tensor.offset + sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
-    if min((*shape, *strides, tensor.offset, 1)) < 0 or last >= len(numbers) < math.prod(shape):
+    is_inside = min((*shape, *strides, tensor.offset, 1)) >= 0 and last < len(numbers)
+    if not is_inside or math.prod(shape) > len(numbers):  # a step of 0 would repeat numbers without end
         raise ValueError(f"a tensor of shape {shape} is not within its storage")
     steps = [step * numbers.itemsize for step in strides]
     return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], shape, steps, writeable=False).copy()

@@ -129,6 +129,11 @@ def test_no_page_of_another_origin_writes(client, make_desk, origin, name):
     assert client("GET", "/state").json()["num_answers"] == 0
 
 
+def test_warnings_stay_on_the_page(app, make_client):
+    client = make_client(app)
+    assert client("GET", "/state").json()["warnings"] == []
+
+
 def test_a_write_without_an_origin_is_refused(app):
     import asyncio
 

@@ -131,6 +131,15 @@ def test_vectors_without_tiles_are_told(tiles_folder, vectors_npz, tmp_path):
         pass
 
 
+def test_a_random_network_is_warned_of_in_the_terminal_and_on_the_page(tiles_folder, tmp_path):
+    for name in ("tiny_cnn", "pixels"):
+        config = ExperimentConfig(archive=f"folder:{tiles_folder}", backbone=name, image_size=8)
+        with opened(config, tmp_path / name, sentence="Same", learns=False) as parts:
+            assert parts.warnings == parts.notes[: len(parts.warnings)]
+            assert [name in warning for warning in parts.warnings] == [True] * (name == "tiny_cnn")
+        assert read_config(tmp_path / name).pretrained == "none"
+
+
 def test_any_recipe_that_asks_is_asked_by_the_page_and_no_other(tiles_folder, tmp_path):
     config = ExperimentConfig(archive=f"folder:{tiles_folder}", backbone="pixels", supervision="belief_ask")
     with opened(config, tmp_path / "beliefs", sentence="Same", learns=False) as parts:

@@ -22,8 +22,17 @@ from tests.models.random_variables import random_variables
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime, which reads what is written")
 
-SIDES = {"pixels": 8, "tiny_cnn": 32, "mobilenet_v2": 64}
-SLOW = ("mobilenet_v2", "resnet34", "resnet50", "vit_b14", "vit_b14_reg4", "vit_s14", "vit_s14_reg4")
+SIDES = {"pixels": 8, "tiny_cnn": 32, "mobilenet_v2": 64, "efficientnet_lite0": 64}
+SLOW = (
+    "efficientnet_lite0",
+    "mobilenet_v2",
+    "resnet34",
+    "resnet50",
+    "vit_b14",
+    "vit_b14_reg4",
+    "vit_s14",
+    "vit_s14_reg4",
+)
 
 
 def embedder_of(backbone_name, side, *, share=None, **options):

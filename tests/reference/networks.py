@@ -65,6 +65,43 @@ def mobilenet_v2_features(weights, images):
     return hidden.mean(axis=(1, 2))
 
 
+def efficientnet_lite0_features(state, images):
+    """Follow PyTorch's state by its names, each batch norm in its place."""
+    stages = (
+        (3, 1, 1),
+        (3, 2, 2),
+        (5, 2, 2),
+        (3, 2, 3),
+        (5, 1, 3),
+        (5, 2, 4),
+        (3, 1, 1),
+    )  # kernel, stride, blocks
+
+    def layer(hidden, conv_name, norm_name, stride=1, *, depthwise=False):
+        kernel = state[f"{conv_name}.weight"].transpose(2, 3, 1, 0).astype(np.float64)
+        pads = same_pads(hidden.shape[1], len(kernel), stride)
+        hidden = conv(hidden, kernel, stride, pads, depthwise)
+        gamma, beta, mean, variance = (
+            state[f"{norm_name}.{leaf}"].astype(np.float64)
+            for leaf in ("weight", "bias", "running_mean", "running_var")
+        )
+        return (hidden - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+
+    hidden = layer((np.asarray(images, np.float64) - 127) / 128, "_conv_stem", "_bn0", 2)
+    hidden, number = np.clip(hidden, 0, 6), 0
+    for size, first_stride, num_blocks in stages:
+        for i in range(num_blocks):
+            block, inputs = f"_blocks.{number}", hidden
+            if number:
+                hidden = np.clip(layer(hidden, f"{block}._expand_conv", f"{block}._bn0"), 0, 6)
+            assert state[f"{block}._depthwise_conv.weight"].shape[-1] == size
+            stride = 1 if i else first_stride
+            hidden = layer(hidden, f"{block}._depthwise_conv", f"{block}._bn1", stride, depthwise=True)
+            hidden = layer(np.clip(hidden, 0, 6), f"{block}._project_conv", f"{block}._bn2")
+            hidden, number = hidden + inputs if i else hidden, number + 1
+    return np.clip(layer(hidden, "_conv_head", "_bn1"), 0, 6).mean(axis=(1, 2))
+
+
 def resnet_features(variables, images, blocks_per_stage, mean, spread):
     """Read torchvision's definition aloud: pads of (size - 1) / 2, batch norm at its statistics."""
     params, statistics = variables["params"], variables["batch_stats"]

@@ -349,6 +349,8 @@ async function begin() {
   try {
     state.view = await get("state");
     $("sentence").textContent = state.view.sentence;
+    $("warning").textContent = state.view.warnings.join(" ");
+    $("warning").hidden = !state.view.warnings.length;
     if (state.annotator && state.view.sentence_is_settled) openSession();
     else welcome();
     setInterval(look, 5000);
