@@ -11,7 +11,7 @@
 # %% [markdown]
 # # Teach an archive, and search it
 #
-# You look at two tiles and answer one question: *are these two alike?* From about a hundred answers a
+# You look at two tiles and answer one question: *are these two alike?* From a few hundred answers a
 # model learns what you mean by alike. Then it finds the tiles that are like any you show it. Nobody
 # has to name classes.
 #
@@ -52,7 +52,7 @@ if importlib.util.find_spec("anneal_jax") is None:
 
 # %%
 ASK_A_PERSON = False
-NUM_ANSWERS = 100
+NUM_ANSWERS = 300
 WORKDIR = "runs/teach"
 
 # %% [markdown]
@@ -133,7 +133,7 @@ page.close()
 # ## Train
 #
 # Two answers often imply a third: if *a* is like *b*, and *b* is not like *c*, then *a* is not like
-# *c*. So a hundred answers give many more pairs to learn from. The model is a small network that
+# *c*. So 300 answers give many more pairs to learn from. The model is a small network that
 # turns features into embeddings, in which similar tiles are close together.
 
 # %%

@@ -57,6 +57,10 @@ class BlueMarbleArchive(Catalogue):
 
     tiles: npt.NDArray[np.uint8] = field(repr=False)
 
+    def tile_side(self) -> int:
+        """Return the side of the tiles, in pixels."""
+        return self.tiles.shape[1]
+
     def load(
         self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear"
     ) -> npt.NDArray[np.uint8]:

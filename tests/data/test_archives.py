@@ -71,7 +71,7 @@ def test_digits():
         ("digit", "unknown archive 'digit'; did you mean digits?"),
         ("foldr:/data", "did you mean folder:PATH?"),
         ("embedding:x.npz", "did you mean embeddings:"),
-        ("", "An archive is one of digits, folder:PATH, embeddings:FILE.npz"),
+        ("", "An archive is one of digits, bluemarble, folder:PATH, embeddings:FILE.npz"),
         ("features.npz", "did you mean embeddings:features.npz"),
         ("/", "did you mean folder:/"),
         ("digits:8", "digits takes no location, but '8' was given; write digits"),

@@ -45,6 +45,7 @@ def test_tiles_do_not_overlap_and_are_named_by_their_corner(archive):
 
 def test_tiles_are_cut_where_their_boxes_are(archive):
     """By a plain twin: the colour of the mosaic at the longitude and latitude of a middle."""
+    assert archive.tile_side() == 45
     mosaic = earth_maps.read_mosaic()
     height, width, _ = mosaic.shape
     tiles = archive.load(range(len(archive.ids)), 45)
