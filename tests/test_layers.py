@@ -12,7 +12,18 @@ PACKAGE = ROOT / "anneal_jax"
 
 # From the ground up. Folders of one layer never import each other; single modules of one layer may.
 LAYERS = [
-    {"_version", "atomic", "config", "errors", "integrity", "run_log", "seeds", "threads", "types"},
+    {
+        "_version",
+        "atomic",
+        "config",
+        "errors",
+        "integrity",
+        "progress",
+        "run_log",
+        "seeds",
+        "threads",
+        "types",
+    },
     {
         "calibration",
         "data",

@@ -8,6 +8,7 @@ import pytest
 
 from anneal_jax.config import SETTING_TYPES
 from tests.conftest import ROOT
+from tests.test_cli import source_of
 
 PAGE = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 APPS = sorted((ROOT / "launch").glob("*.py"))
@@ -25,7 +26,7 @@ def test_every_setting_stands_there_once():
 
 @pytest.mark.parametrize("path", APPS, ids=lambda path: path.name)
 def test_every_flag_of_an_app_stands_there_once(path):
-    declared = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', path.read_text(encoding="utf-8"))
+    declared = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source_of(f"launch/{path.name}"))
     assert declared and rows_of(f"`launch/{path.name}`") == sorted(declared)
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from anneal_jax.annotation.listening import address, exposure
 from anneal_jax.annotation.safety import MAX_BODY_BYTES, make_access
-from anneal_jax.annotation.serving import address, exposure
 from anneal_jax.errors import ConfigError
 from tests.annotation.conftest import HOST, served
 
