@@ -269,7 +269,8 @@ def test_the_advice_about_a_bad_image_works_as_it_is_printed(app, arguments, tmp
 def test_a_python_without_the_package_is_told_the_right_one_in_a_line(tmp_path):
     bare = [sys.executable, "-I", "-S"]  # no site-packages
     for app in APPS:
-        script = f"import sys, runpy; sys.path.insert(0, 'launch'); sys.argv = [{app!r}]; runpy.run_path({app!r})"
-        done = subprocess.run([*bare, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+        start = f"import sys, runpy; sys.path.insert(0, 'launch'); sys.argv = [{app!r}]; "
+        command = [*bare, "-c", f"{start}runpy.run_path({app!r})"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         (line,) = done.stderr.splitlines()
         assert done.returncode == 1 and ".venv/bin/python" in line and line.endswith(app)

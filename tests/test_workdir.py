@@ -187,5 +187,5 @@ def test_the_default_workdir_is_the_users_and_named_after_the_archive(tmp_path, 
 def test_the_default_workdir_is_never_inside_the_archive(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    with pytest.raises(WorkdirError, match="inside the archive.*--workdir=FOLDER"):
+    with pytest.raises(WorkdirError, match=r"inside the archive.*--workdir=FOLDER"):
         default_workdir(f"folder:{tmp_path}")

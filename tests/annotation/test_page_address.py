@@ -33,17 +33,23 @@ def test_what_is_kept_comes_back_and_is_for_the_owner_alone(tmp_path):
 
 def test_a_private_file_is_private_from_its_first_moment(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        atomic,
-        "_flush",
-        lambda path: seen.append(stat.S_IMODE(path.stat().st_mode)) if path.is_file() else None,
-    )
+
+    def look(path):
+        if path.is_file():
+            seen.append(stat.S_IMODE(path.stat().st_mode))
+
+    monkeypatch.setattr(atomic, "_flush", look)
     old = os.umask(0)
     try:
         atomic.write_private(tmp_path / "secret", "text")
     finally:
         os.umask(old)
     assert seen == [0o600]
+
+
+def _link(path):
+    other = path.rename(path.with_name("other"))
+    path.symlink_to(other)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def test_a_private_file_is_private_from_its_first_moment(tmp_path, monkeypatch):
         lambda path: path.write_text(json.dumps({"token": "../" * 12})),
         lambda path: path.write_text(json.dumps(PAGE._replace(url="nonsense")._asdict())),
         lambda path: path.write_text(json.dumps(PAGE._asdict() | {"more": 1})),
-        lambda path: _link(path),
+        _link,
         lambda path: (path.unlink(), os.mkfifo(path, 0o600)),
     ],
 )
@@ -64,11 +70,6 @@ def test_what_others_could_read_or_is_damaged_is_not_trusted(tmp_path, spoil):
     keep_page(tmp_path, PAGE)
     spoil(tmp_path / "page.json")
     assert read_page(tmp_path) is None and is_distrusted(tmp_path)
-
-
-def _link(path):
-    other = path.rename(path.with_name("other"))
-    path.symlink_to(other)
 
 
 def test_a_link_is_replaced_and_what_it_leads_to_is_left(tmp_path):
@@ -103,5 +104,5 @@ def test_a_taken_port_is_passed_over_unless_it_was_asked_for():
 
 
 def test_an_address_that_is_none_of_this_machine_is_refused_at_once():
-    with pytest.raises(ConfigError, match="192.0.2.1"):
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.1"):
         listen("192.0.2.1", None)
