@@ -3,11 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
 from anneal_jax.progress import progress_bar
-from anneal_jax.types import FloatArray, IntArray
+from anneal_jax.types import FloatArray
 
 NUM_NEIGHBOURS = 10
 """Neighbours of a tile, before edges are made mutual."""
@@ -72,8 +73,8 @@ def neighbour_graph(
     return NeighbourGraph(units, walk, sparse.csr_array(scale @ weights @ scale, dtype=np.float32))
 
 
-def _nearest(units: FloatArray, count: int) -> tuple[FloatArray, IntArray]:
-    """Return the distances float32[M, count] and places int[M, count] of the nearest other tiles of each.
+def _nearest(units: FloatArray, count: int) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Return the distances float32[M, count] and places int64[M, count] of the nearest other tiles of each.
 
     Unit vectors are in the same order by distance and by cosine.
     """
