@@ -12,7 +12,7 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(_versions())
         return
-    from anneal_jax.annotation.command import main as open_page  # which declares flags
+    from anneal_jax.command import main as open_page  # which declares flags
 
     open_page()
 

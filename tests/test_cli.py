@@ -21,7 +21,7 @@ APPS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "launch").gl
 
 def source_of(app):
     """Return the text that declares the flags of an app: its script, or what the wheel's command runs."""
-    own = ROOT / ("anneal_jax/annotation/command.py" if app == "launch/annotate.py" else app)
+    own = ROOT / ("anneal_jax/command.py" if app == "launch/annotate.py" else app)
     return own.read_text(encoding="utf-8")
 
 

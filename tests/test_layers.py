@@ -58,7 +58,7 @@ LAYERS = [
         "workers",
     },
     {"annotation", "exporting", "reporting"},
-    {"__init__", "__main__", "cli", "cli_help"},
+    {"__init__", "__main__", "cli", "cli_help", "command"},
 ]
 LAYER_OF = {piece: layer for layer, pieces in enumerate(LAYERS) for piece in pieces}
 
