@@ -23,7 +23,8 @@ class Server:
     """`launch/annotate.py` in a process of its own."""
 
     def __init__(self, workdir: pathlib.Path, *arguments: str):
-        command = [sys.executable, "launch/annotate.py", f"--workdir={workdir}", "--port=0", *arguments]
+        own = (f"--workdir={workdir}", "--port=0", "--nobrowser")
+        command = [sys.executable, "launch/annotate.py", *own, *arguments]
         environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

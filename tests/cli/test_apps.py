@@ -1,13 +1,15 @@
+import ast
 import json
 import re
 import subprocess
 import sys
 import textwrap
+import types
 
 import pytest
 
 from anneal_jax import __version__
-from anneal_jax.cli.apps import config_of, recipe
+from anneal_jax.cli.apps import as_typed, config_of, recipe
 from anneal_jax.cli.help import help_text
 from anneal_jax.config import SETTING_TYPES, ExperimentConfig
 from anneal_jax.errors import ConfigError
@@ -15,7 +17,15 @@ from tests.conftest import ROOT
 
 DIGITS = "--config=launch/configs/digits.py"
 APPS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "launch").glob("*.py"))
-RECIPE_APPS = [app for app in APPS if "DEFINE_config_file" in (ROOT / app).read_text(encoding="utf-8")]
+
+
+def source_of(app):
+    """Return the text that declares the flags of an app: its script, or what the wheel's command runs."""
+    own = ROOT / ("anneal_jax/annotation/web/command.py" if app == "launch/annotate.py" else app)
+    return own.read_text(encoding="utf-8")
+
+
+RECIPE_APPS = [app for app in APPS if "DEFINE_config_file" in source_of(app)]
 HEAVY = ("jax", "flax", "sklearn", "matplotlib", "PIL", "orbax", "scipy")
 
 
@@ -88,6 +98,7 @@ def test_a_mistake_inside_a_recipe_is_told_in_its_own_words(tmp_path):
 SPY = """
     import json, runpy, sys
     sys.argv = sys.argv[1:]
+    sys.path.insert(0, "launch")
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as stop:
@@ -116,12 +127,12 @@ def test_help_and_a_mistake_are_answered_before_anything_heavy_loads(app, argume
 
 @pytest.mark.parametrize("app", APPS)
 def test_help_names_every_flag_once_and_the_command_within_80_columns(app):
-    flags = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', (ROOT / app).read_text(encoding="utf-8"))
+    flags = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source_of(app))
     assert app not in RECIPE_APPS or ("config" in flags and {"workdir", "output"} & set(flags))
     done = python(app, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
-    assert f"python {app} --" in " ".join(done.stdout.split())
+    assert re.search(rf"python {app} (--|PATH)", " ".join(done.stdout.split()))
     shown = re.findall(r"^  --(?:\[no\])?(\w+)", done.stdout, re.MULTILINE)
     assert sorted(flags) == shown
 
@@ -139,8 +150,9 @@ def test_the_full_help_of_an_app_with_a_recipe_adds_every_setting_within_80_colu
 
 
 def test_a_long_command_in_a_docstring_is_continued_as_a_shell_has_it(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["nothing.py"])
-    shown = help_text("Do it.\n\n  python do.py" + " --flag=value" * 8, full=False)
+    app = types.ModuleType("app", "Do it.\n\n  python do.py" + " --flag=value" * 8)
+    monkeypatch.setitem(sys.modules, "app", app)
+    shown = help_text("app", full=False)
     command = shown.partition("\n\n")[2].partition("\n\n")[0]
     assert [line.endswith(" \\") for line in command.splitlines()] == [True, False]
     assert command.replace("\\\n", "").split() == ["python", "do.py", *["--flag=value"] * 8]
@@ -190,4 +202,76 @@ def test_what_is_no_recipe_is_refused(value):
 def test_the_package_tells_its_version():
     done = python("-m", "anneal_jax", "--version")
     assert done.returncode == 0 and done.stdout.startswith(f"anneal-jax {__version__} (jax ")
-    assert "launch/" in python("-m", "anneal_jax").stdout
+    assert "  anneal-jax PATH\n" in python("-m", "anneal_jax", "--help").stdout
+    without = python("-m", "anneal_jax")
+    assert without.returncode == 2 and "anneal-jax PATH" in without.stderr
+
+
+def messages():
+    """Yield every text of the library that is no docstring."""
+    for path in (ROOT / "anneal_jax").rglob("*.py"):
+        if path.name in ("cli.py", "cli_help.py", "command.py"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+                yield path.name, node.value
+
+
+def test_a_message_of_the_library_names_flags_that_there_are_and_settings_without_dashes():
+    known = {name for app in APPS for name in re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source_of(app))}
+    named = [(file, name) for file, text in messages() for name in re.findall(r"--([a-z_]+[.\w]*)", text)]
+    foreign = {"data_dir", "file_format"}  # of TensorFlow Datasets' own command
+    assert len(named) > 20
+    wrong = {(file, name) for file, name in named if name not in known | foreign}
+    # A command to copy, and the page of a run, whose recipe there always is.
+    assert wrong <= {
+        ("pretraining.py", "config.pretrained"),
+        ("pretraining.py", "config.backbone"),
+        ("page.py", "config.rounds"),
+    }
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_every_setting_that_a_message_advises_is_taken_by_the_app_as_it_is_named_there(app):
+    flags = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source_of(app))
+    advised = {name for _, text in messages() for name in re.findall(r"\b(?:set|give) (\w+)=", text)}
+    advised &= set(SETTING_TYPES)
+    assert {"on_bad_image", "cache_dir"} <= advised
+    for name in advised:
+        typed = as_typed(f"set {name}=skip.", flags).removeprefix("set ").partition("=")[0]
+        if typed.startswith("--config."):
+            assert app in RECIPE_APPS
+        elif typed.startswith("--"):
+            assert typed[2:] in flags
+        else:
+            assert app not in RECIPE_APPS and name not in flags
+
+
+@pytest.mark.parametrize(
+    ("app", "arguments"),
+    [
+        ("launch/run.py", [DIGITS, "--config.archive=folder:{tiles}", "--workdir={work}"]),
+        ("launch/annotate.py", ["--archive=folder:{tiles}", "--workdir={work}", "--on_bad_image=refuse"]),
+        ("launch/duplicates.py", ["--archive=folder:{tiles}", "--output={work}"]),
+    ],
+)
+def test_the_advice_about_a_bad_image_works_as_it_is_printed(app, arguments, tmp_path):
+    (tmp_path / "tiles").mkdir()
+    (tmp_path / "tiles" / "broken.png").write_bytes(b"no picture")
+    given = [text.format(tiles=tmp_path / "tiles", work=tmp_path / "work") for text in arguments]
+    done = python(app, *given)
+    (advice,) = re.findall(r"set (--\S+=skip) to leave them out", done.stderr)
+    again = python(app, *given, advice)
+    assert again.returncode == 2 and "holds no usable JPEG" in again.stderr
+
+
+def test_a_python_without_the_package_is_told_the_right_one_in_a_line(tmp_path):
+    bare = [sys.executable, "-I", "-S"]  # no site-packages
+    for app in APPS:
+        start = f"import sys, runpy; sys.path.insert(0, 'launch'); sys.argv = [{app!r}]; "
+        command = [*bare, "-c", f"{start}runpy.run_path({app!r})"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == 1 and ".venv/bin/python" in line and line.endswith(app)

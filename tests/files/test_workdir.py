@@ -9,7 +9,12 @@ import pytest
 
 from anneal_jax.config import CHOICES, ExperimentConfig
 from anneal_jax.errors import WorkdirError
-from anneal_jax.files.workdir import locked, read_config, settle_config
+from anneal_jax.files.workdir import (
+    default_workdir,
+    locked,
+    read_config,
+    settle_config,
+)
 
 HOLDER = """
     import pathlib, sys
@@ -168,3 +173,24 @@ def test_a_folder_of_something_else_is_no_workdir(tmp_path):
     with pytest.raises(WorkdirError, match="holds files of something else"), locked(tmp_path):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_the_default_workdir_is_the_users_and_named_after_the_archive(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    first, other = (default_workdir(f"folder:/{place}/my tiles") for place in ("a", "b"))
+    assert first == default_workdir("folder:/a/my tiles") and first.parent == tmp_path / "anneal-jax"
+    assert first != other and first.name.startswith("my_tiles-")
+    assert default_workdir("digits").name.startswith("digits-")
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert default_workdir("digits").parent == tmp_path / "home/.local/share/anneal-jax"
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert default_workdir("digits").parent == tmp_path / "home/Library/Application Support/anneal-jax"
+
+
+def test_the_default_workdir_is_never_inside_the_archive(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    with pytest.raises(WorkdirError, match=r"inside the archive.*--workdir=FOLDER"):
+        default_workdir(f"folder:{tmp_path}")

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from anneal_jax.config import SETTING_TYPES
+from tests.cli.test_apps import source_of
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
@@ -25,7 +26,7 @@ def test_every_setting_stands_there_once():
 
 @pytest.mark.parametrize("path", APPS, ids=lambda path: path.name)
 def test_every_flag_of_an_app_stands_there_once(path):
-    declared = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', path.read_text(encoding="utf-8"))
+    declared = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source_of(f"launch/{path.name}"))
     assert declared and rows_of(f"`launch/{path.name}`") == sorted(declared)
 
 

@@ -3,9 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
+from anneal_jax.files.progress import progress_bar
 from anneal_jax.types import FloatArray
 
 NUM_NEIGHBOURS = 10
@@ -15,6 +17,7 @@ SHARPNESS = 4.0
 """Power of the cosine that weighs an edge: a neighbour twice as alike counts sixteen times."""
 
 _SHORTEST = 1e-12  # features that cancel out have no direction, and no cosine
+_ROWS_AT_ONCE = 4_096
 _FAINTEST = 1e-6  # of an edge: a tile whose neighbours are all at right angles keeps them
 
 
@@ -55,9 +58,7 @@ def neighbour_graph(
     units = (features / np.maximum(lengths, _SHORTEST)).astype(np.float32)
     weights = sparse.csr_array((num_tiles, num_tiles), dtype=np.float32)
     if count := min(num_neighbours, num_tiles - 1):
-        # Unit vectors stand in the same order by distance and by cosine.
-        search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(units)
-        distances, places = search.kneighbors()
+        distances, places = _nearest(units, count)
         cosines = np.maximum(1 - distances.astype(np.float64) ** 2 / 2, _FAINTEST)
         is_bare = lengths < _SHORTEST
         cosines[is_bare | is_bare[places, 0]] = _FAINTEST
@@ -70,3 +71,22 @@ def neighbour_graph(
     scale = sparse.diags_array(1 / np.sqrt(degrees))
     walk = sparse.csr_array(sparse.diags_array(1 / degrees) @ weights, dtype=np.float32)
     return NeighbourGraph(units, walk, sparse.csr_array(scale @ weights @ scale, dtype=np.float32))
+
+
+def _nearest(units: FloatArray, count: int) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Return the distances float32[M, count] and places int64[M, count] of the nearest other tiles of each.
+
+    Unit vectors are in the same order by distance and by cosine.
+    """
+    search = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(units)
+    distances, places = np.empty((len(units), count), np.float32), np.empty((len(units), count), np.int64)
+    with progress_bar(len(units), "neighbours", "tile") as bar:
+        for start in range(0, len(units), _ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(units)))
+            near, found = search.kneighbors(units[rows])
+            is_other = found != rows[:, None]
+            is_other[is_other.all(axis=1), 0] = False  # a tile with more copies than are looked for
+            distances[rows] = near[is_other].reshape(-1, count)
+            places[rows] = found[is_other].reshape(-1, count)
+            bar.update(len(rows))
+    return distances, places

@@ -106,8 +106,6 @@ def opened(
     with ExitStack() as stack:
         stack.enter_context(locked(workdir))
         config = settle_start(config, workdir)
-        # Threads of a matrix product that wait for each other on busy cores keep answers waiting.
-        stack.enter_context(threadpool_limits(1))
         problem = load_whole_archive(config)
         config = settle_side(config, problem.archive)
         shown = open_pictures(problem.archive, pictures, on_bad_image=config.on_bad_image)
@@ -125,6 +123,8 @@ def opened(
         notes += [take_labels(store, problem.archive, labels)] if labels else []
         digests = problem.archive.digests()
         by_belief = BeliefQuestions(open_interview(config, problem, learner))
+        # Threads of a matrix product that wait for each other on busy cores keep answers waiting.
+        stack.enter_context(threadpool_limits(1))
         guide = make_guide(directions, seed=config.seed, project=centring(features), by_belief=by_belief)
         desk = Desk(store, directions, duplicate_groups(digests), guide)
         learning = None

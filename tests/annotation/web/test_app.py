@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anneal_jax.annotation.web.access import MAX_BODY_BYTES, make_access
-from anneal_jax.annotation.web.server import address, exposure
+from anneal_jax.annotation.web.listening import address, exposure
 from anneal_jax.errors import ConfigError
 from tests.annotation.conftest import HOST, served
 
