@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from anneal_jax import atomic
 from anneal_jax.cli import run_app
 from anneal_jax.errors import ConfigError
 
@@ -24,6 +25,7 @@ _MERGE = flags.DEFINE_list("merge", [], "Two files or more, FILE,FILE, to put to
 def main(argv: Sequence[str]) -> None:
     """Do what was asked, and say what it brought."""
     del argv
+    atomic.require_writable(_EXPORT.value)
     if _MERGE.value:
         if len(_MERGE.value) < 2 or _EXPORT.value is None or _WORKDIR.value or _IMPORT.value:
             raise ConfigError("give --merge=FILE,FILE and --export=FILE, and nothing else.")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from anneal_jax import atomic
 from anneal_jax.cli import run_app
 from anneal_jax.errors import ConfigError
 
@@ -31,6 +32,7 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError("give --checkpoint with --onnx or --stablehlo, and --index with --parquet.")
     if not models and _PARQUET.value is None:
         raise ConfigError("give --checkpoint and --onnx or --stablehlo, or --index and --parquet.")
+    atomic.require_writable(_ONNX.value, _STABLEHLO.value, _PARQUET.value)
     if _CHECKPOINT.value is not None:
         from anneal_jax.embedder import load_embedder
         from anneal_jax.exporting.onnx_model import write_onnx

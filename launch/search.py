@@ -37,6 +37,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     import functools
 
+    from anneal_jax import atomic
     from anneal_jax.embedder import load_embedder
     from anneal_jax.queries import prepare_queries, read_names
     from anneal_jax.reporting.geojson import write_geojson
@@ -45,6 +46,7 @@ def main(argv: Sequence[str]) -> None:
     from anneal_jax.retrieval.index import open_index
     from anneal_jax.retrieval.searchers import make_searcher
 
+    atomic.require_writable(_PICTURE.value, _GEOJSON.value)
     wanted = parse_filter(_CLASS.value, _BOX.value, _SINCE.value, _UNTIL.value)
     names = [*_QUERY.value, *(read_names(_QUERIES.value) if _QUERIES.value else [])]
     index = open_index(_INDEX.value, verify=_VERIFY.value)
@@ -54,13 +56,13 @@ def main(argv: Sequence[str]) -> None:
     masks = allowed_tiles(index, wanted)
     hits = search(queries.embeddings, _K.value, masks=masks, own_rows=queries.own_rows)
     results = name_hits(index, queries.queries, hits)
-    print(
-        results_json(index, results) if _JSON.value else "\n".join([*index.notes, results_table(results)])
-    )
     if _PICTURE.value:
         draw_results(index, results, pathlib.Path(_PICTURE.value))
     if _GEOJSON.value:
         write_geojson(index, results, pathlib.Path(_GEOJSON.value))
+    print(
+        results_json(index, results) if _JSON.value else "\n".join([*index.notes, results_table(results)])
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "anneal_jax"
 
 # From the ground up. Folders of one layer never import each other; single modules of one layer may.
 LAYERS = [
-    {"_version", "atomic", "config", "errors", "integrity", "run_log", "seeds", "threads", "types"},
+    {"_version", "atomic", "config", "errors", "integrity", "run_log", "seeds", "text", "threads", "types"},
     {
         "calibration",
         "data",
@@ -47,7 +47,7 @@ LAYERS = [
         "workers",
     },
     {"annotation", "exporting", "reporting"},
-    {"__init__", "__main__", "cli", "cli_help"},
+    {"__init__", "__main__", "cli", "cli_help", "terminal"},
 ]
 LAYER_OF = {piece: layer for layer, pieces in enumerate(LAYERS) for piece in pieces}
 

@@ -8,7 +8,6 @@ that was closed has the SHA-256 of the whole file beside it, `answers.sqlite.sea
 flipped bit is noticed wherever it lies, also where SQLite keeps nothing.
 """
 
-import errno
 import pathlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from anneal_jax import integrity
-from anneal_jax.errors import StorageFullError, StoreError
+from anneal_jax.errors import StorageFullError, StoreError, UnwritableError, is_full_disk
 from anneal_jax.pairs import records, schema, writing
 from anneal_jax.pairs.records import Answered, AnswerRecord, Question, Tally
 from anneal_jax.pairs.writing import Given
@@ -298,16 +297,13 @@ class AnswerStore:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
-        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last: a damaged text
+        # The last: a damaged text.
+        except (sqlite3.Error, OSError, UnwritableError, UnicodeDecodeError) as error:
             raise self._refusal(error) from error
 
     def _refusal(self, error: Exception) -> StoreError:
-        is_full = (
-            error.errno in (errno.ENOSPC, errno.EDQUOT)
-            if isinstance(error, OSError)
-            else getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-        )
-        if is_full:
+        is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        if is_full or is_full_disk(error.__cause__ or error):
             return StorageFullError(
                 f"there is no room left for the answer store {self._path}, and the last request was not "
                 "stored; free some space, then repeat it. Everything acknowledged before is safe."

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax import atomic
-from anneal_jax.errors import RetrievalError, unknown_name
+from anneal_jax.errors import RetrievalError, UnwritableError, unknown_name
 from anneal_jax.integrity import FileSeal, damaged_files
 from anneal_jax.retrieval.manifest import ModelCard, ShardRecord, missing_processes, read_manifests
 from anneal_jax.retrieval.shards import blank_column, map_column
@@ -161,8 +161,8 @@ def _read_trusted(folder: Path) -> dict[str, list[int] | None]:
 def _write_trusted(folder: Path, states: dict[str, list[int] | None]) -> None:
     try:
         atomic.write_text(folder / _VERIFIED, json.dumps(states))
-    except OSError as error:
-        _log.warning("%s cannot be kept (%s); the next command verifies again.", folder / _VERIFIED, error)
+    except UnwritableError as error:
+        _log.warning("%s; the next command verifies again.", error)
 
 
 def _notes(missing: list[int]) -> tuple[str, ...]:
