@@ -105,8 +105,8 @@ def _scratch_file() -> IO[bytes]:
         return tempfile.TemporaryFile()
     except OSError as error:
         raise ConfigError(
-            f"small pictures of the tiles need a temporary file ({reason_of(error)}); set TMPDIR to a folder "
-            "that can be written to."
+            f"small pictures of the tiles need a temporary file ({reason_of(error)}); set TMPDIR to a "
+            "folder that can be written to."
         ) from error
 
 
@@ -132,8 +132,8 @@ def _reserve(file: IO[bytes], num_bytes: int) -> None:
         atomic.reserve(file, num_bytes)
     except OSError as error:
         raise ConfigError(
-            f"{tempfile.gettempdir()} has not the {num_bytes:,} bytes that small pictures of the tiles take "
-            f"({reason_of(error)}); set TMPDIR to a folder that has them."
+            f"{tempfile.gettempdir()} has not the {num_bytes:,} bytes that small pictures of the tiles "
+            f"take ({reason_of(error)}); set TMPDIR to a folder that has them."
         ) from error
 
 

@@ -10,7 +10,10 @@ from collections.abc import Iterable, Mapping
 
 from anneal_jax.errors import AnnealError
 
-_NOT_UTF8 = "rename it; or, if this machine's locale is at fault, set PYTHONUTF8=1 or LC_ALL=C.UTF-8 before the command"
+_NOT_UTF8 = (
+    "rename it; or, if this machine's locale is at fault, set PYTHONUTF8=1 or LC_ALL=C.UTF-8 "
+    "before the command"
+)
 
 
 def folded(text: str) -> str:

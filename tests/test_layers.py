@@ -12,7 +12,19 @@ PACKAGE = ROOT / "anneal_jax"
 
 # From the ground up. Folders of one layer never import each other; single modules of one layer may.
 LAYERS = [
-    {"_version", "atomic", "config", "errors", "integrity", "run_log", "seeds", "text", "threads", "types"},
+    {
+        "_version",
+        "atomic",
+        "config",
+        "errors",
+        "integrity",
+        "run_log",
+        "seeds",
+        "tables",
+        "text",
+        "threads",
+        "types",
+    },
     {
         "calibration",
         "data",

@@ -6,22 +6,23 @@ A CSV file in UTF-8 whose header names `id` and any of these; other columns are 
   date                       ISO 8601, such as 2021-06-30 or 2021-06-30T10:15:00Z; UTC without an offset
   west, south, east, north   bounds, all four, in one unit for the whole index, such as degrees
 
-An empty field says that nothing is known.
+An empty field says that nothing is known. Ids are found as in a labels file (`anneal_jax.data.labels`).
 """
 
-import csv
 import datetime
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.data.labels import TileNames
 from anneal_jax.errors import RetrievalError
 from anneal_jax.retrieval.shards import encoded_texts
+from anneal_jax.tables import opened_table
 
 BOX_SIDES = ("west", "south", "east", "north")
 
@@ -60,31 +61,50 @@ def read_metadata(path: str | Path, ids: Sequence[str]) -> Metadata:
       RetrievalError: the file is missing or malformed, a field cannot be read, or no row names a tile.
     """
     path = Path(path).expanduser()
-    encoded = encoded_texts(ids)
-    order = np.argsort(encoded, kind="stable")
-    ordered = encoded[order]
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin with a BOM
-            reader = csv.DictReader(file, strict=True)
-            fields = _known_fields(reader.fieldnames or (), path)
-            columns = _blank_columns(fields, len(ids))
-            num_matched = num_others = 0
-            while rows := _checked(itertools.islice(reader, _ROWS_AT_ONCE), reader, path):
-                names = encoded_texts([row["id"] for _, row in rows])
-                places = np.searchsorted(ordered, names).clip(max=len(ids) - 1)
-                is_known = ordered[places] == names
-                for (line, row), place, known in zip(rows, order[places], is_known, strict=True):
-                    if known:
-                        _fill(columns, int(place), row, f"{path}, line {line}")
-                num_matched += int(is_known.sum())
-                num_others += len(rows) - int(is_known.sum())
-    except OSError as error:
-        raise RetrievalError(f"metadata file {path} cannot be read: {error.strerror}.") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise RetrievalError(f"metadata file {path} is no CSV file in UTF-8: {error}.") from error
+    finder = _Finder(ids, f"metadata file {path}")
+    with opened_table(path, "metadata file", RetrievalError) as table:
+        fields = _known_fields(table.columns, path)
+        columns = _blank_columns(fields, len(ids))
+        is_given = np.zeros(len(ids), np.bool_)
+        num_matched = num_others = 0
+        rows = table.rows(filled=["id"])
+        while chunk := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+            places = finder.places([row["id"] for _, row in chunk])
+            for (line, row), place in zip(chunk, places.tolist(), strict=True):
+                if place >= 0:
+                    _fill(columns, place, row, f"{table.what}, line {line}", is_again=bool(is_given[place]))
+                    is_given[place] = True
+            num_matched += int(np.count_nonzero(places >= 0))
+            num_others += int(np.count_nonzero(places < 0))
     if not num_matched:
         raise RetrievalError(f"no row of {path} names a tile of the archive; its ids look like {ids[0]!r}.")
     return Metadata({name: _stored(column) for name, column in columns.items()}, num_matched, num_others)
+
+
+class _Finder:
+    """Where in an archive the tiles lie that rows name; most are found among sorted bytes, in bulk."""
+
+    def __init__(self, ids: Sequence[str], where: str):
+        self._ids, self._where = ids, where
+        encoded = encoded_texts(ids)
+        self._order = np.argsort(encoded, kind="stable")
+        self._ordered = encoded[self._order]
+        self._names: TileNames | None = None
+
+    def places(self, names: list[str]) -> npt.NDArray[np.int64]:
+        """Return int64[n], the row of the archive that each name stands for, -1 for none."""
+        places = self._as_written(names)
+        for number in np.flatnonzero(places < 0).tolist():
+            self._names = self._names or TileNames(self._ids)
+            found = self._names.find(names[number], self._where, RetrievalError)
+            if found is not None:
+                places[number] = self._as_written([found])[0]
+        return places
+
+    def _as_written(self, names: list[str]) -> npt.NDArray[np.int64]:
+        wanted = encoded_texts(names)
+        at = np.searchsorted(self._ordered, wanted).clip(max=len(self._ordered) - 1)
+        return np.where(self._ordered[at] == wanted, self._order[at], -1)
 
 
 def parse_date(text: str) -> np.datetime64:
@@ -128,30 +148,38 @@ def _blank_columns(fields: set[str], num_tiles: int) -> dict[str, np.ndarray]:
     return {name: blanks[name]() for name in sorted(fields)}
 
 
-def _checked(
-    rows: Iterator[dict[str, str]], reader: "csv.DictReader[str]", path: Path
-) -> list[tuple[int, dict[str, str]]]:
-    checked = []
-    for row in rows:
-        if not row["id"] or None in row or None in row.values():
-            raise RetrievalError(
-                f"{path}, line {reader.line_num}: expected {len(reader.fieldnames or ())} fields with an "
-                "id among them; quote a field that holds a comma."
-            )
-        checked.append((reader.line_num, row))
-    return checked
-
-
-def _fill(columns: dict[str, np.ndarray], place: int, row: dict[str, str], where: str) -> None:
+def _fill(
+    columns: dict[str, np.ndarray], place: int, row: dict[str, str], where: str, *, is_again: bool
+) -> None:
     try:
-        if "label" in columns:
-            columns["label"][place] = row["label"]
-        if "date" in columns and row["date"]:
-            columns["date"][place] = parse_date(row["date"])
-        if "box" in columns and any(row[side] for side in BOX_SIDES):
-            columns["box"][place] = _box([row[side] for side in BOX_SIDES])
+        for name, column in columns.items():
+            value = _value(name, row)
+            if is_again and not _is_same(column[place], value):
+                raise ValueError(f"{row['id']!r} has another {name} here than above; keep one")
+            if value is not None:
+                column[place] = value
     except ValueError as error:
         raise RetrievalError(f"{where}: {error}.") from error
+
+
+def _value(name: str, row: dict[str, str]) -> Any:
+    """Return what a row says for a column; None for nothing.
+
+    Raises:
+      ValueError: it cannot be read.
+    """
+    if name == "label":
+        return row["label"]
+    if name == "date":
+        return parse_date(row["date"]) if row["date"].strip() else None
+    sides = [row[side] for side in BOX_SIDES]
+    return _box(sides) if any(side.strip() for side in sides) else None
+
+
+def _is_same(held: Any, value: Any) -> bool:
+    if value is None:
+        return bool(np.all(np.isnat(held) if isinstance(held, np.datetime64) else np.isnan(held)))
+    return bool(np.all(held == value))
 
 
 def _box(sides: list[str]) -> npt.NDArray[np.float64]:
