@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.data.image_headers import FORMATS
 from anneal_jax.data.tiles import decode_tile, read_tile
 from anneal_jax.embedder import Embedder, load_embedder
 from anneal_jax.errors import ArchiveError, ConfigError, RetrievalError, nearest_hint
@@ -130,7 +131,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     try:
         return np.asarray(decode_tile(read_tile(path)))
     except ArchiveError as error:
-        raise ArchiveError(f"{path} {error}; give a JPEG, PNG or 8-bit TIFF file.") from error
+        raise ArchiveError(f"{path} {error}; give a {FORMATS} file of 8 bits.") from error
 
 
 def _read_vector(path: Path) -> np.ndarray:

@@ -14,6 +14,7 @@ from anneal_jax.annotation.guide import Guide
 from anneal_jax.annotation.office import BadRequestError, Office, office_of, tile_number
 from anneal_jax.annotation.searching import Found, calibrate, nearest, nearest_answers, offered_tiles
 from anneal_jax.calibration import FEWEST_LABELS, FEWEST_OF_EACH, Calibration
+from anneal_jax.data.image_headers import FORMATS
 from anneal_jax.errors import ArchiveError
 from anneal_jax.pairs.records import AnswerRecord
 from anneal_jax.retrieval.search import MOST_RESULTS
@@ -50,7 +51,7 @@ async def _drop(request: Request) -> Response:
     try:
         key = await asyncio.to_thread(office.dropped.take, await request.body())
     except ArchiveError as error:
-        raise BadRequestError(f"the file {error}; drop a JPEG, PNG or 8-bit TIFF file.") from error
+        raise BadRequestError(f"the file {error}; drop a {FORMATS} file of 8 bits.") from error
     dropped = office.dropped.get(key)
     tile = None if dropped is None else dropped.tile
     return JSONResponse(
