@@ -54,7 +54,8 @@ def walk_files(root: pathlib.Path, endings: Collection[str]) -> Walked:
         here = pathlib.Path(folder).relative_to(root)
         shown = sorted(name for name in subfolders if not name.startswith("."))
         subfolders[:] = [name for name in shown if name.lower() not in _NO_TILES]
-        walked.passed_over += [(here / name).as_posix() for name in shown if name.lower() in _NO_TILES]
+        bins = (here / name for name in shown if name.lower() in _NO_TILES)
+        walked.passed_over.extend(path.as_posix() for path in bins)
         links = (here / name for name in subfolders if (root / here / name).is_symlink())
         walked.linked_folders.extend(link.as_posix() for link in links)
         for path in (here / name for name in files if not name.startswith(".")):
@@ -64,6 +65,7 @@ def walk_files(root: pathlib.Path, endings: Collection[str]) -> Walked:
             else:
                 walked.ignored_endings[_printable(ending) or "no ending"] += 1
     walked.names.sort()
+    walked.passed_over.sort()
     return walked
 
 
