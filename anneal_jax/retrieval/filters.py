@@ -7,8 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.errors import ConfigError, RetrievalError, nearest_hint
+from anneal_jax.retrieval.boxes import checked_box, touching
 from anneal_jax.retrieval.index import TileIndex
-from anneal_jax.retrieval.metadata import parse_date
+from anneal_jax.retrieval.metadata import BOX_SIDES, is_day, parse_date
+from anneal_jax.text import Names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +19,7 @@ class TileFilter:
 
     Attributes:
       classes: names, one of which must be the tile's; empty: any.
-      box: west, south, east, north, which the tile's bounds must touch; in the index's unit.
+      box: west, south, east, north, which the tile's bounds must touch; in the index's unit, west <= east.
       since: the first moment, UTC.
       until: the last moment, UTC.
     """
@@ -49,10 +51,11 @@ def parse_filter(
     (5.0, 50.0, 6.5, 51.0)
     """
     try:
-        west, south, east, north = map(float, box or (0, 0, 0, 0))
+        if box and len(box) != len(BOX_SIDES):
+            raise ValueError(f"{','.join(box)} has {len(box)} parts")
         return TileFilter(
             tuple(classes),
-            (west, south, east, north) if box else None,
+            checked_box(box) if box else None,
             parse_date(since) if since else None,
             last_moment(until) if until else None,
         )
@@ -71,8 +74,7 @@ def last_moment(text: str) -> np.datetime64:
     >>> last_moment("2021-06-30")
     np.datetime64('2021-06-30T23:59:59')
     """
-    is_day = len(text) == len("2021-06-30")
-    return parse_date(text) + np.timedelta64(86_399 if is_day else 0, "s")
+    return parse_date(text) + np.timedelta64(86_399 if is_day(text) else 0, "s")
 
 
 def allowed_tiles(index: TileIndex, wanted: TileFilter) -> list[npt.NDArray[np.bool_]] | None:
@@ -85,15 +87,10 @@ def allowed_tiles(index: TileIndex, wanted: TileFilter) -> list[npt.NDArray[np.b
         return None
     masks = [np.ones(record.num_rows, np.bool_) for record in index.shards]
     if wanted.classes:
-        _require_classes(index, wanted.classes)
-        names = np.array([name.encode() for name in wanted.classes])
+        names = np.array(_known_classes(index, wanted.classes))
         _restrict(masks, [np.isin(labels, names) for labels in _column(index, "label")])
     if wanted.box is not None:
-        west, south, east, north = wanted.box
-        if west > east or south > north:
-            raise RetrievalError(f"the box {wanted.box} is empty; give west,south,east,north.")
-        boxes = (np.asarray(column).T for column in _column(index, "box"))
-        _restrict(masks, [(w <= east) & (e >= west) & (s <= north) & (n >= south) for w, s, e, n in boxes])
+        _restrict(masks, touching(_column(index, "box"), wanted.box))
     if wanted.since is not None:
         _restrict(masks, [column >= wanted.since for column in _column(index, "date")])
     if wanted.until is not None:
@@ -112,13 +109,19 @@ def _column(index: TileIndex, name: str) -> list[np.ndarray]:
     column = index.column(name)
     if column is None:
         raise RetrievalError(
-            f"the index in {index.folder} knows no {name} of its tiles; write it with --metadata=FILE.csv."
+            f"the index in {index.folder} knows no {name} of its tiles; write a new one with "
+            "launch/embed.py --metadata=FILE.csv."
         )
     return column
 
 
-def _require_classes(index: TileIndex, names: Sequence[str]) -> None:
-    known = {value.decode() for labels in _column(index, "label") for value in np.unique(labels).tolist()}
+def _known_classes(index: TileIndex, names: Sequence[str]) -> list[bytes]:
+    """Return the classes of the index that names mean, as they are stored."""
+    labels = _column(index, "label")
+    known = Names(value.decode() for shard in labels for value in np.unique(shard).tolist() if value)
+    found = []
     for name in names:
-        if name not in known:
+        if not (meant := known.find(name)):
             raise RetrievalError(f"no tile of the index has the class {name!r}{nearest_hint(name, known)}.")
+        found += [spelling.encode() for spelling in meant]
+    return found

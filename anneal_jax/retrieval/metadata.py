@@ -4,14 +4,14 @@ A CSV file in UTF-8 whose header names `id` and any of these; other columns are 
 
   label                      class; overrides the archive's own
   date                       ISO 8601, such as 2021-06-30 or 2021-06-30T10:15:00Z; UTC without an offset
-  west, south, east, north   bounds, all four, in one unit for the whole index, such as degrees
+  west, south, east, north   bounds, all four, in one unit for the whole index, such as degrees; west
+                             above east is a box across the 180th meridian
 
 An empty field says that nothing is known. Ids are found as in a labels file (`anneal_jax.data.labels`).
 """
 
 import datetime
 import itertools
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from anneal_jax.data.labels import TileNames
 from anneal_jax.errors import RetrievalError
+from anneal_jax.retrieval.boxes import checked_box
 from anneal_jax.retrieval.shards import encoded_texts
 from anneal_jax.tables import opened_table
 
@@ -116,10 +117,26 @@ def parse_date(text: str) -> np.datetime64:
     >>> parse_date("2021-06-30T12:00:00+02:00")
     np.datetime64('2021-06-30T10:00:00')
     """
-    moment = datetime.datetime.fromisoformat(text)
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    try:
+        moment = datetime.datetime.fromisoformat(text.strip())
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    except OverflowError as error:  # of the years 1 and 9999
+        raise ValueError(f"{text!r} is no date in UTC: {error}") from error
     return np.datetime64(moment, "s")
+
+
+def is_day(text: str) -> bool:
+    """Return whether a date in ISO 8601 says no time.
+
+    >>> is_day("2021-06-30"), is_day("20210630"), is_day("2021-06-30T00:00")
+    (True, True, False)
+    """
+    try:
+        datetime.date.fromisoformat(text.strip())
+    except ValueError:
+        return False
+    return True
 
 
 def _known_fields(names: Sequence[str], path: Path) -> set[str]:
@@ -173,20 +190,13 @@ def _value(name: str, row: dict[str, str]) -> Any:
     if name == "date":
         return parse_date(row["date"]) if row["date"].strip() else None
     sides = [row[side] for side in BOX_SIDES]
-    return _box(sides) if any(side.strip() for side in sides) else None
+    return np.array(checked_box(sides)) if any(side.strip() for side in sides) else None
 
 
 def _is_same(held: Any, value: Any) -> bool:
     if value is None:
         return bool(np.all(np.isnat(held) if isinstance(held, np.datetime64) else np.isnan(held)))
     return bool(np.all(held == value))
-
-
-def _box(sides: list[str]) -> npt.NDArray[np.float64]:
-    west, south, east, north = box = np.array([float(side) for side in sides])
-    if not (all(map(math.isfinite, box)) and west <= east and south <= north):
-        raise ValueError(f"bounds {', '.join(sides)} are not west <= east and south <= north")
-    return box
 
 
 def _stored(column: np.ndarray) -> np.ndarray:
