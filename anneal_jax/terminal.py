@@ -7,6 +7,9 @@ remembered, and the app says it in one sentence when all else is done.
 import codecs
 import io
 import sys
+from typing import Any
+
+Buffer = Any  # bytes, or what gives them out; `collections.abc.Buffer` from Python 3.12 on
 
 _ESCAPING = "anneal_jax.escaping"
 
@@ -16,7 +19,7 @@ class _Forgiving(io.FileIO):
 
     fault: OSError | None = None
 
-    def write(self, data: "bytes | bytearray | memoryview", /) -> int:  # type: ignore[override]
+    def write(self, data: Buffer, /) -> int:
         """Write, or pretend to."""
         if self.fault is None:
             try:

@@ -42,7 +42,7 @@ def _exchange(workdir: str, outgoing: str | None, incoming: str | None) -> None:
     from anneal_jax.annotated import opened_answers
     from anneal_jax.pairs.exchange import export_answers, import_answers
 
-    with opened_answers(workdir) as store:
+    with opened_answers(workdir, read_only=incoming is None) as store:
         if outgoing is not None:
             print(f"{export_answers(store, outgoing):,} answers are in {outgoing}.")
         if incoming is not None:

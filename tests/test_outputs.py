@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -194,3 +195,17 @@ def test_an_argument_outside_utf8_is_refused_with_what_to_do(place, encoding):
     assert code == 2 and "is not valid UTF-8; rename it; or" in err and "set PYTHONUTF8=1" in err
     followed = app("search", f"--index={place}/index", "--query=té1", LC_ALL="POSIX", PYTHONUTF8="1")
     assert followed[0] == 0
+
+
+def test_answers_are_exported_from_a_disk_that_takes_nothing(place, tmp_path):
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        shutil.copytree(place / "run", disk / "run")
+        before = {path.name: path.read_bytes() for path in (disk / "run").iterdir() if path.is_file()}
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        code, out, err = app("answers", f"--workdir={disk}/run", f"--export={tmp_path}/out.csv")
+        assert (code, err) == (0, "") and out.endswith(f"answers are in {tmp_path}/out.csv.\n")
+        assert before == {
+            path.name: path.read_bytes() for path in (disk / "run").iterdir() if path.is_file()
+        }
+        code, _, err = app("answers", f"--workdir={disk}/run", f"--import={tmp_path}/out.csv")
+        assert code == 2 and "Read-only file system" in err

@@ -7,7 +7,7 @@ import math
 import pathlib
 import reprlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -220,17 +220,13 @@ def _checked(fields: Mapping[str, Any], where: str) -> SharedAnswer:
     may be nothing: programs that turn CSV into JSON write it so.
     """
     try:
-        return SharedAnswer(
-            _whole("set", fields["set"]),
-            *(_text(name, fields[name]) for name in ("sentence", "first", "second", "kind")),
-            _word(fields["answer"]),
-            _text("annotator", fields["annotator"]),
-            _time("answered_at", fields["answered_at"]),
-            None if _is_nothing(fields["elapsed_s"]) else _number("elapsed_s", fields["elapsed_s"]),
-            _number("bits", fields["bits"]),
-            _text("key", fields["key"]),
-            None if _is_nothing(fields["undone_at"]) else _time("undone_at", fields["undone_at"]),
-        )
+        read = {
+            name: None
+            if name in _MAY_BE_NOTHING and _is_nothing(fields[name])
+            else reader(name, fields[name])
+            for name, reader in _READERS.items()
+        }
+        return SharedAnswer(**read)
     except (ValueError, OverflowError) as error:
         raise StoreError(f"{where}: {error}.") from error
 
@@ -245,7 +241,8 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def _word(value: Any) -> str:
+def _word(name: str, value: Any) -> str:
+    del name
     if value not in _WORDS:
         raise ValueError(f"{_shown(value)} is no answer; give {', '.join(_WORDS)}")
     return value
@@ -276,3 +273,13 @@ def _whole(name: str, value: Any) -> int:
 
 def _shown(value: Any) -> str:
     return reprlib.repr(value)
+
+
+_MAY_BE_NOTHING = ("elapsed_s", "undone_at")
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "set": _whole,
+    **dict.fromkeys(("sentence", "first", "second", "kind", "annotator", "key"), _text),
+    "answer": _word,
+    **dict.fromkeys(("answered_at", "undone_at"), _time),
+    **dict.fromkeys(("elapsed_s", "bits"), _number),
+}
