@@ -15,6 +15,7 @@ from absl import flags
 
 from anneal_jax.cli.apps import run_app
 from anneal_jax.errors import ConfigError
+from anneal_jax.files import atomic
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where a person, or an oracle, answered.")
 _EXPORT = flags.DEFINE_string("export", None, "File to write: .csv or .jsonl.")
@@ -25,6 +26,7 @@ _MERGE = flags.DEFINE_list("merge", [], "Two files or more, FILE,FILE, to put to
 def main(argv: Sequence[str]) -> None:
     """Do what was asked, and say what it brought."""
     del argv
+    atomic.require_writable(_EXPORT.value)
     if _MERGE.value:
         if len(_MERGE.value) < 2 or _EXPORT.value is None or _WORKDIR.value or _IMPORT.value:
             raise ConfigError("give --merge=FILE,FILE and --export=FILE, and nothing else.")
@@ -41,7 +43,7 @@ def _exchange(workdir: str, outgoing: str | None, incoming: str | None) -> None:
     from anneal_jax.answers.import_export import export_answers, import_answers
     from anneal_jax.experiments.answered_workdir import opened_answers
 
-    with opened_answers(workdir) as store:
+    with opened_answers(workdir, read_only=incoming is None) as store:
         if outgoing is not None:
             print(f"{export_answers(store, outgoing):,} answers are in {outgoing}.")
         if incoming is not None:

@@ -27,14 +27,16 @@ def main(argv: Sequence[str]) -> None:
     """Compare all tiles, print the first pairs, and write all of them where asked."""
     del argv
     from anneal_jax.data.archives import open_archive
+    from anneal_jax.files import atomic
     from anneal_jax.reporting.duplicates_list import duplicates_table, write_duplicates
     from anneal_jax.retrieval.duplicates import find_duplicates
 
+    atomic.require_writable(_CSV.value)
     archive = open_archive(_ARCHIVE.value, on_bad_image=_ON_BAD_IMAGE.value)
     found = find_duplicates(archive, max_difference=_MAX_DIFFERENCE.value, most_pairs=_MOST_PAIRS.value)
-    print("\n".join([*archive.notes, duplicates_table(found, archive.ids)]))
     if _CSV.value:
         write_duplicates(found, archive.ids, _CSV.value)
+    print("\n".join([*archive.notes, duplicates_table(found, archive.ids)]))
 
 
 if __name__ == "__main__":

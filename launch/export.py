@@ -16,6 +16,7 @@ from absl import flags
 
 from anneal_jax.cli.apps import run_app
 from anneal_jax.errors import ConfigError
+from anneal_jax.files import atomic
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Workdir of a run.")
 _ONNX = flags.DEFINE_string("onnx", None, "ONNX file to write the model into (extra onnx).")
@@ -33,6 +34,7 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError("give --checkpoint with --onnx or --stablehlo, and --index with --parquet.")
     if not models and _PARQUET.value is None:
         raise ConfigError("give --checkpoint and --onnx or --stablehlo, or --index and --parquet.")
+    atomic.require_writable(_ONNX.value, _STABLEHLO.value, _PARQUET.value)
     if _CHECKPOINT.value is not None:
         from anneal_jax.exporting.onnx.model import write_onnx
         from anneal_jax.exporting.stablehlo import write_stablehlo

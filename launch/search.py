@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     import functools
 
+    from anneal_jax.files import atomic
     from anneal_jax.reporting.geojson import write_geojson
     from anneal_jax.reporting.search_results import draw_results, name_hits, results_json, results_table
     from anneal_jax.retrieval.embedder import load_embedder
@@ -47,6 +48,7 @@ def main(argv: Sequence[str]) -> None:
     from anneal_jax.retrieval.queries import prepare_queries, read_names
     from anneal_jax.retrieval.searchers import make_searcher
 
+    atomic.require_writable(_PICTURE.value, _GEOJSON.value)
     wanted = parse_filter(_CLASS.value, _BOX.value, _SINCE.value, _UNTIL.value)
     names = [*_QUERY.value, *(read_names(_QUERIES.value) if _QUERIES.value else [])]
     index = open_index(_INDEX.value, verify=_VERIFY.value)
@@ -56,13 +58,13 @@ def main(argv: Sequence[str]) -> None:
     masks = allowed_tiles(index, wanted)
     hits = search(queries.embeddings, _K.value, masks=masks, own_rows=queries.own_rows)
     results = name_hits(index, queries.queries, hits)
-    print(
-        results_json(index, results) if _JSON.value else "\n".join([*index.notes, results_table(results)])
-    )
     if _PICTURE.value:
         draw_results(index, results, pathlib.Path(_PICTURE.value))
     if _GEOJSON.value:
         write_geojson(index, results, pathlib.Path(_GEOJSON.value))
+    print(
+        results_json(index, results) if _JSON.value else "\n".join([*index.notes, results_table(results)])
+    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from anneal_jax.cli.apps import config_of, run_app
+from anneal_jax.files import atomic
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _OUTPUT = flags.DEFINE_string("output", None, "File for the weights, .safetensors.", required=True)
@@ -33,6 +34,7 @@ def main(argv: Sequence[str]) -> None:
     """Train, write the weights, and say what came out."""
     del argv
     config = config_of(_CONFIG.value)
+    atomic.require_writable(_OUTPUT.value)
     from anneal_jax.experiments.pretrain import pretrain
     from anneal_jax.training.warmstart import Method
 

@@ -3,14 +3,18 @@
 import csv
 import io
 import json
+import math
 import pathlib
+import reprlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from anneal_jax.errors import StoreError
+from anneal_jax.errors import StoreError, reason_of
 from anneal_jax.files import atomic
+from anneal_jax.files.tables import Table
+from anneal_jax.text import folded, is_utf8
 from anneal_jax.types import Answer
 
 _WORDS = tuple(word.name.lower() for word in Answer)
@@ -93,7 +97,7 @@ def read_answers(path: str | pathlib.Path) -> list[SharedAnswer]:
     try:
         data = pathlib.Path(path).read_bytes()
     except OSError as error:
-        raise StoreError(f"the answers in {path} cannot be read ({error.strerror}).") from error
+        raise StoreError(f"the answers in {path} cannot be read ({reason_of(error)}).") from error
     return parse_answers(data, str(path))
 
 
@@ -106,10 +110,10 @@ def parse_answers(data: bytes, name: str) -> list[SharedAnswer]:
     is_csv = _is_csv(name)
     try:
         text = data.decode("utf-8-sig")  # spreadsheets begin with a byte order mark
-        found = _csv_lines(text) if is_csv else _json_lines(text)
+        found = _csv_lines(text, name) if is_csv else _json_lines(text, name)
         return [_checked(fields, f"{name}, line {line}") for line, fields in found]
     except (csv.Error, ValueError, RecursionError) as error:
-        raise StoreError(f"the answers in {name} cannot be read ({error}).") from error
+        raise StoreError(f"the answers in {name} cannot be read ({reason_of(error)}).") from error
 
 
 def merge_answers(one: Sequence[SharedAnswer], other: Sequence[SharedAnswer]) -> list[SharedAnswer]:
@@ -122,6 +126,7 @@ def merge_answers(one: Sequence[SharedAnswer], other: Sequence[SharedAnswer]) ->
     Raises:
       StoreError: one key names two different answers, or the files have no sentence in common.
     """
+    one, other = _with_one_spelling(one, other)
     asked = [sorted({row.sentence for row in rows}) for rows in (one, other)]
     if all(asked) and not set(asked[0]) & set(asked[1]):
         raise StoreError(
@@ -138,6 +143,18 @@ def merge_answers(one: Sequence[SharedAnswer], other: Sequence[SharedAnswer]) ->
     sentences = list(dict.fromkeys(row.sentence for row in by_time))
     numbered = [row._replace(set=sentences.index(row.sentence) + 1) for row in by_time]
     return sorted(numbered, key=lambda row: (row.set, row.answered_at, row.key))
+
+
+def _with_one_spelling(*files: Sequence[SharedAnswer]) -> list[list[SharedAnswer]]:
+    """Return the answers with sentences, and people, that differ by form alone spelled alike."""
+    names = ("sentence", "annotator")  # not of tiles: an archive may have both spellings
+    written = {getattr(row, name) for rows in files for row in rows for name in names}
+    preferred = sorted(written, key=lambda text: (text == folded(text), text))
+    spelling = {folded(text): text for text in preferred}
+    return [
+        [row._replace(**{name: spelling[folded(getattr(row, name))] for name in names}) for row in rows]
+        for rows in files
+    ]
 
 
 def disagreements(rows: Iterable[SharedAnswer]) -> list[Disagreement]:
@@ -157,11 +174,18 @@ def disagreements(rows: Iterable[SharedAnswer]) -> list[Disagreement]:
 def require_same(one: SharedAnswer, other: SharedAnswer) -> None:
     """Hold two lines with one key against each other; each file numbers its sets by itself.
 
+    Texts that differ by form alone (`anneal_jax.text`) say the same.
+
     Raises:
       StoreError: they say two things.
     """
-    if one._replace(set=0, undone_at=None) != other._replace(set=0, undone_at=None):
+    if _meaning(one) != _meaning(other):
         raise StoreError(f"key {one.key!r} names two different answers; one of the files was changed.")
+
+
+def _meaning(row: SharedAnswer) -> tuple[object, ...]:
+    plain = row._replace(set=0, undone_at=None)
+    return tuple(folded(value) if isinstance(value, str) else value for value in plain)
 
 
 def _is_csv(name: str) -> bool:
@@ -170,35 +194,92 @@ def _is_csv(name: str) -> bool:
     return name.endswith(".csv")
 
 
-def _csv_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    for fields in reader:
-        # What a CSV file leaves empty is nothing; what it has too much of stands under None.
-        optional = {name: fields.get(name) or None for name in ("elapsed_s", "undone_at")}
-        yield reader.line_num, {**fields, **optional}
+def _csv_lines(text: str, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    table = Table(io.StringIO(text, newline=""), name, StoreError)
+    _require_fields(table.columns, f"{name}, line 1")
+    yield from table.rows()
 
 
-def _json_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _json_lines(text: str, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for line, written in enumerate(text.split("\n"), start=1):
         if written.strip():
             fields = json.loads(written)
-            yield line, fields if isinstance(fields, dict) else {}
+            _require_fields(fields if isinstance(fields, dict) else (), f"{name}, line {line}")
+            yield line, fields
+
+
+def _require_fields(names: Collection[str], where: str) -> None:
+    if set(names) != set(SharedAnswer._fields):
+        raise StoreError(f"{where}: expected the fields {', '.join(SharedAnswer._fields)}.")
 
 
 def _checked(fields: Mapping[str, Any], where: str) -> SharedAnswer:
-    """Return one line's answer, or say what is wrong with the line."""
-    if fields.keys() != set(SharedAnswer._fields):
-        raise StoreError(f"{where}: expected the fields {', '.join(SharedAnswer._fields)}.")
-    row = SharedAnswer(**fields)
-    texts = (row.sentence, row.first, row.second, row.annotator, row.key)
-    if not all(isinstance(text, str) for text in texts):
-        raise StoreError(f"{where}: sentence, first, second, annotator and key must be texts.")
-    if row.answer not in _WORDS:
-        raise StoreError(f"{where}: {row.answer!r} is no answer; give {', '.join(_WORDS)}.")
+    """Return one line's answer, or say what is wrong with the line; one rule for CSV and JSON.
+
+    A number may be written as a text, as every field of a CSV file is. An empty text is nothing where there
+    may be nothing: programs that turn CSV into JSON write it so.
+    """
     try:
-        for time in (row.answered_at, row.undone_at or row.answered_at):
-            datetime.fromisoformat(time)
-        elapsed_s = None if row.elapsed_s is None else float(row.elapsed_s)
-        return row._replace(set=int(row.set), bits=float(row.bits), elapsed_s=elapsed_s)
-    except (ValueError, TypeError) as error:
+        read = {
+            name: None
+            if name in _MAY_BE_NOTHING and _is_nothing(fields[name])
+            else reader(name, fields[name])
+            for name, reader in _READERS.items()
+        }
+        return SharedAnswer(**read)
+    except (ValueError, OverflowError) as error:
         raise StoreError(f"{where}: {error}.") from error
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not is_utf8(value):
+        raise ValueError(f"{name} is {_shown(value)}, and must be a text in UTF-8")
+    return value
+
+
+def _word(name: str, value: Any) -> str:
+    del name
+    if value not in _WORDS:
+        raise ValueError(f"{_shown(value)} is no answer; give {', '.join(_WORDS)}")
+    return value
+
+
+def _time(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {_shown(value)}, and must be a time such as 2026-01-31T10:15:00Z")
+    datetime.fromisoformat(value)
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{name} is {_shown(value)}, and must be a number")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {_shown(value)}, and must be a finite number")
+    return number
+
+
+def _whole(name: str, value: Any) -> int:
+    number = int(value) if isinstance(value, str) else _number(name, value)
+    if number != int(number):
+        raise ValueError(f"{name} is {_shown(value)}, and must be a whole number")
+    return int(number)
+
+
+def _shown(value: Any) -> str:
+    return reprlib.repr(value)
+
+
+_MAY_BE_NOTHING = ("elapsed_s", "undone_at")
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "set": _whole,
+    **dict.fromkeys(("sentence", "first", "second", "kind", "annotator", "key"), _text),
+    "answer": _word,
+    **dict.fromkeys(("answered_at", "undone_at"), _time),
+    **dict.fromkeys(("elapsed_s", "bits"), _number),
+}

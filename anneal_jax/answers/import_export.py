@@ -23,6 +23,7 @@ from anneal_jax.answers.reading import current_set
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
 from anneal_jax.errors import StoreError, nearest_hint
+from anneal_jax.text import Names, folded
 from anneal_jax.types import Answer
 
 
@@ -106,22 +107,20 @@ def add_answers(store: AnswerStore, rows: Sequence[SharedAnswer], name: str) -> 
     if known:
         _require_sentence(list(fresh.values()), store.sentence(), name)
     places = {name: place for place, name in enumerate(store.image_ids)}
+    names = Names(places)
     with store.changing() as connection:
         set_ids = {} if known else _begin_sets(connection, rows)
-        writing.give(connection, [_given(row, places, set_ids.get(row.set), name) for row in rows])
+        writing.give(connection, [_given(row, names, places, set_ids.get(row.set), name) for row in rows])
     return ImportReport(len(fresh), len(rows) - len(fresh), disagreements(present_answers(store)))
 
 
-def _given(row: SharedAnswer, places: Mapping[str, int], set_id: int | None, file: str) -> Given:
-    for name in (row.first, row.second):
-        if name not in places:
-            raise StoreError(
-                f"{file} names the tile {name!r}, which the archive does not have"
-                f"{nearest_hint(name, places)}; open the archive the answers were given for."
-            )
+def _given(
+    row: SharedAnswer, names: Names, places: Mapping[str, int], set_id: int | None, file: str
+) -> Given:
+    first, second = (_tile_named(name, names, file) for name in (row.first, row.second))
     return Given(
-        places[row.first],
-        places[row.second],
+        places[first],
+        places[second],
         Answer[row.answer.upper()],
         row.annotator,
         kind=row.kind,
@@ -135,12 +134,22 @@ def _given(row: SharedAnswer, places: Mapping[str, int], set_id: int | None, fil
     )
 
 
+def _tile_named(name: str, names: Names, file: str) -> str:
+    found = names.find(name)
+    if len(found) != 1:
+        raise StoreError(
+            f"{file} names the tile {name!r}, which the archive does not have{nearest_hint(name, names)}; "
+            "open the archive the answers were given for."
+        )
+    return found[0]
+
+
 def _begin_sets(connection: sqlite3.Connection, rows: Sequence[SharedAnswer]) -> dict[int, int]:
     """Begin the sets of a file, in their order; return the number here of each number there."""
     present, sentence = current_set(connection)
     set_ids: dict[int, int] = {}
     for number, asked in sorted({(row.set, row.sentence) for row in rows}):
-        is_present = not set_ids and asked == sentence
+        is_present = not set_ids and folded(asked) == folded(sentence)
         set_ids[number] = present if is_present else writing.start_set(connection, asked)
     if rows:  # the present set is the one that was answered last
         writing.choose_set(connection, set_ids[max(rows, key=lambda row: row.answered_at).set])
@@ -149,7 +158,7 @@ def _begin_sets(connection: sqlite3.Connection, rows: Sequence[SharedAnswer]) ->
 
 def _require_sentence(rows: Sequence[SharedAnswer], sentence: str, name: str) -> None:
     for row in rows:
-        if row.sentence != sentence:
+        if folded(row.sentence) != folded(sentence):
             raise StoreError(
                 f"{name} answers {row.sentence!r}, and this store asks {sentence!r}; answers to different "
                 "questions are not mixed. Import the file into a store without answers."

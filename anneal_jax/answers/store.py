@@ -8,7 +8,6 @@ store that was closed has the SHA-256 of the whole file beside it, `answers.sqli
 flipped bit is noticed wherever it lies, also where SQLite keeps nothing.
 """
 
-import errno
 import pathlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from anneal_jax.answers.reading import (
     Tally,
 )
 from anneal_jax.answers.writing import Given
-from anneal_jax.errors import StorageFullError, StoreError
+from anneal_jax.errors import StorageFullError, StoreError, UnwritableError, is_full_disk
 from anneal_jax.files import seals
 from anneal_jax.types import Answer, FloatArray, PairIndices
 
@@ -61,10 +60,15 @@ class AnswerStore:
     (True, True, Tally(num_answers=0, num_unsure=0, bits_spent=1.0, elapsed_s=0.0))
     """
 
-    def __init__(self, path: str | pathlib.Path, image_ids: Sequence[str]):
+    def __init__(self, path: str | pathlib.Path, image_ids: Sequence[str], *, read_only: bool = False):
         """Open the store, creating it for an archive with these tile names, and verify it.
 
         A file of an older version is brought up to date, in one transaction.
+
+        Args:
+          path: of the file.
+          image_ids: names of the archive's tiles.
+          read_only: write nothing, not even beside the file, which must be there and of this version.
 
         Raises:
           StoreError: the file is damaged, of another version, or belongs to another archive.
@@ -72,11 +76,14 @@ class AnswerStore:
         self._path = pathlib.Path(path)
         self._seal_path = self._path.with_name(self._path.name + ".seal")
         self._image_ids = tuple(image_ids)
+        self._read_only = read_only
         if self._read_seal() and not self._path.exists():
             raise StoreError(f"the answer store {self._path} is gone; restore it beside its seal.")
         with self._transaction() as connection:
             self._require_seal()
-            if schema.prepare(connection, self._path, self._image_ids):
+            if read_only:
+                schema.verify(connection, self._path, self._image_ids)
+            elif schema.prepare(connection, self._path, self._image_ids):
                 self._break_seal()
 
     @property
@@ -86,6 +93,8 @@ class AnswerStore:
 
     def close(self) -> None:
         """Seal the file. The store may be used further, and is then no longer sealed."""
+        if self._read_only:
+            return
         with self._transaction():
             self._write_seal(seals.seal_of(self._path)._asdict())
 
@@ -295,24 +304,27 @@ class AnswerStore:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection inside one immediate transaction; commit, or undo on an error."""
         try:
-            connection = sqlite3.connect(self._path, timeout=_PATIENCE_S, isolation_level=None)
             # Closing without a commit undoes the transaction.
-            with closing(connection):
-                for setting in _PRAGMAS:
-                    connection.execute(f"PRAGMA {setting}")
-                connection.execute("BEGIN IMMEDIATE")
+            with closing(self._connect()) as connection:
+                connection.execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
-        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last: a damaged text
+        # The last: a damaged text.
+        except (sqlite3.Error, OSError, UnwritableError, UnicodeDecodeError) as error:
             raise self._refusal(error) from error
 
+    def _connect(self) -> sqlite3.Connection:
+        if self._read_only:
+            uri = f"{self._path.absolute().as_uri()}?mode=ro"
+            return sqlite3.connect(uri, timeout=_PATIENCE_S, isolation_level=None, uri=True)
+        connection = sqlite3.connect(self._path, timeout=_PATIENCE_S, isolation_level=None)
+        for setting in _PRAGMAS:
+            connection.execute(f"PRAGMA {setting}")
+        return connection
+
     def _refusal(self, error: Exception) -> StoreError:
-        is_full = (
-            error.errno in (errno.ENOSPC, errno.EDQUOT)
-            if isinstance(error, OSError)
-            else getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-        )
-        if is_full:
+        is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        if is_full or is_full_disk(error.__cause__ or error):
             return StorageFullError(
                 f"there is no room left for the answer store {self._path}, and the last request was not "
                 "stored; free some space, then repeat it. Everything acknowledged before is safe."

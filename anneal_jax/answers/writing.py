@@ -17,9 +17,11 @@ from anneal_jax.answers.reading import (
     last_standing,
     latest_round,
     record_of,
+    sentences,
 )
 from anneal_jax.answers.schema import now
 from anneal_jax.errors import StoreError
+from anneal_jax.text import Names
 from anneal_jax.types import Answer, FloatArray, PairIndices
 
 KINDS = ("training", "audit", "repeat", "volunteered", "label")
@@ -81,7 +83,7 @@ def say_sentence(connection: sqlite3.Connection, sentence: str) -> int:
     Older versions began a set for every change, so that a sentence may have several: of these one with
     answers comes first, then the present one, then the newest.
     """
-    sentence = text_of("sentence", sentence)
+    sentence = _as_asked_before(connection, text_of("sentence", sentence))
     present, _ = current_set(connection)
     found = connection.execute(
         "SELECT set_id FROM sets WHERE sentence = ? ORDER BY EXISTS (SELECT 1 FROM questions"
@@ -93,6 +95,12 @@ def say_sentence(connection: sqlite3.Connection, sentence: str) -> int:
     if set_id != present or not is_settled(connection):
         choose_set(connection, set_id)
     return set_id
+
+
+def _as_asked_before(connection: sqlite3.Connection, sentence: str) -> str:
+    """Return a sentence as a set spells it already, where that differs by form alone."""
+    (spelling, *_) = Names(sentences(connection).values()).find(sentence) or [sentence]
+    return spelling
 
 
 def add_round(connection: sqlite3.Connection, round_index: int, facts: Mapping[str, Any]) -> None:

@@ -13,8 +13,10 @@ from absl import app, flags, logging
 from ml_collections import config_dict
 
 from anneal_jax.cli.help import help_text, wanted_help
+from anneal_jax.cli.terminal import prepare_streams, printing_fault
 from anneal_jax.config import SETTING_TYPES, ExperimentConfig, config_from_mapping
-from anneal_jax.errors import AnnealError, ConfigError, nearest_hint
+from anneal_jax.errors import AnnealError, ConfigError, nearest_hint, reason_of
+from anneal_jax.text import not_utf8, require_utf8
 
 USAGE_ERROR = 2
 """Exit code after a mistake of the user."""
@@ -48,7 +50,10 @@ def config_of(value: object) -> ExperimentConfig:
 def run_app(
     main: Callable[[Sequence[str]], None], *, module: str = "__main__", num_arguments: int = 0
 ) -> None:
-    """Run an app; a mistake of the user ends it with one sentence and exit code 2, no traceback.
+    """Run an app; what it is not to blame for ends it with one sentence and exit code 2, no traceback.
+
+    That is a mistake of the user, a disk or a file that the system refuses, and memory that is not there.
+    A terminal that cannot print, or a pipe that was closed, ends nothing: the work is done first.
 
     Args:
       main: gets the command's words, without flags.
@@ -65,10 +70,21 @@ def run_app(
             main(argv)
         except AnnealError as error:
             _fail(as_typed(str(error), flags.FLAGS))
+        except (OSError, MemoryError) as error:
+            logging.debug("raised here", exc_info=True)  # --verbosity=1 shows it
+            _fail(_system_sentence(error))
+        except UnicodeEncodeError as error:  # a text that no reader met
+            _fail(str(not_utf8(error.object[: error.end], "the text", ConfigError)))
+        except RuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):  # what JAX says of a device's memory
+                raise
+            _fail(_system_sentence(MemoryError()))
         except KeyboardInterrupt:
             print("stopped; the same command goes on from here.", file=sys.stderr)
             sys.exit(INTERRUPTED)
+        _require_printed()
 
+    prepare_streams()
     app.run(guarded, flags_parser=functools.partial(_parse_flags, module=module))
 
 
@@ -95,12 +111,31 @@ def as_typed(sentence: str, known: Container[str]) -> str:
     return re.sub(rf"(?<![\w.?&=/-])({'|'.join(SETTING_TYPES)})=", flag, sentence)
 
 
+def _system_sentence(error: OSError | MemoryError) -> str:
+    """Say what the system refused, and of which file."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; give it less at once, or a machine with more."
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{reason_of(error)}; see to it, then give the same command again."
+
+
+def _require_printed() -> None:
+    fault = printing_fault()
+    if fault is not None and not isinstance(fault, BrokenPipeError):  # who closed a pipe has read enough
+        _fail(f"all is done, but not all of it could be printed ({reason_of(fault)}).")
+
+
 def _parse_flags(argv: Sequence[str], *, module: str) -> list[str]:
     """Parse as absl does, but answer `--help` and a mistake in words of our own."""
     if how := wanted_help(argv[1:]):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a pager that ends early is no fault
         print(help_text(module, full=how == "full"))
         sys.exit(0)
+    for argument in argv:
+        try:
+            require_utf8(argument, "the argument", ConfigError)
+        except ConfigError as error:
+            _fail(str(error))
     path = _require_recipe_file(argv)
     _require_known_settings(argv)
     try:

@@ -16,6 +16,7 @@ from anneal_jax.data.parquet import PARQUET_ENDINGS
 from anneal_jax.data.tfds_archive import open_tfds
 from anneal_jax.data.vector_files import open_embeddings
 from anneal_jax.errors import ArchiveError, unknown_name
+from anneal_jax.text import require_utf8
 from anneal_jax.types import Archive, IntArray
 
 # Scheme -> how a person writes it, and what opens (location, on_bad_image).
@@ -62,7 +63,7 @@ def open_archive(
     """
     if on_bad_image not in CHOICES["on_bad_image"]:
         raise unknown_name("on_bad_image", on_bad_image, CHOICES["on_bad_image"])
-    scheme, _, location = spec.partition(":")
+    scheme, _, location = require_utf8(spec, "the archive", ArchiveError).partition(":")
     if scheme not in _SCHEMES:
         raise ArchiveError(_unknown_scheme_text(spec, scheme))
     _, opener = _SCHEMES[scheme]

@@ -11,10 +11,14 @@ import numpy.typing as npt
 from anneal_jax.data.catalogue import Catalogue, checked_indices, numbered_ids, sha256_rows
 from anneal_jax.data.labels import encode_labels
 from anneal_jax.data.scratch import FileVectors
-from anneal_jax.errors import ArchiveError
+from anneal_jax.errors import ArchiveError, reason_of
+from anneal_jax.text import require_utf8
 from anneal_jax.types import FloatArray, IntArray
 
 _VECTOR_KEYS = ("embeddings", "features")
+
+# What NumPy and zipfile raise over a header or a method of compression that they do not know.
+_ODD_MEMBERS = (NotImplementedError, RuntimeError, OverflowError, MemoryError, UnicodeError, TypeError)
 
 # Outside these lengths the square of a vector's length leaves float32, and its direction is lost.
 _SHORTEST = 1e-18
@@ -46,8 +50,8 @@ def open_npz(path: pathlib.Path, spec: str, key: str = "") -> VectorArchive:
 
     The file holds `embeddings` (or `features`, or a single array of any name): float16, float32 or
     float64 [N, D]; optionally `labels`, N whole numbers (-1: none) or texts (empty: none); and
-    optionally `ids`, N unique texts. Without ids the tiles are called row0, row1 and so on, with zeros
-    before the number so that all have the same length: row00, row01 and so on from eleven tiles up.
+    optionally `ids`, N unique texts. Without ids the tiles are called row0 to row9 or, among up to 100,
+    row00 to row99 and so on: as wide as the last, so that the order of texts is that of rows.
 
     Args:
       path: of the file.
@@ -100,8 +104,8 @@ def _read_npz(path: pathlib.Path, key: str) -> dict[str, np.ndarray]:
             keys = {"vectors": _vector_key(file.files, key, path), "labels": "labels", "ids": "ids"}
             present = {name: key for name, key in keys.items() if key in file.files}
             return {name: _plain_array(file, key, path) for name, key in present.items()}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ArchiveError(f"{path} is damaged: {error}; write it again") from error
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, *_ODD_MEMBERS) as error:
+        raise ArchiveError(f"{path} is damaged: {reason_of(error)}; write it again") from error
 
 
 def _vector_key(keys: list[str], asked: str, path: pathlib.Path) -> str:
@@ -198,8 +202,12 @@ def _check_column(stored: np.ndarray, key: str, num_rows: int, path: pathlib.Pat
             f"{path}: {key} is {stored.dtype}[{shape}]; it must be {num_rows} whole numbers or"
             " texts, one for each embedding"
         )
+    for row, text in enumerate(_texts(stored) if stored.dtype.kind in "US" else ()):
+        require_utf8(text, f"{path}: row {row} of {key},", ArchiveError)
 
 
 def _texts(stored: np.ndarray) -> list[str]:
-    decoded = np.char.decode(stored, "utf-8") if stored.dtype.kind == "S" else stored
-    return [str(value) for value in decoded.tolist()]
+    if stored.dtype.kind != "S":
+        return [str(value) for value in stored.tolist()]
+    # Lone surrogates stand for bytes that are not UTF-8, so that one check finds both.
+    return [value.decode("utf-8", "surrogateescape") for value in stored.tolist()]

@@ -2,22 +2,23 @@
 
 import hashlib
 import pathlib
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.data.catalogue import (
-    NAMED_AT_MOST,
     Catalogue,
     check_image_size,
     checked_indices,
     first_few,
     stacked_digests,
 )
+from anneal_jax.data.file_walk import quoted, walk_notes
 from anneal_jax.data.folder_scan import Fault, Scan, scan_folder
+from anneal_jax.data.image_headers import FORMATS
 from anneal_jax.data.labels import encode_labels, folder_class
 from anneal_jax.data.tiles import TileError, decode_tile, read_tile, tile_pixels
 from anneal_jax.errors import ArchiveError
@@ -106,26 +107,26 @@ def open_folder(location: str, on_bad_image: str) -> FolderArchive:
     scan = scan_folder(root)
     if scan.faults and on_bad_image == "refuse":
         raise ArchiveError(_refusal(root, scan))
-    if not scan.digests:
+    if not scan.tiles:
         others = " ".join(_notes(scan))
-        raise ArchiveError(f"{root} holds no usable JPEG, PNG or TIFF image. {others}".rstrip())
-    labels, class_names = encode_labels([folder_class(name) for name in scan.digests])
+        raise ArchiveError(f"{root} holds no usable {FORMATS} image. {others}".rstrip())
+    labels, class_names = encode_labels([folder_class(name) for name in scan.tiles])
     return FolderArchive(
         spec=f"folder:{location}",
-        ids=tuple(scan.digests),
+        ids=tuple(scan.tiles),
         labels=labels,
         class_names=class_names,
         notes=tuple(_notes(scan)),
         left_out=tuple(scan.faults),
         root=root,
-        file_digests=stacked_digests(scan.digests.values()),
+        file_digests=stacked_digests(tile.digest for tile in scan.tiles.values()),
     )
 
 
 def _refusal(root: pathlib.Path, scan: Scan) -> str:
     named = [f"{name!r} {fault.message}" for name, fault in scan.faults.items()]
     return (
-        f"{root}: {len(named):,} of {len(named) + len(scan.digests):,} images cannot be used:"
+        f"{root}: {len(named):,} of {len(named) + len(scan.tiles):,} images cannot be used:"
         f" {first_few(named)}. Repair them, or set on_bad_image=skip to leave them out."
     )
 
@@ -133,14 +134,17 @@ def _refusal(root: pathlib.Path, scan: Scan) -> str:
 def _notes(scan: Scan) -> Iterator[str]:
     """Yield a sentence for each kind of thing that was found and not taken."""
     for reason, names in sorted(_names_by_reason(scan.faults).items()):
-        yield f"Left out {len(names):,} of the images; each {reason}: {_first(names)}."
-    if scan.ignored_endings:
-        yield f"Files of other kinds are ignored: {_counts(scan.ignored_endings)}."
-    if scan.linked_folders:
-        yield f"Links to folders are not followed: {_first(scan.linked_folders)}."
-    loose = [name for name in scan.digests if folder_class(name) is None]
-    if 0 < len(loose) < len(scan.digests):
-        yield f"Images outside the class folders have no label: {_first(loose)}."
+        yield f"Left out {len(names):,} of the images; each {reason}: {quoted(names)}."
+    yield from walk_notes(scan.walked)
+    loose = [name for name in scan.tiles if folder_class(name) is None]
+    if 0 < len(loose) < len(scan.tiles):
+        yield f"Images outside the class folders have no label: {quoted(loose)}."
+    turned = [name for name, tile in scan.tiles.items() if tile.is_turned]
+    if turned:
+        yield (
+            f"{len(turned):,} images are read as stored, though their EXIF asks viewers to turn them: "
+            f"{quoted(turned)}."
+        )
 
 
 def _names_by_reason(faults: dict[str, Fault]) -> dict[str, list[str]]:
@@ -148,14 +152,3 @@ def _names_by_reason(faults: dict[str, Fault]) -> dict[str, list[str]]:
     for name, fault in faults.items():
         names[fault.reason].append(name)
     return names
-
-
-def _counts(endings: Counter[str]) -> str:
-    ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
-    num_others = sum(count for _, count in ordered[NAMED_AT_MOST:])
-    named = [f"{count:,} {ending}" for ending, count in ordered[:NAMED_AT_MOST]]
-    return ", ".join(named + [f"{num_others:,} others"] * (num_others > 0))
-
-
-def _first(names: Sequence[str]) -> str:
-    return first_few([repr(name) for name in names], ", ")

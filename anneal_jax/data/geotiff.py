@@ -21,10 +21,13 @@ from anneal_jax.data.catalogue import (
     first_few,
     stacked_digests,
 )
+from anneal_jax.data.file_walk import quoted, walk_notes
 from anneal_jax.data.labels import encode_labels, folder_class
 from anneal_jax.data.options import split_options
+from anneal_jax.data.scene_places import wgs84_boxes, window_bounds
 from anneal_jax.data.scene_scan import (
     Found,
+    are_calibrated,
     inspect_all,
     read_headers,
     scaling_limits,
@@ -37,8 +40,6 @@ from anneal_jax.data.scenes import (
     import_rasterio,
     opened,
     read_window,
-    wgs84_boxes,
-    window_bounds,
 )
 from anneal_jax.data.tiles import squash_tile
 from anneal_jax.data.tiling import TilingSettings, scaled_to_8_bits, tiling_settings
@@ -56,6 +57,7 @@ class GeoTiffArchive(Catalogue):
       scenes: their headers.
       windows: int32[N, 3]: place in `scenes`, first row, first column.
       limits: float64[S, 2], the values that become 0 and 255.
+      is_calibrated: whether scale and offset of the scenes were applied first.
       tile_digests: uint8[N, 32].
     """
 
@@ -65,6 +67,7 @@ class GeoTiffArchive(Catalogue):
     scenes: tuple[Scene, ...] = field(repr=False)
     windows: npt.NDArray[np.int32] = field(repr=False)
     limits: npt.NDArray[np.float64] = field(repr=False)
+    is_calibrated: bool
     tile_digests: npt.NDArray[np.uint8] = field(repr=False)
 
     def tile_side(self) -> int:
@@ -117,8 +120,14 @@ class GeoTiffArchive(Catalogue):
             with opened(path) as dataset:
                 for row in rows.tolist():
                     _, top, left = self.windows[row].tolist()
-                    numbers = self.settings.bands.numbers
-                    values, is_data = read_window(dataset, numbers, top, left, self.settings.tile)
+                    values, is_data = read_window(
+                        dataset,
+                        self.scenes[scene],
+                        top,
+                        left,
+                        self.settings.tile,
+                        is_calibrated=self.is_calibrated,
+                    )
                     if _sealed(values_digest(values), self.limits) != self.tile_digests[row].tobytes():
                         raise ArchiveError(f"{path} has changed since the archive was opened; {advice}")
                     yield scaled_to_8_bits(values, is_data, self.limits)
@@ -144,39 +153,47 @@ def open_geotiff(location: str, on_bad_image: str) -> GeoTiffArchive:
     import_rasterio()
     place, options = split_options(location, GEOTIFF_OPTIONS)
     settings = tiling_settings(options)
-    root, names = scene_names(place)
-    headers, faults = read_headers(root, names, settings)
-    found, broken = inspect_all(root, headers, settings)
+    root, walked = scene_names(place)
+    headers, faults = read_headers(root, walked.names, settings)
+    is_calibrated = are_calibrated(headers.values())
+    found, broken = inspect_all(root, headers, settings, is_calibrated=is_calibrated)
     faults |= broken
+    faults |= {name: f"is a folder that cannot be listed ({why})" for name, why in walked.unlisted.items()}
     if faults and on_bad_image == "refuse":
-        raise ArchiveError(_refusal(root, faults, len(names)))
-    notes = _notes(found, faults, settings)
+        raise ArchiveError(_refusal(root, faults, len(walked.names)))
+    notes = [*_notes(found, faults, settings), *walk_notes(walked)]
     windows = np.concatenate([np.empty((0, 3), np.int32), *_numbered(found)])
     if not len(windows):
         raise ArchiveError(f"{root} holds no usable window of a scene. {' '.join(notes)}".rstrip())
     scenes = [headers[name] for name in found]
-    limits, scaling_notes = scaling_limits(settings, scenes, [part.sample for part in found.values()])
+    samples = [part.sample for part in found.values()]
+    limits, scaling_notes = scaling_limits(settings, scenes, samples, is_calibrated=is_calibrated)
     digests = (digest for part in found.values() for digest in part.digests)
     kept = tuple(found)
+    boxes, remarks = _boxes(scenes, windows, settings.tile)
     labels, class_names = encode_labels([folder_class(kept[scene]) for scene in windows[:, 0].tolist()])
     return GeoTiffArchive(
         spec=f"geotiff:{location}",
         ids=tuple(_tile_id(kept[scene], row, column) for scene, row, column in windows.tolist()),
         labels=labels,
         class_names=class_names,
-        notes=(*notes, *scaling_notes),
+        notes=(*notes, *_remarks(kept, remarks), *scaling_notes),
         left_out=tuple(
             _tile_id(name, *at) for name, part in found.items() for at in part.left_out.tolist()
         ),
-        boxes=_boxes(scenes, windows, settings.tile),
+        boxes=boxes,
         root=root,
         settings=settings,
         names=kept,
         scenes=tuple(scenes),
         windows=windows,
         limits=limits,
+        is_calibrated=is_calibrated,
         tile_digests=stacked_digests(_sealed(digest, limits) for digest in digests),
     )
+
+
+_LOST = "have a coordinate reference system of no place on Earth, so their tiles have no place"
 
 
 def _numbered(found: dict[str, Found]) -> Iterator[npt.NDArray[np.int32]]:
@@ -191,15 +208,27 @@ def _tile_id(name: str, row: int, column: int) -> str:
 
 def _boxes(
     scenes: list[Scene], windows: npt.NDArray[np.int32], tile: int
-) -> npt.NDArray[np.float64] | None:
-    if not any(scene.crs for scene in scenes):
-        return None
+) -> tuple[npt.NDArray[np.float64] | None, list[tuple[str, ...]]]:
+    """Return the boxes of all tiles, None where none has one, and the remarks on each scene."""
     firsts = np.searchsorted(windows[:, 0], np.arange(1, len(scenes)))
-    boxes = []
+    boxes, remarks = [], []
     for scene, part in zip(scenes, np.split(windows, firsts), strict=True):
         bounds = window_bounds(scene, part[:, 1], part[:, 2], tile)
         boxes.append(wgs84_boxes(scene.crs, bounds))
-    return np.concatenate(boxes)
+        is_lost = scene.crs and scene.transform and len(part) and np.isnan(boxes[-1]).all()
+        remarks.append((*scene.remarks, *([_LOST] if is_lost else [])))
+    is_any_placed = any(scene.crs and scene.transform for scene in scenes)
+    return (np.concatenate(boxes) if is_any_placed else None), remarks
+
+
+def _remarks(names: tuple[str, ...], remarks: list[tuple[str, ...]]) -> Iterator[str]:
+    """Yield a sentence for each thing that the headers of some scenes say."""
+    named: dict[str, list[str]] = {}
+    for name, said in zip(names, remarks, strict=True):
+        for remark in said:
+            named.setdefault(remark, []).append(name)
+    for remark, found in named.items():
+        yield f"{len(found):,} of {len(names):,} scenes {remark}: {quoted(found)}."
 
 
 def _sealed(digest: bytes, limits: npt.NDArray[np.float64]) -> bytes:

@@ -1,18 +1,19 @@
 """Class labels: their numbering, and the CSV file that gives or overrides them."""
 
-import csv
 import dataclasses
 import difflib
 import os
 import pathlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from anneal_jax.data.catalogue import Catalogue
-from anneal_jax.errors import ArchiveError
+from anneal_jax.errors import AnnealError, ArchiveError
+from anneal_jax.files.tables import opened_table
+from anneal_jax.text import Names, folded
 from anneal_jax.types import IntArray
 
 _CatalogueT = TypeVar("_CatalogueT", bound=Catalogue)
@@ -21,7 +22,8 @@ _CatalogueT = TypeVar("_CatalogueT", bound=Catalogue)
 def encode_labels(names: Sequence[str | None]) -> tuple[IntArray | None, tuple[str, ...]]:
     """Number the class of each tile.
 
-    Classes are sorted by name, or by value where every name is a whole number.
+    Classes are sorted by name, or by value where every name is a whole number. Names that differ by form
+    alone (`anneal_jax.text`) are one class, under the name that is sorted first.
 
     Args:
       names: class of each tile, None where there is none.
@@ -34,12 +36,15 @@ def encode_labels(names: Sequence[str | None]) -> tuple[IntArray | None, tuple[s
     >>> encode_labels(["10", "9"])[1]
     ('9', '10')
     """
-    classes = {name for name in names if name is not None}
-    if not classes:
+    written = sorted({name for name in names if name is not None})
+    if not written:
         return None, ()
+    one_of = {folded(name): name for name in reversed(written)}
+    classes = {one_of[folded(name)] for name in written}
     all_numbers = all(name.isascii() and name.isdigit() for name in classes)
     ordered = sorted(classes, key=(lambda name: (int(name), name)) if all_numbers else None)
-    number: dict[str | None, int] = {name: index for index, name in enumerate(ordered)}
+    places = {name: index for index, name in enumerate(ordered)}
+    number: dict[str | None, int] = {name: places[one_of[folded(name)]] for name in written}
     return np.array([number.get(name, -1) for name in names], np.int32), tuple(ordered)
 
 
@@ -56,9 +61,8 @@ def folder_class(name: str) -> str | None:
 def with_labels_csv(archive: _CatalogueT, labels_csv: str | os.PathLike[str]) -> _CatalogueT:
     """Return `archive` with the labels of a CSV file laid over its own.
 
-    The header names the columns `id` and `label`; others are ignored. An id is that of the
-    archive or, for a folder, a file name that occurs once. An empty label takes a label away. A
-    tile that the file does not name keeps the label it had.
+    The header names the columns `id` and `label`; others are ignored. An id is one that `TileNames`
+    finds. An empty label takes a label away. A tile that the file does not name keeps the label it had.
 
     Raises:
       ArchiveError: the file is missing or malformed, names a tile twice with two labels, or names
@@ -70,7 +74,7 @@ def with_labels_csv(archive: _CatalogueT, labels_csv: str | os.PathLike[str]) ->
     num_kept = 0
     for row, tile_id in enumerate(archive.ids):
         if tile_id in given:
-            names[row] = given[tile_id] or None
+            names[row] = given[tile_id] if given[tile_id].strip() else None
         else:
             num_kept += 1
     labels, class_names = encode_labels(names)
@@ -101,64 +105,79 @@ def _name_or_none(archive: Catalogue, row: int) -> str | None:
 
 
 def _read_rows(path: pathlib.Path) -> dict[str, str]:
-    """Return label by name as written; `utf-8-sig` because spreadsheets begin with a BOM."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return dict(_checked_rows(csv.DictReader(file, strict=True), path))
-    except OSError as error:
-        raise ArchiveError(f"labels file {path} cannot be read: {error.strerror}") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ArchiveError(f"labels file {path} is no CSV file in UTF-8: {error}") from error
+    """Return label by name as written."""
+    with opened_table(path, "labels file", ArchiveError) as table:
+        if not {"id", "label"} <= set(table.columns):
+            found = ", ".join(table.columns) or "nothing"
+            raise ArchiveError(f"{table.what} must begin with the line id,label; found {found}")
+        seen: dict[str, str] = {}
+        for line, row in table.rows(filled=["id"]):
+            name, label = row["id"], row["label"]
+            if seen.setdefault(name, label) != label:
+                raise ArchiveError(
+                    f"{table.what}, line {line}: {name!r} is labelled {label!r} here and {seen[name]!r} "
+                    "above; keep one"
+                )
+        return seen
 
 
-def _checked_rows(reader: "csv.DictReader[str]", path: pathlib.Path) -> Iterator[tuple[str, str]]:
-    columns = reader.fieldnames or ()
-    if not {"id", "label"} <= set(columns):
-        found = ", ".join(columns) or "nothing"
-        raise ArchiveError(f"labels file {path} must begin with the line id,label; found {found}")
-    seen: dict[str, str] = {}
-    for row in reader:
-        name, label = row["id"], row["label"]
-        if not name or label is None or None in row:
-            raise ArchiveError(
-                f"labels file {path}, line {reader.line_num}: expected {len(columns)} fields"
-                " with an id among them; quote a field that holds a comma"
-            )
-        if seen.setdefault(name, label) != label:
-            raise ArchiveError(
-                f"labels file {path}, line {reader.line_num}: {name!r} is labelled {label!r} here"
-                f" and {seen[name]!r} above; keep one"
-            )
-        yield name, label
+class TileNames:
+    """What files beside an archive call its tiles: by their ids or, for a folder, by file names.
+
+    A name is that of a tile as it is written, or as `anneal_jax.text` folds it, or it is the last part of
+    one id alone.
+    """
+
+    def __init__(self, ids: Iterable[str]):
+        """Take the ids of an archive."""
+        self._ids = Names(ids)
+        self._by_file_name: Names | None = None
+        self._with_file_name: dict[str, list[str]] = defaultdict(list)
+
+    def find(self, name: str, where: str, error: type[AnnealError]) -> str | None:
+        """Return the id of the tile that a file names; None where there is none.
+
+        Args:
+          name: as the file has it.
+          where: names the file, to begin a sentence with.
+          error: class of what is raised.
+
+        Raises:
+          AnnealError: it may be one of several tiles.
+        """
+        matches = self._ids.find(name) or self._of_file_name(name)
+        if len(matches) > 1:
+            raise error(f"{where}: {name!r} may be {matches[0]!r} or {matches[1]!r}; write the path")
+        return matches[0] if matches else None
+
+    def nearest(self, name: str) -> str:
+        """Return the end of a sentence that names the id most like a name."""
+        nearest = difflib.get_close_matches(name, list(self._ids), n=1, cutoff=0.0)
+        return f"; the nearest is {nearest[0]!r}" if nearest else ""
+
+    def _of_file_name(self, name: str) -> list[str]:
+        if self._by_file_name is None:  # made once a name is no id
+            for tile_id in self._ids:
+                self._with_file_name[tile_id.rpartition("/")[2]].append(tile_id)
+            self._by_file_name = Names(self._with_file_name)
+        return [tile_id for file in self._by_file_name.find(name) for tile_id in self._with_file_name[file]]
 
 
 def _resolve(rows: dict[str, str], archive: Catalogue, path: pathlib.Path) -> dict[str, str]:
     """Return label by archive id; tiles that were left out for being bad may be named too."""
-    known = dict.fromkeys((*archive.ids, *archive.left_out))
-    by_file_name: dict[str, list[str]] = defaultdict(list)
-    for tile_id in known:
-        by_file_name[tile_id.rpartition("/")[2]].append(tile_id)
+    names = TileNames([*archive.ids, *archive.left_out])
     given: dict[str, str] = {}
     unknown: list[str] = []
     for name, label in rows.items():
-        matches = [name] if name in known else by_file_name.get(name, [])
-        if len(matches) > 1:
-            raise ArchiveError(
-                f"labels file {path}: {name!r} may be {matches[0]!r} or {matches[1]!r}; write the path"
-            )
-        if not matches:
+        tile_id = names.find(name, f"labels file {path}", ArchiveError)
+        if tile_id is None:
             unknown.append(name)
-        elif given.setdefault(matches[0], label) != label:
-            raise ArchiveError(f"labels file {path} gives {matches[0]!r} two labels; keep one")
+        elif given.setdefault(tile_id, label) != label:
+            raise ArchiveError(f"labels file {path} gives {tile_id!r} two labels; keep one")
     if unknown:
-        raise ArchiveError(_unknown_text(unknown, list(known), path))
+        plural = "id that is" if len(unknown) == 1 else "ids that are"
+        raise ArchiveError(
+            f"labels file {path} has {len(unknown):,} {plural} not in the archive, first {unknown[0]!r}"
+            f"{names.nearest(unknown[0])}"
+        )
     return given
-
-
-def _unknown_text(unknown: list[str], known: list[str], path: pathlib.Path) -> str:
-    nearest = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.0)
-    hint = f"; the nearest is {nearest[0]!r}" if nearest else ""
-    plural = "id that is" if len(unknown) == 1 else "ids that are"
-    return (
-        f"labels file {path} has {len(unknown):,} {plural} not in the archive, first {unknown[0]!r}{hint}"
-    )

@@ -23,7 +23,7 @@ from anneal_jax.data.parquet_columns import (
     texts_of,
     vectors_of,
 )
-from anneal_jax.data.scenes import wgs84_boxes
+from anneal_jax.data.scene_places import wgs84_boxes
 from anneal_jax.data.scratch import FileVectors
 from anneal_jax.data.wkb import wkb_boxes
 from anneal_jax.errors import ArchiveError, how_to_install

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from PIL import TiffImagePlugin
 
 from anneal_jax.data.archives import archive_schemes
+from anneal_jax.data.file_walk import may_hold_tiles
 from anneal_jax.data.folder_scan import IMAGE_ENDINGS
-from anneal_jax.data.tiles import read_tiff_tags
+from anneal_jax.data.image_headers import read_tiff_tags
 from anneal_jax.errors import ArchiveError
 
 READ = (
@@ -75,7 +76,7 @@ def _holds_scenes(folder: pathlib.Path) -> bool:
 
 def _images(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     for here, subfolders, files in os.walk(folder):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        subfolders[:] = sorted(filter(may_hold_tiles, subfolders))
         for name in sorted(files):
             if name.lower().endswith(tuple(IMAGE_ENDINGS)) and not name.startswith("."):
                 yield pathlib.Path(here, name)

@@ -1,21 +1,27 @@
 """One pass over georeferenced scenes: their headers, windows, digests, and a sample of their values."""
 
+import functools
 import hashlib
 import math
-import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.data.file_walk import Walked, walk_files, walk_notes
 from anneal_jax.data.scenes import Scene, SceneError, opened, read_header, read_window, window_starts
 from anneal_jax.data.tiling import TilingSettings
 from anneal_jax.errors import ArchiveError
 from anneal_jax.files.progress import progress_bar
 
 _ENDINGS = (".tif", ".tiff")
+_CALIBRATED = (
+    "Scenes differ in scale and offset, so values are read as stored * scale + offset, and range= is in "
+    "these units."
+)
 _SAMPLED_PIXELS = 2**18  # of all windows together; enough for a percentile of three digits
 
 
@@ -35,32 +41,25 @@ class Found(NamedTuple):
     sample: npt.NDArray[np.float64]
 
 
-def scene_names(place: str) -> tuple[pathlib.Path, list[str]]:
-    """Return the folder that scenes lie below, and their paths from there, sorted.
+def scene_names(place: str) -> tuple[pathlib.Path, Walked]:
+    """Return the folder that scenes lie below, and what was found there.
 
     Raises:
-      ArchiveError: there are none, or a folder cannot be listed.
+      ArchiveError: there are none.
     """
     path = pathlib.Path(place).expanduser().absolute()
     if place and path.is_file():
-        return path.parent, [path.name]
+        return path.parent, Walked([path.name], Counter(), [], [], {})
     if not place or not path.is_dir():
         raise ArchiveError(
             f"geotiff:{place} is no file or folder on this machine; give one, as in geotiff:/data/scenes"
         )
 
-    def refuse(error: OSError) -> None:
-        raise ArchiveError(f"the folder {error.filename} cannot be listed: {error.strerror}") from error
-
-    names = []
-    for folder, subfolders, files in os.walk(path, onerror=refuse):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        here = pathlib.Path(folder).relative_to(path)
-        found = (name for name in files if name.lower().endswith(_ENDINGS) and not name.startswith("."))
-        names += [(here / name).as_posix() for name in found]
-    if not names:
-        raise ArchiveError(f"{path} holds no file that ends with {' or '.join(_ENDINGS)}")
-    return path, sorted(names)
+    walked = walk_files(path, _ENDINGS)
+    if not walked.names and not walked.unlisted:
+        notes = " ".join(walk_notes(walked))
+        raise ArchiveError(f"{path} holds no file that ends with {' or '.join(_ENDINGS)}. {notes}".rstrip())
+    return path, walked
 
 
 def read_headers(
@@ -71,7 +70,7 @@ def read_headers(
     with progress_bar(len(names), "reading headers", "scene") as bar:
         for name in names:
             try:
-                scene = read_header(root / name, settings.bands.numbers, are_chosen=settings.are_chosen)
+                scene = read_header(root / name, settings.bands, are_chosen=settings.are_chosen)
                 if min(scene.height, scene.width) < settings.tile:
                     raise SceneError(
                         f"is {scene.width} x {scene.height} pixels, and a tile {settings.tile}"
@@ -84,7 +83,7 @@ def read_headers(
 
 
 def inspect_all(
-    root: pathlib.Path, scenes: dict[str, Scene], settings: TilingSettings
+    root: pathlib.Path, scenes: dict[str, Scene], settings: TilingSettings, *, is_calibrated: bool
 ) -> tuple[dict[str, Found], dict[str, str]]:
     """Read every window of every scene once.
 
@@ -92,6 +91,7 @@ def inspect_all(
       root: folder that the names start from.
       scenes: headers by name.
       settings: how scenes are cut.
+      is_calibrated: as in `read_window`.
 
     Returns:
       What was found, and faults of scenes that cannot be read to their end; both by name.
@@ -107,8 +107,11 @@ def inspect_all(
             numbers = np.arange(num_done, num_done + len(windows[name]))
             is_sampled = (numbers % every == 0) & (settings.limits is None)
             try:
+                read = functools.partial(
+                    read_window, scene=scenes[name], side=settings.tile, is_calibrated=is_calibrated
+                )
                 found[name] = _inspect(
-                    root / name, windows[name], settings, is_sampled, min(step, settings.tile)
+                    root / name, windows[name], settings, is_sampled, min(step, settings.tile), read
                 )
             except SceneError as error:
                 faults[name] = str(error)
@@ -123,6 +126,7 @@ def _inspect(
     settings: TilingSettings,
     is_sampled: npt.NDArray[np.bool_],
     step: int,
+    read: Callable[..., tuple[np.ndarray, npt.NDArray[np.bool_]]],
 ) -> Found:
     is_kept = np.zeros(len(windows), np.bool_)
     digests: list[bytes] = []
@@ -130,7 +134,7 @@ def _inspect(
     grid = slice(step // 2, None, step)
     with opened(path) as dataset:
         for number, (row, column) in enumerate(windows.tolist()):
-            values, is_data = read_window(dataset, settings.bands.numbers, row, column, settings.tile)
+            values, is_data = read(dataset, row=row, column=column)
             share = is_data.any(axis=0).mean()
             is_kept[number] = share > 0.0 and 1.0 - share <= settings.nodata
             if is_kept[number]:
@@ -148,36 +152,70 @@ def _all_windows(scene: Scene, settings: TilingSettings) -> npt.NDArray[np.int32
     return np.stack([np.repeat(rows, len(columns)), np.tile(columns, len(rows))], axis=1)
 
 
+def are_calibrated(scenes: Iterable[Scene]) -> bool:
+    """Return whether values must be read in their own unit: scenes differ in scale or offset."""
+    return len({scene.calibration for scene in scenes}) > 1
+
+
 def scaling_limits(
-    settings: TilingSettings, scenes: Iterable[Scene], samples: Sequence[npt.NDArray[np.float64]]
+    settings: TilingSettings,
+    scenes: Iterable[Scene],
+    samples: Sequence[npt.NDArray[np.float64]],
+    *,
+    is_calibrated: bool,
 ) -> tuple[npt.NDArray[np.float64], list[str]]:
-    """Return the limits of scaling float64[S, 2], and a sentence on them where they were computed.
+    """Return the limits of scaling float64[S, 2], and sentences on them.
 
     Args:
       settings: which may give them.
       scenes: headers.
       samples: float64[S, p] of each scene.
+      is_calibrated: as in `read_window`.
 
     Raises:
       ArchiveError: they are to be computed, and no sampled pixel holds data in all bands.
     """
+    notes = [_CALIBRATED] if is_calibrated else []
     if settings.limits is not None:
-        return np.array(settings.limits), []
+        return np.array(settings.limits), notes
     num_bands = len(settings.bands.numbers)
-    if settings.percentile is None and all(scene.dtype == np.uint8 for scene in scenes):
-        return np.tile([0.0, 255.0], (num_bands, 1)), []
+    is_8_bit = all(scene.dtype == np.uint8 for scene in scenes) and not is_calibrated
+    if settings.percentile is None and is_8_bit:
+        return np.tile([0.0, 255.0], (num_bands, 1)), notes
     low, high = settings.percentile or (2.0, 98.0)
     sample = np.concatenate(samples, axis=1)
     if not sample.size:
         raise ArchiveError("no sampled pixel holds data in every band; give range=LOW,HIGH")
-    limits = np.percentile(sample, [low, high], axis=1).T
-    # Short numbers, so that the range in the note gives exactly these limits again.
-    limits = np.array([[float(f"{value:.6g}") for value in pair] for pair in limits.tolist()])
-    text = ",".join(f"{value:.6g}" for value in limits.ravel())
-    return limits, [
-        f"Values are scaled to 8 bits from percentile {low:g} to {high:g} of {sample.shape[1]:,} pixels; "
-        f"range={text} in place of percentiles keeps this scaling when scenes are added."
+    limits = np.array([_short(*pair) for pair in np.percentile(sample, [low, high], axis=1).T.tolist()])
+    flat = [
+        number for number, (a, b) in zip(settings.bands.numbers, limits.tolist(), strict=True) if a == b
     ]
+    text = ",".join(map(_written, limits.ravel().tolist()))
+    if len(flat) < num_bands:
+        notes.append(
+            f"Values are scaled to 8 bits from percentile {low:g} to {high:g} of {sample.shape[1]:,} "
+            f"pixels; range={text} in place of percentiles keeps this scaling when scenes are added."
+        )
+    if flat:
+        numbers = ", ".join(map(str, flat))
+        notes.append(
+            f"Between percentile {low:g} and {high:g} there is one value alone in band {numbers}, which "
+            "becomes black; give percentile=0,100 or the range of values, or leave it out of bands."
+        )
+    return limits, notes
+
+
+def _written(value: float) -> str:
+    return f"{value:.6g}" if value == float(f"{value:.6g}") else f"{value!r}"
+
+
+def _short(low: float, high: float) -> tuple[float, float]:
+    """Return numbers of six digits, so that the range in the note gives exactly these limits again.
+
+    Where that would leave no span between two numbers, they keep all digits.
+    """
+    short = float(f"{low:.6g}"), float(f"{high:.6g}")
+    return (low, high) if short[0] == short[1] and low < high else short
 
 
 def values_digest(values: np.ndarray) -> bytes:

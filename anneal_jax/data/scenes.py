@@ -3,19 +3,22 @@
 import importlib
 import math
 import pathlib
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.errors import ArchiveError, how_to_install
+from anneal_jax.data.bands import Bands
+from anneal_jax.errors import ArchiveError, how_to_install, refusing
+from anneal_jax.text import is_utf8
 
 _CACHE_MIB = 128  # of decoded blocks; a row of windows of a striped scene stays in it
-_WGS84 = "EPSG:4326"
-_BOX_POINTS = 21  # per side, for sides that are curved in longitude and latitude
-_WINDOWS_AT_ONCE = 4_096
+_NO_TRANSFORM = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # what GDAL gives where there is none
+_NO_PLACE = ", so their tiles have no place"
+_FEWEST_POINTS = 3
 
 
 class SceneError(ArchiveError):
@@ -28,16 +31,23 @@ class Scene(NamedTuple):
     Attributes:
       height: in pixels.
       width: in pixels.
-      dtype: of the chosen bands together.
+      bands: numbers of the chosen bands in the file, from 1.
+      dtype: of these together.
       crs: as well-known text; "" without one.
-      transform: (a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f.
+      transform: (a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f; None where the file
+        does not say where it lies.
+      calibration: scale and offset of each band: stored * scale + offset is the value in its own unit.
+      remarks: what else the header says, each the end of a sentence that begins with scenes.
     """
 
     height: int
     width: int
+    bands: tuple[int, ...]
     dtype: np.dtype[Any]
     crs: str
-    transform: tuple[float, ...]
+    transform: tuple[float, ...] | None
+    calibration: tuple[tuple[float, float], ...]
+    remarks: tuple[str, ...] = ()
 
 
 def import_rasterio() -> Any:
@@ -59,59 +69,122 @@ def opened(path: pathlib.Path) -> Iterator[Any]:
     """Open a GeoTIFF for reading, and nothing that only poses as one, such as a link to the network.
 
     Raises:
-      SceneError: it cannot be opened, or a read from it fails.
+      SceneError: it cannot be opened.
     """
     rasterio = import_rasterio()
-    try:
-        with (
-            rasterio.Env(GDAL_CACHEMAX=_CACHE_MIB),
-            rasterio.open(path, driver="GTiff") as dataset,
-        ):
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MIB):
+        with refusing(_unreadable), warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # a remark says it
+            dataset = rasterio.open(path, driver="GTiff")
+        with dataset:
             yield dataset
-    except rasterio.errors.RasterioError as error:
-        raise SceneError(f"cannot be read as a GeoTIFF ({error})") from error
 
 
-def read_header(path: pathlib.Path, bands: Sequence[int], *, are_chosen: bool) -> Scene:
+def _unreadable(reason: str) -> SceneError:
+    return SceneError(f"cannot be read as a GeoTIFF ({reason})")
+
+
+def read_header(path: pathlib.Path, bands: Bands, *, are_chosen: bool) -> Scene:
     """Return what the header of a scene says.
 
     Args:
       path: of the file.
-      bands: numbers of the bands that are wanted, from 1.
-      are_chosen: whether a person chose them; else a scene of other bands than these is refused.
+      bands: that are wanted.
+      are_chosen: whether a person chose them; else a scene of other bands than these is refused, and one
+        that says which of its bands are red, green and blue is read in this order.
 
     Raises:
-      SceneError: it is no GeoTIFF, lacks a band, has bands among which nobody chose, or holds complex
-        numbers.
+      SceneError: it is no GeoTIFF, its name is not UTF-8, it lacks a band, has bands among which nobody
+        chose, or holds complex numbers.
     """
-    with opened(path) as dataset:
-        count = dataset.count
-        if max(bands) > count or (count > len(bands) and not are_chosen and not _has_alpha(dataset)):
-            every = ",".join(map(str, range(1, count + 1)))
-            raise SceneError(f"has {count} bands; say which are wanted, as in ?bands={every}")
-        dtype = np.result_type(*(dataset.dtypes[band - 1] for band in bands))
-        if dtype.kind not in "uif":
-            raise SceneError(f"holds {dtype} values; whole or floating-point numbers are read")
-        crs = dataset.crs.to_wkt() if dataset.crs else ""
-        return Scene(dataset.height, dataset.width, dtype, crs, tuple(dataset.transform)[:6])
+    if not is_utf8(str(path)):
+        raise SceneError("has a name that is not valid UTF-8")
+    with opened(path) as dataset, refusing(_unreadable):  # reads all that is asked of the library
+        colours = [kind.name for kind in dataset.colorinterp]
+        dtypes, scales, offsets = dataset.dtypes, dataset.scales, dataset.offsets
+        height, width = dataset.height, dataset.width
+        crs, transform, about_place = _place(dataset)
+    numbers, remarks = _bands(colours, bands, are_chosen=are_chosen)
+    dtype = np.result_type(*(dtypes[band - 1] for band in numbers))
+    if dtype.kind not in "uif":
+        raise SceneError(f"holds {dtype} values; whole or floating-point numbers are read")
+    calibration = tuple((scales[band - 1], offsets[band - 1]) for band in numbers)
+    if not all(math.isfinite(scale) and scale and math.isfinite(offset) for scale, offset in calibration):
+        raise SceneError(f"has the scales and offsets {calibration}, by which no value can be read")
+    said = (*remarks, *about_place)
+    return Scene(height, width, numbers, dtype, crs, transform, calibration, said)
 
 
-def _has_alpha(dataset: Any) -> bool:
-    """Whether there are three bands and one for transparency."""
-    return dataset.count == 4 and dataset.colorinterp[3].name == "alpha"
+def _bands(colours: list[str], wanted: Bands, *, are_chosen: bool) -> tuple[tuple[int, ...], list[str]]:
+    """Return the bands to read by number, and what there is to say of them."""
+    count, numbers = len(colours), wanted.numbers
+    is_coloured = all(colours.count(colour) == 1 for colour in ("red", "green", "blue"))
+    rgb = tuple(colours.index(colour) + 1 for colour in ("red", "green", "blue")) if is_coloured else ()
+    order = ",".join(map(str, rgb))
+    if max(numbers) > count or (not are_chosen and count - colours.count("alpha") > len(numbers)):
+        every = order or ",".join(map(str, range(1, count + 1)))
+        raise SceneError(f"has {count} bands; say which are wanted, as in ?bands={every}")
+    said = f"say that bands {order} are red, green and blue"
+    if not are_chosen:
+        return rgb or numbers, [f"{said}, and are read so; see the option bands"] * (
+            rgb not in ((), numbers)
+        )
+    remarks = [
+        f"have a colour table, and band {band} is read as numbers"
+        for band in numbers
+        if colours[band - 1] == "palette"
+    ]
+    shown = tuple(numbers[place] for place in wanted.rgb or ())
+    if shown != rgb and set(shown) == set(rgb):
+        remarks.append(f"{said}, and are read as {','.join(map(str, shown))}; see the option rgb")
+    return numbers, remarks
+
+
+def _place(dataset: Any) -> tuple[str, tuple[float, ...] | None, list[str]]:
+    """Return the coordinate reference system, the transform, and what there is to say of them."""
+    crs = dataset.crs.to_wkt() if dataset.crs else ""
+    transform = tuple(dataset.transform)[:6]
+    points, points_crs = dataset.gcps
+    if transform != _NO_TRANSFORM:
+        return crs, transform, [] if crs else [f"have no coordinate reference system{_NO_PLACE}"]
+    if len(points) >= _FEWEST_POINTS and points_crs:
+        fitted = tuple(importlib.import_module("rasterio.transform").from_gcps(points))[:6]
+        return (
+            points_crs.to_wkt(),
+            fitted,
+            ["are placed by ground control points, so boxes are approximate"],
+        )
+    if dataset.rpcs:
+        return crs, None, [f"are placed by rational polynomials (RPC) alone, which are not used{_NO_PLACE}"]
+    return crs, None, [f"have no geotransform{_NO_PLACE}"]
 
 
 def read_window(
-    dataset: Any, bands: Sequence[int], row: int, column: int, side: int
+    dataset: Any, scene: Scene, row: int, column: int, side: int, *, is_calibrated: bool
 ) -> tuple[np.ndarray, npt.NDArray[np.bool_]]:
     """Return the values [S, side, side] of a window, and bool[S, side, side]: which of them are data.
 
     The others are masked in the file (by a nodata value, a mask or transparency) or not finite, and are 0
     here.
+
+    Args:
+      dataset: an opened scene.
+      scene: its header.
+      row: of the window's first pixel.
+      column: likewise.
+      side: in pixels.
+      is_calibrated: whether values are in their own unit, float64, or as they are stored.
+
+    Raises:
+      SceneError: the window cannot be read.
     """
-    window = import_rasterio().windows.Window(column, row, side, side)
-    values = dataset.read(list(bands), window=window)
-    is_data = (dataset.read_masks(list(bands), window=window) != 0) & np.isfinite(values)
+    with refusing(_unreadable):
+        window = import_rasterio().windows.Window(column, row, side, side)
+        values = dataset.read(list(scene.bands), window=window)
+        is_data = (dataset.read_masks(list(scene.bands), window=window) != 0) & np.isfinite(values)
+    if is_calibrated:
+        scales, offsets = np.array(scene.calibration).T[..., None, None]
+        values = values * scales + offsets
     values[~is_data] = 0
     return values, is_data
 
@@ -130,53 +203,3 @@ def window_starts(length: int, side: int, stride: int) -> npt.NDArray[np.int32]:
     num_windows = math.ceil((length - side) / stride) + 1
     starts = np.arange(num_windows, dtype=np.int32) * stride
     return np.minimum(starts, length - side).astype(np.int32)
-
-
-def window_bounds(
-    scene: Scene, rows: npt.ArrayLike, columns: npt.ArrayLike, side: int
-) -> npt.NDArray[np.float64]:
-    """Return float64[M, 4]: left, bottom, right, top of windows in the scene's own coordinates.
-
-    Args:
-      scene: their scene.
-      rows: int[M], first row of each.
-      columns: int[M], first column.
-      side: in pixels.
-    """
-    a, b, c, d, e, f = scene.transform
-    corners = [(0, 0), (0, side), (side, 0), (side, side)]
-    rows, columns = np.asarray(rows, np.float64), np.asarray(columns, np.float64)
-    xs = np.stack([a * (columns + right) + b * (rows + down) + c for down, right in corners])
-    ys = np.stack([d * (columns + right) + e * (rows + down) + f for down, right in corners])
-    return np.stack([xs.min(axis=0), ys.min(axis=0), xs.max(axis=0), ys.max(axis=0)], axis=1)
-
-
-def wgs84_boxes(crs: str, bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return float64[M, 4]: west, south, east, north in degrees of the bounds [M, 4] of windows.
-
-    Each is the smallest box that holds the window's four sides, which may be curved in degrees. East of a
-    window across the 180th meridian is above 180. NaN without a coordinate reference system, or with one
-    that is tied to no place on Earth.
-    """
-    if not crs or not len(bounds):
-        return np.full(bounds.shape, np.nan)
-    rasterio = import_rasterio()
-    warp, errors = (importlib.import_module(f"rasterio.{name}") for name in ("warp", "_err"))
-    parts = np.linspace(0.0, 1.0, _BOX_POINTS)
-    boxes = []
-    for start in range(0, len(bounds), _WINDOWS_AT_ONCE):
-        left, bottom, right, top = bounds[start : start + _WINDOWS_AT_ONCE].T[..., None]
-        across, up = left + (right - left) * parts, bottom + (top - bottom) * parts
-        ones = np.ones_like(parts)
-        xs = np.concatenate([across, across, left * ones, right * ones], axis=1)
-        ys = np.concatenate([bottom * ones, top * ones, up, up], axis=1)
-        try:
-            east, north = warp.transform(crs, _WGS84, xs.ravel(), ys.ravel())
-        except (rasterio.errors.RasterioError, errors.CPLE_BaseError):  # a system of no place on Earth
-            return np.full(bounds.shape, np.nan)
-        east, north = np.reshape(east, xs.shape), np.reshape(north, ys.shape)
-        crosses = np.ptp(east, axis=1) > 180.0
-        east = np.where(crosses[:, None] & (east < 0.0), east + 360.0, east)
-        boxes.append(np.stack([east.min(1), north.min(1), east.max(1), north.max(1)], axis=1))
-    found = np.concatenate(boxes)
-    return np.where(np.isfinite(found).all(axis=1, keepdims=True), found, np.nan)

@@ -1,51 +1,73 @@
-"""Read one image file safely: all that its header tells is checked before a pixel is decoded.
+"""Read one image file safely: all that its header says is checked before a pixel is decoded.
 
-Accepted are JPEG, PNG and TIFF with 8 bits (or fewer) a channel. Grey and palette images become
-RGB. Transparent pixels are laid over black, the usual colour of missing data in remote sensing.
-CMYK is converted without a colour profile. Of a file with several pages the first is read. An EXIF
-orientation is ignored in JPEG and PNG, and applied by Pillow in TIFF.
+Accepted are JPEG, PNG, TIFF, WebP, JPEG 2000 and BMP with 8 bits (or fewer) a channel. Grey and palette
+images become RGB. Transparent pixels are laid over black, the usual colour of missing data in remote
+sensing. CMYK is converted without a colour profile. Of a file with several pages or frames the first is
+read. TIFFs that Pillow has no decoder for are read by GDAL where rasterio is installed.
+
+Pixels stay as they are stored: an EXIF orientation, which cameras write for upright viewing, is ignored
+(`says_turned` reports it). In TIFF the orientation is part of the format, and applied.
 
 Damage that the format itself cannot show (a flipped bit inside a JPEG scan) goes unseen.
 """
 
+import importlib.util
 import io
 import pathlib
 import stat
-import struct
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    Image,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+    features,
+)
 
-from anneal_jax.errors import ArchiveError
-
-MAX_TILE_PIXELS = 8192 * 8192
-"""Most pixels that a file may declare: 201 MB once decoded to RGB."""
+from anneal_jax.data.gdal_images import read_by_gdal, with_palette
+from anneal_jax.data.image_headers import (
+    MAX_TILE_PIXELS as MAX_TILE_PIXELS,
+)
+from anneal_jax.data.image_headers import (
+    TileError as TileError,
+)
+from anneal_jax.data.image_headers import (
+    check_jpeg2000,
+    check_png,
+    check_size,
+    check_tiff,
+    check_webp,
+    image_format,
+    without_texts,
+)
+from anneal_jax.errors import reason_of
 
 MAX_TILE_BYTES = 2**29
 """Longest file that is read, 512 MiB: twice the largest tile without any compression."""
 
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 
-_PNG_HEADER = struct.Struct(">12x4sIIB")  # signature and length, IHDR, width, height, bit depth
+# The classes are called directly because `Image.open` warns of large images.
+_OPENERS = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "JPEG2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+}
+_CHECKS = {"PNG": check_png, "WEBP": check_webp, "JPEG2000": check_jpeg2000}
+_LIBRARIES = {"WEBP": "webp", "JPEG2000": "jpg_2000"}  # that Pillow may be built without
 
-# TIFF 6.0: photometric interpretation -> colour channels; sample formats; kinds of extra sample.
-_TIFF_COLOUR_CHANNELS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
-_TIFF_UNSIGNED_OR_UNKNOWN = {1, 4}
-_TIFF_ALPHA = {1, 2}
-
-
-class TileError(ArchiveError):
-    """One tile cannot be used.
-
-    Attributes:
-      reason: the same text for every tile with the same fault; the message adds the detail.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason} ({detail})" if detail else reason)
-        self.reason = reason
+# What Pillow's libtiff has in every build; with others it may fail on a sound file.
+_SURE_COMPRESSIONS = {1, 2, 3, 4, 5, 7, 8, 32773, 32946}
+_WEBP = 50001  # not in Pillow's wheels, whose libtiff complains on stderr
+_UPRIGHT, _ORIENTATION = 1, 0x0112
 
 
 def read_tile(path: pathlib.Path) -> bytes:
@@ -61,25 +83,39 @@ def read_tile(path: pathlib.Path) -> bytes:
         if status.st_size > MAX_TILE_BYTES:
             raise TileError(f"is longer than {MAX_TILE_BYTES >> 20} MiB")
         return path.read_bytes()
+    except MemoryError as error:
+        raise TileError("needs more memory than there is") from error
     except OSError as error:
-        raise TileError("cannot be read", error.strerror or str(error)) from error
+        raise TileError("cannot be read", reason_of(error)) from error
 
 
 def decode_tile(data: bytes) -> Image.Image:
     """Decode the bytes of an image file to 8-bit RGB at its own size.
 
     Raises:
-      TileError: it is no JPEG, PNG or TIFF, is damaged, declares more than `MAX_TILE_PIXELS`,
-        or holds something other than grey or colour in 8 bits a channel.
+      TileError: it is of none of the formats, is damaged, declares more than `MAX_TILE_PIXELS`, needs more
+        memory than there is, cannot be read by the libraries that are installed, or holds something other
+        than grey or colour in 8 bits a channel.
     """
     try:
-        image = _open_checked(data)
-        image.load()
-        return _to_rgb(image)
-    except (TileError, MemoryError):
+        return _to_rgb(_loaded(data))
+    except TileError:
         raise
+    except MemoryError as error:
+        raise TileError("needs more memory than there is") from error
     except Exception as error:  # on a damaged file Pillow raises nearly anything
-        raise TileError("is truncated or corrupt", str(error)) from error
+        raise TileError("is truncated or corrupt", reason_of(error)) from error
+
+
+def says_turned(data: bytes) -> bool:
+    """Return whether the EXIF of an image that `decode_tile` reads asks viewers to turn or mirror it."""
+    kind = image_format(data)
+    if kind not in ("JPEG", "PNG", "WEBP") or not any(mark in data for mark in (b"Exif", b"eXIf", b"EXIF")):
+        return False
+    try:
+        return _OPENERS[kind](io.BytesIO(data)).getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT
+    except Exception:  # damaged EXIF says nothing, and the pixels are sound
+        return False
 
 
 def tile_pixels(data: bytes, image_size: int, resampling: str = "bilinear") -> npt.NDArray[np.uint8]:
@@ -119,76 +155,47 @@ def _squashed(image: Image.Image, image_size: int, resampling: str) -> npt.NDArr
     return np.asarray(image)
 
 
-def _open_checked(data: bytes) -> Image.Image:
-    """Open by the file's first bytes, whatever its name, and check the header."""
-    # The format classes are called directly because `Image.open` warns of large images.
-    if data.startswith(b"\xff\xd8\xff"):
-        image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
-    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
-        _check_png_header(data)
-        image = PngImagePlugin.PngImageFile(io.BytesIO(data))
-    elif data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        _check_tiff_tags(data)
-        image = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
-    else:
-        raise TileError("is empty" if not data else "is no JPEG, PNG or TIFF file inside")
-    _check_size(*image.size)
-    if image.mode not in _EIGHT_BIT_MODES:
-        raise TileError("is not 8-bit grey or colour", f"mode {image.mode}")
+def _loaded(data: bytes) -> Image.Image:
+    """Return an image with its pixels, in whatever 8-bit mode it has."""
+    kind = image_format(data)
+    if kind in _LIBRARIES and not features.check(_LIBRARIES[kind]):
+        raise TileError(f"is {kind}, and this Pillow was built without it", "pip install pillow")
+    if kind == "TIFF":
+        return _loaded_tiff(data)
+    if kind in _CHECKS:
+        _CHECKS[kind](data)
+    try:
+        return _decoded(kind, data)
+    except ValueError:
+        if kind != "PNG":
+            raise
+        return _decoded(kind, without_texts(data))  # they may be beyond Pillow's limits
+
+
+def _loaded_tiff(data: bytes) -> Image.Image:
+    header = check_tiff(data)
+    if header.compression == _WEBP and importlib.util.find_spec("rasterio"):
+        return read_by_gdal(data, header)
+    try:
+        image = _decoded("TIFF", data)
+    except (KeyError, SyntaxError):  # of its tables: a compression, a layout of bits
+        return read_by_gdal(data, header)
+    except OSError:
+        if header.compression in _SURE_COMPRESSIONS:
+            raise
+        return read_by_gdal(data, header)
+    if image.mode == "P" and max(header.colour_map, default=256) < 256:  # Pillow takes only the high byte
+        return with_palette(image, header.colour_map)
     return image
 
 
-def read_tiff_tags(stream: BinaryIO) -> TiffImagePlugin.ImageFileDirectory_v2:
-    """Return the tags of a TIFF's first page; of a damaged one whatever Pillow raises comes through."""
-    is_big_tiff = b"+" in stream.read(4)
-    stream.seek(0)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if is_big_tiff else 8))
-    stream.seek(tags.next)
-    tags.load(stream)
-    return tags
-
-
-def _check_png_header(data: bytes) -> None:
-    chunk, width, height, bit_depth = _PNG_HEADER.unpack_from(data)
-    if chunk != b"IHDR":
-        raise TileError("is truncated or corrupt", "no PNG header")
-    _check_size(width, height)
-    _check_bits(bit_depth)
-
-
-def _check_tiff_tags(data: bytes) -> None:
-    """Refuse what Pillow would silently reduce: wide samples, signed ones, further bands."""
-    tags = read_tiff_tags(io.BytesIO(data))
-    _check_size(tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH])
-    sample_formats = set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)))
-    if not sample_formats <= _TIFF_UNSIGNED_OR_UNKNOWN:
-        raise TileError("stores signed, floating or complex numbers, not unsigned 8-bit ones")
-    _check_bits(max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))))
-    _check_tiff_bands(tags)
-
-
-def _check_tiff_bands(tags: TiffImagePlugin.ImageFileDirectory_v2) -> None:
-    photometric = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0)
-    if photometric not in _TIFF_COLOUR_CHANNELS:
-        raise TileError("is not 8-bit grey or colour", f"TIFF photometric {photometric}")
-    num_bands = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
-    num_extra = num_bands - _TIFF_COLOUR_CHANNELS[photometric]
-    extra_kinds = set(tags.get(TiffImagePlugin.EXTRASAMPLES, ()))
-    if num_extra > 1 or (num_extra == 1 and not extra_kinds & _TIFF_ALPHA):
-        detail = f"{num_bands} bands; export three of them as 8-bit RGB"
-        raise TileError("has bands beyond grey or colour", detail)
-
-
-def _check_size(width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise TileError("has no pixels", f"{width} x {height}")
-    if width * height > MAX_TILE_PIXELS:
-        raise TileError(f"declares more than {MAX_TILE_PIXELS:,} pixels", f"{width} x {height}")
-
-
-def _check_bits(bits: int) -> None:
-    if bits > 8:
-        raise TileError("stores more than 8 bits a channel", f"{bits} bits; scale it to 8")
+def _decoded(kind: str, data: bytes) -> Image.Image:
+    image = _OPENERS[kind](io.BytesIO(data))
+    check_size(*image.size)
+    if image.mode not in _EIGHT_BIT_MODES:
+        raise TileError("is not 8-bit grey or colour", f"mode {image.mode}")
+    image.load()
+    return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

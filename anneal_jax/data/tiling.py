@@ -57,8 +57,8 @@ def tiling_settings(options: dict[str, str]) -> TilingSettings:
         counts = (2, 2 * len(bands.numbers))
         numbers = _floats("range", options["range"], counts, -math.inf, math.inf)
         limits = np.broadcast_to(np.reshape(numbers, (-1, 2)), (len(bands.numbers), 2))
-        for low, high in limits.tolist():
-            _rising("range", low, high)
+        if not (limits[:, 0] < limits[:, 1]).any() or (limits[:, 0] > limits[:, 1]).any():
+            _rising("range", *next((low, high) for low, high in limits.tolist() if not low < high))
     return TilingSettings(tile, stride, bands, "bands" in options, nodata, percentile, limits)
 
 

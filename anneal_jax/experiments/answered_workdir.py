@@ -1,5 +1,6 @@
 """A workdir whose answers come from a person: its archive needs no labels, and a run of it asks nothing."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -84,8 +85,12 @@ def settle_annotation(
 
 
 @contextmanager
-def opened_answers(workdir: str | pathlib.Path) -> Iterator[AnswerStore]:
-    """Hold a workdir, and open its answers.
+def opened_answers(workdir: str | pathlib.Path, *, read_only: bool = False) -> Iterator[AnswerStore]:
+    """Open the answers of a workdir.
+
+    Args:
+      workdir: where a person, or an oracle, answered.
+      read_only: write nothing; else the workdir is held, so that nobody else writes.
 
     Raises:
       AnnealError: it is in use, holds no answers, or its archive is not the one they were given for.
@@ -95,10 +100,10 @@ def opened_answers(workdir: str | pathlib.Path) -> Iterator[AnswerStore]:
         raise WorkdirError(
             f"{workdir} holds no answers; give the workdir of a run or of launch/annotate.py."
         )
-    with locked(workdir):
+    with contextlib.nullcontext() if read_only else locked(workdir):
         config = read_config(workdir)
         ids = open_archive(config.archive, on_bad_image=config.on_bad_image).ids
-        with closing(AnswerStore(workdir / "answers.sqlite", ids)) as store:
+        with closing(AnswerStore(workdir / "answers.sqlite", ids, read_only=read_only)) as store:
             yield store
 
 

@@ -1,12 +1,23 @@
 """Write files so that a reader, or a kill at any moment, meets the old or the new one whole."""
 
+import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from anneal_jax.errors import WorkdirError
+from anneal_jax.errors import UnwritableError, is_full_disk, reason_of
+
+_LONGEST_STEM, _LONGEST_SUFFIX = 40, 20  # letters of a temporary name, of at most 4 bytes each
+_ZEROS = 2**20
+_ADVICE = {
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EACCES: "change its folder's rights",
+    errno.EPERM: "change its folder's rights",
+}
 
 
 @contextmanager
@@ -24,7 +35,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
       A path in the same folder, at which nothing exists yet.
 
     Raises:
-      WorkdirError: the folder does not exist, or `path` is itself a folder.
+      UnwritableError: the folder does not exist, `path` is a folder or a device, or the disk is full,
+        read-only or otherwise does not take the file; the message says which, and what to do.
 
     Example:
       >>> import pathlib, tempfile
@@ -36,20 +48,73 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
       'forest'
     """
     target = Path(path)
-    if not target.parent.is_dir():
-        raise WorkdirError(f"cannot write {target}: its folder does not exist; create it first")
-    if target.is_dir():
-        raise WorkdirError(f"cannot write {target}: a folder has that name; move it or rename one")
-    token = secrets.token_hex(4)  # two writers of one path never share a temporary file
-    temporary = target.with_name(f".{target.stem}.{token}.tmp{target.suffix}")
+    with told_unwritable(target):
+        _require_place(target)
+        temporary = _temporary_name(target)
+        _probe(temporary)
+        try:
+            yield temporary
+            _flush(temporary)
+            temporary.replace(target)
+        finally:
+            with contextlib.suppress(OSError):  # the first fault is the one to hear of
+                temporary.unlink(missing_ok=True)
+        if os.name == "posix":  # elsewhere a folder cannot be opened, nor needs to be
+            _flush_folder(target.parent)
+
+
+def require_writable(*paths: str | os.PathLike[str] | None) -> None:
+    """Refuse output paths that cannot be written to, before long work rather than after it.
+
+    Args:
+      paths: files to be created or replaced later; None and empty ones are passed over.
+
+    Raises:
+      UnwritableError: as `replacing`.
+    """
+    for target in (Path(path) for path in paths if path):
+        with told_unwritable(target):
+            _require_place(target)
+            with contextlib.suppress(FileNotFoundError):
+                target.lstat()  # a name that is too long fails here
+            _probe(_temporary_name(target))
+
+
+@contextmanager
+def told_unwritable(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what goes wrong with writing `path` into an UnwritableError that says what to do about it.
+
+    Raises:
+      UnwritableError: the body raised an OSError, with a number or without, or an error of a library that
+        speaks of a full disk.
+    """
     try:
-        yield temporary
-        _flush(temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # elsewhere a folder cannot be opened, nor needs to be
-        _flush(target.parent)
+        yield
+    except Exception as error:
+        if not (isinstance(error, OSError) or is_full_disk(error)):
+            raise
+        number = error.errno if isinstance(error, OSError) else None
+        advice = "free some space there" if is_full_disk(error) else _ADVICE.get(number or 0, "")
+        advice = f"{advice}, or " if advice else ""
+        raise UnwritableError(
+            f"cannot write {path} ({reason_of(error)}); {advice}give a path on a disk that takes it"
+        ) from error
+
+
+def reserve(file: IO[bytes], num_bytes: int) -> None:
+    """Give an empty file its whole length on disk, so that a map of it can be written to.
+
+    A page of a mapped file that the disk has no room for kills the process with a bus error.
+
+    Raises:
+      OSError: the disk has not that much room.
+    """
+    if num_bytes and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, num_bytes)
+        return
+    for start in range(0, num_bytes, _ZEROS):  # macOS
+        file.write(bytes(min(_ZEROS, num_bytes - start)))
+    file.flush()
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -74,6 +139,31 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def _require_place(target: Path) -> None:
+    if not target.parent.is_dir():
+        raise UnwritableError(f"cannot write {target}: its folder does not exist; create it first")
+    if target.is_dir():
+        raise UnwritableError(f"cannot write {target}: a folder has that name; move it or rename one")
+    if target.exists() and not target.is_file():  # such as /dev/null, which must stay what it is
+        raise UnwritableError(f"cannot write {target}: it is no regular file; give another name")
+
+
+def _probe(path: Path) -> None:
+    """Write a byte to a path and remove it again: a full disk takes an empty file."""
+    try:
+        path.write_bytes(b"-")
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _temporary_name(target: Path) -> Path:
+    """Return a name beside `target` that is no longer than a disk takes, and that nothing has."""
+    token = secrets.token_hex(4)  # two writers of one path never share a temporary file
+    suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
+    return target.with_name(f".{target.stem[:_LONGEST_STEM]}.{token}.tmp{suffix}")
+
+
 def _flush(path: Path) -> None:
     """Force a file's bytes, or a folder's list of names, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -81,3 +171,11 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _flush_folder(path: Path) -> None:
+    try:
+        _flush(path)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):  # the file is in place by now
+            raise

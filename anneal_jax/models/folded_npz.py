@@ -21,18 +21,13 @@ x / 127.5 - 1 of 8-bit values, and for TensorFlow's SAME padding: where a stride
 only, that is at the bottom and right. A file of weights for another scaling or padding is not noticed.
 """
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from anneal_jax.errors import WeightsError
+from anneal_jax.errors import WeightsError, refusing
 from anneal_jax.models.mobilenet_v2 import FOLDED_CLASSIFIER, folded_layer_names
 from anneal_jax.models.slots import Arrays, Paths, Shapes, Slot
-
-# A .npy where an .npz should be is no context manager: TypeError.
-_DAMAGES = (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 def read_npz(file: Path) -> Arrays:
@@ -41,12 +36,16 @@ def read_npz(file: Path) -> Arrays:
     Raises:
       WeightsError: the file is damaged, or holds something else than plain arrays.
     """
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            names = [name for name in stored.files if not name.startswith(FOLDED_CLASSIFIER)]
-            return {name: stored[name].astype(np.float32) for name in names}
-    except _DAMAGES as error:
-        raise WeightsError(f"{file} is no intact .npz of arrays ({error}); fetch it anew") from error
+    with (
+        # A .npy where an .npz should be is no context manager, and a member may be anything.
+        refusing(
+            lambda reason: WeightsError(f"{file} is no intact .npz of arrays ({reason}); fetch it anew")
+        ),
+        file.open("rb") as stream,
+        np.load(stream, allow_pickle=False) as stored,
+    ):
+        names = [name for name in stored.files if not name.startswith(FOLDED_CLASSIFIER)]
+        return {name: stored[name].astype(np.float32) for name in names}
 
 
 def folded_slots(shapes: Shapes) -> list[Slot]:

@@ -75,7 +75,7 @@ def read_weights(file: Path, backbone: Backbone, shapes: Shapes) -> Any:
 
 def require_backbone(file: Path, metadata: dict[str, str], backbone: Backbone) -> None:
     """Raise WeightsError where a file's metadata, as `own_metadata` gives them, name another backbone."""
-    named = metadata["backbone"]
+    named = metadata.get("backbone", "")
     if named != backbone.name:
         raise WeightsError(
             f"{file} holds weights of {named!r}, not of {backbone.name!r}; set `backbone` to it, or give "

@@ -13,7 +13,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anneal_jax.errors import WeightsError
+from anneal_jax.errors import WeightsError, reason_of
 from anneal_jax.models.backbones import Backbone
 
 RESAMPLINGS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
@@ -51,7 +51,7 @@ def read_preprocessing(folder: Path) -> Preprocessing | None:
         if mark in settings:
             try:
                 return _checked(reader(settings))
-            except (KeyError, TypeError, ValueError, IndexError) as error:
+            except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
                 raise WeightsError(
                     f"the preprocessing beside the weights in {folder} cannot be used ({error!r}); move "
                     f"{' and '.join(_FOLDER_FILES)} away to use the backbone's own"
@@ -85,8 +85,9 @@ def _read_object(file: Path) -> dict[str, Any]:
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"cannot read {file}, beside the weights ({error}); fetch it anew") from error
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        reason = reason_of(error)
+        raise WeightsError(f"cannot read {file}, beside the weights ({reason}); fetch it anew") from error
     return value if isinstance(value, dict) else {}
 
 
@@ -103,7 +104,8 @@ def _of_timm(settings: dict[str, Any]) -> Preprocessing:
 
 
 def _of_transformers(settings: dict[str, Any]) -> Preprocessing:
-    white = 1 / settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1.0
+    is_rescaled = settings.get("do_rescale", True)
+    white = 1 / _positive(settings.get("rescale_factor", 1 / 255)) if is_rescaled else 1.0
     mean, spread = _scaled(settings["image_mean"], white), _scaled(settings["image_std"], white)
     if not settings.get("do_normalize", True):
         mean, spread = (0.0,) * 3, (white,) * 3
@@ -111,16 +113,36 @@ def _of_transformers(settings: dict[str, Any]) -> Preprocessing:
     size = settings["crop_size"] if is_cropped else settings["size"]
     if isinstance(size, dict):
         size = size["height"] if "height" in size else size["shortest_edge"]
-    return Preprocessing(mean, spread, size, RESAMPLINGS[settings.get("resample", _BILINEAR)])
+    return Preprocessing(mean, spread, size, _resampling(settings.get("resample", _BILINEAR)))
 
 
-def _scaled(values: list[float], factor: float) -> tuple[float, ...]:
+def _positive(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"{value!r} is no number above 0")
+    return float(value)
+
+
+def _resampling(value: Any) -> str:
+    if type(value) is not int or not 0 <= value < len(RESAMPLINGS):
+        raise ValueError(f"the resampling {value!r} is none of the numbers 0 to {len(RESAMPLINGS) - 1}")
+    return RESAMPLINGS[value]
+
+
+def _scaled(values: Any, factor: float) -> tuple[float, ...]:
+    kinds = {type(value) for value in values} if isinstance(values, list) else {None}
+    if not kinds <= {int, float}:
+        raise ValueError(f"{values!r} is no list of numbers")
     return tuple(factor * float(value) for value in values)
 
 
 def _checked(found: Preprocessing) -> Preprocessing:
     numbers = (*found.mean, *found.spread)
-    if len(numbers) != 6 or not all(map(math.isfinite, numbers)) or min(found.spread) <= 0:
+    if (
+        len(found.mean) != 3
+        or len(found.spread) != 3
+        or not all(map(math.isfinite, numbers))
+        or min(found.spread) <= 0
+    ):
         raise ValueError(f"mean {found.mean} and spread {found.spread} are not three numbers each")
     if type(found.image_size) is not int or found.image_size < 1:
         raise ValueError(f"the size is {found.image_size!r} pixels")

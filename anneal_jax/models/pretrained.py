@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from anneal_jax.errors import WeightsError
+from anneal_jax.errors import WeightsError, refusing
 from anneal_jax.models import packaged, torch_names
 from anneal_jax.models.backbones import Backbone, get_backbone, scaled_by
 from anneal_jax.models.folded_npz import folded_slots, read_npz
@@ -115,7 +115,12 @@ def as_pretrained(backbone: Backbone, source: str | Path) -> Backbone:
     file = _readable(source)
     if own := own_metadata(file):
         require_backbone(file, own, backbone)
-        prepared = prepared_by(backbone, own["preparation"])
+        with refusing(
+            lambda reason: WeightsError(
+                f"{file} does not say how its input is prepared ({reason}); write it or fetch it anew"
+            )
+        ):
+            prepared = prepared_by(backbone, own["preparation"])
         if len(prepared.mean) != len(backbone.mean):
             raise WeightsError(
                 f"{file} is for tiles of {len(prepared.mean)} bands, and these have {len(backbone.mean)}; "

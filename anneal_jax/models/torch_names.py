@@ -5,15 +5,17 @@ PyTorch keeps kernels as [out, in, height, width] and matrices as [out, in]; her
 the network is not read: the classification layer, batch counters, and the mask token of DINOv2's training.
 """
 
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from anneal_jax.errors import WeightsError
+from anneal_jax.errors import WeightsError, refusing
 from anneal_jax.models.slots import Paths, Shapes, Slot
 from anneal_jax.models.vit import PositionResampling
 
@@ -26,6 +28,7 @@ _LEAVES = {
     "var": "running_var",
 }
 _NAMES_SHOWN = 3
+_READ_TYPES = ("F64", "F32", "F16", "BF16")  # of safetensors
 
 
 class Naming(NamedTuple):
@@ -53,16 +56,13 @@ def read_safetensors(file: Path, prefix: str) -> dict[str, np.ndarray]:
     Raises:
       WeightsError: the file is damaged.
     """
-    try:
-        with safe_open(file, "numpy") as stored:
-            used = {name.removeprefix(prefix): name for name in stored.keys()}  # noqa: SIM118
-            return {
-                short: stored.get_tensor(name).astype(np.float32)
-                for short, name in used.items()
-                if not _UNUSED.fullmatch(short)
-            }
-    except (OSError, SafetensorError) as error:
-        raise _damaged(file, error) from error
+    with _opened(file) as stored:
+        used = {name.removeprefix(prefix): name for name in stored.keys()}  # noqa: SIM118
+        return {
+            short: _as_float32(file, stored, name)
+            for short, name in used.items()
+            if not _UNUSED.fullmatch(short)
+        }
 
 
 def stored_names(file: Path) -> list[str]:
@@ -71,11 +71,8 @@ def stored_names(file: Path) -> list[str]:
     Raises:
       WeightsError: the file is damaged.
     """
-    try:
-        with safe_open(file, "numpy") as stored:
-            return list(stored.keys())
-    except (OSError, SafetensorError) as error:
-        raise _damaged(file, error) from error
+    with _opened(file) as stored:
+        return list(stored.keys())
 
 
 def stored_metadata(file: Path) -> dict[str, str]:
@@ -84,11 +81,28 @@ def stored_metadata(file: Path) -> dict[str, str]:
     Raises:
       WeightsError: the file is damaged.
     """
-    try:
-        with safe_open(file, "numpy") as stored:
-            return stored.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise _damaged(file, error) from error
+    with _opened(file) as stored:
+        return stored.metadata() or {}
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    with refusing(functools.partial(_damaged, file)):
+        stored = safe_open(file, "numpy")
+    with stored:
+        yield stored
+
+
+def _as_float32(file: Path, stored: Any, name: str) -> np.ndarray:
+    with refusing(functools.partial(_damaged, file)):
+        kind = stored.get_slice(name).get_dtype()
+    if kind not in _READ_TYPES:
+        raise WeightsError(
+            f"{file}: {name} is stored as {kind}, which no scale beside it makes weights of; give the file "
+            "in float32, float16 or bfloat16"
+        )
+    with refusing(functools.partial(_damaged, file)):
+        return stored.get_tensor(name).astype(np.float32)
 
 
 def recognise(file: Path, backbone_name: str, shapes: Shapes) -> tuple[Naming, str]:
@@ -220,8 +234,8 @@ def _from_torch(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(array, (0, 1), (-1, -2))) if array.ndim > 1 else array
 
 
-def _damaged(file: Path, error: Exception) -> WeightsError:
-    return WeightsError(f"{file} is no intact safetensors file ({error}); fetch it anew")
+def _damaged(file: Path, reason: str) -> WeightsError:
+    return WeightsError(f"{file} is no intact safetensors file ({reason}); fetch it anew")
 
 
 _TIMM_VIT = _VitNames(

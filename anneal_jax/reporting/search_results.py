@@ -16,6 +16,7 @@ from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.data.tiles import squash_tile
 from anneal_jax.errors import ConfigError
 from anneal_jax.reporting.gallery import plot_gallery
+from anneal_jax.retrieval.boxes import as_rfc7946
 from anneal_jax.retrieval.index_reader import TileIndex
 from anneal_jax.retrieval.queries import Query, read_image
 from anneal_jax.retrieval.search import Hits
@@ -139,7 +140,7 @@ def _as_json(index: TileIndex, found: Results) -> dict[str, Any]:
         if dates is not None and not np.isnat(dates[place]):
             result["date"] = f"{dates[place]}Z"
         if boxes is not None and not math.isnan(boxes[place][0]):
-            result["box"] = boxes[place].tolist()
+            result["box"] = as_rfc7946(boxes[place].tolist())
         results.append({**result, "archive": index.source(found.rows[place])})
     return {"query": found.query.name, "results": results}
 

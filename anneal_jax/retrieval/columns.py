@@ -5,12 +5,12 @@ add a row to the table; raise `manifest.FORMAT` if readers of the old format cou
 """
 
 import datetime
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from anneal_jax.retrieval.boxes import checked_box
 
 MAX_NORM = 1.01
 """Largest norm of a unit vector, which is a little off by its rounding."""
@@ -72,17 +72,26 @@ def parse_date(text: str) -> np.datetime64:
     >>> parse_date("2021-06-30T12:00:00+02:00")
     np.datetime64('2021-06-30T10:00:00')
     """
-    moment = datetime.datetime.fromisoformat(text)
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    try:
+        moment = datetime.datetime.fromisoformat(text.strip())
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    except OverflowError as error:  # of the years 1 and 9999
+        raise ValueError(f"{text!r} is no date in UTC: {error}") from error
     return np.datetime64(moment, "s")
 
 
-def _parse_box(sides: Sequence[str]) -> npt.NDArray[np.float64]:
-    west, south, east, north = box = np.array([float(side) for side in sides])
-    if not (all(map(math.isfinite, box)) and west <= east and south <= north):
-        raise ValueError(f"bounds {', '.join(sides)} are not west <= east and south <= north")
-    return box
+def is_day(text: str) -> bool:
+    """Return whether a date in ISO 8601 says no time.
+
+    >>> is_day("2021-06-30"), is_day("20210630"), is_day("2021-06-30T00:00")
+    (True, True, False)
+    """
+    try:
+        datetime.date.fromisoformat(text.strip())
+    except ValueError:
+        return False
+    return True
 
 
 COLUMNS: Mapping[str, Column] = {
@@ -111,12 +120,12 @@ COLUMNS: Mapping[str, Column] = {
         ),
         Column(
             "box",
-            "bounds, all in one unit for the whole index, such as degrees",
+            "bounds, all in one unit for the index, such as degrees; west above east crosses 180 degrees",
             ("float64",),
             (4,),
             blank=np.full(4, np.nan),
             fields=("west", "south", "east", "north"),
-            parse=_parse_box,
+            parse=checked_box,
             filter="touches",
         ),
     )

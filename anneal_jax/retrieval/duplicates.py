@@ -10,7 +10,8 @@ from anneal_jax.acquisition.scan.all_pairs import scan_pairs
 from anneal_jax.acquisition.scan.progress import scan_progress
 from anneal_jax.acquisition.scan.scorers import threshold_scorer
 from anneal_jax.data.splits import duplicate_groups
-from anneal_jax.errors import ConfigError
+from anneal_jax.errors import ConfigError, reason_of
+from anneal_jax.files import atomic
 from anneal_jax.files.progress import progress_bar
 from anneal_jax.pairs.canonical import count_pairs
 from anneal_jax.training.features import decoded_ahead
@@ -64,7 +65,7 @@ def find_duplicates(
       most_pairs: near copies that are returned at most.
 
     Raises:
-      ConfigError: the limit is not above 0.
+      ConfigError: the limit is not above 0, or the disk of temporary files has not enough room.
       ArchiveError: a tile cannot be read.
     """
     limit = MAX_DIFFERENCE[archive.kind] if max_difference is None else max_difference
@@ -78,7 +79,7 @@ def find_duplicates(
         pairs, is_cut = _nearest(points, limit, most_pairs)
         differences = 1.0 - np.einsum("pd,pd->p", *points[pairs.T].astype(np.float64))
     else:
-        with tempfile.TemporaryFile() as file:
+        with _scratch_file() as file:
             pictures = _small_pictures(archive, different, file)
             angle = limit / _HALF_WHITE
             pairs, is_cut = _nearest(_lifted(pictures), angle**2 / 2, most_pairs)
@@ -98,6 +99,16 @@ def _identical(archive: Archive) -> tuple[PairIndices, IntArray]:
     return np.stack([first[groups[copies]], copies], axis=1).astype(np.int32), first.astype(np.int32)
 
 
+def _scratch_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise ConfigError(
+            f"small pictures of the tiles need a temporary file ({reason_of(error)}); set TMPDIR to a "
+            "folder that can be written to."
+        ) from error
+
+
 def _small_pictures(archive: Archive, rows: IntArray, file: IO[bytes]) -> np.memmap:
     """Return uint8[M, 32, 32, S] of some tiles, mapped from a temporary file."""
     pictures = None
@@ -105,12 +116,24 @@ def _small_pictures(archive: Archive, rows: IntArray, file: IO[bytes]) -> np.mem
         start = 0
         for tiles in decoded_ahead(archive, rows, _SIDE_PX, _TILES_AT_ONCE, "box"):
             if pictures is None:
+                _reserve(file, len(rows) * tiles[0].nbytes)
                 pictures = np.memmap(file, np.uint8, "w+", shape=(len(rows), *tiles.shape[1:]))
             pictures[start : start + len(tiles)] = tiles
             start += len(tiles)
             progress.update(len(tiles))
     assert pictures is not None  # an archive has a tile
     return pictures
+
+
+def _reserve(file: IO[bytes], num_bytes: int) -> None:
+    """Take the room of all small pictures at once: a map of a full disk would kill the process."""
+    try:
+        atomic.reserve(file, num_bytes)
+    except OSError as error:
+        raise ConfigError(
+            f"{tempfile.gettempdir()} has not the {num_bytes:,} bytes that small pictures of the tiles "
+            f"take ({reason_of(error)}); set TMPDIR to a folder that has them."
+        ) from error
 
 
 def _lifted(pictures: np.memmap) -> FloatArray:

@@ -7,8 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.errors import ConfigError, RetrievalError, nearest_hint, unknown_name
-from anneal_jax.retrieval.columns import COLUMNS, parse_date
+from anneal_jax.retrieval.boxes import checked_box, touching
+from anneal_jax.retrieval.columns import COLUMNS, is_day, parse_date
 from anneal_jax.retrieval.index_reader import TileIndex
+from anneal_jax.text import Names
 
 Conditions = Mapping[str, Any]
 """What is asked of columns, by their names; all must hold, and a tile of which nothing is known meets none.
@@ -36,7 +38,10 @@ def parse_filter(
     {'label': ('river',), 'box': (5.0, 50.0, 6.5, 51.0)}
     """
     try:
-        west, south, east, north = map(float, box or (0, 0, 0, 0))
+        sides = COLUMNS["box"].fields
+        if box and len(box) != len(sides):
+            raise ValueError(f"{','.join(box)} has {len(box)} parts")
+        bounds = checked_box(box) if box else None
         moments = parse_date(since) if since else None, last_moment(until) if until else None
     except ValueError as error:
         raise ConfigError(
@@ -44,7 +49,7 @@ def parse_filter(
         ) from error
     return {
         **({"label": tuple(classes)} if classes else {}),
-        **({"box": (west, south, east, north)} if box else {}),
+        **({"box": bounds} if bounds else {}),
         **({"date": moments} if since or until else {}),
     }
 
@@ -58,8 +63,7 @@ def last_moment(text: str) -> np.datetime64:
     >>> last_moment("2021-06-30")
     np.datetime64('2021-06-30T23:59:59')
     """
-    is_day = len(text) == len("2021-06-30")
-    return parse_date(text) + np.timedelta64(86_399 if is_day else 0, "s")
+    return parse_date(text) + np.timedelta64(86_399 if is_day(text) else 0, "s")
 
 
 def allowed_tiles(index: TileIndex, conditions: Conditions) -> list[npt.NDArray[np.bool_]] | None:
@@ -75,42 +79,37 @@ def allowed_tiles(index: TileIndex, conditions: Conditions) -> list[npt.NDArray[
     for name, wanted in conditions.items():
         if name not in (known := [column.name for column in COLUMNS.values() if column.filter]):
             raise unknown_name("condition", name, known)
-        meets = _FILTERS[COLUMNS[name].filter]
-        if meets is _touches:
-            _require_box(wanted)
         shards = _column(index, name)
-        if meets is _is_one_of:
-            _require_classes(shards, wanted)
-        for mask, values in zip(masks, shards, strict=True):
-            np.logical_and(mask, meets(values, wanted), out=mask)
+        for mask, meets in zip(masks, _FILTERS[COLUMNS[name].filter](shards, wanted), strict=True):
+            np.logical_and(mask, meets, out=mask)
     if not any(mask.any() for mask in masks):
         raise RetrievalError("no tile of the index meets all the conditions; widen one of them.")
     return masks
 
 
-def _is_one_of(values: np.ndarray, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
-    return np.isin(values, np.array([text.encode() for text in texts]))
+def _is_one_of(shards: Sequence[np.ndarray], names: Sequence[str]) -> list[npt.NDArray[np.bool_]]:
+    known = np.array(_known_classes(shards, names))
+    return [np.isin(values, known) for values in shards]
 
 
-def _touches(boxes: np.ndarray, wanted: tuple[float, float, float, float]) -> npt.NDArray[np.bool_]:
-    west, south, east, north = wanted
-    w, s, e, n = np.asarray(boxes).T
-    return (w <= east) & (e >= west) & (s <= north) & (n >= south)
-
-
-def _is_between(values: np.ndarray, wanted: tuple[Any, Any]) -> npt.NDArray[np.bool_]:
+def _is_between(shards: Sequence[np.ndarray], wanted: tuple[Any, Any]) -> list[npt.NDArray[np.bool_]]:
     first, last = wanted
-    is_in = values == values  # neither NaN nor NaT
-    if first is not None:
-        is_in &= values >= first
-    if last is not None:
-        is_in &= values <= last
-    return is_in
+
+    def meets(values: np.ndarray) -> npt.NDArray[np.bool_]:
+        is_in = values == values  # neither NaN nor NaT
+        if first is not None:
+            is_in &= values >= first
+        if last is not None:
+            is_in &= values <= last
+        return is_in
+
+    return [meets(values) for values in shards]
 
 
-_FILTERS: Mapping[str | None, Callable[[np.ndarray, Any], npt.NDArray[np.bool_]]] = {
+# From the shards of a column and what is asked to which tiles meet it, shard by shard.
+_FILTERS: Mapping[str | None, Callable[[Sequence[np.ndarray], Any], list[npt.NDArray[np.bool_]]]] = {
     "one of": _is_one_of,
-    "touches": _touches,
+    "touches": touching,
     "between": _is_between,
 }
 
@@ -119,19 +118,18 @@ def _column(index: TileIndex, name: str) -> list[np.ndarray]:
     column = index.column(name)
     if column is None:
         raise RetrievalError(
-            f"the index in {index.folder} knows no {name} of its tiles; write it with --metadata=FILE.csv."
+            f"the index in {index.folder} knows no {name} of its tiles; write a new one with "
+            "launch/embed.py --metadata=FILE.csv."
         )
     return column
 
 
-def _require_box(box: tuple[float, float, float, float]) -> None:
-    west, south, east, north = box
-    if west > east or south > north:
-        raise RetrievalError(f"the box {box} is empty; give west,south,east,north.")
-
-
-def _require_classes(shards: Sequence[np.ndarray], names: Sequence[str]) -> None:
-    known = {value.decode() for labels in shards for value in np.unique(labels).tolist()}
+def _known_classes(shards: Sequence[np.ndarray], names: Sequence[str]) -> list[bytes]:
+    """Return the classes of the index that names mean, as they are stored."""
+    known = Names(value.decode() for shard in shards for value in np.unique(shard).tolist() if value)
+    found = []
     for name in names:
-        if name not in known:
+        if not (meant := known.find(name)):
             raise RetrievalError(f"no tile of the index has the class {name!r}{nearest_hint(name, known)}.")
+        found += [spelling.encode() for spelling in meant]
+    return found

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.errors import RetrievalError, unknown_name
+from anneal_jax.errors import RetrievalError, UnwritableError, unknown_name
 from anneal_jax.files import atomic
 from anneal_jax.files.seals import FileSeal, damaged_files
 from anneal_jax.retrieval.columns import COLUMNS
 from anneal_jax.retrieval.manifest import ModelCard, ShardRecord, missing_processes, read_manifests
 from anneal_jax.retrieval.shards import map_column
+from anneal_jax.text import forms_of
 
 VERIFICATIONS = ("always", "once")
 """How an index may be verified as it is opened."""
@@ -89,14 +90,22 @@ class TileIndex:
         return self.shards[int(np.searchsorted(self.starts, row, side="right")) - 1].source
 
     def rows_of(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return the row of each id, -1 where the index has none such."""
-        wanted = {tile_id.encode(): place for place, tile_id in enumerate(ids)}
-        rows = np.full(len(ids), -1, np.int64)
-        names = np.array(sorted(wanted), np.bytes_)
+        """Return the row of each id, -1 where the index has none such.
+
+        An id that differs by form alone (`anneal_jax.text`) is taken where none is as it was written.
+        """
+        forms = {tile_id: sorted(forms_of(tile_id)) for tile_id in ids}
+        names = np.array(sorted({form.encode() for every in forms.values() for form in every}), np.bytes_)
+        found: dict[str, int] = {}
         for start, stored in zip(self.starts, self.column("ids") or [], strict=False):
-            for row in np.flatnonzero(np.isin(stored, names)):
-                rows[wanted[bytes(stored[row])]] = start + row
-        return rows[[wanted[tile_id.encode()] for tile_id in ids]] if ids else rows
+            for row in np.flatnonzero(np.isin(stored, names)).tolist() if len(names) else ():
+                found[bytes(stored[row]).decode()] = int(start) + row
+
+        def row_of(tile_id: str) -> int:
+            others = (found[form] for form in forms[tile_id] if form in found)
+            return found.get(tile_id, next(others, -1))
+
+        return np.array([row_of(tile_id) for tile_id in ids], np.int64)
 
 
 def open_index(folder: str | Path, *, verify: str = "always") -> TileIndex:
@@ -162,8 +171,8 @@ def _read_trusted(folder: Path) -> dict[str, list[int] | None]:
 def _write_trusted(folder: Path, states: dict[str, list[int] | None]) -> None:
     try:
         atomic.write_text(folder / _VERIFIED, json.dumps(states))
-    except OSError as error:
-        _log.warning("%s cannot be kept (%s); the next command verifies again.", folder / _VERIFIED, error)
+    except UnwritableError as error:
+        _log.warning("%s; the next command verifies again.", error)
 
 
 def _notes(missing: list[int]) -> tuple[str, ...]:

@@ -1,18 +1,21 @@
 """A metadata file laid beside an archive: what is known of its tiles besides their pixels.
 
 A CSV file in UTF-8 whose header names `id` and any of the `fields` in the table of `columns`, of bounds all
-four; other columns are ignored. An empty field says that nothing is known.
+four; other columns are ignored. An empty field says that nothing is known. Ids are found as in a labels
+file (`anneal_jax.data.labels`).
 """
 
-import csv
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from anneal_jax.data.labels import TileNames
 from anneal_jax.errors import RetrievalError
+from anneal_jax.files.tables import opened_table
 from anneal_jax.retrieval.columns import COLUMNS, Column, encoded_texts
 
 _FROM_FILE = [column for column in COLUMNS.values() if column.fields]
@@ -51,31 +54,51 @@ def read_metadata(path: str | Path, ids: Sequence[str]) -> Metadata:
       RetrievalError: the file is missing or malformed, a field cannot be read, or no row names a tile.
     """
     path = Path(path).expanduser()
-    encoded = encoded_texts(ids)
-    order = np.argsort(encoded, kind="stable")
-    ordered = encoded[order]
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin with a BOM
-            reader = csv.DictReader(file, strict=True)
-            columns = _columns_in(reader.fieldnames or (), path)
-            arrays = {column.name: _blank(column, len(ids)) for column in columns}
-            num_matched = num_others = 0
-            while rows := _checked(itertools.islice(reader, _ROWS_AT_ONCE), reader, path):
-                names = encoded_texts([row["id"] for _, row in rows])
-                places = np.searchsorted(ordered, names).clip(max=len(ids) - 1)
-                is_known = ordered[places] == names
-                for (line, row), place, known in zip(rows, order[places], is_known, strict=True):
-                    if known:
-                        _fill(arrays, columns, int(place), row, f"{path}, line {line}")
-                num_matched += int(is_known.sum())
-                num_others += len(rows) - int(is_known.sum())
-    except OSError as error:
-        raise RetrievalError(f"metadata file {path} cannot be read: {error.strerror}.") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise RetrievalError(f"metadata file {path} is no CSV file in UTF-8: {error}.") from error
+    finder = _Finder(ids, f"metadata file {path}")
+    with opened_table(path, "metadata file", RetrievalError) as table:
+        columns = _columns_in(table.columns, path)
+        arrays = {column.name: _blank(column, len(ids)) for column in columns}
+        is_given = np.zeros(len(ids), np.bool_)
+        num_matched = num_others = 0
+        rows = table.rows(filled=["id"])
+        while chunk := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+            places = finder.places([row["id"] for _, row in chunk])
+            for (line, row), place in zip(chunk, places.tolist(), strict=True):
+                if place >= 0:
+                    where = f"{table.what}, line {line}"
+                    _fill(arrays, columns, place, row, where, is_again=bool(is_given[place]))
+                    is_given[place] = True
+            num_matched += int(np.count_nonzero(places >= 0))
+            num_others += int(np.count_nonzero(places < 0))
     if not num_matched:
         raise RetrievalError(f"no row of {path} names a tile of the archive; its ids look like {ids[0]!r}.")
     return Metadata({name: _stored(arrays[name]) for name in sorted(arrays)}, num_matched, num_others)
+
+
+class _Finder:
+    """Where in an archive the tiles lie that rows name; most are found among sorted bytes, in bulk."""
+
+    def __init__(self, ids: Sequence[str], where: str):
+        self._ids, self._where = ids, where
+        encoded = encoded_texts(ids)
+        self._order = np.argsort(encoded, kind="stable")
+        self._ordered = encoded[self._order]
+        self._names: TileNames | None = None
+
+    def places(self, names: list[str]) -> npt.NDArray[np.int64]:
+        """Return int64[n], the row of the archive that each name stands for, -1 for none."""
+        places = self._as_written(names)
+        for number in np.flatnonzero(places < 0).tolist():
+            self._names = self._names or TileNames(self._ids)
+            found = self._names.find(names[number], self._where, RetrievalError)
+            if found is not None:
+                places[number] = self._as_written([found])[0]
+        return places
+
+    def _as_written(self, names: list[str]) -> npt.NDArray[np.int64]:
+        wanted = encoded_texts(names)
+        at = np.searchsorted(self._ordered, wanted).clip(max=len(self._ordered) - 1)
+        return np.where(self._ordered[at] == wanted, self._order[at], -1)
 
 
 def _columns_in(names: Sequence[str], path: Path) -> list[Column]:
@@ -99,31 +122,43 @@ def _columns_in(names: Sequence[str], path: Path) -> list[Column]:
     return columns
 
 
-def _checked(
-    rows: Iterator[dict[str, str]], reader: "csv.DictReader[str]", path: Path
-) -> list[tuple[int, dict[str, str]]]:
-    checked = []
-    for row in rows:
-        if not row["id"] or None in row or None in row.values():
-            raise RetrievalError(
-                f"{path}, line {reader.line_num}: expected {len(reader.fieldnames or ())} fields with an "
-                "id among them; quote a field that holds a comma."
-            )
-        checked.append((reader.line_num, row))
-    return checked
-
-
 def _fill(
-    arrays: dict[str, np.ndarray], columns: list[Column], place: int, row: dict[str, str], where: str
+    arrays: dict[str, np.ndarray],
+    columns: list[Column],
+    place: int,
+    row: dict[str, str],
+    where: str,
+    *,
+    is_again: bool,
 ) -> None:
     for column in columns:
-        texts = [row[field] for field in column.fields]
-        if not any(texts) and not column.is_text:  # an empty text is a value, and replaces another
-            continue
+        held = arrays[column.name]
         try:
-            arrays[column.name][place] = column.parse(texts)
+            value = _value(column, row)
         except ValueError as error:
             raise RetrievalError(f"{where}: {error}.") from error
+        if is_again and not _is_same(held[place], column.blank if value is None else value):
+            raise RetrievalError(
+                f"{where}: {row['id']!r} has another {column.name} here than above; keep one."
+            )
+        if value is not None:
+            held[place] = value
+
+
+def _value(column: Column, row: dict[str, str]) -> Any:
+    """Return what a row says for a column; None for nothing.
+
+    Raises:
+      ValueError: it cannot be read.
+    """
+    texts = [row[field] for field in column.fields]
+    is_said = column.is_text or any(text.strip() for text in texts)
+    return column.parse(texts) if is_said else None
+
+
+def _is_same(held: Any, value: Any) -> bool:
+    """Compare two values of a column; nothing known is the same as nothing known."""
+    return held == value if isinstance(held, bytes) else np.array_equal(held, value, equal_nan=True)
 
 
 def _blank(column: Column, num_tiles: int) -> np.ndarray:

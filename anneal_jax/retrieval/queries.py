@@ -7,10 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.data.image_headers import FORMATS
 from anneal_jax.data.tiles import decode_tile, read_tile
-from anneal_jax.errors import ArchiveError, ConfigError, RetrievalError, nearest_hint
+from anneal_jax.errors import ArchiveError, ConfigError, RetrievalError, nearest_hint, reason_of, refusing
 from anneal_jax.retrieval.embedder import Embedder, load_embedder
 from anneal_jax.retrieval.index_reader import TileIndex
+from anneal_jax.text import require_utf8
 from anneal_jax.types import FloatArray
 
 _MOST_IDS_COMPARED = 50_000  # beyond it a hint takes longer than the search
@@ -55,8 +57,8 @@ def read_names(path: str | Path) -> list[str]:
     """
     try:
         lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the list of queries {path} cannot be read ({error}).") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the list of queries {path} cannot be read ({reason_of(error)}).") from error
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -85,7 +87,7 @@ def prepare_queries(
     """
     if not names:
         raise RetrievalError("there is nothing to search by; give --query=ID or --query=FILE.")
-    ids = [name.removeprefix("id:") for name in names]
+    ids = [require_utf8(name, "the query", RetrievalError).removeprefix("id:") for name in names]
     rows = np.where([name.startswith("file:") for name in names], -1, index.rows_of(ids))
     queries = tuple(_query(index, name, int(row)) for name, row in zip(names, rows, strict=True))
     embeddings = np.zeros((len(names), index.model.dim), np.float32)
@@ -130,16 +132,27 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     try:
         return np.asarray(decode_tile(read_tile(path)))
     except ArchiveError as error:
-        raise ArchiveError(f"{path} {error}; give a JPEG, PNG or 8-bit TIFF file.") from error
+        raise ArchiveError(f"{path} {error}; give a {FORMATS} file of 8 bits.") from error
 
 
 def _read_vector(path: Path) -> np.ndarray:
-    try:
-        return np.atleast_2d(np.load(path, allow_pickle=False))[:1]
-    except (OSError, ValueError, EOFError) as error:
-        raise ArchiveError(
-            f"{path} is no .npy file of a vector ({error}); write it with numpy.save."
-        ) from error
+    """Return float[1, F]."""
+    with refusing(
+        lambda reason: ArchiveError(
+            f"{path} is no .npy file of a vector ({reason}); write it with numpy.save"
+        )
+    ):
+        vector = np.load(path, allow_pickle=False)
+    if not isinstance(vector, np.ndarray) or vector.dtype.kind != "f" or not _is_one_vector(vector.shape):
+        shape = (
+            f"{vector.dtype}{list(vector.shape)}" if isinstance(vector, np.ndarray) else "several arrays"
+        )
+        raise ArchiveError(f"{path} holds {shape}; give one vector a file, float[F] or float[1, F]")
+    return vector.reshape(1, -1)
+
+
+def _is_one_vector(shape: tuple[int, ...]) -> bool:
+    return len(shape) in (1, 2) and shape[-1] > 0 and (len(shape) == 1 or shape[0] == 1)
 
 
 def _unit(embeddings: FloatArray, names: Sequence[str]) -> FloatArray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anneal_jax.errors import RetrievalError
+from anneal_jax.errors import RetrievalError, UnwritableError
 from anneal_jax.files import atomic
 from anneal_jax.files.seals import FileSeal, seal_of
 from anneal_jax.retrieval.columns import MAX_NORM
@@ -35,10 +35,9 @@ def write_shard(folder: Path, name: str, columns: Mapping[str, np.ndarray], *, s
         try:
             with atomic.replacing(path) as temporary, temporary.open("wb") as file:
                 np.save(file, array, allow_pickle=False)
-        except OSError as error:
+        except UnwritableError as error:
             raise RetrievalError(
-                f"cannot write {path} ({error.strerror}); the shards before it are kept, and the same "
-                "command goes on behind them."
+                f"{error}; the shards before it are kept, and the same command goes on behind them."
             ) from error
         files[column] = seal_of(path)
     return record

@@ -18,6 +18,7 @@ import numpy as np
 
 from anneal_jax._version import __version__
 from anneal_jax.errors import WorkdirError
+from anneal_jax.files import atomic
 from anneal_jax.files.seals import (
     FileSeal,
     damaged_files,
@@ -98,9 +99,10 @@ class RoundCheckpoints:
         if round_index in self._manager.all_steps():
             self._manager.delete(round_index)
         arrays = ocp.args.StandardSave(jax.tree.map(np.asarray, state))
-        self._manager.save(round_index, args=arrays, force=True)  # else no round before the newest
-        # `save` returns before the files are complete; a kill then would lose the round.
-        self._manager.wait_until_finished()
+        with atomic.told_unwritable(self.folder / str(round_index)):
+            self._manager.save(round_index, args=arrays, force=True)  # else no round before the newest
+            # `save` returns before the files are complete; a kill then would lose the round.
+            self._manager.wait_until_finished()
         step = self.folder / str(round_index)
         content = {
             "files": seals_below(step),

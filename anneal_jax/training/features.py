@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.errors import ConfigError, WeightsError
+from anneal_jax.errors import ConfigError, UnwritableError, WeightsError, reason_of
 from anneal_jax.files.atomic import replacing
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.training.blocks import BLOCK_ROWS
@@ -185,19 +185,25 @@ def _make_writable(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ConfigError(
-            f"computed features cannot be kept in {folder} ({error.strerror}); set "
+            f"computed features cannot be kept in {folder} ({reason_of(error)}); set "
             "cache_dir=FOLDER to one that can be written to."
         ) from error
 
 
 def _write_cache(path: Path, key: str, features: FloatArray) -> None:
-    """Write an .npy with a checksum of key and content after its end, where readers ignore it."""
-    with replacing(path) as temporary:
-        with temporary.open("wb") as file:
-            np.save(file, features, allow_pickle=False)
-        checksum = _checksum(temporary, key, temporary.stat().st_size)
-        with temporary.open("ab") as file:
-            file.write(checksum)
+    """Write an .npy with a checksum of key and content after its end, where readers ignore it.
+
+    Where the disk is full the features are not kept, and what they were computed for goes on.
+    """
+    try:
+        with replacing(path) as temporary:
+            with temporary.open("wb") as file:
+                np.save(file, features, allow_pickle=False)
+            checksum = _checksum(temporary, key, temporary.stat().st_size)
+            with temporary.open("ab") as file:
+                file.write(checksum)
+    except UnwritableError as error:
+        _log.warning("%s; set --config.cache_dir, or the features are computed again next time", error)
 
 
 def _read_cache(path: Path, key: str) -> FloatArray | None:

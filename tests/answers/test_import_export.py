@@ -1,6 +1,9 @@
+import contextlib
 import csv
+import functools
 import json
 import time
+import unicodedata
 
 import numpy as np
 import pytest
@@ -8,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax.answers.file_format import (
+    SharedAnswer,
+    answers_text,
     disagreements,
     merge_answers,
+    parse_answers,
     read_answers,
     write_answers,
 )
@@ -218,7 +224,8 @@ def test_a_file_that_does_not_fit_the_store_adds_nothing(tmp_path):
     ("name", "text", "message"),
     [
         ("in.txt", "", r"kept in \.csv or \.jsonl files"),
-        ("in.csv", "id,label\na,b\n", "line 2: expected the fields set, sentence, first"),
+        ("in.csv", "id,label\na,b\n", "line 1: expected the fields set, sentence, first"),
+        ("in.csv", "set;sentence;first\n1;Alike?;a\n", "fields are separated by semicolons; save it with"),
         ("in.jsonl", "[1]\n", "line 1: expected the fields"),
         ("in.jsonl", "{\n", "cannot be read"),
         ("in.csv", b"\xff\xfe", "cannot be read"),
@@ -242,6 +249,13 @@ def test_what_is_no_file_of_answers_is_refused(tmp_path, name, text, message):
         ({"bits": "cheap"}, "line 2: could not convert"),
         ({"set": "one"}, "line 2: invalid literal"),
         ({"elapsed_s": "long"}, "line 2: could not convert"),
+        ({"elapsed_s": float("nan")}, "line 2: elapsed_s is .?nan.?, and must be a finite number"),
+        ({"bits": 10**400}, "line 2: (OverflowError|int too large|bits is .* a finite number)"),
+        ({"bits": ""}, "line 2: could not convert string to float"),
+        ({"set": float("inf")}, "line 2: (set is .?inf.?, and must be a finite|invalid literal)"),
+        ({"set": "1.5"}, "line 2: invalid literal for int"),
+        ({"answered_at": ""}, "line 2: Invalid isoformat"),
+        ({"undone_at": "false"}, "line 2: Invalid isoformat"),
     ],
 )
 def test_a_line_that_is_no_answer_is_named(tmp_path, suffix, change, message):
@@ -262,5 +276,99 @@ def test_a_short_line_and_a_byte_order_mark(tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert read_answers(path) == [row]
     path.write_text(path.read_text("utf-8-sig") + "1,Alike?,a.png\n", "utf-8")
-    with pytest.raises(StoreError, match=r"line 3: .* must be texts"):
+    with pytest.raises(StoreError, match=r"line 3: expected 12 fields; quote a field"):
         read_answers(path)
+
+
+def json_line(row, **changes):
+    return (json.dumps({**row._asdict(), **changes}) + "\n").encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"undone_at": False}, "undone_at is False, and must be a time such as 2026-01-31T10:15:00Z"),
+        ({"undone_at": 0}, "undone_at is 0, and must be a time"),
+        ({"answered_at": None}, "answered_at is None, and must be a time"),
+        ({"set": True}, "set is True, and must be a number"),
+        ({"set": 1.5}, "set is 1.5, and must be a whole number"),
+        ({"set": None}, "set is None, and must be a number"),
+        ({"bits": [1]}, r"bits is \[1\], and must be a number"),
+        ({"bits": 10**400}, "int too large to convert to float"),
+        ({"elapsed_s": {}}, "elapsed_s is {}, and must be a number"),
+        ({"answer": ["similar"]}, r"\['similar'\] is no answer"),
+        ({"kind": 1}, "kind is 1, and must be a text"),
+        ({"first": "\ud800"}, r"first is '\\ud800', and must be a text in UTF-8"),
+        ({"first": None}, "first is None, and must be a text"),
+    ],
+)
+def test_fields_of_json_have_their_types(tmp_path, change, message):
+    (row,) = shared_answers(asked_store(tmp_path, "a", "Ada", [Answer.SIMILAR]))
+    with pytest.raises(StoreError, match=f"in.jsonl, line 2: {message}") as error:
+        parse_answers(json_line(row) + json_line(row, **change), "in.jsonl")
+    str(error.value).encode()
+
+
+def test_an_empty_text_is_nothing_and_a_number_may_be_a_text_as_in_csv(tmp_path):
+    (row,) = shared_answers(asked_store(tmp_path, "a", "Ada", [Answer.SIMILAR]))
+    loose = json_line(row, undone_at="", elapsed_s="", set="1", bits="1.0")
+    assert parse_answers(loose, "in.jsonl") == [row._replace(elapsed_s=None)]
+    store = empty_store(tmp_path, "b")
+    (tmp_path / "in.jsonl").write_bytes(loose)
+    assert import_answers(store, tmp_path / "in.jsonl").num_added == len(store.standing()) == 1
+
+
+def test_texts_that_differ_by_form_alone_are_one(tmp_path):
+    """macOS writes a letter and its accent apart; people leave a space at an end."""
+    apart = functools.partial(unicodedata.normalize, "NFD")
+    ada = empty_store(tmp_path, "a")
+    ada.set_sentence("Même culture ?")
+    ada.give([Given(0, 1, Answer.SIMILAR, "Zoë")])
+    (row,) = shared_answers(ada)
+    decomposed = row._replace(
+        **{name: apart(getattr(row, name)) for name in ("sentence", "second", "annotator")}
+    )
+    assert decomposed != row and decomposed.second != IDS[1]
+    assert merge_answers([row], [decomposed]) == [row]
+    assert merge_answers([decomposed], [row]) == [row._replace(second=decomposed.second)]
+    write_answers(tmp_path / "in.csv", [decomposed._replace(sentence=decomposed.sentence + " ")])
+    assert import_answers(ada, tmp_path / "in.csv")[:2] == (0, 1)
+    write_answers(tmp_path / "in.csv", [decomposed._replace(key="another")])
+    assert import_answers(ada, tmp_path / "in.csv")[:2] == (1, 0)
+    assert ada.set_sentence(apart("Même culture ?")) == ada.present_set() == 2
+    assert len(ada.sentences()) == 2
+
+
+@given(
+    field=st.sampled_from(SharedAnswer._fields),
+    value=st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=5),
+        st.just(10**400),
+        st.lists(st.integers(), max_size=1),
+        st.dictionaries(st.text(max_size=1), st.integers(), max_size=1),
+    ),
+)
+def test_whatever_a_field_holds_the_line_is_an_answer_or_refused(field, value):
+    row = SharedAnswer(
+        *(1, "Alike?", "a", "b", "training", "similar", "Ada", "2026-01-01", 1.0, 1.0, "key", None)
+    )
+    try:
+        (read,) = parse_answers(json_line(row, **{field: value}), "in.jsonl")
+    except StoreError as error:
+        assert "line 1" in str(error)
+    else:
+        assert answers_text([read], "out.jsonl").encode() and parse_answers(
+            answers_text([read], "out.csv").encode(), "out.csv"
+        ) == [read]
+
+
+@given(st.binary(max_size=60), st.sampled_from(["in.csv", "in.jsonl"]))
+def test_any_bytes_are_answers_or_refused(data, name):
+    header = ",".join(SharedAnswer._fields).encode() + b"\n" if name.endswith("csv") else b""
+    for content in (data, header + data):
+        with contextlib.suppress(StoreError):
+            parse_answers(content, name)

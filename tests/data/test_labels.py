@@ -68,7 +68,10 @@ def test_vectorless_ids_work_for_digits(tmp_path):
     ("text", "message"),
     [
         ("", "must begin with the line id,label; found nothing"),
-        ("id;label\nflat.png;sea\n", "must begin with the line id,label; found id;label"),
+        (
+            "id;label\nflat.png;sea\n",
+            "the line id;label: its fields are separated by semicolons; save it with commas",
+        ),
         ("name,class\n", "found name, class"),
         ("id,label\nflat.pgn,sea\n", "1 id that is not in the archive, first 'flat.pgn'; the near"),
         ("id,label\nx,1\ny,2\n", "2 ids that are not in the archive, first 'x'"),
@@ -78,6 +81,7 @@ def test_vectorless_ids_work_for_digits(tmp_path):
         ("id,label\nc,d.png,sea\n", "line 2: expected 2 fields .* quote a field"),
         ("id,label\nflat.png\n", "line 2: expected 2 fields"),
         ("id,label\n,sea\n", "line 2: expected 2 fields with an id among them"),
+        ("id,label,label\nflat.png,a,b\n", "has two columns 'label'; keep one"),
         ('id,label\n"flat.png,sea\n', "is no CSV file in UTF-8"),
     ],
 )

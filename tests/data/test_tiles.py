@@ -114,8 +114,8 @@ def test_hand_made_tiff_is_sound():
     ("data", "message"),
     [
         (b"", "is empty"),
-        (b"GIF89a....", "is no JPEG, PNG or TIFF file inside"),
-        (b"<html>not found</html>", "is no JPEG, PNG or TIFF file inside"),
+        (b"GIF89a....", "is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside"),
+        (b"<html>not found</html>", "is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside"),
         (encoded(photograph(), "JPEG")[:-200], "is truncated or corrupt"),
         (encoded(photograph(), "JPEG")[:20], "is truncated or corrupt"),
         (encoded(photograph(), "PNG")[:-200], "is truncated or corrupt"),

@@ -111,7 +111,10 @@ def test_embed_and_search_from_the_command_line(place, tmp_path):
         (["--query=digit 3/003.png", "--class=digit 11"], "no tile of the index has the class 'digit 11'"),
         (["--query=digit 3/003.png", "--since=yesterday"], "the conditions cannot be read"),
         (["--query=digit 3/003.png", "--k=0"], "--k=0"),
-        (["--query=README.md"], "README.md is no JPEG, PNG or TIFF file inside; give a JPEG"),
+        (
+            ["--query=README.md"],
+            "README.md is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside; give a JPEG",
+        ),
         (["--queries=none.txt"], "the list of queries none.txt cannot be read"),
     ],
 )

@@ -153,7 +153,7 @@ class Guard:
             if headers.get("content-type", "").partition(";")[0].strip() != kind:
                 return _refused(415, f"Only {'JSON' if kind == 'application/json' else kind} is read.")
             length = headers.get("content-length", "")
-            if not length.isascii() or not length.isdigit() or int(length) > most:
+            if not length.isascii() or not length.isdigit() or int(length[:12]) > most:
                 return _refused(413, f"A request holds at most {most} bytes, and says how many.")
         elif method not in ("GET", "HEAD"):
             return _refused(405, "Only GET and POST are served.")

@@ -26,7 +26,7 @@ from anneal_jax.annotation.web.context import (
     office_of,
     tile_number,
 )
-from anneal_jax.errors import AnnealError, StorageFullError, StoreError
+from anneal_jax.errors import AnnealError, StorageFullError, StoreError, UnwritableError, reason_of
 from anneal_jax.types import Answer
 
 _FILES = {
@@ -78,7 +78,10 @@ def create_app(office: Office, access: Access) -> ASGIApp:
             BadRequestError: _told(400),
             StorageFullError: _told(507),
             StoreError: _told(409),
+            UnwritableError: _told(507),
             AnnealError: _told(409),
+            OSError: _told(507),
+            MemoryError: _told(507),
         },
     )
     app.state.office = office
@@ -241,7 +244,8 @@ def _json(content: dict[str, Any]) -> Response:
 
 def _told(status: int) -> Callable[[Request, Exception], Response]:
     def handler(request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": str(error)}, status)
+        said = str(error) if isinstance(error, AnnealError | BadRequestError) else f"{reason_of(error)}."
+        return JSONResponse({"error": said}, status)
 
     return handler
 

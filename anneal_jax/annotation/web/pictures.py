@@ -13,6 +13,7 @@ from PIL import Image
 from anneal_jax.data.archives import open_archive
 from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.errors import ArchiveError, ConfigError, nearest_hint
+from anneal_jax.text import Names
 from anneal_jax.types import Archive, IntArray
 
 PICTURE_PX = 512
@@ -108,7 +109,9 @@ def open_pictures(archive: Archive, spec: str, *, on_bad_image: str = "refuse") 
         )
     tiles = open_archive(spec, on_bad_image=on_bad_image)
     places = {name: place for place, name in enumerate(tiles.ids)}
-    missing = [name for name in archive.ids if name not in places]
+    names = Names(places)
+    meant = [names.find(name) for name in archive.ids]
+    missing = [name for name, found in zip(archive.ids, meant, strict=True) if len(found) != 1]
     if tiles.kind != "image" or missing:
         named = f", the first {missing[0]!r}{nearest_hint(missing[0], places)}" if missing else ""
         raise ArchiveError(
@@ -116,4 +119,4 @@ def open_pictures(archive: Archive, spec: str, *, on_bad_image: str = "refuse") 
             f"{archive.spec}{named}; write the tiles' names into the array `ids` of that file, as in "
             f"numpy.savez(FILE, embeddings=E, ids=[{tiles.ids[0]!r}, ...])."
         )
-    return TilePictures(tiles, rows=np.array([places[name] for name in archive.ids], np.int32))
+    return TilePictures(tiles, rows=np.array([places[name] for (name,) in meant], np.int32))

@@ -25,6 +25,7 @@ from anneal_jax.annotation.web.context import (
 )
 from anneal_jax.annotation.web.uploads import MAX_UPLOAD_BYTES
 from anneal_jax.answers.reading import AnswerRecord
+from anneal_jax.data.image_headers import FORMATS
 from anneal_jax.errors import ArchiveError
 from anneal_jax.evaluation.calibration import FEWEST_LABELS, FEWEST_OF_EACH, Calibration
 from anneal_jax.retrieval.search import MOST_RESULTS
@@ -61,7 +62,7 @@ async def _drop(request: Request) -> Response:
     try:
         key = await asyncio.to_thread(office.dropped.take, await request.body())
     except ArchiveError as error:
-        raise BadRequestError(f"the file {error}; drop a JPEG, PNG or 8-bit TIFF file.") from error
+        raise BadRequestError(f"the file {error}; drop a {FORMATS} file of 8 bits.") from error
     dropped = office.dropped.get(key)
     tile = None if dropped is None else dropped.tile
     return JSONResponse(

@@ -46,7 +46,7 @@ def test_the_page_gives_all_answers_out_and_takes_a_file_in_once(client, name):
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
-    [("a.txt", b"", "neither"), ("a.csv", b"x,y\n1,2\n", "line 2"), ("a.jsonl", b"{", "cannot be read"),
+    [("a.txt", b"", "neither"), ("a.csv", b"x,y\n1,2\n", "line 1"), ("a.jsonl", b"{", "cannot be read"),
      ("a.csv", b"\xff\xfe", "cannot be read"), ("a.jsonl", b"[" * 100_000, "cannot be read"),
      ("", b"", "neither")],
 )  # fmt: skip

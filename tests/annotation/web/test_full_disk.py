@@ -1,27 +1,18 @@
 """A disk that is full, for once a real one: a file system of a few hundred kilobytes."""
 
-import os
-import shutil
-import subprocess
-
 import pytest
 
 from anneal_jax.answers.store import AnswerStore
 from tests.annotation.conftest import NUM_TILES, served
 from tests.annotation.web.test_app import SESSION, TAB
+from tests.small_disks import small_disk
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def full_disk(tmp_path):
     """A file system of 256 kB; needs the right to mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    may_mount = os.geteuid() == 0 and shutil.which("mount")
-    if not may_mount or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a file system, as root has it; it is absent here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", "256k") as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -45,10 +36,10 @@ def client_on(tiles_folder, directions, make_client):
         yield make
 
 
-def test_a_full_disk_is_told_and_what_was_acknowledged_is_there(small_disk, client_on):
-    client = client_on(small_disk)
+def test_a_full_disk_is_told_and_what_was_acknowledged_is_there(full_disk, client_on):
+    client = client_on(full_disk)
     view = client("POST", "/session", json=SESSION).json()
-    (small_disk / "ballast").write_bytes(b"x" * 100_000)
+    (full_disk / "ballast").write_bytes(b"x" * 100_000)
     acknowledged = []
     while True:
         key = view["questions"][0]["key"]
@@ -61,7 +52,7 @@ def test_a_full_disk_is_told_and_what_was_acknowledged_is_there(small_disk, clie
     assert response.status_code == 507 and len(acknowledged) > 10
     assert "no room left" in response.json()["error"] and "free some space" in response.json()["error"]
     assert client("GET", "/state").json()["num_answers"] == len(acknowledged)
-    (small_disk / "ballast").unlink()
+    (full_disk / "ballast").unlink()
     assert client("POST", "/answer", json=body).json()["num_answers"] == len(acknowledged) + 1
-    store = AnswerStore(small_disk / "answers.sqlite", [f"tile{i}" for i in range(NUM_TILES)])
+    store = AnswerStore(full_disk / "answers.sqlite", [f"tile{i}" for i in range(NUM_TILES)])
     assert {record.key for record in store.records()} == {*acknowledged, key}

@@ -73,7 +73,9 @@ def test_a_name_a_file_and_a_drop_are_searched_and_marks_are_answers(browser, ti
         assert said["answer"] == "dissimilar" and {said["first"], said["second"]} == {anchor, other}
 
         page.evaluate(DROP, ["body", base64.b64encode(b"no image").decode(), "notes.txt"])
-        page.wait_for_selector("#trouble:has-text('is no JPEG, PNG or TIFF file inside')")
+        page.wait_for_selector(
+            "#trouble:has-text('is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside')"
+        )
         assert page.text_content("#asked") == "turned.png"
         assert page.faults == []
 

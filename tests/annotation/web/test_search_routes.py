@@ -112,9 +112,9 @@ def test_nothing_that_is_dropped_reaches_a_disk(client, tmp_path, tiles_folder):
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"GIF89a", "is no JPEG, PNG or TIFF file inside"),
-        (b"<svg xmlns='x'/>", "is no JPEG, PNG or TIFF file inside"),
-        (b"file:///etc/passwd", "is no JPEG, PNG or TIFF file inside"),
+        (b"GIF89a", "is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside"),
+        (b"<svg xmlns='x'/>", "is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside"),
+        (b"file:///etc/passwd", "is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside"),
         (image_file()[:60], "is truncated or corrupt"),
         (png_of_declared_size(100_000, 100_000), "declares more than 67,108,864 pixels"),
         (image_file(30_000, mode="I;16"), "stores more than 8 bits a channel"),
@@ -125,7 +125,9 @@ def test_what_is_no_tile_is_refused_in_a_sentence(client, data, sentence):
     response = drop(client, data)
     assert response.status_code == 400
     assert sentence in response.json()["error"]
-    assert response.json()["error"].endswith("; drop a JPEG, PNG or 8-bit TIFF file.")
+    assert response.json()["error"].endswith(
+        "; drop a JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file of 8 bits."
+    )
 
 
 def test_only_the_last_files_are_kept(client):
