@@ -13,7 +13,7 @@ PACKAGE = ROOT / "anneal_jax"
 # From the ground up. A piece may import the pieces of earlier chapters and none of its own; only the
 # modules of the ground may import each other.
 CHAPTERS = [
-    {"_version", "config", "errors", "seeds", "types"},
+    {"_version", "config", "errors", "seeds", "text", "types"},
     {"cli", "files", "losses", "pairs"},
     {"answers", "data", "models"},
     {"acquisition", "evaluation", "training"},
