@@ -32,6 +32,7 @@ from anneal_jax.acquisition.image_acquisitions import IMAGE_ACQUISITIONS, ImageP
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
 from anneal_jax.evaluation.retrieval_quality import Retrieval
+from anneal_jax.experiments.dataset import Problem, class_oracle
 from anneal_jax.experiments.outcome import Outcome, measure, retrieve
 from anneal_jax.experiments.pair_rounds import draw_first_pairs, questions_per_round
 from anneal_jax.experiments.round_log import Row, append_round, read_rounds
@@ -48,7 +49,6 @@ from anneal_jax.training.learner import (
     checkpoint_state,
     represent,
 )
-from anneal_jax.training.problem import Problem, class_oracle
 from anneal_jax.types import IntArray, Params
 
 

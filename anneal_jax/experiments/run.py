@@ -11,7 +11,6 @@ again, so that a run killed at any moment goes on from there, and ends as the un
 """
 
 import dataclasses
-import hashlib
 import pathlib
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from anneal_jax.acquisition.beliefs.session import Interview, ask_next, hear, replay
 from anneal_jax.acquisition.beliefs.state import Beliefs
 from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.answers.store import AnswerStore
@@ -28,15 +28,9 @@ from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.evaluation.retrieval_quality import Retrieval
+from anneal_jax.experiments.belief_rounds import fit_beliefs, open_interview
+from anneal_jax.experiments.dataset import Problem, class_oracle, fingerprints, load_problem
 from anneal_jax.experiments.distributed import held
-from anneal_jax.experiments.interview import (
-    Interview,
-    ask_next,
-    fit_beliefs,
-    hear,
-    open_interview,
-    replay,
-)
 from anneal_jax.experiments.label_baselines import check_rival, run_label_experiment
 from anneal_jax.experiments.outcome import Outcome, measure, retrieve
 from anneal_jax.experiments.pair_rounds import (
@@ -49,16 +43,9 @@ from anneal_jax.experiments.pair_rounds import (
 )
 from anneal_jax.experiments.round_log import Row, append_round, read_rounds
 from anneal_jax.files.workdir import check_config, is_annotated, settle_config
-from anneal_jax.models.pretrained import preparation, weights_digest
 from anneal_jax.training.checkpoints import RoundCheckpoints
+from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import Learner, Model, checkpoint_state, represent
-from anneal_jax.training.problem import (
-    Problem,
-    class_oracle,
-    load_problem,
-    make_learner,
-    prepared_backbone,
-)
 from anneal_jax.training.start import settle_side, settle_start
 from anneal_jax.types import Annotator, Answer, Params
 
@@ -115,7 +102,9 @@ def run_experiment(
         check_rival(config)
         problem = load_problem(config)
         config = settle_side(config, problem.archive)
-        learner = make_learner(config, problem, with_classifier=_trains_classifier(config))
+        learner = make_learner(
+            config, problem.archive, problem.split.train, with_classifier=_trains_classifier(config)
+        )
         inputs = fingerprints(config, problem)
         settle_config(workdir, config, inputs)
         if config.supervision not in ASKING:
@@ -145,22 +134,6 @@ def _refuse_annotated(workdir: pathlib.Path) -> None:
             f"{workdir} holds a person's answers, to which an oracle adds none; train on them with "
             f"launch/run.py --workdir={workdir}, without --config, or give another workdir."
         )
-
-
-def fingerprints(config: ExperimentConfig, problem: Problem) -> dict[str, str]:
-    """Return SHA-256 of whatever the settings name by a path, by its name in a sentence.
-
-    How tiles are prepared for pretrained weights is kept in full: what tells it lies beside the weights.
-    """
-    found = {
-        "tiles": problem.tiles_sha256,
-        "labels": hashlib.sha256(problem.labels.tobytes()).hexdigest(),
-    }
-    if config.pretrained != "none":
-        found["weights"] = weights_digest(config.pretrained)
-        if text := preparation(prepared_backbone(config)):
-            found["preprocessing"] = text
-    return found
 
 
 def _trains_classifier(config: ExperimentConfig) -> bool:

@@ -15,7 +15,7 @@ from anneal_jax.reporting.curve import plot_curve
 from anneal_jax.reporting.gallery import plot_gallery
 from anneal_jax.reporting.page import write_report
 from anneal_jax.reporting.result_map import plot_result_map
-from anneal_jax.training.problem import input_size
+from anneal_jax.training.network import input_size
 from anneal_jax.types import FloatArray, IntArray
 
 NUM_SHOWN_QUERIES = 6

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anneal_jax.annotation.questions.source import Known, Pair
 from anneal_jax.annotation.search_by_example import nearest_tiles
+from anneal_jax.annotation.types import Known, Pair
 from anneal_jax.evaluation.intervals import Z_95
 from anneal_jax.types import FloatArray
 
