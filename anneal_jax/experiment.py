@@ -41,13 +41,14 @@ from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.pairs.writing import Given
 from anneal_jax.problem import Problem, class_oracle, load_problem, make_learner, prepared_backbone
 from anneal_jax.processes import held
-from anneal_jax.run_log import Row, append_round, read_rounds
+from anneal_jax.run_log import RoundRow, Row, append_round, read_rounds
 from anneal_jax.selection import (
     Knowledge,
     SelectedPairs,
     draw_first_pairs,
     gather_knowledge,
     questions_per_round,
+    score_first_answers,
     select_questions,
 )
 from anneal_jax.training.checkpoints import RoundCheckpoints
@@ -220,15 +221,31 @@ def _ask(run: _Run, round_index: int, model: Model | None) -> bool:
     if model is None:
         selected = SelectedPairs(draw_first_pairs(run.config, run.problem), None, {})
     else:
-        knowledge = _knowledge(run, round_index - 1)
-        selected = select_questions(
-            run.config, run.problem, run.learner, run.store, knowledge, model, round_index
-        )
+        selected = _select(run, round_index, model)
     if not len(selected.pair_indices):
         return False
     facts = {**selected.facts, "select_s": time.perf_counter() - start}
     run.store.add_round(round_index, selected.pair_indices, similarities=selected.similarities, facts=facts)
     return True
+
+
+def _select(run: _Run, round_index: int, model: Model) -> SelectedPairs:
+    """Choose the questions of a later round by what is known after the one before."""
+    config, last = run.config, round_index - 1
+    answered = run.store.answered(last)
+    if get_acquisition(config.acquisition).needs_threshold and config.threshold == "prequential":
+        num_images = len(run.problem.labels)
+        answered = score_first_answers(config, run.learner, run.store, answered, num_images)
+    return select_questions(
+        config,
+        run.problem,
+        run.learner,
+        answered,
+        _knowledge(run, last),
+        model,
+        round_index,
+        last_threshold=(run.store.facts(last) or {}).get("threshold"),
+    )
 
 
 def _annotate(run: _Run, round_index: int) -> None:
@@ -292,16 +309,8 @@ def _learn(
     _save(run, round_index, params)
     model = represent(run.learner, params)
     retrieval, figures = measure(run.problem, model)
-    return (
-        model,
-        retrieval,
-        {
-            "round_index": round_index,
-            **_facts(run, round_index, knowledge),
-            **figures,
-            "train_s": train_s,
-        },
-    )
+    row = dataclasses.replace(_row(run, round_index, knowledge), **figures, train_s=train_s)
+    return model, retrieval, row.to_row()
 
 
 def _fit(
@@ -348,22 +357,16 @@ def _restore(run: _Run, round_index: int) -> Model:
     return represent(run.learner, params)
 
 
-def _facts(run: _Run, round_index: int, knowledge: Knowledge) -> Row:
+def _row(run: _Run, round_index: int, knowledge: Knowledge) -> RoundRow:
+    """Return what is known of a round before its model is measured."""
     answers = run.store.answered(round_index)
     usable = answers.answers[(answers.round_indices == round_index) & (answers.answers != Answer.UNSURE)]
-    facts = run.store.facts(round_index) or {}
-    return {
-        "bits_spent": round(run.store.tally(round_index).bits_spent),
-        "num_labelled_pairs": len(knowledge.labelled.labels),
-        "num_derived_pairs": len(knowledge.derived.pair_labels),
-        "num_contradictory_pairs": knowledge.derived.num_contradictory,
-        "yes_share": float(np.mean(usable == Answer.SIMILAR)) if usable.size else None,
-        "threshold": facts.get("threshold"),
-        "threshold_lower": facts.get("threshold_lower"),
-        "threshold_upper": facts.get("threshold_upper"),
-        "selection_certified": facts.get("selection_certified"),
-        "selection_band": facts.get("selection_band"),
-        "selection_band_complete": facts.get("selection_band_complete"),
-        "pool_share": facts.get("pool_share"),
-        "select_s": facts["select_s"],
-    }
+    return RoundRow(
+        round_index=round_index,
+        bits_spent=round(run.store.tally(round_index).bits_spent),
+        num_labelled_pairs=len(knowledge.labelled.labels),
+        num_derived_pairs=len(knowledge.derived.pair_labels),
+        num_contradictory_pairs=knowledge.derived.num_contradictory,
+        yes_share=float(np.mean(usable == Answer.SIMILAR)) if usable.size else None,
+        **(run.store.facts(round_index) or {}),
+    )

@@ -36,7 +36,7 @@ from anneal_jax.pairs.canonical import count_pairs
 from anneal_jax.pairs.drawing import draw_anchors, draw_random_pairs
 from anneal_jax.pairs.grouping import group_by_asking
 from anneal_jax.problem import Problem, class_oracle
-from anneal_jax.run_log import Row, append_round, read_rounds
+from anneal_jax.run_log import RoundRow, Row, append_round, read_rounds
 from anneal_jax.seeds import Use, host_rng, host_seed
 from anneal_jax.selection import draw_first_pairs, questions_per_round
 from anneal_jax.training.checkpoints import RoundCheckpoints
@@ -160,7 +160,16 @@ def _take(
         if round_index == course.num_rounds - 1:  # before the row that ends the run
             save(round_index, checkpoint_state(learner, params))
         found, figures = measure(problem, represent(learner, params))
-        rows.append(_row(round_index, lesson, figures, train_s))
+        row = RoundRow(
+            round_index=round_index,
+            bits_spent=lesson.bits_spent,
+            num_labelled_images=lesson.num_labelled_images,
+            num_labelled_pairs=lesson.num_labelled_pairs,
+            select_s=lesson.select_s,
+            train_s=train_s,
+            **figures,
+        )
+        rows.append(row.to_row())
         append_round(log_path, rows[-1])
         on_round(rows[-1])
         start = time.perf_counter()
@@ -308,26 +317,3 @@ FROZEN_ONLY = ("all_pairs", "tcal", "tcal_igarss", "tcal_random")
 
 NOBODY_ASKED = tuple(name for name in COURSES if name != "group_ask")
 """Rivals that take labels as they are."""
-
-
-def _row(round_index: int, lesson: Lesson, figures: Row, train_s: float) -> Row:
-    """Return a line of the log, with the fields that a round of pairs has and no label has as null."""
-    return {
-        "round_index": round_index,
-        "bits_spent": lesson.bits_spent,
-        "num_labelled_images": lesson.num_labelled_images,
-        "num_labelled_pairs": lesson.num_labelled_pairs,
-        "num_derived_pairs": 0,
-        "num_contradictory_pairs": 0,
-        "yes_share": None,
-        "threshold": None,
-        "threshold_lower": None,
-        "threshold_upper": None,
-        "selection_certified": None,
-        "selection_band": None,
-        "selection_band_complete": None,
-        "pool_share": None,
-        "select_s": lesson.select_s,
-        **figures,
-        "train_s": train_s,
-    }

@@ -58,7 +58,7 @@ class SelectedPairs(NamedTuple):
     Attributes:
       pair_indices: int32[P, 2], canonical indices into the archive, in the order to ask.
       similarities: float32[P], by the model that asks; None before there is one.
-      facts: what to remember of the selection.
+      facts: what to remember of the selection, by the names that `RoundRow` has for it.
     """
 
     pair_indices: PairIndices
@@ -122,12 +122,25 @@ def select_questions(
     config: ExperimentConfig,
     problem: Problem,
     learner: Learner,
-    store: AnswerStore,
+    answered: Answered,
     knowledge: Knowledge,
     model: Model,
     round_index: int,
+    *,
+    last_threshold: float | None = None,
 ) -> SelectedPairs:
     """Choose the questions of a round with the model of the round before.
+
+    Args:
+      config: the settings.
+      problem: the archive.
+      learner: of the model.
+      answered: every answered question so far; the threshold `prequential` looks at its similarities, see
+        `score_first_answers`.
+      knowledge: what follows from them.
+      model: trained on them.
+      round_index: keys every draw.
+      last_threshold: of the round before, kept while one kind of answer is missing.
 
     Returns:
       Exactly k pairs while the pool has as many; none where it is empty.
@@ -137,7 +150,8 @@ def select_questions(
     facts: dict[str, Any] = {}
     threshold = initial_threshold(config.margin)
     if acquisition.needs_threshold:
-        estimate = _threshold(config, learner, store, embeddings, round_index)
+        last = threshold if last_threshold is None else last_threshold
+        estimate = _threshold(config, answered, embeddings) or ThresholdEstimate(last, last, last)
         threshold = estimate.threshold
         names = ("threshold", "threshold_lower", "threshold_upper")
         facts = dict(zip(names, estimate, strict=True))
@@ -151,7 +165,9 @@ def select_questions(
         seed=host_seed(config.seed, round_index, Use.SELECTION),
         threshold=threshold,
         classifier=classifier,
-        scan=scan_settings(config),
+        scan=ScanSettings(
+            config.classifier_order, config.scan_precision, config.scan_share, config.scan_tile_size
+        ),
     )
     chosen = select_pairs(
         acquisition,
@@ -163,13 +179,6 @@ def select_questions(
     pairs = train[chosen.pair_indices]
     facts |= _scan_facts(chosen.scan)
     return SelectedPairs(pairs, pair_similarities(embeddings, pairs), facts)
-
-
-def scan_settings(config: ExperimentConfig) -> ScanSettings:
-    """Return how the acquisition goes through all pairs."""
-    return ScanSettings(
-        config.classifier_order, config.scan_precision, config.scan_share, config.scan_tile_size
-    )
 
 
 def pair_similarities(embeddings: FloatArray, pair_indices: PairIndices) -> FloatArray:
@@ -206,6 +215,28 @@ def cross_fit_similarities(
     return similarities
 
 
+def score_first_answers(
+    config: ExperimentConfig,
+    learner: Learner,
+    store: AnswerStore,
+    answered: Answered,
+    num_images: int,
+) -> Answered:
+    """Give each answer its similarity by a model that had not been trained on it.
+
+    Later rounds carry it from the moment they were asked; round 0 was asked before there was a model,
+    so it is scored by cross-fit, once, and stored.
+    """
+    is_first = answered.round_indices == 0
+    similarities = answered.similarities.copy()
+    is_usable = is_first & (answered.answers != Answer.UNSURE)
+    if np.isnan(similarities[is_usable]).any():
+        pairs = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
+        similarities[is_usable] = cross_fit_similarities(config, learner, pairs, num_images)
+        store.set_similarities(0, similarities[is_first])
+    return answered._replace(similarities=similarities)
+
+
 def _scan_facts(scan: ScanResult | None) -> dict[str, Any]:
     if scan is None:
         return {}
@@ -218,44 +249,12 @@ def _scan_facts(scan: ScanResult | None) -> dict[str, Any]:
 
 
 def _threshold(
-    config: ExperimentConfig,
-    learner: Learner,
-    store: AnswerStore,
-    embeddings: FloatArray,
-    round_index: int,
-) -> ThresholdEstimate:
-    """Estimate tau; where one class is missing keep the last, or the one before any is known."""
-    answered = store.answered(round_index - 1)
-    similarities = pair_similarities(embeddings, answered.pair_indices)
-    if config.threshold == "prequential":
-        similarities = _prequential_similarities(config, learner, store, answered, len(embeddings))
-    estimate = estimate_threshold(config.threshold, similarities, answered.answers)
-    if estimate is not None:
-        return estimate
-    last = (store.facts(round_index - 1) or {}).get("threshold", initial_threshold(config.margin))
-    return ThresholdEstimate(last, last, last)
-
-
-def _prequential_similarities(
-    config: ExperimentConfig,
-    learner: Learner,
-    store: AnswerStore,
-    answered: Answered,
-    num_images: int,
-) -> FloatArray:
-    """Return each answer's similarity by a model that had not been trained on it.
-
-    Later rounds carry it from the moment they were asked; round 0 was asked before there was a model,
-    so it is scored by cross-fit, once, and stored.
-    """
-    is_first = answered.round_indices == 0
-    similarities = answered.similarities.copy()
-    is_usable = is_first & (answered.answers != Answer.UNSURE)
-    if np.isnan(similarities[is_usable]).any():
-        pairs = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
-        similarities[is_usable] = cross_fit_similarities(config, learner, pairs, num_images)
-        store.set_similarities(0, similarities[is_first])
-    return similarities
+    config: ExperimentConfig, answered: Answered, embeddings: FloatArray
+) -> ThresholdEstimate | None:
+    similarities = answered.similarities
+    if config.threshold != "prequential":
+        similarities = pair_similarities(embeddings, answered.pair_indices)
+    return estimate_threshold(config.threshold, similarities, answered.answers)
 
 
 def _derive(usable: TrainingPairs, num_images: int, transitive: str) -> DerivedPairs:

@@ -14,7 +14,7 @@ from anneal_jax.pairs.records import Answered
 from anneal_jax.pairs.store import AnswerStore
 from anneal_jax.pairs.writing import Given
 from anneal_jax.problem import load_problem
-from anneal_jax.selection import gather_knowledge
+from anneal_jax.selection import gather_knowledge, score_first_answers
 from anneal_jax.training.learner import TrainingPairs
 from anneal_jax.types import Answer
 from tests.pairs.graphs import graph_of
@@ -135,7 +135,7 @@ def test_each_first_answer_is_scored_by_a_model_that_never_saw_it(config, transi
         np.array([1], np.int32),
     )
     both = Answered(*map(np.concatenate, zip(answers, later, strict=True)))
-    scores = selection._prequential_similarities(config, learner, store, both, NUM_IMAGES)
+    scores = score_first_answers(config, learner, store, both, NUM_IMAGES).similarities
     assert len(learner.fits) == 5
     held_out = np.zeros(5, int)
     for (i, j), score in zip(pairs, scores[: len(pairs)], strict=True):
@@ -149,7 +149,7 @@ def test_each_first_answer_is_scored_by_a_model_that_never_saw_it(config, transi
     np.testing.assert_array_equal(store.written, [scores[:-1]])
 
     both = both._replace(similarities=scores)
-    again = selection._prequential_similarities(config, learner, store, both, NUM_IMAGES)
+    again = score_first_answers(config, learner, store, both, NUM_IMAGES).similarities
     np.testing.assert_array_equal(again, scores)
     assert len(learner.fits) == 5 and len(store.written) == 1
 
