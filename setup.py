@@ -17,7 +17,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["anneal_jax", "anneal_jax.*"]),
-    package_data={"anneal_jax": ["py.typed", "annotation/static/*"]},
+    package_data={"anneal_jax": ["py.typed", "annotation/web/static/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "absl-py>=2.1",

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from anneal_jax import atomic
+from anneal_jax.files import atomic
 
 WAYS = ("mgue", "numpy", "sklearn", "sklearn_64mb", "torch", "bcgue")
 WAYS_WITHOUT_KERNELS = ("mgue_xla", "bcgue_xla")
@@ -67,8 +67,8 @@ def make_embeddings(num_images: int) -> np.ndarray:
 
 
 def mgue_scan(num_images: int) -> Callable[[], Any]:
-    from anneal_jax.acquisition.scan import scan_pairs
-    from anneal_jax.acquisition.scorers import threshold_scorer
+    from anneal_jax.acquisition.scan.all_pairs import scan_pairs
+    from anneal_jax.acquisition.scan.scorers import threshold_scorer
 
     embeddings = make_embeddings(num_images)
     return lambda: scan_pairs(
@@ -77,8 +77,8 @@ def mgue_scan(num_images: int) -> Callable[[], Any]:
 
 
 def bcgue_scan(num_images: int) -> Callable[[], Any]:
-    from anneal_jax.acquisition.scan import scan_pairs
-    from anneal_jax.acquisition.scorers import classifier_scorer
+    from anneal_jax.acquisition.scan.all_pairs import scan_pairs
+    from anneal_jax.acquisition.scan.scorers import classifier_scorer
 
     rng = np.random.default_rng(0)
     images = rng.standard_normal((2, num_images, _CLASSIFIER_WIDTHS[0]), np.float32)
@@ -93,14 +93,14 @@ def bcgue_scan(num_images: int) -> Callable[[], Any]:
 
 
 def mgue_scan_without_kernel(num_images: int) -> Callable[[], Any]:
-    from anneal_jax.acquisition import collecting
+    from anneal_jax.acquisition.scan import stored_pass
 
-    collecting.is_fusible = lambda *_: False
+    stored_pass.is_fusible = lambda *_: False
     return mgue_scan(num_images)
 
 
 def bcgue_scan_without_kernel(num_images: int) -> Callable[[], Any]:
-    from anneal_jax.acquisition import fused_logits
+    from anneal_jax.acquisition.scan import fused_logits
 
     fused_logits.fits = lambda as_first, as_second, layers: False
     return bcgue_scan(num_images)
@@ -179,7 +179,7 @@ def product_rate() -> float:
     """Return operations per second of a product of square matrices at the precision asked for."""
     import jax
 
-    from anneal_jax.acquisition.scorers import precision_named
+    from anneal_jax.acquisition.scan.scorers import precision_named
 
     side = 4096 if jax.default_backend() == "cpu" else 8192
     algorithm = precision_named(_PRECISION.value).algorithm

@@ -19,9 +19,9 @@ import psutil
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
 from anneal_jax.data.archives import open_archive
-from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.pairs.writing import Given
 from anneal_jax.types import Answer
 from tests.annotation.scripted import Person, Server
 

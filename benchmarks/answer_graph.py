@@ -28,9 +28,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from anneal_jax.pairs.answer_graph import AnswerGraph
 from anneal_jax.pairs.canonical import pair_keys, pairs_of_ranks
 from anneal_jax.pairs.closure import expand_closure
-from anneal_jax.pairs.graph import AnswerGraph
 from anneal_jax.pairs.transitive import expand_one_step
 
 NUM_TILES, NUM_ANSWERS = 1_000_000, 100_000

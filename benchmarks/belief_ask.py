@@ -19,10 +19,10 @@ import time
 
 import numpy as np
 
-from anneal_jax.acquisition.belief_answers import absorb
-from anneal_jax.acquisition.belief_questions import next_question
-from anneal_jax.acquisition.beliefs import begin
-from anneal_jax.acquisition.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.choose import next_question
+from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.state import begin
+from anneal_jax.acquisition.beliefs.update import absorb
 from anneal_jax.pairs.oracle import ClassOracle
 
 LINE = (

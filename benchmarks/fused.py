@@ -25,18 +25,18 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from anneal_jax.acquisition import scorers
-from anneal_jax.acquisition.fused_distances import (
+from anneal_jax.acquisition.scan import scorers
+from anneal_jax.acquisition.scan.best_pairs import BestPairs
+from anneal_jax.acquisition.scan.fused_distances import (
     SHAPES,
     FoundPairs,
     FusedShape,
     find_pairs,
     split_operands,
 )
-from anneal_jax.acquisition.fused_logits import LogitShape, fused_logits
-from anneal_jax.acquisition.fused_pass import Finder, collect_fused
-from anneal_jax.acquisition.grid import choose_tiles, make_grid
-from anneal_jax.acquisition.pair_order import BestPairs
+from anneal_jax.acquisition.scan.fused_logits import LogitShape, fused_logits
+from anneal_jax.acquisition.scan.fused_pass import Finder, collect_fused
+from anneal_jax.acquisition.scan.grid import choose_tiles, make_grid
 
 _CALLS = flags.DEFINE_integer("calls", 5, "Timed calls of each.", lower_bound=1)
 

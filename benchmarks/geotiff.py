@@ -53,8 +53,8 @@ def main(argv: Sequence[str]) -> None:
 
     from anneal_jax.data.archives import open_archive
     from anneal_jax.models.backbones import get_backbone
+    from anneal_jax.retrieval.index_writer import append_tiles
     from anneal_jax.retrieval.manifest import ModelCard
-    from anneal_jax.retrieval.writing import append_tiles
     from anneal_jax.training.encoding import encode_batches
     from anneal_jax.training.features import decoded_ahead
 

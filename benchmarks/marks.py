@@ -20,10 +20,11 @@ import pathlib
 import numpy as np
 from paired import interval
 
-from anneal_jax.acquisition.belief_interleaved import Interleaved
+from anneal_jax.acquisition.beliefs.choose_several import Interleaved
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.evaluation import evaluate_retrieval
-from anneal_jax.interview import (
+from anneal_jax.evaluation.ranking import rank_archive
+from anneal_jax.evaluation.retrieval_quality import evaluate_retrieval
+from anneal_jax.experiments.interview import (
     fit_beliefs,
     hear_several,
     open_interview,
@@ -31,9 +32,8 @@ from anneal_jax.interview import (
     training_groups,
 )
 from anneal_jax.pairs.oracle import ClassOracle
-from anneal_jax.problem import load_problem, make_learner
-from anneal_jax.ranking import rank_archive
 from anneal_jax.training.learner import centred, represent
+from anneal_jax.training.problem import load_problem, make_learner
 from anneal_jax.types import Answer
 
 UCM = ExperimentConfig(

@@ -14,7 +14,7 @@ import pathlib
 
 import numpy as np
 
-from anneal_jax.learning_curves import cost_to_reach, quality_at
+from anneal_jax.evaluation.learning_curves import cost_to_reach, quality_at
 from anneal_jax.reporting.comparison_curves import FIGURE, bits_of, figures_of, mean_interval
 
 

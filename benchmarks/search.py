@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from anneal_jax import atomic
+from anneal_jax.files import atomic
 
 _NUM_TILES = flags.DEFINE_list("num_tiles", ["10000", "100000", "1000000"], "Archive sizes N.")
 _NUM_QUERIES = flags.DEFINE_integer("num_queries", 64, "Queries at once.")
@@ -50,7 +50,7 @@ def vectors_around_centres(rng: np.random.Generator, num_rows: int) -> np.ndarra
 
 
 def write_index(folder: pathlib.Path, num_tiles: int) -> Any:
-    from anneal_jax.retrieval.index import open_index
+    from anneal_jax.retrieval.index_reader import open_index
     from anneal_jax.retrieval.manifest import Manifest, ModelCard, write_manifest
     from anneal_jax.retrieval.shards import encoded_texts, write_shard
 

@@ -17,9 +17,9 @@ import pathlib
 import numpy as np
 from paired import interval
 
-from anneal_jax.comparison import FailedCell, run_grid
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.problem import load_problem, make_learner
+from anneal_jax.experiments.grid import FailedCell, run_grid
+from anneal_jax.training.problem import load_problem, make_learner
 
 MOBILENET = {
     "backbone": "mobilenet_v2",

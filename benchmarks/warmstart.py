@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from anneal_jax.data.archives import open_archive, require_classes
 from anneal_jax.data.splits import Split, duplicate_groups, split_images
-from anneal_jax.evaluation import evaluate_retrieval
+from anneal_jax.evaluation.retrieval_quality import evaluate_retrieval
 from anneal_jax.models.backbones import Backbone, get_backbone, scaled_by
 from anneal_jax.training.encoding import encode
 from anneal_jax.training.feed import ResidentFeed, make_mesh

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from anneal_jax.annotation.settings import annotation_settings
-from anneal_jax.cli import config_of, run_app
+from anneal_jax.annotation.web.settings import annotation_settings
+from anneal_jax.cli.apps import config_of, run_app
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe; by default that of the workdir.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the answers and all else.", required=True)
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
     config = None if _CONFIG.value is None else config_of(_CONFIG.value)
     named = {"backbone": _BACKBONE.value, "pretrained": _PRETRAINED.value}
     asked = annotation_settings(workdir, _ARCHIVE.value, _FEATURES.value, named, config)
-    from anneal_jax.annotation.serving import serve  # jax loads only now
+    from anneal_jax.annotation.web.server import serve  # jax loads only now
 
     serve(
         asked.config,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from anneal_jax.cli import run_app
+from anneal_jax.cli.apps import run_app
 from anneal_jax.errors import ConfigError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where a person, or an oracle, answered.")
@@ -37,8 +37,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _exchange(workdir: str, outgoing: str | None, incoming: str | None) -> None:
-    from anneal_jax.annotated import opened_answers
-    from anneal_jax.pairs.exchange import export_answers, import_answers
+    from anneal_jax.answers.import_export import export_answers, import_answers
+    from anneal_jax.experiments.answered_workdir import opened_answers
 
     with opened_answers(workdir) as store:
         if outgoing is not None:
@@ -52,7 +52,12 @@ def _exchange(workdir: str, outgoing: str | None, incoming: str | None) -> None:
 def _merge(paths: Sequence[str], outgoing: str) -> None:
     import functools
 
-    from anneal_jax.pairs.answer_files import disagreements, merge_answers, read_answers, write_answers
+    from anneal_jax.answers.file_format import (
+        disagreements,
+        merge_answers,
+        read_answers,
+        write_answers,
+    )
 
     merged = functools.reduce(merge_answers, map(read_answers, paths))
     write_answers(outgoing, merged)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from anneal_jax.cli import config_of, run_app
+from anneal_jax.cli.apps import config_of, run_app
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the comparison.", required=True)
@@ -36,12 +36,12 @@ def main(argv: Sequence[str]) -> None:
     """Run the grid; write its tables, its picture and its pages."""
     del argv
     config = config_of(_CONFIG.value)
-    from anneal_jax.cell_records import unpack_cells, write_cells
-    from anneal_jax.comparison import FailedCell, choose_workers, run_grid
+    from anneal_jax.experiments.grid import FailedCell, choose_workers, run_grid
+    from anneal_jax.experiments.grid_files import unpack_cells, write_cells
+    from anneal_jax.experiments.systems import canonical_systems, reference_of
     from anneal_jax.reporting.comparison_report import FILES, report_comparison
     from anneal_jax.reporting.run_report import round_line
     from anneal_jax.reporting.tracking import require_tracker, track_cell
-    from anneal_jax.systems import canonical_systems, reference_of
 
     require_tracker(_TRACKER.value)
     systems, first = canonical_systems(config, _ACQUISITIONS.value), _FIRST_SEED.value

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from anneal_jax.cli import run_app
+from anneal_jax.cli.apps import run_app
 
 _ARCHIVE = flags.DEFINE_string(
     "archive", None, "As in docs/archives.md, such as folder:PATH.", required=True
@@ -25,8 +25,8 @@ def main(argv: Sequence[str]) -> None:
     """Compare all tiles, print the first pairs, and write all of them where asked."""
     del argv
     from anneal_jax.data.archives import open_archive
-    from anneal_jax.duplicates import find_duplicates
     from anneal_jax.reporting.duplicates_list import duplicates_table, write_duplicates
+    from anneal_jax.retrieval.duplicates import find_duplicates
 
     archive = open_archive(_ARCHIVE.value, on_bad_image=_ON_BAD_IMAGE.value)
     found = find_duplicates(archive, max_difference=_MAX_DIFFERENCE.value, most_pairs=_MOST_PAIRS.value)

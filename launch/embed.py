@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from anneal_jax.cli import run_app
+from anneal_jax.cli.apps import run_app
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Workdir of a run.", required=True)
 _ARCHIVE = flags.DEFINE_string(
@@ -35,10 +35,10 @@ def main(argv: Sequence[str]) -> None:
     """Write the index, and say in a sentence what is in it."""
     del argv
     from anneal_jax.data.archives import open_archive
-    from anneal_jax.embedder import load_embedder
-    from anneal_jax.retrieval.index import open_index
+    from anneal_jax.retrieval.embedder import load_embedder
+    from anneal_jax.retrieval.index_reader import open_index
+    from anneal_jax.retrieval.index_writer import append_tiles
     from anneal_jax.retrieval.metadata import read_metadata
-    from anneal_jax.retrieval.writing import append_tiles
 
     embedder = load_embedder(_CHECKPOINT.value, pretrained=_PRETRAINED.value)
     archive = open_archive(_ARCHIVE.value, labels_csv=_LABELS.value, on_bad_image=_ON_BAD_IMAGE.value)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from anneal_jax.cli import run_app
+from anneal_jax.cli.apps import run_app
 from anneal_jax.errors import ConfigError
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Workdir of a run.")
@@ -32,9 +32,9 @@ def main(argv: Sequence[str]) -> None:
     if not models and _PARQUET.value is None:
         raise ConfigError("give --checkpoint and --onnx or --stablehlo, or --index and --parquet.")
     if _CHECKPOINT.value is not None:
-        from anneal_jax.embedder import load_embedder
         from anneal_jax.exporting.onnx_model import write_onnx
         from anneal_jax.exporting.stablehlo import write_stablehlo
+        from anneal_jax.retrieval.embedder import load_embedder
 
         embedder = load_embedder(_CHECKPOINT.value, pretrained=_PRETRAINED.value)
         for flag, write in ((_ONNX, write_onnx), (_STABLEHLO, write_stablehlo)):
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
                 print(f"See {flag.value}, and {flag.value}.json for what it takes.")
     if _INDEX.value is not None and _PARQUET.value is not None:
         from anneal_jax.exporting.parquet import write_parquet
-        from anneal_jax.retrieval.index import open_index
+        from anneal_jax.retrieval.index_reader import open_index
 
         index = open_index(_INDEX.value)
         write_parquet(index, _PARQUET.value)

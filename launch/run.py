@@ -15,8 +15,8 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from anneal_jax.cli import config_of, run_app
-from anneal_jax.workdir import is_annotated, read_config
+from anneal_jax.cli.apps import config_of, run_app
+from anneal_jax.files.workdir import is_annotated, read_config
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything the run leaves.", required=True)
@@ -33,12 +33,12 @@ def main(argv: Sequence[str]) -> None:
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
     is_first = True
     if _DISTRIBUTED.value is not None:
-        from anneal_jax.processes import join
+        from anneal_jax.experiments.distributed import join
 
         is_first = join(_DISTRIBUTED.value)
     say = print if is_first else lambda *_, **__: None
     if config is None and is_annotated(workdir):
-        from anneal_jax.annotated import train_on_answers
+        from anneal_jax.experiments.answered_workdir import train_on_answers
 
         say(train_on_answers(read_config(workdir), workdir))
         return
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
         config.labels = _LABELS.value
     checked = config_of(config)
     # jax loads only now: --help and a wrong setting answer at once.
-    from anneal_jax.experiment import run_experiment
+    from anneal_jax.experiments.run import run_experiment
     from anneal_jax.reporting.run_report import report_run, round_line
     from anneal_jax.reporting.tracking import tracking
 

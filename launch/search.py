@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from anneal_jax.cli import run_app
+from anneal_jax.cli.apps import run_app
 
 _INDEX = flags.DEFINE_string("index", None, "Folder that launch/embed.py wrote.", required=True)
 _QUERY = flags.DEFINE_multi_string("query", [], "Id of a tile, or an image file; may be repeated.")
@@ -37,12 +37,12 @@ def main(argv: Sequence[str]) -> None:
     del argv
     import functools
 
-    from anneal_jax.embedder import load_embedder
-    from anneal_jax.queries import prepare_queries, read_names
     from anneal_jax.reporting.geojson import write_geojson
     from anneal_jax.reporting.search_results import draw_results, name_hits, results_json, results_table
+    from anneal_jax.retrieval.embedder import load_embedder
     from anneal_jax.retrieval.filters import allowed_tiles, parse_filter
-    from anneal_jax.retrieval.index import open_index
+    from anneal_jax.retrieval.index_reader import open_index
+    from anneal_jax.retrieval.queries import prepare_queries, read_names
     from anneal_jax.retrieval.searchers import make_searcher
 
     wanted = parse_filter(_CLASS.value, _BOX.value, _SINCE.value, _UNTIL.value)

@@ -15,7 +15,7 @@ from typing import cast
 from absl import flags
 from ml_collections import config_flags
 
-from anneal_jax.cli import config_of, run_app
+from anneal_jax.cli.apps import config_of, run_app
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _OUTPUT = flags.DEFINE_string("output", None, "File for the weights, .safetensors.", required=True)
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> None:
     """Train, write the weights, and say what came out."""
     del argv
     config = config_of(_CONFIG.value)
-    from anneal_jax.pretraining import pretrain
+    from anneal_jax.experiments.pretrain import pretrain
     from anneal_jax.training.warmstart import Method
 
     done = pretrain(

@@ -67,12 +67,12 @@ import numpy as np
 from IPython.display import Image
 
 from anneal_jax import load_embedder, open_annotation, open_archive
-from anneal_jax.annotated import train_on_answers
-from anneal_jax.annotation.rehearsal import answer_page
-from anneal_jax.metrics import rank_archive
+from anneal_jax.annotation.web.scripted_client import answer_page
+from anneal_jax.evaluation.metrics import rank_archive
+from anneal_jax.experiments.answered_workdir import train_on_answers
+from anneal_jax.files.workdir import read_config
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.reporting.gallery import plot_gallery
-from anneal_jax.workdir import read_config
 
 archive = open_archive("digits")
 everything = np.arange(len(archive.ids))

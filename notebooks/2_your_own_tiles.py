@@ -79,11 +79,11 @@ from IPython.display import Image
 from PIL import Image as PillowImage
 
 from anneal_jax import ExperimentConfig, load_embedder, open_annotation, open_archive, run_experiment
-from anneal_jax.annotated import train_on_answers
-from anneal_jax.annotation.rehearsal import answer_page
+from anneal_jax.annotation.web.scripted_client import answer_page
+from anneal_jax.experiments.answered_workdir import train_on_answers
+from anneal_jax.files.workdir import read_config
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.reporting.run_report import print_round, report_run
-from anneal_jax.workdir import read_config
 
 if not ARCHIVE:
     digits = open_archive("digits")

@@ -70,7 +70,7 @@ NUM_SEEDS = 2
 from IPython.display import Image, Markdown
 
 from anneal_jax import ExperimentConfig
-from anneal_jax.comparison import FailedCell, run_grid
+from anneal_jax.experiments.grid import FailedCell, run_grid
 from anneal_jax.reporting.comparison_report import report_comparison
 from anneal_jax.reporting.run_report import round_line
 

@@ -56,13 +56,13 @@ from IPython.display import Image
 from PIL import Image as PillowImage
 
 from anneal_jax import AnnealError, ExperimentConfig, load_embedder, open_archive, run_experiment
-from anneal_jax.queries import prepare_queries
 from anneal_jax.reporting.run_report import print_round
 from anneal_jax.reporting.search_results import draw_results, name_hits, results_json, results_table
 from anneal_jax.retrieval.filters import allowed_tiles, parse_filter
-from anneal_jax.retrieval.index import open_index
+from anneal_jax.retrieval.index_reader import open_index
+from anneal_jax.retrieval.index_writer import append_tiles
+from anneal_jax.retrieval.queries import prepare_queries
 from anneal_jax.retrieval.searchers import make_searcher
-from anneal_jax.retrieval.writing import append_tiles
 
 if not pathlib.Path(WORKDIR, "checkpoints").exists():
     config = ExperimentConfig(

@@ -11,7 +11,12 @@ from collections.abc import Iterable
 
 from absl import flags
 
-from anneal_jax.cli_help import Explained, explain_flag, explain_settings, flags_of
+from anneal_jax.cli.help import (
+    Explained,
+    explain_flag,
+    explain_settings,
+    flags_of,
+)
 
 _CODE = re.compile(r"(?<![`\w/])(--[\w-]+|launch/[\w./]+\w|\w+:[A-Z]+(?:/[A-Z]+)?)(?![`\w])")
 LAUNCH = pathlib.Path(__file__).resolve().parent.parent / "launch"

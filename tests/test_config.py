@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax.acquisition.registry import ACQUISITIONS
-from anneal_jax.acquisition.scorers import PRECISIONS
+from anneal_jax.acquisition.scan.scorers import PRECISIONS
 from anneal_jax.acquisition.threshold import ESTIMATORS
 from anneal_jax.config import (
     CHOICES,

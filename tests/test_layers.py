@@ -1,4 +1,4 @@
-"""Imports point one way: each piece of the package may use the pieces of the layers below it."""
+"""Imports point one way: each piece of the package may use the pieces of the chapters before it."""
 
 import ast
 import graphlib
@@ -10,46 +10,19 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "anneal_jax"
 
-# From the ground up. Folders of one layer never import each other; single modules of one layer may.
-LAYERS = [
-    {"_version", "atomic", "config", "errors", "integrity", "run_log", "seeds", "threads", "types"},
-    {
-        "calibration",
-        "data",
-        "learning_curves",
-        "losses",
-        "metrics",
-        "models",
-        "pairs",
-        "ranking",
-        "statistics",
-    },
-    {"acquisition", "retrieval", "training"},
-    {
-        "annotated",
-        "cell_records",
-        "comparison",
-        "duplicates",
-        "embedder",
-        "evaluation",
-        "experiment",
-        "interview",
-        "label_experiment",
-        "outcome",
-        "pretraining",
-        "problem",
-        "processes",
-        "queries",
-        "query_results",
-        "selection",
-        "systems",
-        "workdir",
-        "workers",
-    },
+# From the ground up. A piece may import the pieces of earlier chapters and none of its own; only the
+# modules of the ground may import each other.
+CHAPTERS = [
+    {"_version", "config", "errors", "seeds", "types"},
+    {"cli", "files", "losses", "pairs"},
+    {"answers", "data", "models"},
+    {"acquisition", "evaluation", "training"},
+    {"experiments", "retrieval"},
     {"annotation", "exporting", "reporting"},
-    {"__init__", "__main__", "cli", "cli_help"},
+    {"__init__", "__main__"},
 ]
-LAYER_OF = {piece: layer for layer, pieces in enumerate(LAYERS) for piece in pieces}
+# The same inside a folder that has folders; what no chapter names comes after all of them.
+INNER_CHAPTERS = {"acquisition": [{"beliefs", "scan"}]}
 
 # Files above 400 lines, each with the reason why it is not two files.
 LONG_FILES: dict[str, str] = {}
@@ -67,9 +40,13 @@ def module_of(path):
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-def piece_of(module):
-    """Return the folder or module right under the package, such as `pairs` of anneal_jax.pairs.store."""
-    return [*module.split("."), "__init__"][1]
+def places_of(chapters):
+    return {piece: place for place, pieces in enumerate(chapters) for piece in pieces}
+
+
+def piece_of(module, depth=1):
+    """Return the folder or module right under the package, such as `pairs` of anneal_jax.pairs.oracle."""
+    return [*module.split("."), "__init__"][depth]
 
 
 def imports_of(path):
@@ -97,28 +74,41 @@ def wrong_edge(importer, imported):
         return "the package stands on its own"
     lower, upper = piece_of(imported), piece_of(importer)
     if lower == upper:
-        return None
-    if unplaced := {lower, upper} - set(LAYER_OF):
-        return f"LAYERS has no place for {', '.join(unplaced)}"
-    if LAYER_OF[lower] > LAYER_OF[upper]:
-        return f"{upper} lies below {lower}"
-    has_folder = (PACKAGE / lower).is_dir() or (PACKAGE / upper).is_dir()
-    if LAYER_OF[lower] == LAYER_OF[upper] and has_folder:
-        return f"{upper} and {lower} lie on one level and meet only above"
+        return wrong_inner_edge(lower, piece_of(importer, 2), piece_of(imported, 2))
+    places = places_of(CHAPTERS)
+    if unplaced := {lower, upper} - set(places):
+        return f"CHAPTERS has no place for {', '.join(unplaced)}"
+    if places[lower] > places[upper]:
+        return f"{upper} comes before {lower}"
+    if places[lower] == places[upper] > 0:
+        return f"{upper} and {lower} are of one chapter and meet only after it"
     return None
 
 
-def test_every_piece_has_its_layer():
+def wrong_inner_edge(folder, upper, lower):
+    """Say why one piece of a folder may not import another."""
+    chapters = INNER_CHAPTERS.get(folder, [])
+    places = places_of(chapters)
+    above, below = places.get(upper, len(chapters)), places.get(lower, len(chapters))
+    if lower != upper and (below > above or below == above < len(chapters)):
+        return f"{folder}/{upper} does not come after {folder}/{lower}"
+    return None
+
+
+def test_every_piece_has_its_chapter():
     pieces = {piece_of(module_of(path)) for path in PACKAGE_FILES}
-    assert pieces == set(LAYER_OF), "place each new piece of the package in LAYERS, and drop lost ones"
-    assert sum(map(len, LAYERS)) == len(LAYER_OF)
+    assert pieces == set(places_of(CHAPTERS)), "place each new piece in CHAPTERS, and drop lost ones"
+    assert sum(map(len, CHAPTERS)) == len(pieces)
+    for folder, chapters in INNER_CHAPTERS.items():
+        inner = {path.stem for path in (PACKAGE / folder).iterdir()}
+        assert set(places_of(chapters)) <= inner and sum(map(len, chapters)) == len(places_of(chapters))
 
 
-def test_the_page_of_the_design_names_every_piece_in_its_layer():
+def test_the_page_of_the_design_names_every_piece_in_its_chapter():
     page = (ROOT / "docs" / "design.md").read_text("utf-8").partition("fails on a wrong edge:")[2]
     named = [set(re.findall(r"\w+", part)) for part in page.strip().partition("\n\n")[0].split("→")]
     unnamed = {"_version", "__init__", "__main__"}
-    assert named == [*(pieces - unnamed for pieces in LAYERS[:-1]), LAYERS[-1] - unnamed | {"launch"}]
+    assert named == [*(pieces - unnamed for pieces in CHAPTERS[:-1]), {"launch", "benchmarks", "notebooks"}]
 
 
 @pytest.mark.parametrize("path", PACKAGE_FILES, ids=relative)
@@ -136,14 +126,16 @@ def test_imports_run_in_no_circle():
 @pytest.mark.parametrize(
     ("importer", "imported", "reason"),
     [
-        ("anneal_jax.pairs.store", "anneal_jax.training.frozen", "pairs lies below training"),
-        ("anneal_jax.types", "anneal_jax.metrics", "types lies below metrics"),
-        ("anneal_jax.losses.pair", "anneal_jax.models.heads", "meet only above"),
-        ("anneal_jax.training.frozen", "anneal_jax.acquisition.scan", "meet only above"),
-        ("anneal_jax.metrics", "anneal_jax.losses.pair", "meet only above"),
+        ("anneal_jax.pairs.oracle", "anneal_jax.training.frozen", "pairs comes before training"),
+        ("anneal_jax.types", "anneal_jax.evaluation.metrics", "types comes before evaluation"),
+        ("anneal_jax.losses.pair", "anneal_jax.files.atomic", "meet only after it"),
+        ("anneal_jax.training.frozen", "anneal_jax.acquisition.scan.grid", "meet only after it"),
         ("anneal_jax.config", "launch.run", "stands on its own"),
-        ("anneal_jax.metrics", "anneal_jax.ranking", None),
-        ("anneal_jax.acquisition.scan", "anneal_jax.acquisition.tile_scores", None),
+        ("anneal_jax.acquisition.scan.grid", "anneal_jax.acquisition.registry", "does not come after"),
+        ("anneal_jax.acquisition.scan.grid", "anneal_jax.acquisition.beliefs.state", "does not come after"),
+        ("anneal_jax.config", "anneal_jax.errors", None),
+        ("anneal_jax.evaluation.metrics", "anneal_jax.evaluation.ranking", None),
+        ("anneal_jax.acquisition.registry", "anneal_jax.acquisition.scan.grid", None),
         ("anneal_jax.training.frozen", "anneal_jax.losses.pair", None),
     ],
 )
@@ -156,9 +148,9 @@ def test_imports_are_found_wherever_they_stand(tmp_path):
     path = tmp_path / "late.py"
     path.write_text(
         "import numpy\nimport anneal_jax.seeds\n"
-        "def late():\n  from anneal_jax import atomic\n  from anneal_jax.pairs.store import Question\n"
+        "def late():\n  from anneal_jax.files import atomic\n  from anneal_jax.pairs import oracle\n"
     )
-    assert imports_of(path) == {"anneal_jax.seeds", "anneal_jax.atomic", "anneal_jax.pairs.store"}
+    assert imports_of(path) == {"anneal_jax.seeds", "anneal_jax.files.atomic", "anneal_jax.pairs.oracle"}
 
 
 def test_sub_packages_are_folders_with_an_empty_init():

@@ -11,16 +11,16 @@ from PIL import Image
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
-from anneal_jax.embedder import load_embedder
 from anneal_jax.errors import ArchiveError, ConfigError
-from anneal_jax.experiment import run_experiment
-from anneal_jax.problem import load_network
-from anneal_jax.queries import Query
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.reporting.geojson import write_geojson
 from anneal_jax.reporting.run_report import report_run
 from anneal_jax.reporting.search_results import Results
-from anneal_jax.retrieval.index import open_index
-from anneal_jax.retrieval.writing import append_tiles
+from anneal_jax.retrieval.embedder import load_embedder
+from anneal_jax.retrieval.index_reader import open_index
+from anneal_jax.retrieval.index_writer import append_tiles
+from anneal_jax.retrieval.queries import Query
+from anneal_jax.training.problem import load_network
 from tests.conftest import ROOT
 from tests.data.scene_files import write_scene
 

@@ -5,7 +5,7 @@ import numpy.typing as npt
 from scipy import special
 
 from anneal_jax.acquisition.representative import farthest_first, sample_pool
-from anneal_jax.acquisition.rescoring import last_hidden
+from anneal_jax.acquisition.scan.rescoring import last_hidden
 from anneal_jax.pairs.canonical import PairKeys
 from anneal_jax.types import ClassifierTables, FloatArray, PairIndices
 

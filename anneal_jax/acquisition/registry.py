@@ -11,10 +11,10 @@ import numpy as np
 
 from anneal_jax.acquisition.diversity import pair_representation, select_diverse
 from anneal_jax.acquisition.gradients import rank_by_gradients
-from anneal_jax.acquisition.progress import scan_progress
 from anneal_jax.acquisition.representative import rank_by_coverage, rank_by_typicality
-from anneal_jax.acquisition.scan import ScanResult, scan_pairs
-from anneal_jax.acquisition.scorers import PairScorer, classifier_scorer, threshold_scorer
+from anneal_jax.acquisition.scan.all_pairs import ScanResult, scan_pairs
+from anneal_jax.acquisition.scan.progress import scan_progress
+from anneal_jax.acquisition.scan.scorers import PairScorer, classifier_scorer, threshold_scorer
 from anneal_jax.errors import unknown_name
 from anneal_jax.pairs.canonical import PairKeys
 from anneal_jax.pairs.drawing import draw_random_pairs

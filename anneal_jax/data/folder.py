@@ -21,7 +21,7 @@ from anneal_jax.data.folder_scan import Fault, Scan, scan_folder
 from anneal_jax.data.labels import encode_labels, folder_class
 from anneal_jax.data.tiles import TileError, read_tile, tile_pixels
 from anneal_jax.errors import ArchiveError
-from anneal_jax.threads import threaded
+from anneal_jax.files.threads import threaded
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

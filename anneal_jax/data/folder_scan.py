@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from anneal_jax.data.tiles import TileError, decode_tile, read_tile
-from anneal_jax.threads import threaded
+from anneal_jax.files.threads import threaded
 
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 """Files with another ending, compared in lower case, are ignored and counted."""

@@ -27,7 +27,7 @@ from anneal_jax.data.labels import encode_labels
 from anneal_jax.data.options import split_options
 from anneal_jax.data.tiles import TileError, decode_tile, tile_pixels
 from anneal_jax.errors import ArchiveError, how_to_install
-from anneal_jax.threads import threaded
+from anneal_jax.files.threads import threaded
 
 TFDS_OPTIONS = ("dir", "split")
 

@@ -19,9 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from anneal_jax import atomic
 from anneal_jax._version import __version__
-from anneal_jax.embedder import Embedder
 from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.exporting.onnx_graph import (
     BATCH,
@@ -35,7 +33,9 @@ from anneal_jax.exporting.onnx_graph import (
 )
 from anneal_jax.exporting.onnx_rules import RULES
 from anneal_jax.exporting.stablehlo import embedding_function, model_facts
+from anneal_jax.files import atomic
 from anneal_jax.models.mobilenet_v2 import MobileNetV2
+from anneal_jax.retrieval.embedder import Embedder
 
 _INLINED = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from anneal_jax import atomic
 from anneal_jax.errors import RetrievalError, how_to_install
-from anneal_jax.retrieval.index import TileIndex
+from anneal_jax.files import atomic
+from anneal_jax.retrieval.index_reader import TileIndex
 from anneal_jax.retrieval.metadata import BOX_SIDES
 
 

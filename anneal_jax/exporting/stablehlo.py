@@ -15,9 +15,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from anneal_jax import atomic
-from anneal_jax.embedder import Embedder
 from anneal_jax.errors import ConfigError, how_to_install
+from anneal_jax.files import atomic
+from anneal_jax.retrieval.embedder import Embedder
 from anneal_jax.training.head_steps import embed_features
 from anneal_jax.training.learner import standardise
 

@@ -155,7 +155,7 @@ def get_backbone(
       name: one of `backbone_names()`.
       dtype: of the computation. Parameters and features are float32 whatever it is.
       num_bands: S, bands of a tile, at least 1. Weights for RGB are inflated to them when they are
-        loaded (`anneal_jax.models.bands`).
+        loaded (`anneal_jax.models.inflate_bands`).
       rgb_bands: places of red, green and blue among them; None: none of them is visible.
 
     Raises:

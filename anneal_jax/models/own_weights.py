@@ -11,8 +11,8 @@ import numpy as np
 from flax import traverse_util
 from safetensors.numpy import save_file
 
-from anneal_jax import atomic
 from anneal_jax.errors import WeightsError
+from anneal_jax.files import atomic
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.models.slots import Shapes, Slot, fill
 from anneal_jax.models.torch_names import read_safetensors, stored_metadata

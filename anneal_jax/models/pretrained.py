@@ -24,9 +24,9 @@ import jax.numpy as jnp
 from anneal_jax.errors import WeightsError
 from anneal_jax.models import torch_names
 from anneal_jax.models.backbones import Backbone, get_backbone, scaled_by
-from anneal_jax.models.bands import inflate_kernel
 from anneal_jax.models.folded_npz import folded_slots, read_npz
 from anneal_jax.models.hub import fetch, is_on_hub
+from anneal_jax.models.inflate_bands import inflate_kernel
 from anneal_jax.models.own_weights import own_metadata, read_weights, require_backbone, write_weights
 from anneal_jax.models.preprocessing import Preprocessing, check_architecture, read_preprocessing
 from anneal_jax.models.slots import fill, variable_shapes
@@ -63,7 +63,7 @@ def load_pretrained(backbone: Backbone, source: str | Path) -> Any:
     """Read a backbone's variables from a file or the hub.
 
     Give `as_pretrained(backbone, source)` for exactly what the network was trained with. The first layer is
-    inflated where the backbone takes other bands than RGB (`anneal_jax.models.bands`).
+    inflated where the backbone takes other bands than RGB (`anneal_jax.models.inflate_bands`).
 
     Args:
       backbone: the network to fill.

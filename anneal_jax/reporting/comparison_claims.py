@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anneal_jax.comparison import Cell
+from anneal_jax.evaluation.intervals import PairedDifference, paired_difference_interval
+from anneal_jax.experiments.grid import Cell
+from anneal_jax.experiments.systems import base_of
 from anneal_jax.reporting.comparison_curves import (
     Runs,
     Values,
@@ -21,8 +23,6 @@ from anneal_jax.reporting.comparison_curves import (
     read_at,
     runs_of,
 )
-from anneal_jax.statistics import PairedDifference, paired_difference_interval
-from anneal_jax.systems import base_of
 
 CONFIDENCE = 0.95
 """Of every interval."""

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.comparison import Cell
-from anneal_jax.learning_curves import quality_at
-from anneal_jax.run_log import Row
-from anneal_jax.statistics import PairedDifference, paired_difference_interval
-from anneal_jax.systems import TRAINED_ONCE, base_of
+from anneal_jax.evaluation.intervals import PairedDifference, paired_difference_interval
+from anneal_jax.evaluation.learning_curves import quality_at
+from anneal_jax.experiments.grid import Cell
+from anneal_jax.experiments.round_log import Row
+from anneal_jax.experiments.systems import TRAINED_ONCE, base_of
 
 FIGURE = "mean_average_precision_at_5"
 

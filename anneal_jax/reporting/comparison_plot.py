@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from anneal_jax.comparison import Cell
-from anneal_jax.evaluation import DENOMINATOR
+from anneal_jax.evaluation.retrieval_quality import DENOMINATOR
+from anneal_jax.experiments.grid import Cell
+from anneal_jax.experiments.round_log import Row
 from anneal_jax.reporting import style
 from anneal_jax.reporting.comparison_curves import FIGURE, is_level, levels_of, mean_interval, runs_of
 from anneal_jax.reporting.curve import DASHES, Curve, frame_axes, label_ends, limit_axes
-from anneal_jax.run_log import Row
 
 _WIDTH_PX, _HEIGHT_PX, _DPI = 1800, 1300, 240
 _LABEL_PX, _FRAME_PX = 58, 260  # a line of label, and what stands above and below the axes

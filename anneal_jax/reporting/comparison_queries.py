@@ -10,19 +10,24 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anneal_jax import atomic
-from anneal_jax.comparison import Cell, query_results
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.errors import AnnealError
-from anneal_jax.evaluation import DENOMINATOR, evaluate_retrieval
-from anneal_jax.metrics import average_precision_at_k
-from anneal_jax.problem import Problem, input_size, load_problem, make_learner
-from anneal_jax.query_results import QueryResults, name_results
+from anneal_jax.evaluation.metrics import average_precision_at_k
+from anneal_jax.evaluation.retrieval_quality import DENOMINATOR, evaluate_retrieval
+from anneal_jax.experiments.grid import Cell, query_results
+from anneal_jax.experiments.query_results import QueryResults, name_results
+from anneal_jax.experiments.systems import configure
+from anneal_jax.files import atomic
 from anneal_jax.reporting.comparison_css import QUERIES_CSS
 from anneal_jax.reporting.page import document, escaped
-from anneal_jax.systems import configure
 from anneal_jax.training.learner import centred
+from anneal_jax.training.problem import (
+    Problem,
+    input_size,
+    load_problem,
+    make_learner,
+)
 
 NUM_SPREAD, NUM_DIFFERING = 4, 4
 """Queries shown of each kind: one of each of some classes, and those where the methods differ most."""

@@ -3,9 +3,9 @@
 import pathlib
 from collections.abc import Sequence
 
-from anneal_jax import atomic
-from anneal_jax.comparison import Cell
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.grid import Cell
+from anneal_jax.files import atomic
 from anneal_jax.reporting.comparison_claims import claims_markdown
 from anneal_jax.reporting.comparison_plot import plot_comparison
 from anneal_jax.reporting.comparison_queries import write_queries_page

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anneal_jax.comparison import Cell
-from anneal_jax.evaluation import DENOMINATOR
-from anneal_jax.learning_curves import cost_to_reach, mean_quality
+from anneal_jax.evaluation.intervals import paired_difference_interval
+from anneal_jax.evaluation.learning_curves import cost_to_reach, mean_quality
+from anneal_jax.evaluation.retrieval_quality import DENOMINATOR
+from anneal_jax.experiments.grid import Cell
+from anneal_jax.experiments.round_log import Row
 from anneal_jax.reporting.comparison_curves import (
     FIGURE,
     Runs,
@@ -23,8 +25,6 @@ from anneal_jax.reporting.comparison_curves import (
     read_at,
     runs_of,
 )
-from anneal_jax.run_log import Row
-from anneal_jax.statistics import paired_difference_interval
 
 TARGETS = (0.95, 0.99)
 """Shares of the upper bound whose cost is looked for."""

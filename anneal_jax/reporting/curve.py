@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from anneal_jax.metrics import Denominator
+from anneal_jax.evaluation.metrics import Denominator
 from anneal_jax.reporting import style
 
 _METRIC = "mean_average_precision_at_5"

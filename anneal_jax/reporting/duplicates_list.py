@@ -4,8 +4,8 @@ import csv
 import os
 from collections.abc import Iterator, Sequence
 
-from anneal_jax import atomic
-from anneal_jax.duplicates import Duplicates
+from anneal_jax.files import atomic
+from anneal_jax.retrieval.duplicates import Duplicates
 
 MOST_SHOWN = 20
 """Rows of the table; the CSV has all."""

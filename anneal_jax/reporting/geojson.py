@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from anneal_jax import atomic
 from anneal_jax.errors import ConfigError
+from anneal_jax.files import atomic
 from anneal_jax.reporting.search_results import Results
-from anneal_jax.retrieval.index import TileIndex
+from anneal_jax.retrieval.index_reader import TileIndex
 
 _MOST_EAST_DEG = 540.0  # east of a box across the 180th meridian is above 180
 

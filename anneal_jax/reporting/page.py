@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anneal_jax import atomic
-from anneal_jax.metrics import Denominator
+from anneal_jax.evaluation.metrics import Denominator
+from anneal_jax.files import atomic
 from anneal_jax.reporting.page_css import CSS
 
 _NONE = "–"
@@ -73,7 +73,7 @@ def write_report(
       title: name of the run.
       sentence: the result, in one sentence.
       config: settings of the run, by name; `rounds` tells the reader how to go on.
-      rows: the rounds, as `run_log.read_rounds` gives them. A column without figures is left out.
+      rows: the rounds, as `round_log.read_rounds` gives them. A column without figures is left out.
       images: caption to PNG file; the first stands above the table of rounds, the others below.
       notes: what a reader must know, such as tiles that were left out and why.
       denominator: what mAP@5 divides by.

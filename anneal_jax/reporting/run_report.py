@@ -7,13 +7,13 @@ import numpy as np
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.bands import rgb_tiles
-from anneal_jax.evaluation import DENOMINATOR, Retrieval
-from anneal_jax.outcome import Outcome
-from anneal_jax.problem import input_size
+from anneal_jax.evaluation.retrieval_quality import DENOMINATOR, Retrieval
+from anneal_jax.experiments.outcome import Outcome
+from anneal_jax.experiments.round_log import Row
 from anneal_jax.reporting.curve import plot_curve
 from anneal_jax.reporting.gallery import plot_gallery
 from anneal_jax.reporting.page import write_report
-from anneal_jax.run_log import Row
+from anneal_jax.training.problem import input_size
 
 NUM_SHOWN_QUERIES = 6
 SHOWN_SIDE_PX = 192

@@ -15,9 +15,9 @@ from anneal_jax.data.archives import open_archive
 from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.data.tiles import squash_tile
 from anneal_jax.errors import ConfigError
-from anneal_jax.queries import Query, read_image
 from anneal_jax.reporting.gallery import plot_gallery
-from anneal_jax.retrieval.index import TileIndex
+from anneal_jax.retrieval.index_reader import TileIndex
+from anneal_jax.retrieval.queries import Query, read_image
 from anneal_jax.retrieval.search import Hits
 from anneal_jax.types import Archive
 

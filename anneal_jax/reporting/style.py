@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
-from anneal_jax import atomic
+from anneal_jax.files import atomic
 
 FONT = "DejaVu Sans"
 """Ships with matplotlib, so that a picture is the same on every machine."""

@@ -16,12 +16,12 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 
-from anneal_jax import atomic
-from anneal_jax.comparison import Cell, cell_folder
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, how_to_install, unknown_name
-from anneal_jax.run_log import Row, read_rounds
-from anneal_jax.systems import configure
+from anneal_jax.experiments.grid import Cell, cell_folder
+from anneal_jax.experiments.round_log import Row, read_rounds
+from anneal_jax.experiments.systems import configure
+from anneal_jax.files import atomic
 
 _TellRow = Callable[[Row], None]
 

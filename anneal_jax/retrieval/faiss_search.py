@@ -15,10 +15,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax import atomic
 from anneal_jax.errors import RetrievalError, how_to_install
-from anneal_jax.integrity import FileSeal, damaged_files, read_sealed, seal_of, write_sealed
-from anneal_jax.retrieval.index import TileIndex
+from anneal_jax.files import atomic
+from anneal_jax.files.seals import (
+    FileSeal,
+    damaged_files,
+    read_sealed,
+    seal_of,
+    write_sealed,
+)
+from anneal_jax.retrieval.index_reader import TileIndex
 from anneal_jax.retrieval.search import Hits, Masks, similarities_of
 from anneal_jax.types import FloatArray
 

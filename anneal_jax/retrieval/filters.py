@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.errors import ConfigError, RetrievalError, nearest_hint
-from anneal_jax.retrieval.index import TileIndex
+from anneal_jax.retrieval.index_reader import TileIndex
 from anneal_jax.retrieval.metadata import parse_date
 
 

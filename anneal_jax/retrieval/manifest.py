@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anneal_jax.errors import RetrievalError
-from anneal_jax.integrity import FileSeal, read_sealed, write_sealed
+from anneal_jax.files.seals import FileSeal, read_sealed, write_sealed
 
 FORMAT = 1
 """Raised when a reader of the old files could misread the new ones."""

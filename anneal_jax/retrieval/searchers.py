@@ -3,7 +3,7 @@
 import functools
 
 from anneal_jax.retrieval.faiss_search import open_faiss
-from anneal_jax.retrieval.index import TileIndex
+from anneal_jax.retrieval.index_reader import TileIndex
 from anneal_jax.retrieval.search import Searcher, search_exact
 
 

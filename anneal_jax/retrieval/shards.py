@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from anneal_jax import atomic
 from anneal_jax.errors import RetrievalError
-from anneal_jax.integrity import FileSeal, seal_of
+from anneal_jax.files import atomic
+from anneal_jax.files.seals import FileSeal, seal_of
 from anneal_jax.retrieval.manifest import ShardRecord
 
 _LONGEST_NORM = 1.01  # a stored unit vector is a little off by its rounding

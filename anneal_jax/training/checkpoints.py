@@ -18,7 +18,13 @@ import numpy as np
 
 from anneal_jax._version import __version__
 from anneal_jax.errors import WorkdirError
-from anneal_jax.integrity import FileSeal, damaged_files, read_sealed, seals_below, write_sealed
+from anneal_jax.files.seals import (
+    FileSeal,
+    damaged_files,
+    read_sealed,
+    seals_below,
+    write_sealed,
+)
 from anneal_jax.types import Params
 
 MANIFEST = "manifest.json"

@@ -12,8 +12,8 @@ import optax
 from anneal_jax.losses.masking import masked_mean
 from anneal_jax.models.heads import WIDTHS, SimilarityNetwork
 from anneal_jax.seeds import Use, device_key
-from anneal_jax.training.fitting import fit
 from anneal_jax.training.frozen import CHUNK_STEPS, FrozenLearner, FrozenLoss
+from anneal_jax.training.head_fit import fit
 from anneal_jax.training.head_steps import FitSettings, HeadParams, init_heads
 from anneal_jax.types import FloatArray, IntArray, Params
 

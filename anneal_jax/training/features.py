@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.atomic import replacing
 from anneal_jax.errors import ConfigError, WeightsError
+from anneal_jax.files.atomic import replacing
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.training.blocks import BLOCK_ROWS
 from anneal_jax.training.encoding import default_batch_size, encode_batches

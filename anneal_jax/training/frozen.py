@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.seeds import Use, device_key, host_rng
-from anneal_jax.training.fitting import fit
+from anneal_jax.training.head_fit import fit
 from anneal_jax.training.head_steps import (
     FitSettings,
     HeadParams,

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.training.grouping import group_draws
 from anneal_jax.training.learner import TrainingPairs
 from anneal_jax.training.sampling import (
     GroupBatches,
@@ -19,6 +18,7 @@ from anneal_jax.training.sampling import (
     draw_pair_batches,
     draw_weighted_group_batches,
 )
+from anneal_jax.training.shared_tile_batches import group_draws
 from anneal_jax.types import IntArray
 
 _TILES_PER_PAIR = 0.75
@@ -99,7 +99,8 @@ def draw_pair_tiles(
       oversample: draw similar and dissimilar pairs equally often, as in `draw_pair_batches`.
 
     Yields:
-      Batches grouped by `grouping.group_draws`. An epoch is drawn when its first batch is asked for.
+      Batches grouped by `shared_tile_batches.group_draws`. An epoch is drawn when its first batch is asked
+      for.
 
     Raises:
       ConfigError: there are no pairs.

@@ -10,7 +10,7 @@ weights   random, for none of ImageNet were at hand: untested with real ones. Fo
 data      ../shared/data/aid, a folder per class
 """
 
-from anneal_jax.cli import recipe
+from anneal_jax.cli.apps import recipe
 from anneal_jax.config import ExperimentConfig
 
 

@@ -6,7 +6,7 @@ duration  20 s
 expected  mAP@5 0.97 at 356 bits (docs/label_efficiency.md); digits_paper.py beside it asks as the papers do
 """
 
-from anneal_jax.cli import recipe
+from anneal_jax.cli.apps import recipe
 from anneal_jax.config import ExperimentConfig
 
 

@@ -6,7 +6,7 @@ duration  20 s
 expected  mAP@5 0.951 at 912 bits, 0.911 to 0.974 over seeds 0 to 4; random pairs 0.908 (docs/results.md)
 """
 
-from anneal_jax.cli import recipe
+from anneal_jax.cli.apps import recipe
 from anneal_jax.config import ExperimentConfig
 
 

@@ -8,7 +8,7 @@ data      ../shared/data/ucm and ../shared/weights beside the project; --config.
           --config.pretrained=FILE name others
 """
 
-from anneal_jax.cli import recipe
+from anneal_jax.cli.apps import recipe
 from anneal_jax.config import ExperimentConfig
 
 

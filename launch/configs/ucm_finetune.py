@@ -11,7 +11,7 @@ shortened 3.4 CPU minutes, seed 100, one round: mAP@5 0.386 at 672 bits, where u
 note      the default threshold trains five more networks of epochs_first epochs, once, before round 1
 """
 
-from anneal_jax.cli import recipe
+from anneal_jax.cli.apps import recipe
 from anneal_jax.config import ExperimentConfig
 
 

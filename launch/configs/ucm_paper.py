@@ -10,7 +10,7 @@ weights   random, for none of ImageNet were at hand: untested with real ones. Fo
           --config.pretrained=hf:timm/resnet18.tv_in1k (docs/weights.md)
 """
 
-from anneal_jax.cli import recipe
+from anneal_jax.cli.apps import recipe
 from anneal_jax.config import ExperimentConfig
 
 

@@ -7,7 +7,7 @@ expected  mAP@5 of frozen features 0.195, of random weights 0.173 (docs/training
 use       for other bands: --config.archive='geotiff:PATH?bands=...' and a resnet on a GPU
 """
 
-from anneal_jax.cli import recipe
+from anneal_jax.cli.apps import recipe
 from anneal_jax.config import ExperimentConfig
 
 

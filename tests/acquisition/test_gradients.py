@@ -7,7 +7,7 @@ from anneal_jax.acquisition.gradients import gradient_embeddings, rank_by_gradie
 from anneal_jax.acquisition.representative import sample_pool
 from anneal_jax.pairs.canonical import contains, pair_keys, pairs_of_ranks
 from anneal_jax.types import ClassifierTables
-from tests.pairs.known import known_keys
+from tests.answers.known import known_keys
 from tests.reference import representative as twin
 
 NUM_IMAGES = 9

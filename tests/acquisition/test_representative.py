@@ -5,7 +5,7 @@ from anneal_jax.acquisition import representative
 from anneal_jax.acquisition.diversity import pair_representation
 from anneal_jax.acquisition.representative import rank_by_coverage, rank_by_typicality, sample_pool
 from anneal_jax.pairs.canonical import contains, count_pairs, pair_keys, pairs_of_keys
-from tests.pairs.known import known_keys
+from tests.answers.known import known_keys
 from tests.reference import representative as twin
 
 NUM_IMAGES = 9

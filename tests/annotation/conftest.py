@@ -9,17 +9,17 @@ pytest.importorskip("starlette", reason="needs the extra serve: pip install 'ann
 
 import httpx
 
-from anneal_jax.annotation.app import create_app
-from anneal_jax.annotation.desk import Desk
-from anneal_jax.annotation.dropped import DroppedTiles
-from anneal_jax.annotation.guide import make_guide
-from anneal_jax.annotation.office import Office
-from anneal_jax.annotation.pictures import TilePictures
-from anneal_jax.annotation.projection import centring
-from anneal_jax.annotation.questions import unit_directions
-from anneal_jax.annotation.safety import make_access
+from anneal_jax.annotation.questions.plan import make_guide
+from anneal_jax.annotation.questions.source import unit_directions
+from anneal_jax.annotation.session import Desk
+from anneal_jax.annotation.web.access import make_access
+from anneal_jax.annotation.web.app import create_app
+from anneal_jax.annotation.web.context import Office
+from anneal_jax.annotation.web.pictures import TilePictures
+from anneal_jax.annotation.web.uploads import DroppedTiles
+from anneal_jax.answers.store import AnswerStore
 from anneal_jax.data.archives import open_archive
-from anneal_jax.pairs.store import AnswerStore
+from anneal_jax.training.projection import centring
 
 NUM_CLASSES, NUM_TILES = 5, 60
 HOST = "127.0.0.1:8765"

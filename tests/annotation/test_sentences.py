@@ -2,10 +2,10 @@
 
 import pytest
 
-from anneal_jax.annotation.guide import make_guide
+from anneal_jax.annotation.questions.plan import make_guide
 from anneal_jax.errors import StoreError
 from anneal_jax.types import Answer
-from tests.annotation.test_desk import TAB, answers_of, run, state_of
+from tests.annotation.driving import TAB, answers_of, run, state_of
 
 
 def test_another_sentence_begins_a_new_set_and_the_first_is_asked_for(make_desk, classes):

@@ -13,12 +13,12 @@ import pytest
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
-from anneal_jax.embedder import load_embedder
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.exporting.parquet import write_parquet
 from anneal_jax.exporting.stablehlo import write_stablehlo
-from anneal_jax.retrieval.index import open_index
-from anneal_jax.retrieval.writing import append_tiles
+from anneal_jax.retrieval.embedder import load_embedder
+from anneal_jax.retrieval.index_reader import open_index
+from anneal_jax.retrieval.index_writer import append_tiles
 from tests.conftest import ROOT
 
 CONFIG = ExperimentConfig(

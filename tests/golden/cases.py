@@ -14,21 +14,21 @@ from contextlib import closing
 import jax
 import numpy as np
 
-from anneal_jax.annotation import training_job
-from anneal_jax.annotation.app import create_app
-from anneal_jax.annotation.guide import MODES
-from anneal_jax.annotation.office import Office
-from anneal_jax.annotation.safety import make_access
-from anneal_jax.annotation.serving import opened
+from anneal_jax.annotation.learning import job
+from anneal_jax.annotation.questions.plan import MODES
+from anneal_jax.annotation.web.access import make_access
+from anneal_jax.annotation.web.app import create_app
+from anneal_jax.annotation.web.context import Office
+from anneal_jax.annotation.web.server import opened
+from anneal_jax.answers.reading import Answered
+from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive, require_classes
-from anneal_jax.experiment import run_experiment
+from anneal_jax.experiments.round_log import read_rounds, without_times
+from anneal_jax.experiments.run import run_experiment
 from anneal_jax.pairs.canonical import count_pairs, pairs_of_ranks
-from anneal_jax.pairs.records import Answered
-from anneal_jax.pairs.store import AnswerStore
-from anneal_jax.retrieval.index import open_index
+from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.search import search_exact
-from anneal_jax.run_log import read_rounds, without_times
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from tests.conftest import ROOT
 from tests.retrieval.small_index import DIM
@@ -220,7 +220,7 @@ def trained_job(folder) -> dict:
     numbers = {"set_id": 1, "answer_ids": np.arange(1, len(pairs) + 1)}
     reserved = np.empty((0, 2), np.int32)
     np.savez(folder / "job.snapshot.npz", reserved=reserved, **numbers, **answered._asdict())
-    training_job.train(folder, "job")
+    job.train(folder, "job")
     with np.load(folder / "job.result.npz") as result:
         shapes = {name: f"{result[name].dtype}{list(result[name].shape)}" for name in sorted(result.files)}
         return {"arrays": shapes, "chosen": result["chosen"].tolist(), "doubt": float(result["doubt"])}

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 
-from anneal_jax.retrieval.writing import append_tiles
+from anneal_jax.retrieval.index_writer import append_tiles
 from tests.golden import cases
 from tests.retrieval.small_index import CARD, Tiles, embed
 

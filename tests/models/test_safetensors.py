@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from anneal_jax.errors import WeightsError
 from anneal_jax.models.backbones import get_backbone
-from anneal_jax.models.bands import inflate_kernel
+from anneal_jax.models.inflate_bands import inflate_kernel
 from anneal_jax.models.pretrained import as_pretrained, load_pretrained
 from anneal_jax.models.resnet import BasicBlock, Bottleneck, ResNet
 from anneal_jax.models.vit import VisionTransformer

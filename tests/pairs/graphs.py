@@ -1,6 +1,6 @@
 """Graphs for tests: of rows (first, second, 1 or 0), or of what a store may train on."""
 
-from anneal_jax.pairs.graph import AnswerGraph
+from anneal_jax.pairs.answer_graph import AnswerGraph
 from anneal_jax.types import Answer
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anneal_jax.metrics import (
+from anneal_jax.evaluation.metrics import (
     average_precision,
     average_precision_at_k,
     ndcg_at_k,

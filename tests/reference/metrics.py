@@ -1,4 +1,4 @@
-"""Plain float64 twins of anneal_jax.ranking and anneal_jax.metrics, one query at a time."""
+"""Plain float64 twins of evaluation.ranking and evaluation.metrics, one query at a time."""
 
 import math
 

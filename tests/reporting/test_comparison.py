@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anneal_jax.comparison import Cell
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.grid import Cell
 from anneal_jax.reporting import comparison_report
 from anneal_jax.reporting.comparison_claims import claims_markdown
 from anneal_jax.reporting.comparison_plot import plot_comparison

@@ -1,6 +1,6 @@
 import pytest
 
-from anneal_jax.comparison import Cell
+from anneal_jax.experiments.grid import Cell
 from anneal_jax.reporting.comparison_claims import (
     OPEN,
     REFUTED,

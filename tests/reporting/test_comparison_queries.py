@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from anneal_jax.comparison import run_grid
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.query_results import QueryResults
+from anneal_jax.experiments.grid import run_grid
+from anneal_jax.experiments.query_results import QueryResults
 from anneal_jax.reporting.comparison_queries import (
     Method,
     chosen_queries,

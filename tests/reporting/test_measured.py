@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from anneal_jax.comparison import Cell
+from anneal_jax.experiments.grid import Cell
 from anneal_jax.reporting.comparison_claims import claims_markdown
 from anneal_jax.reporting.comparison_curves import bits_of, last_figures, runs_of
 from anneal_jax.reporting.comparison_table import comparison_markdown

@@ -7,11 +7,11 @@ import types
 
 import pytest
 
-from anneal_jax.comparison import Cell, cell_folder
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, how_to_install
+from anneal_jax.experiments.grid import Cell, cell_folder
+from anneal_jax.experiments.round_log import append_round
 from anneal_jax.reporting.tracking import require_tracker, scalars, track_cell, tracking
-from anneal_jax.run_log import append_round
 
 CONFIG = ExperimentConfig()
 

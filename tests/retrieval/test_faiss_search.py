@@ -6,11 +6,11 @@ import pytest
 from anneal_jax.errors import RetrievalError
 from anneal_jax.retrieval import faiss_search
 from anneal_jax.retrieval.faiss_search import build_faiss, open_faiss
-from anneal_jax.retrieval.index import open_index
+from anneal_jax.retrieval.index_reader import open_index
+from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.retrieval.manifest import ModelCard
 from anneal_jax.retrieval.search import search_exact
 from anneal_jax.retrieval.searchers import make_searcher
-from anneal_jax.retrieval.writing import append_tiles
 from tests.retrieval.small_index import Tiles, flip
 
 DIM = 16

@@ -3,10 +3,10 @@ import pytest
 
 from anneal_jax.errors import ConfigError, RetrievalError
 from anneal_jax.retrieval.filters import TileFilter, allowed_tiles, parse_filter
-from anneal_jax.retrieval.index import open_index
+from anneal_jax.retrieval.index_reader import open_index
+from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.retrieval.metadata import read_metadata
 from anneal_jax.retrieval.search import search_exact
-from anneal_jax.retrieval.writing import append_tiles
 from tests.retrieval.small_index import CARD, Tiles, embed
 
 TILES = Tiles(tuple(range(6)))

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from anneal_jax.training import fitting
+from anneal_jax.training import head_fit
 from anneal_jax.training.classes import (
     ClassHeads,
     ClassLearner,
@@ -80,7 +80,7 @@ def test_more_images_compile_nothing_new(learner):
     for round_index, count in enumerate(counts):
         learner.fit(np.arange(count, dtype=np.int32), CLASSES[:count], round_index)
         learner.frozen.fit_classes(np.arange(count, dtype=np.int32), CLASSES[:count], round_index)
-        size = fitting._run_chunk._cache_size()
+        size = head_fit._run_chunk._cache_size()
         before = before or size
     assert size == before
 

@@ -5,8 +5,8 @@ import pytest
 from anneal_jax.errors import ConfigError
 from anneal_jax.training import blocks, frozen
 from anneal_jax.training.features import standardisation
-from anneal_jax.training.fitting import _run_chunk
 from anneal_jax.training.frozen import FrozenLearner
+from anneal_jax.training.head_fit import _run_chunk
 from anneal_jax.training.head_steps import FitSettings
 from anneal_jax.training.learner import TrainingPairs
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.training import fitting
-from anneal_jax.training.fitting import _run_chunk, fit
+from anneal_jax.training import head_fit
 from anneal_jax.training.frozen import FrozenLoss, drop
+from anneal_jax.training.head_fit import _run_chunk, fit
 from anneal_jax.training.head_steps import (
     FitSettings,
     embed_features,
@@ -189,8 +189,8 @@ def test_embedding_features_equals_the_twin():
 def test_who_watches_sees_the_loss_of_the_chunk_before_while_the_next_is_under_way(monkeypatch):
     calls = []
     bar = WatchedBar(calls)
-    monkeypatch.setattr(fitting, "tqdm", bar)
-    monkeypatch.setattr(fitting, "_run_chunk", counted(_run_chunk, calls))
+    monkeypatch.setattr(head_fit, "tqdm", bar)
+    monkeypatch.setattr(head_fit, "_run_chunk", counted(_run_chunk, calls))
     found = run(heads(), make_batches(3 * CHUNK_STEPS))
     last = found.losses[CHUNK_STEPS - 1 :: CHUNK_STEPS]
     assert bar.shown == [(2, f"{last[0]:.3f}"), (3, f"{last[1]:.3f}")]

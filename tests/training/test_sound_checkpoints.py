@@ -118,7 +118,7 @@ def test_a_reader_changes_nothing_and_makes_nothing(checkpoints, tmp_path):
 SAVE = """
 import json, os, signal, sys
 import numpy as np
-from anneal_jax import integrity
+from anneal_jax.files import seals
 from anneal_jax.training import checkpoints
 folder, moment = json.loads(sys.argv[1])
 def die(*arguments, **named):
@@ -130,7 +130,7 @@ if moment == "while orbax writes":
 elif moment == "before the manifest":
     checkpoints.write_sealed = die
 elif moment == "inside the manifest":
-    integrity.atomic._flush = die
+    seals.atomic._flush = die
 opened.save(1, state)
 print("saved", flush=True)
 die()

@@ -1,0 +1,163 @@
+"""Several questions of `belief_ask` open at once, each good whatever is answered to the others.
+
+A page holds the next questions before the present one is answered. Asked one tile after the other, they
+would hang on that answer. Here several tiles are in question, in different places of the archive, a
+question each; the follow-up about a tile comes when its own answer is known.
+
+The state is a function of the answers in their order, whatever was proposed meanwhile.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from anneal_jax.acquisition.beliefs.choose import joining_pair, partner, worth_asking
+from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
+from anneal_jax.acquisition.beliefs.state import (
+    OPEN,
+    Beliefs,
+    BeliefSettings,
+    membership,
+    own_beliefs,
+)
+from anneal_jax.acquisition.beliefs.update import absorb, better_known, settle_subject
+from anneal_jax.types import Answer
+
+Replies = tuple[tuple[int, bool], ...]
+"""(tile compared with, answer is yes) of the questions about one tile."""
+
+
+class Interleaved(NamedTuple):
+    """What is believed, and what was said of tiles whose questions are not done.
+
+    Attributes:
+      beliefs: with no tile in question.
+      pending: replies by tile, the one asked about last at the end.
+    """
+
+    beliefs: Beliefs
+    pending: dict[int, Replies]
+
+
+def hear_interleaved(
+    graph: NeighbourGraph,
+    state: Interleaved,
+    first: int,
+    second: int,
+    answer: Answer,
+    settings: BeliefSettings | None = None,
+) -> Interleaved:
+    """Learn from an answer about any two tiles.
+
+    Args:
+      graph: of the tiles.
+      state: before the answer; it stays as it is.
+      first: a tile, in [0, M).
+      second: another one.
+      answer: similar, dissimilar or unsure.
+      settings: how answers are weighed.
+    """
+    settings = settings or BeliefSettings()
+    beliefs, pending = state.beliefs, dict(state.pending)
+    subject = _subject(graph, state, first, second, settings)
+    asking = _about(beliefs, subject, pending.get(subject, ()))
+    beliefs = absorb(graph, asking, first, second, answer, settings)
+    replies = pending.pop(subject, ())
+    if beliefs.subject != OPEN:
+        other = second if beliefs.subject == first else first
+        earlier = replies if beliefs.subject == subject else pending.pop(beliefs.subject, ())
+        pending[beliefs.subject] = (*earlier, (other, answer == Answer.SIMILAR))
+        beliefs = beliefs._replace(subject=OPEN, replies=())
+    return settle_stuck(graph, Interleaved(beliefs, pending), settings)
+
+
+def settle_stuck(
+    graph: NeighbourGraph, state: Interleaved, settings: BeliefSettings | None = None
+) -> Interleaved:
+    """Settle the tiles in question about which nothing is left to ask, the one asked about last first.
+
+    Their questions may have been answered otherwise, or lost their worth by what was said of other tiles.
+
+    Args:
+      graph: of the tiles.
+      state: after all answers; it stays as it is.
+      settings: how answers are weighed.
+    """
+    settings = settings or BeliefSettings()
+    beliefs, pending = state.beliefs, dict(state.pending)
+    waiting = list(pending)
+    while waiting:
+        tile = waiting.pop()
+        asking = _about(beliefs, tile, pending[tile])
+        if partner(graph, asking, settings) is None:
+            beliefs = settle_subject(graph, asking, settings)
+            del pending[tile]
+            waiting = list(pending)  # what is believed of the others has changed
+    return Interleaved(beliefs, pending)
+
+
+def open_questions(
+    graph: NeighbourGraph, state: Interleaved, settings: BeliefSettings | None = None
+) -> Iterator[tuple[int, int]]:
+    """Propose pairs, the best first, lazily: one about each tile in question, then about other tiles.
+
+    Those of other tiles are about tiles that are no neighbours of each other, as long as there are such.
+
+    Args:
+      graph: of the tiles.
+      state: after all answers.
+      settings: how answers are weighed.
+    """
+    settings = settings or BeliefSettings()
+    beliefs = state.beliefs
+    for tile, replies in state.pending.items():
+        yield from _question(graph, _about(beliefs, tile, replies), settings)
+    if (pair := joining_pair(graph, beliefs, settings)) is not None:
+        yield pair
+    worth = worth_asking(graph, beliefs, settings)
+    worth[list(state.pending)] = 0
+    later = worth.copy()
+    while worth.any():
+        tile = int(np.argmax(worth))
+        yield from _question(graph, beliefs._replace(subject=tile, replies=()), settings)
+        row = slice(graph.smooth.indptr[tile], graph.smooth.indptr[tile + 1])
+        worth[graph.smooth.indices[row]] = 0
+        worth[tile] = later[tile] = 0
+    for tile in np.argsort(-later, kind="stable")[: np.count_nonzero(later)].tolist():
+        yield from _question(graph, beliefs._replace(subject=tile, replies=()), settings)
+
+
+def _about(beliefs: Beliefs, tile: int, replies: Replies) -> Beliefs:
+    """Return what is believed with a tile in question, or none where it is OPEN."""
+    groups = tuple((int(beliefs.groups[other]), is_yes) for other, is_yes in replies)
+    return beliefs._replace(subject=tile, replies=groups)
+
+
+def _question(
+    graph: NeighbourGraph, beliefs: Beliefs, settings: BeliefSettings
+) -> Iterator[tuple[int, int]]:
+    other = partner(graph, beliefs, settings)
+    if other is not None:
+        yield (min(beliefs.subject, other), max(beliefs.subject, other))
+
+
+def _subject(
+    graph: NeighbourGraph, state: Interleaved, first: int, second: int, settings: BeliefSettings
+) -> int:
+    """Return the tile that a question was about, or OPEN where `absorb` can tell."""
+    groups, pending = state.beliefs.groups, state.pending
+    for tile, other in ((first, second), (second, first)):
+        if tile in pending and groups[other] != OPEN:
+            return tile
+    if groups[first] == OPEN and groups[second] == OPEN:
+        return better_known(state.beliefs, first, second)
+    if groups[first] == OPEN or groups[second] == OPEN or groups[first] == groups[second]:
+        return OPEN
+    # Both are settled: their groups were compared, or one of them is doubted.
+    if (min(first, second), max(first, second)) == joining_pair(graph, state.beliefs, settings):
+        return OPEN
+    tiles = np.array([first, second])
+    own = own_beliefs(graph, state.beliefs, membership(state.beliefs, settings), tiles)[1]
+    is_doubted = (own < 0.5) & (state.beliefs.num_answers[tiles] < settings.most_checks)
+    return int(tiles[np.argmin(own)]) if is_doubted.any() else OPEN

@@ -1,0 +1,242 @@
+"""How an answer changes what is believed: a tile is settled, a group founded, two groups joined."""
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
+from anneal_jax.acquisition.beliefs.state import (
+    OPEN,
+    Beliefs,
+    BeliefSettings,
+    chances,
+    error_rate,
+    found_group,
+    joining_chances,
+    spread,
+)
+from anneal_jax.types import Answer
+
+
+def absorb(
+    graph: NeighbourGraph,
+    state: Beliefs,
+    first: int,
+    second: int,
+    answer: Answer,
+    settings: BeliefSettings | None = None,
+) -> Beliefs:
+    """Learn from an answer about any two tiles, whoever chose them.
+
+    Args:
+      graph: of the tiles.
+      state: before the answer.
+      first: a tile, in [0, M).
+      second: another one.
+      answer: similar, dissimilar or unsure.
+      settings: how answers are weighed.
+
+    Returns:
+      The beliefs after it. An unsure answer puts the tile aside that was asked about.
+    """
+    settings = settings or BeliefSettings()
+    if answer != Answer.UNSURE:
+        state = _settle_either(graph, state, first, second, settings)
+    subject, other = _subject_first(state, first, second)
+    state = _note_asked(state, first, second)
+    if answer == Answer.UNSURE:
+        aside = state.is_aside.copy()
+        aside[subject] = True
+        state = state._replace(is_aside=aside)
+        return state._replace(subject=OPEN, replies=()) if subject == state.subject else state
+    group, is_yes = int(state.groups[other]), answer == Answer.SIMILAR
+    if state.groups[subject] != OPEN and state.subject != subject:
+        return _absorb_between(graph, state, subject, other, is_yes, settings)
+    replies = state.replies if state.subject == subject else ()
+    state = _weigh(state, subject, group, is_yes, settings)
+    state = state._replace(subject=subject, replies=(*replies, (group, is_yes)))
+    return _settle(graph, state, settings)
+
+
+def better_known(state: Beliefs, first: int, second: int) -> int:
+    """Return the tile of an open pair that more answers spoke of, or else the second."""
+    return first if state.num_answers[first] > state.num_answers[second] else second
+
+
+def _settle_either(
+    graph: NeighbourGraph, state: Beliefs, first: int, second: int, settings: BeliefSettings
+) -> Beliefs:
+    """Settle one tile of a pair of open ones, since an answer says how a tile belongs to a group.
+
+    Marks on search results are about such pairs: one tile and many others. Whatever was said of it
+    before holds on, so that they tell of one group, which it stands for.
+    """
+    if state.groups[first] != OPEN or state.groups[second] != OPEN:
+        return state
+    tile = better_known(state, first, second)
+    state = state._replace(subject=tile, replies=state.replies if tile == state.subject else ())
+    least = 0.5 if state.num_answers[tile] else settings.confidence
+    if chances(graph, state, tile, settings)[:-1].max(initial=0) > least:
+        return settle_subject(graph, state, settings)
+    state = found_group(state, tile)
+    evidence = state.evidence.copy()
+    evidence[tile, -1] = np.max(evidence[tile]) + _log_odds(state, settings)
+    state = state._replace(evidence=evidence, subject=OPEN, replies=())
+    return spread(graph, state, settings, 30)
+
+
+def _subject_first(state: Beliefs, first: int, second: int) -> tuple[int, int]:
+    """Order a pair: the tile in question, then the one that stands for a group."""
+    if second == state.subject or (first != state.subject and state.groups[second] == OPEN):
+        return second, first
+    return first, second
+
+
+def _note_asked(state: Beliefs, first: int, second: int) -> Beliefs:
+    low, high = sorted((first, second))
+    key = low * len(state.groups) + high
+    return state._replace(asked=np.union1d(state.asked, key))  # a pair may be answered twice
+
+
+def _log_odds(state: Beliefs, settings: BeliefSettings) -> float:
+    rate = error_rate(state, settings)
+    return float(np.log((1 - rate) / rate))
+
+
+def _weigh(state: Beliefs, tile: int, group: int, is_yes: bool, settings: BeliefSettings) -> Beliefs:
+    """Add an answer about a tile and a group to the tile's evidence."""
+    evidence, num_answers = state.evidence.copy(), state.num_answers.copy()
+    rate = error_rate(state, settings)
+    others, own = (rate, 1 - rate) if is_yes else (1 - rate, rate)
+    evidence[tile] += np.log(others)
+    evidence[tile, group] += np.log(own) - np.log(others)
+    num_answers[tile] += 1
+    return state._replace(evidence=evidence, num_answers=num_answers)
+
+
+def _settle(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> Beliefs:
+    """Close the questions about the subject where the answers suffice."""
+    tile, believed = state.subject, chances(graph, state, state.subject, settings)
+    best = int(np.argmax(believed))
+    is_new = best == state.num_groups
+    if is_new and state.groups[tile] != OPEN:
+        return state._replace(subject=OPEN, replies=())
+    may_be_new = len(state.replies) >= min(settings.least_answers, state.num_groups)
+    suffices = may_be_new if is_new else believed[best] >= settings.confidence
+    return settle_subject(graph, state, settings) if suffices else state
+
+
+def settle_subject(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> Beliefs:
+    """Settle the subject in its likeliest group, however likely that is, or in one of its own."""
+    tile, believed = state.subject, chances(graph, state, state.subject, settings)
+    best = int(np.argmax(believed))
+    state = _judge_replies(state, believed)
+    if best == state.num_groups:
+        if state.groups[tile] != OPEN:
+            return state._replace(subject=OPEN, replies=())
+        state = found_group(state, tile)
+        evidence = state.evidence.copy()
+        evidence[tile, -1] = np.max(evidence[tile]) + _log_odds(state, settings)
+        state = state._replace(evidence=evidence)
+    else:
+        groups, seniority = state.groups.copy(), state.seniority.copy()
+        is_sure = believed[best] >= settings.confidence
+        groups[tile], seniority[tile] = best, seniority.max() + 1 if is_sure else 0
+        state = _drop_empty(state._replace(groups=groups, seniority=seniority))
+    state = _hold_apart(state, tile, settings)._replace(subject=OPEN, replies=())
+    whole = _split(state, int(state.groups[tile]), settings)
+    return spread(graph, whole, settings, 8 if whole is state else 30)
+
+
+def _judge_replies(state: Beliefs, believed: npt.NDArray[np.float64]) -> Beliefs:
+    """Count how many of the subject's answers were wrong, by what is now believed."""
+    wrong = sum(1 - believed[group] if is_yes else believed[group] for group, is_yes in state.replies)
+    return state._replace(wrong=state.wrong + float(wrong), judged=state.judged + len(state.replies))
+
+
+def _hold_apart(state: Beliefs, tile: int, settings: BeliefSettings) -> Beliefs:
+    """A sure member's "no" to another group tells the two groups apart, as much as one answer can.
+
+    More of them add nothing. Were the two one, a tile would come to the second group only by a slip about
+    the first, and every slip would be counted, none of the many answers that were right.
+    """
+    if not state.seniority[tile]:
+        return state
+    apart, group, weight = state.apart.copy(), state.groups[tile], _log_odds(state, settings)
+    for refused, is_yes in state.replies:
+        if not is_yes and refused != group and refused < state.num_groups:
+            before = apart[group, refused]
+            apart[group, refused] = min(before, max(before - weight, -weight))
+            apart[refused, group] = apart[group, refused]
+    return state._replace(apart=apart)
+
+
+def _split(state: Beliefs, group: int, settings: BeliefSettings) -> Beliefs:
+    """Take out of a group the tiles that were denied by it, if they are more than slips explain.
+
+    A slip about a kind's first tile lets that kind into a group of another one. The next tiles of it are
+    denied by the founder, and let in by the first. They get a group of their own, and what denied them is
+    forgotten. If the two are one after all, they are joined again, like any two that overlap.
+    """
+    members = np.flatnonzero(state.groups == group)
+    rate, weight = error_rate(state, settings), _log_odds(state, settings)
+    is_denied = state.evidence[members, group] < 0.5 * np.log(rate)
+    denied = members[is_denied]
+    least = max(settings.least_denied, settings.split_share * members.size)
+    if denied.size < least or not state.seniority[members[~is_denied]].any():
+        return state
+    state = found_group(state, int(denied[np.argmax(state.seniority[denied])]))
+    groups, evidence = state.groups.copy(), state.evidence.copy()
+    groups[denied] = state.num_groups - 1
+    evidence[denied, group], evidence[denied, -1] = 0, weight
+    return state._replace(groups=groups, evidence=evidence)
+
+
+def _absorb_between(
+    graph: NeighbourGraph,
+    state: Beliefs,
+    first: int,
+    second: int,
+    is_yes: bool,
+    settings: BeliefSettings,
+) -> Beliefs:
+    """Learn from an answer about two settled tiles: it speaks of both, and of their groups."""
+    one, other = int(state.groups[first]), int(state.groups[second])
+    state = _weigh(state, first, other, is_yes, settings)
+    state = _weigh(state, second, one, is_yes, settings)
+    if one == other:
+        return state
+    apart = state.apart.copy()
+    apart[one, other] += _log_odds(state, settings) * (1 if is_yes else -1)
+    apart[other, one] = apart[one, other]
+    state = state._replace(apart=apart)
+    if is_yes and joining_chances(graph, state, settings)[one, other] >= settings.join_confidence:
+        return spread(graph, _join(state, min(one, other), max(one, other)), settings, 30)
+    return state
+
+
+def _join(state: Beliefs, kept: int, dropped: int) -> Beliefs:
+    """Make two groups one."""
+    evidence, apart, reached = state.evidence.copy(), state.apart.copy(), state.reached.copy()
+    evidence[:, kept] = np.maximum(evidence[:, kept], evidence[:, dropped])
+    reached[:, kept] += reached[:, dropped]
+    apart[kept] = np.minimum(apart[kept], apart[dropped])
+    apart[:, kept], apart[kept, kept] = apart[kept], 0
+    groups = np.where(state.groups == dropped, kept, state.groups).astype(np.int32)
+    replies = tuple((kept if group == dropped else group, is_yes) for group, is_yes in state.replies)
+    state = state._replace(groups=groups, evidence=evidence, reached=reached, apart=apart, replies=replies)
+    return _drop_empty(state)
+
+
+def _drop_empty(state: Beliefs) -> Beliefs:
+    """Number the groups anew where one has lost its last tile."""
+    is_used = np.bincount(state.groups[state.groups != OPEN], minlength=state.num_groups) > 0
+    if is_used.all():
+        return state
+    numbers = np.append(np.cumsum(is_used) - 1, OPEN).astype(np.int32)
+    return state._replace(
+        groups=numbers[state.groups],
+        evidence=state.evidence[:, is_used],
+        reached=state.reached[:, is_used],
+        apart=state.apart[is_used][:, is_used],
+        replies=tuple((int(numbers[group]), is_yes) for group, is_yes in state.replies if is_used[group]),
+    )

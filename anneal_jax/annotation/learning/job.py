@@ -1,0 +1,90 @@
+"""The background's work, in a process of its own: train on a snapshot of the answers, leave a result.
+
+  python -m anneal_jax.annotation.learning.job FOLDER JOB
+
+FOLDER holds `config.json`, `features.npz` and `JOB.snapshot.npz`; `JOB.result.npz` appears whole or not
+at all.
+The process is of low priority, on one core, ends with the one that started it, and never opens the store.
+"""
+
+import os
+import pathlib
+import sys
+import threading
+
+NUM_CHOSEN = 64
+"""Questions that a model chooses before the next one is there."""
+
+_NICENESS = 15
+_LEAST_SCORED = 20  # answers with an out-of-sample similarity, for a threshold by these alone
+
+
+def main() -> None:
+    """Do one job."""
+    _be_humble()
+    train(pathlib.Path(sys.argv[1]), sys.argv[2])
+
+
+def _be_humble() -> None:
+    """Before any library counts the cores."""
+    os.nice(_NICENESS)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # The other end is open as long as the server lives. Not `sys.stdin`: a thread that waits in there when
+    # the interpreter ends makes it abort.
+    os.read(0, 1)
+    os._exit(1)
+
+
+def train(folder: pathlib.Path, job: str) -> None:
+    """Train on a snapshot, choose the next questions, and write both atomically.
+
+    Raises:
+      AnnealError: the files are not there, or the fit diverges.
+    """
+    import dataclasses
+
+    import numpy as np
+
+    from anneal_jax.answers.reading import Answered
+    from anneal_jax.experiments.answered_workdir import load_whole_archive
+    from anneal_jax.experiments.interview import fit_answers
+    from anneal_jax.experiments.pair_rounds import gather_knowledge, select_questions
+    from anneal_jax.files import atomic
+    from anneal_jax.files.workdir import read_config
+    from anneal_jax.training.learner import represent
+    from anneal_jax.training.problem import make_learner
+    from anneal_jax.training.projection import Projection, to_arrays
+
+    config = read_config(folder)
+    config = dataclasses.replace(
+        config,
+        archive=f"embeddings:{folder / 'features.npz'}",
+        acquisition="mgue",
+        pairs_per_round=NUM_CHOSEN,
+    )
+    with np.load(folder / f"{job}.snapshot.npz", allow_pickle=False) as snapshot:
+        answered = Answered(*(snapshot[name] for name in Answered._fields))
+        reserved = snapshot["reserved"]
+        trained_on = {name: snapshot[name] for name in ("set_id", "answer_ids", "pair_indices")}
+    problem = load_whole_archive(config)
+    learner = make_learner(config, problem, with_classifier=False)
+    knowledge = gather_knowledge(answered, problem, transitive=config.transitive, reserved=reserved)
+    num_answers = len(answered.answers)
+    params, doubt = fit_answers(config, problem, learner, answered, num_answers)
+    model = represent(learner, params)
+    if config.threshold == "prequential" and np.isfinite(answered.similarities).sum() < _LEAST_SCORED:
+        config = dataclasses.replace(config, threshold="midpoint")
+    chosen = select_questions(config, problem, learner, answered, knowledge, model, num_answers)
+    with atomic.replacing(folder / f"{job}.result.npz") as path:
+        arrays = to_arrays(Projection(learner.mean, learner.scale, params.similarity))
+        arrays |= {"embeddings": model.embeddings, "chosen": chosen.pair_indices, "doubt": doubt}
+        np.savez(path, allow_pickle=False, **arrays, **trained_on)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Learning beside the page: when to train, in which process, and how its result comes back."""
+
+import dataclasses
+import json
+import pathlib
+import secrets
+import subprocess
+import sys
+import zipfile
+from typing import NamedTuple
+
+import numpy as np
+
+from anneal_jax.annotation.questions.source import Pair
+from anneal_jax.answers.reading import Answered
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.files import atomic
+from anneal_jax.training.projection import Projection, from_arrays
+from anneal_jax.types import FloatArray, PairIndices
+
+FIRST_AFTER = 20
+"""Answers before the first training."""
+
+AGAIN_AFTER = 25
+"""Answers between two snapshots, at least."""
+
+_TRIAL = "trial.npz"  # the last result, until it is kept
+_CHECKED = 64  # tiles whose embeddings a kept model must still give
+
+
+class Snapshot(NamedTuple):
+    """The answers that a job is given.
+
+    Attributes:
+      set_id: of the set that they are in.
+      answer_ids: of the sure ones; those are trained on.
+      pairs: canonical, that any of the answers is about.
+    """
+
+    set_id: int
+    answer_ids: frozenset[int]
+    pairs: frozenset[Pair]
+
+
+NO_SNAPSHOT = Snapshot(0, frozenset(), frozenset())
+"""Before the first job."""
+
+
+class Result(NamedTuple):
+    """What a training left.
+
+    Attributes:
+      snapshot: what it was trained on.
+      embeddings: float32[N, D], unit norm.
+      chosen: int32[P, 2], the next questions, the most uncertain first.
+      project: what made the embeddings of features.
+      doubt: mean doubt about a tile's group, in [0, 1].
+    """
+
+    snapshot: Snapshot
+    embeddings: FloatArray
+    chosen: PairIndices
+    project: Projection
+    doubt: float
+
+    @property
+    def num_answers(self) -> int:
+        """How many answers it was trained on."""
+        return len(self.snapshot.answer_ids)
+
+
+class BackgroundTrainer:
+    """Runs `job` in a spawned process, one job at a time; never waits for it."""
+
+    def __init__(self, folder: pathlib.Path, config: ExperimentConfig, features: FloatArray):
+        """Lay out the folder that jobs read: settings and features, no answers.
+
+        Args:
+          folder: below the workdir; made where absent. What a killed job left there is removed; the model
+            that was in use stays.
+          config: the settings.
+          features: float32[N, F], as the backbone gives them.
+        """
+        folder.mkdir(exist_ok=True)
+        self._folder, self._model = folder, folder / "model.npz"
+        for left in set(folder.glob("*.npz")) - {self._model}:
+            left.unlink()
+        self._features = features
+        atomic.write_text(folder / "config.json", json.dumps(dataclasses.asdict(config)) + "\n")
+        with atomic.replacing(folder / "features.npz") as path:
+            np.savez(path, embeddings=features)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._job = ""
+        self._snapshot = NO_SNAPSHOT
+        self.failure = ""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is under way, or its result was not fetched yet."""
+        return self._process is not None
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the job under way."""
+        return self._process.pid if self._process else None
+
+    def is_due(self, answer_ids: frozenset[int], set_id: int) -> bool:
+        """Tell whether there are enough new answers for another job, or one of the last was taken back."""
+        last = self._snapshot.answer_ids if self._snapshot.set_id == set_id else frozenset()
+        num_new, step = len(answer_ids - last), AGAIN_AFTER if last else FIRST_AFTER
+        is_changed = num_new >= step or not last <= answer_ids
+        return self._process is None and len(answer_ids) >= FIRST_AFTER and is_changed
+
+    def start(
+        self, answered: Answered, reserved: PairIndices, answer_ids: frozenset[int], set_id: int
+    ) -> None:
+        """Write a snapshot of the answers, and start a job on it."""
+        pairs = frozenset((first, second) for first, second in answered.pair_indices.tolist())
+        self._job, self._snapshot = secrets.token_hex(8), Snapshot(set_id, answer_ids, pairs)
+        numbers = {"set_id": set_id, "answer_ids": np.array(sorted(answer_ids), np.int64)}
+        with atomic.replacing(self._folder / f"{self._job}.snapshot.npz") as path:
+            np.savez(path, reserved=reserved, **numbers, **answered._asdict())
+        with (self._folder / "training.log").open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "anneal_jax.annotation.learning.job", str(self._folder), self._job],
+                stdin=subprocess.PIPE,  # closes with this process, and the job ends
+                stdout=log,
+                stderr=log,
+            )
+
+    def fetch(self) -> Result | None:
+        """Return the result of a job that has just ended; None while there is none, or where it failed.
+
+        A failure is told in `failure`, and the next job comes after as many answers as always.
+        """
+        if self._process is None or self._process.poll() is None:
+            return None
+        code, path = self._end(), self._folder / f"{self._job}.result.npz"
+        if code != 0 or not path.exists():
+            path.unlink(missing_ok=True)
+            self.failure = f"the last training ended with code {code}; see {self._folder / 'training.log'}"
+            return None
+        self.failure = ""
+        path.replace(self._folder / _TRIAL)
+        return _load(self._folder / _TRIAL)
+
+    def keep(self) -> None:
+        """Keep the last result that was fetched, as the model that a later start begins with."""
+        (self._folder / _TRIAL).replace(self._model)
+
+    def kept(self) -> Result | None:
+        """Return the model that was in use; None where there is none, or it is not of these features.
+
+        What it was trained on counts as the last snapshot.
+        """
+        try:
+            found = _load(self._model)
+            some = self._features[:_CHECKED]
+            is_ours = len(found.embeddings) == len(self._features) and np.allclose(
+                found.project(some), found.embeddings[:_CHECKED], atol=1e-3
+            )
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+            return None  # it can be lost without harm: the next job makes another
+        if not is_ours:
+            return None
+        self._snapshot = found.snapshot
+        return found
+
+    def close(self) -> None:
+        """End the job under way."""
+        if self._process is not None:
+            self._process.terminate()
+            self._end()
+
+    def _end(self) -> int:
+        assert self._process is not None
+        process, self._process = self._process, None
+        code = process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+        (self._folder / f"{self._job}.snapshot.npz").unlink(missing_ok=True)
+        return code
+
+
+def _load(path: pathlib.Path) -> Result:
+    # Opened here, since np.load leaves a damaged file open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        pairs = frozenset((first, second) for first, second in arrays["pair_indices"].tolist())
+        snapshot = Snapshot(int(arrays["set_id"]), frozenset(arrays["answer_ids"].tolist()), pairs)
+        return Result(
+            snapshot,
+            arrays["embeddings"],
+            arrays["chosen"],
+            from_arrays(arrays),
+            float(arrays["doubt"]),
+        )

@@ -1,0 +1,42 @@
+"""Asks about groups by belief, the page's own way to ask: `belief_ask` before a person."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from anneal_jax.acquisition.beliefs.choose_several import Interleaved
+from anneal_jax.annotation.questions.source import Known, Pair, Said
+from anneal_jax.experiments.interview import (
+    Interview,
+    hear_several,
+    keep_off,
+    propose_several,
+)
+
+
+class BeliefQuestions(NamedTuple):
+    """Asks about the tile of which most is left open, group by group, from zero answers on.
+
+    A `QuestionSource`. The pairs proposed at one time are about different tiles, so that each is a good
+    question whatever is answered to the others. It learns from every answer that may be trained on; of
+    audits and repeats it learns only that their pairs are not to be asked.
+
+    Attributes:
+      interview: the tiles, and the graph of their neighbours by the features before any training.
+    """
+
+    interview: Interview
+
+    def start(self) -> Interleaved:
+        """Return what is believed before any answer."""
+        return Interleaved(self.interview.start, {})
+
+    def absorb(self, state: Interleaved, said: Said) -> Interleaved:
+        """Learn from one more answer."""
+        if not said.is_trained:
+            return keep_off(self.interview, state, said.first, said.second)
+        return hear_several(self.interview, state, said.first, said.second, said.answer)
+
+    def propose(self, state: Interleaved, known: Known) -> tuple[Interleaved, Iterator[Pair]]:
+        """Propose pairs; the state is that of the answers alone, and is left as it is."""
+        del known
+        return state, propose_several(self.interview, state)

@@ -1,0 +1,125 @@
+"""Search by example beside the questions: the nearest tiles, and the answers given nearest to a query."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from anneal_jax.answers.reading import AnswerRecord
+from anneal_jax.errors import RetrievalError
+from anneal_jax.evaluation.calibration import Calibration, fit_calibration
+from anneal_jax.retrieval.search import MOST_RESULTS, search_exact
+from anneal_jax.types import Answer, FloatArray
+
+ANSWERS_SHOWN = 8
+"""Answered pairs that are shown for a query."""
+
+TILES_OFFERED = 24
+"""Tiles that are offered to pick one from."""
+
+_SHORTEST = 1e-6
+
+
+class Found(NamedTuple):
+    """One result.
+
+    Attributes:
+      tile: a tile of the archive.
+      similarity: cosine with the query.
+    """
+
+    tile: int
+    similarity: float
+
+
+class NearAnswer(NamedTuple):
+    """An answered pair, by how near it is to a query.
+
+    Attributes:
+      record: the answer.
+      nearer: the tile of the pair that is nearer to the query.
+      similarity: cosine of that tile with the query.
+    """
+
+    record: AnswerRecord
+    nearer: int
+    similarity: float
+
+
+def nearest(embeddings: FloatArray, query: FloatArray, count: int, *, own: int = -1) -> list[Found]:
+    """Return the most similar tiles, exactly, the best first.
+
+    Args:
+      embeddings: float32[N, D], unit norm, of the archive.
+      query: float32[D], unit norm.
+      count: how many; fewer come where there are fewer.
+      own: the tile that the query is, which is no result; -1: none.
+
+    Raises:
+      RetrievalError: the query has no direction.
+    """
+    if np.linalg.norm(query) < _SHORTEST:
+        raise RetrievalError("nothing tells this tile from the mean of all; search by another one.")
+    count = max(1, min(count, MOST_RESULTS))
+    hits = search_exact([embeddings], query[None], count, own_rows=np.array([own], np.int64))
+    found = zip(hits.rows[0].tolist(), hits.similarities[0].tolist(), strict=True)
+    return [Found(tile, similarity) for tile, similarity in found if tile >= 0]
+
+
+def nearest_answers(
+    records: Sequence[AnswerRecord], embeddings: FloatArray, query: FloatArray
+) -> list[NearAnswer]:
+    """Return the answered pairs that hold the tiles nearest to a query, each pair once.
+
+    Args:
+      records: the answers that stand, in the order given; of a pair the last one counts.
+      embeddings: float32[N, D], unit norm, of the archive.
+      query: float32[D], unit norm.
+
+    Returns:
+      At most `ANSWERS_SHOWN`, by their nearer tile, then by the other one.
+    """
+    newest = _newest(records)
+    if not newest:
+        return []
+    pairs = np.array([(record.first, record.second) for record in newest], np.int32)
+    tiles, places = np.unique(pairs, return_inverse=True)
+    similarities = (embeddings[tiles] @ query)[places.reshape(pairs.shape)]
+    order = np.lexsort((-similarities.min(axis=1), -similarities.max(axis=1)))[:ANSWERS_SHOWN]
+    return [
+        NearAnswer(newest[row], int(pairs[row, side]), float(similarities[row, side]))
+        for row in order.tolist()
+        for side in [int(similarities[row].argmax())]
+    ]
+
+
+def calibrate(records: Sequence[AnswerRecord], embeddings: FloatArray) -> tuple[Calibration | None, int]:
+    """Fit P(similar) of the model in use to the blind audits, on which no model was trained.
+
+    Args:
+      records: the answers that stand, in the order given; of a pair the last one counts.
+      embeddings: float32[N, D], unit norm, of the archive.
+
+    Returns:
+      (calibration, num_audits): None while there are too few audits; unsure ones are not counted.
+    """
+    audits = [r for r in _newest(r for r in records if r.kind == "audit") if r.answer != Answer.UNSURE]
+    if not audits:
+        return None, 0
+    first, second = np.array([(record.first, record.second) for record in audits], np.int32).T
+    cosines = np.einsum("pd,pd->p", embeddings[first], embeddings[second])
+    return fit_calibration(cosines, [int(record.answer) for record in audits]), len(audits)
+
+
+def offered_tiles(names: Sequence[str], text: str, turn: int) -> list[int]:
+    """Return tiles to pick from: those whose names hold a text, or other ones each turn without it."""
+    if text:
+        wanted = text.lower()
+        return [tile for tile, name in enumerate(names) if wanted in name.lower()][:TILES_OFFERED]
+    rng = np.random.default_rng([0x0FFE2, turn])
+    return rng.choice(len(names), min(TILES_OFFERED, len(names)), replace=False).tolist()
+
+
+def _newest(records: Iterable[AnswerRecord]) -> list[AnswerRecord]:
+    """Return the last answer of each pair."""
+    return list({(record.first, record.second): record for record in records}.values())

@@ -1,0 +1,376 @@
+"""The desk: puts questions, takes answers, and knows what follows from them. One thread at a time uses it.
+
+An answer is committed to the store first, then taken into the graph, then acknowledged. All that the desk
+holds besides is made from the store, so a new desk on the same store goes on where the old one was killed.
+"""
+
+from collections.abc import Container, Sequence
+from typing import Any
+
+from anneal_jax.annotation.learning.acceptance import Evidence
+from anneal_jax.annotation.questions.audits import Precision
+from anneal_jax.annotation.questions.plan import SILENT, Guide
+from anneal_jax.annotation.questions.scheduler import Asker
+from anneal_jax.annotation.questions.source import Pair
+from anneal_jax.annotation.standing_answers import Ledger
+from anneal_jax.annotation.tab import Tab
+from anneal_jax.answers import reading, writing
+from anneal_jax.answers.agreement import agreements, consistencies
+from anneal_jax.answers.reading import Answered, AnswerRecord
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
+from anneal_jax.errors import StoreError
+from anneal_jax.experiments.answered_workdir import EVERY_ROUND
+from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices
+
+AHEAD = 3
+"""Questions that a tab holds: one is shown, the others are prefetched."""
+
+_MOST_TABS = 64
+_LONGEST_S = 600.0  # whoever takes longer went away
+
+
+class Desk:
+    """Questions, answers and what follows, over one open store."""
+
+    def __init__(
+        self,
+        store: AnswerStore,
+        directions: FloatArray,
+        copies: IntArray,
+        guide: Guide,
+        *,
+        checks: bool = True,
+    ):
+        """Take up the answers that stand.
+
+        Args:
+          store: open; nobody else writes to it.
+          directions: float32[N, F], centred features of unit length; they tell near copies.
+          copies: int[N], equal numbers for byte-identical tiles.
+          guide: chooses the questions, of this set and of any later one until a model of it is adopted.
+          checks: whether an implied pair may be asked once, where beliefs deny what implies it.
+        """
+        self._store = store
+        self._asker = Asker(directions, copies, checks=checks)
+        self._features = self._guide = guide
+        # What asked in sets that were left, for when somebody goes back to them.
+        self._left: dict[int, Guide] = {}
+        self._tabs: dict[str, Tab] = {}
+        self._reload()
+
+    # What a page asks for.
+
+    def open_tab(self, tab_id: str, annotator: str, mode: str = "pairs") -> dict[str, Any]:
+        """Begin, or go on with, a tab, and return what it shows.
+
+        Raises:
+          StoreError: the name cannot be stored.
+        """
+        annotator = writing.text_of("annotator", annotator)
+        old = tab = self._tabs.pop(tab_id, None)
+        if tab is None or (tab.annotator, tab.mode) != (annotator, mode):
+            tab = Tab(annotator, mode)
+        if old is not None and old is not tab:  # what it shows until the reply is there may be answered
+            old.keep(lambda *_: False)
+            tab.withdrawn = old.withdrawn
+        self._tabs[tab_id] = tab
+        while len(self._tabs) > _MOST_TABS:
+            self._tabs.pop(next(iter(self._tabs)))
+        return self.view(tab_id)
+
+    def answer(self, tab_id: str, key: str, said: Answer, elapsed_s: float | None) -> dict[str, Any]:
+        """Commit an answer; when this returns, it is on disk. A key that was stored stores nothing.
+
+        A repeated request is told what the first one was, with the contradiction that its answer made.
+
+        Raises:
+          StorageFullError, StoreError: it was not stored; the message says why.
+        """
+        if key in self._keys:
+            return self._again(tab_id, key, said)
+        tab = self._tab(tab_id)
+        question = tab.find(key)
+        if question is None:
+            raise StoreError("this question is not open any more; it was not stored.")
+        given = Given(
+            question.first,
+            question.second,
+            said,
+            tab.annotator,
+            kind=question.kind,
+            key=key,
+            elapsed_s=None if elapsed_s is None else min(elapsed_s, _LONGEST_S),
+            similarity=question.similarity,
+        )
+        with self._store.changing() as connection:
+            (answer_id,) = writing.give(connection, [given])
+            record = reading.record_of(connection, answer_id)
+        assert record is not None
+        tab.issued.pop(key, None)
+        conflict = self._take(record)
+        return self.view(tab_id) | conflict
+
+    def undo(self, tab_id: str, key: str) -> dict[str, Any]:
+        """Take back this person's last answer that stands, and put its question again."""
+        tab = self._tab(tab_id)
+        record = self._store.undo(annotator=tab.annotator, key=key)
+        if record is not None and self._forget(record):
+            again = self._asker.question(record.first, record.second, record.kind, tab.mode)
+            tab.keep(lambda place, _: place < AHEAD - 1)
+            tab.issued = {again.key: again, **tab.issued}
+        undone = None if record is None else self._ledger.told(record)
+        return self.view(tab_id) | {"undone": undone}
+
+    def retract(self, tab_id: str, answer_id: int, key: str) -> dict[str, Any]:
+        """Take back any one answer.
+
+        Raises:
+          StoreError: there is no such answer in this set, or the key is another's.
+        """
+        tab = self._tab(tab_id)
+        with self._store.changing() as connection:
+            self._require_here(reading.record_of(connection, answer_id))
+            record = writing.retract(connection, answer_id, tab.annotator, key=key)
+        self._forget(record)
+        return self.view(tab_id)
+
+    def correct(self, tab_id: str, answer_id: int, said: Answer, key: str) -> dict[str, Any]:
+        """Take an answer back, and give another one for its pair.
+
+        Raises:
+          StoreError: as `retract`, or it was taken back already: there is nothing to correct.
+        """
+        if key in self._keys:
+            return self._again(tab_id, key, said)
+        tab = self._tab(tab_id)
+        with self._store.changing() as connection:
+            old = reading.record_of(connection, answer_id)
+            self._require_here(old)
+            if old is not None and old.undone_at is not None:
+                raise StoreError("this answer was taken back already; load this page again.")
+            old = writing.retract(connection, answer_id, tab.annotator)
+            given = Given(old.first, old.second, said, tab.annotator, kind=old.kind, key=key)
+            (new_id,) = writing.give(connection, [given])
+            record = reading.record_of(connection, new_id)
+        assert record is not None
+        self._forget(old)
+        conflict = self._take(record)
+        return self.view(tab_id) | conflict
+
+    def volunteer(self, tab_id: str, pair: Pair, said: Answer, key: str) -> dict[str, Any]:
+        """Take an answer that nobody asked for, such as one about a search result, and tell its id.
+
+        Raises:
+          StoreError: the tiles are one, or it was not stored.
+        """
+        if key in self._keys:
+            return self._again(tab_id, key, said, pair)
+        given = Given(pair[0], pair[1], said, self._tab(tab_id).annotator, key=key)
+        with self._store.changing() as connection:
+            (answer_id,) = writing.give(connection, [given])
+            record = reading.record_of(connection, answer_id)
+        assert record is not None
+        conflict = self._take(record)
+        return self.view(tab_id) | conflict | {"answer_id": answer_id}
+
+    def set_sentence(self, tab_id: str, sentence: str) -> dict[str, Any]:
+        """Say what "similar" means: another sentence goes to its own set, or begins it with nothing known.
+
+        Raises:
+          StoreError: the page is not known, or the sentence is empty, too long or not one line.
+        """
+        self._tab(tab_id)
+        if self._store.set_sentence(sentence) != self._set_id:
+            self.begin_anew()
+        self._is_sentence_settled = True
+        return self.view(tab_id)
+
+    def require_set(self, set_id: int) -> None:
+        """Refuse what a page says of another set than the present one, whose sentence it did not show.
+
+        Raises:
+          StoreError: it is another one.
+        """
+        if set_id != self._set_id:
+            raise StoreError(f"the sentence is {self._sentence!r} by now; load this page again.")
+
+    def view(self, tab_id: str) -> dict[str, Any]:
+        """Return what a tab shows: its questions and the counters. Kinds and similarities stay here."""
+        tab = self._tab(tab_id)
+        self._fill(tab)
+        shown = [question.told() for question in tab.issued.values()]
+        return {"questions": shown, "mode": tab.mode, **self.counters(tab.annotator)}
+
+    def counters(self, annotator: str) -> dict[str, Any]:
+        """Return how far the present set is."""
+        refuted = self._ledger.contradictions()
+        return {
+            "set_id": self._set_id,
+            "sentence": self._sentence,
+            "sentence_is_settled": self._is_sentence_settled or bool(self._ledger),
+            "num_answers": self._ledger.num_answers,
+            "num_labels": self._ledger.num_labels,
+            "num_known": self._ledger.num_known(),
+            "bits_spent": round(self._bits, 1),
+            "minutes": round(self._elapsed_s / 60, 1),
+            "num_contradictions": len(refuted),
+            "model_answers": self._guide.version,
+            "quality": self.precision()._asdict(),
+            "annotator": annotator,
+        }
+
+    def contradiction(self) -> dict[str, Any] | None:
+        """Return the oldest contradiction that nobody has resolved."""
+        refuted = self._ledger.contradictions()
+        return self._ledger.conflict(refuted[0]) if refuted else None
+
+    def answers(self) -> list[dict[str, Any]]:
+        """Return the standing answers, the newest first."""
+        return [self._ledger.told(record) for record in reversed(self._ledger.records)]
+
+    def people(self) -> dict[str, Any]:
+        """Return how far people agree with each other, and each with their own repeated answers."""
+        standing = self._ledger.records
+        return {
+            "agreement": [row._asdict() for row in agreements(standing)],
+            "consistency": [row._asdict() for row in consistencies(standing)],
+        }
+
+    @property
+    def store(self) -> AnswerStore:
+        """Where the answers are; whoever changes it calls `begin_anew`."""
+        return self._store
+
+    def begin_anew(self) -> None:
+        """Take up the store as it is now, and put other questions.
+
+        In another set nothing is left of this one: no model, and no question that may still be answered.
+        """
+        set_before, set_now = self._set_id, self._store.present_set()
+        for tab in self._tabs.values():
+            tab.keep(lambda *_: False)
+        if set_now != set_before:
+            self._left[set_before] = self._guide
+            self._guide = self._left.get(set_now, self._features)
+            for tab in self._tabs.values():
+                tab.withdrawn.clear()
+        self._reload()
+
+    # What the background needs.
+
+    @property
+    def guide(self) -> Guide:
+        """What chooses the questions now."""
+        return self._guide
+
+    @property
+    def ledger(self) -> Ledger:
+        """The answers that stand, and what follows from them."""
+        return self._ledger
+
+    @property
+    def set_id(self) -> int:
+        """Number of the present set of answers."""
+        return self._set_id
+
+    @property
+    def sentence(self) -> str:
+        """What "similar" means in it."""
+        return self._sentence
+
+    def trainable(self) -> Answered:
+        """Return what may be trained on."""
+        return self._store.answered(EVERY_ROUND)
+
+    def reserved(self) -> PairIndices:
+        """Return int32[P, 2], pairs that the background may not choose: audited or unsure."""
+        return self._ledger.reserved()
+
+    def precision(self) -> Precision:
+        """Return precision@5 of the model in use, by audits."""
+        return self._guide.audits.precision(self._asker.audit_label)
+
+    def evidence(self, taught: Container[Pair], guides: Sequence[Guide]) -> Evidence:
+        """Return what tells models apart, of which one was trained on answers about the pairs `taught`."""
+        audits = [[self._ledger.audited(*pair) for pair in guide.audits.pairs] for guide in guides]
+        answered = [self._ledger.held_out(taught, kind) for kind in ("training", "volunteered")]
+        return Evidence(audits, answered)
+
+    def adopt(self, guide: Guide) -> None:
+        """Ask by another model from the next question on; what is shown already stays."""
+        self._guide = guide
+        self._asker.follow(guide)
+        for tab in self._tabs.values():
+            tab.keep(lambda place, _: place == 0)
+
+    # Inside.
+
+    def _require_here(self, record: AnswerRecord | None) -> None:
+        """Refuse an answer of another set; one that does not exist is refused by who looks for it."""
+        if record is not None:
+            self.require_set(record.set_id)
+
+    def _tab(self, tab_id: str) -> Tab:
+        if tab_id not in self._tabs:
+            raise StoreError("this page is not known to the server any more; load it again.")
+        tab = self._tabs[tab_id] = self._tabs.pop(tab_id)  # the one that is silent for longest is let go
+        tab.hear()
+        return tab
+
+    def _again(self, tab_id: str, key: str, said: Answer, pair: Pair | None = None) -> dict[str, Any]:
+        """Return what a repeated request is told, whose first reply may have been lost."""
+        record = self._keys[key]
+        is_same = record.answer == said and (pair is None or {*pair} == {record.first, record.second})
+        if not is_same:
+            raise StoreError("this question has another answer already; undo it first.")
+        conflict = self._ledger.conflict_with(record.answer_id)
+        return self.view(tab_id) | {"conflict": conflict, "answer_id": record.answer_id}
+
+    def _reload(self) -> None:
+        """Make everything anew from the store."""
+        self._set_id, self._sentence = self._store.present_set(), self._store.sentence()
+        self._is_sentence_settled = self._store.is_settled()
+        tally = self._store.tally()
+        self._bits, self._elapsed_s = tally.bits_spent, tally.elapsed_s
+        self._keys = {record.key: record for record in self._store.records()}
+        self._ledger = Ledger(self._store.standing(), self._store.image_ids)
+        self._asker.begin(self._ledger, self._guide)
+        self._drop_model_of_undone()
+
+    def _take(self, record: AnswerRecord) -> dict[str, Any]:
+        """Take a stored answer in; return the contradiction that it makes, if any."""
+        self._keys[record.key] = record
+        self._bits += record.bits
+        self._elapsed_s += record.elapsed_s or 0.0
+        self._asker.take(record)
+        fresh = self._ledger.take(record)
+        for tab in self._tabs.values():
+            tab.keep(
+                lambda _, q: q.kind != "training" or q.is_check or self._asker.is_unknown(q.first, q.second)
+            )
+        return {"conflict": self._ledger.conflict(min(fresh)) if fresh else None}
+
+    def _forget(self, record: AnswerRecord) -> bool:
+        """Let go of an answer that was taken back; False where that was done before."""
+        was_standing = self._ledger.forget(record.answer_id)
+        if was_standing:
+            self._asker.forget(record.answer_id)
+            self._drop_model_of_undone()
+        return was_standing
+
+    def _drop_model_of_undone(self) -> None:
+        """Go back to the features where the model in use was trained on an answer that stands no more."""
+        if not self._ledger.stand(self._guide.answer_ids):
+            self.adopt(self._features)
+
+    def _fill(self, tab: Tab) -> None:
+        if tab.mode == SILENT or not (self._is_sentence_settled or self._ledger):
+            return
+        while len(tab.issued) < AHEAD:
+            here = [other for other in self._tabs.values() if other is tab or other.is_here]
+            taken = {(q.first, q.second) for other in here for q in other.issued.values()}
+            question = self._asker.next(tab.mode, taken)
+            if question is None:
+                return
+            tab.issued[question.key] = question

@@ -1,0 +1,225 @@
+"""What stands and what follows from it: the answers of the present set in memory, beside the store."""
+
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from anneal_jax.annotation.learning.acceptance import AnsweredPairs
+from anneal_jax.annotation.questions.source import Pair, Said
+from anneal_jax.answers.reading import TRAINED_KINDS, AnswerRecord
+from anneal_jax.pairs.answer_graph import AnswerGraph
+from anneal_jax.types import Answer, PairIndices
+
+_COUNTED_EACH_TIME = 1_000  # with n times as many answers what is implied is counted every n-th time
+
+
+class Ledger:
+    """The standing answers of one set, and the graph of those that may be trained on."""
+
+    def __init__(self, records: Iterable[AnswerRecord], image_ids: Sequence[str]):
+        """Take answers up, in the order given."""
+        self._image_ids = image_ids
+        self._graph = AnswerGraph("closure")
+        self._standing: dict[int, AnswerRecord] = {}
+        self._by_pair: dict[Pair, list[int]] = {}
+        self._labels: set[int] = set()  # answers that came in as class labels
+        self._labelled: Counter[int] = Counter()  # of them at each tile
+        self._untrained: set[int] = set()  # audits, repeats and unsure answers
+        self._count, self._counted = 0, -1
+        for record in records:
+            self.take(record)
+
+    def __len__(self) -> int:
+        return len(self._standing)
+
+    @property
+    def num_answers(self) -> int:
+        """How many answers were given pair by pair, not as class labels."""
+        return len(self) - len(self._labels)
+
+    @property
+    def num_labels(self) -> int:
+        """How many tiles have a class label."""
+        return len(self._labelled)
+
+    def are_labelled(self, first: int, second: int) -> bool:
+        """Tell whether both tiles have a class label."""
+        return self._labelled[first] > 0 and self._labelled[second] > 0
+
+    @property
+    def records(self) -> list[AnswerRecord]:
+        """The answers, in the order given."""
+        return list(self._standing.values())
+
+    @property
+    def said(self) -> list[tuple[int, Said]]:
+        """The answers by their ids, as sources of questions see them, in the order given."""
+        return [(record.answer_id, said_of(record)) for record in self._standing.values()]
+
+    def take(self, record: AnswerRecord) -> frozenset[int]:
+        """Take a stored answer in.
+
+        Returns:
+          Ids of the "dissimilar" answers that are contradicted now and were not before.
+        """
+        if record.undone_at is not None or record.answer_id in self._standing:
+            return frozenset()
+        self._standing[record.answer_id] = record
+        self._by_pair.setdefault((record.first, record.second), []).append(record.answer_id)
+        if record.kind == "label":
+            self._labels.add(record.answer_id)
+            self._labelled.update((record.first, record.second))
+        if not _is_trained(record):
+            self._untrained.add(record.answer_id)
+            return frozenset()
+        is_similar = record.answer == Answer.SIMILAR
+        return self._graph.insert(record.answer_id, record.first, record.second, is_similar=is_similar)
+
+    def forget(self, answer_id: int) -> bool:
+        """Let go of an answer that was taken back; False where that was done before."""
+        record = self._standing.pop(answer_id, None)
+        if record is None:
+            return False
+        if record.kind == "label":
+            self._labels.remove(answer_id)
+            self._labelled -= Counter((record.first, record.second))
+        if _is_trained(record):
+            self._graph.retract(answer_id)
+        self._untrained.discard(answer_id)
+        pair = record.first, record.second
+        self._by_pair[pair].remove(answer_id)
+        if not self._by_pair[pair]:
+            del self._by_pair[pair]
+        self._counted = -1
+        return True
+
+    def label(self, first: int, second: int) -> int | None:
+        """Return what is known of a pair, by answers of any kind: 1, 0, 2 for unsure, or None."""
+        implied = self._graph.implied(first, second)
+        ids = self._by_pair.get((first, second))
+        return implied if implied is not None or not ids else int(self._standing[ids[-1]].answer)
+
+    def audited(self, first: int, second: int) -> int | None:
+        """Return what audits alone said of a pair, which no model was trained on: 1, 0, 2 or None."""
+        ids = self._by_pair.get((first, second), [])
+        is_held_out = all(self._standing[answer_id].kind == "audit" for answer_id in ids)
+        return int(self._standing[ids[-1]].answer) if ids and is_held_out else None
+
+    def newest(self, first: int, second: int) -> int | None:
+        """Return the id of the last answer that stands for a pair; None where it was not answered."""
+        ids = self._by_pair.get((first, second))
+        return ids[-1] if ids else None
+
+    def known(self, first: int, second: int) -> int | None:
+        """Return the label for those who choose questions: an audit tells them nothing but to keep off."""
+        implied = self._graph.implied(first, second)
+        if implied is not None or (first, second) not in self._by_pair:
+            return implied
+        return int(Answer.UNSURE)
+
+    def was_asked(self, first: int, second: int) -> bool:
+        """Tell whether somebody has answered a pair, whatever they said."""
+        return (first, second) in self._by_pair
+
+    def held_out(self, taught: Container[Pair], kind: str) -> AnsweredPairs:
+        """Return what a model does not know that was trained on answers about some pairs.
+
+        Args:
+          taught: those pairs.
+          kind: of the answers, as `training` for what was asked and `volunteered` for marks.
+
+        Returns:
+          The last answer about every other pair, where it is of this kind and sure.
+        """
+        pairs = {
+            pair: int(record.answer)
+            for pair, ids in self._by_pair.items()
+            if pair not in taught
+            and (record := self._standing[ids[-1]]).kind == kind
+            and record.answer != Answer.UNSURE
+        }
+        return AnsweredPairs(
+            np.array([*pairs], np.int32).reshape(-1, 2), np.array([*pairs.values()], np.int8)
+        )
+
+    def stand(self, answer_ids: Iterable[int]) -> bool:
+        """Tell whether none of these answers was taken back."""
+        return all(answer_id in self._standing for answer_id in answer_ids)
+
+    def num_asked(self, answer_ids: Iterable[int]) -> int:
+        """Return how many of these answers stand and are to questions; marks are not."""
+        records = (self._standing.get(answer_id) for answer_id in answer_ids)
+        return sum(record is not None and record.kind == "training" for record in records)
+
+    def reserved(self) -> PairIndices:
+        """Return int32[P, 2], pairs that nobody may choose: audited, or unsure."""
+        pairs = [pair for pair, ids in self._by_pair.items() if not _is_trained(self._standing[ids[-1]])]
+        return np.array(sorted(pairs), np.int32).reshape(-1, 2)
+
+    def old_pair(self, turn: int, *, after: int) -> Pair | None:
+        """Return a pair answered more than `after` answers ago and never repeated; another each turn."""
+        ids = [answer_id for answer_id in self._standing if answer_id not in self._labels][:-after]
+        if not ids:
+            return None
+        record = self._standing[ids[turn * 7919 % len(ids)]]  # a prime, to jump about
+        pair = record.first, record.second
+        return pair if _is_trained(record) and len(self._by_pair[pair]) == 1 else None
+
+    def trainable_ids(self) -> frozenset[int]:
+        """Return the ids of the answers to train on; none while all of them are one word."""
+        answers = self._graph.answers
+        is_mixed = 0 < sum(answer.is_similar for answer in answers.values()) < len(answers)
+        return frozenset(answers) if is_mixed else frozenset()
+
+    def num_known(self) -> int:
+        """Return the number of pairs known by a sure answer or implied; with many answers a little late."""
+        if self._counted < 0 or len(self) - self._counted >= max(1, len(self) // _COUNTED_EACH_TIME):
+            odd = {(self._standing[key].first, self._standing[key].second) for key in self._untrained}
+            not_said = sum(not self._is_said(*pair) for pair in odd)
+            self._count = self._graph.num_derived() + len(self._by_pair) - not_said
+            self._counted = len(self)
+        return self._count
+
+    def _is_said(self, first: int, second: int) -> bool:
+        """Tell whether an answered pair is known by its own answers: neither unsure nor implied besides."""
+        is_trained = any(_is_trained(self._standing[key]) for key in self._by_pair[first, second])
+        is_derived = not is_trained and self._graph.implied(first, second) is not None
+        return not is_derived and self.label(first, second) != Answer.UNSURE
+
+    def contradictions(self) -> list[int]:
+        """Return the ids of the "dissimilar" answers that others contradict, sorted."""
+        return self._graph.contradictions()
+
+    def conflict(self, answer_id: int) -> dict[str, Any]:
+        """Return a contradiction as pages show it: the chain of answers of which one is wrong."""
+        return {"chain": [self.told(self._standing[key]) for key in self._graph.chain(answer_id)]}
+
+    def conflict_with(self, answer_id: int) -> dict[str, Any] | None:
+        """Return a contradiction that an answer has a part in; None where there is none."""
+        refuted = self._graph.contradictions() if answer_id in self._standing else []
+        found = next((key for key in refuted if answer_id in self._graph.chain(key)), None)
+        return None if found is None else self.conflict(found)
+
+    def told(self, record: AnswerRecord) -> dict[str, Any]:
+        """Return an answer as pages show it. Whether it was an audit is no secret any more."""
+        return {
+            "answer_id": record.answer_id,
+            "first": record.first,
+            "second": record.second,
+            "names": [self._image_ids[record.first], self._image_ids[record.second]],
+            "answer": record.answer.name.lower(),
+            "kind": record.kind,
+            "annotator": record.annotator,
+            "answered_at": record.answered_at,
+        }
+
+
+def said_of(record: AnswerRecord) -> Said:
+    """Return an answer as sources of questions see it."""
+    return Said(record.first, record.second, record.answer, record.kind in TRAINED_KINDS)
+
+
+def _is_trained(record: AnswerRecord) -> bool:
+    return record.kind in TRAINED_KINDS and record.answer != Answer.UNSURE

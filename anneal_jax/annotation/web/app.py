@@ -1,0 +1,288 @@
+"""The routes of the annotation page: JSON in, JSON out, tiles by number, and the page's own few files."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from anneal_jax.annotation.questions.audits import nearest_tiles
+from anneal_jax.annotation.questions.plan import MODES, SILENT
+from anneal_jax.annotation.session import Desk
+from anneal_jax.annotation.web import file_routes, search_routes
+from anneal_jax.annotation.web.access import Access, Guard
+from anneal_jax.annotation.web.context import (
+    BadRequestError,
+    Office,
+    office_of,
+    tile_number,
+)
+from anneal_jax.errors import AnnealError, StorageFullError, StoreError
+from anneal_jax.types import Answer
+
+_FILES = {
+    "page.html": "text/html",
+    "review.html": "text/html",
+    "search.html": "text/html",
+    "page.css": "text/css",
+    "search.css": "text/css",
+    "page.js": "text/javascript",
+    "review.js": "text/javascript",
+    "search.js": "text/javascript",
+    "common.js": "text/javascript",
+}
+_ANSWERS = {answer.name.lower(): answer for answer in Answer}
+_KEY = re.compile(r"[0-9A-Za-z_-]{8,64}")
+_PAGE_ROWS = 100
+_NEIGHBOURS_SHOWN = 10
+
+
+def create_app(office: Office, access: Access) -> ASGIApp:
+    """Return the app, guarded; everything lies below the token."""
+    routes = [
+        Route("/", _file("page.html")),
+        Route("/review", _file("review.html")),
+        Route("/search", _file("search.html")),
+        *(Route(f"/static/{name}", _file(name)) for name in _FILES if not name.endswith(".html")),
+        Route("/tile/{tile}.jpg", _tile),
+        Route("/state", _state),
+        Route("/contradiction", _contradiction),
+        Route("/answers", _answers),
+        Route("/neighbours/{tile}", _neighbours),
+        *search_routes.search_routes(),
+        *file_routes.file_routes(),
+        *(Route(f"/{name}", _post(name), methods=["POST"]) for name in _POSTS),
+    ]
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        learner = asyncio.create_task(_learn(office)) if office.learning else None
+        yield
+        if learner:
+            learner.cancel()
+
+    app = Starlette(
+        routes=[Mount(f"/{access.token}", routes=routes)],
+        lifespan=lifespan,
+        exception_handlers={
+            BadRequestError: _told(400),
+            StorageFullError: _told(507),
+            StoreError: _told(409),
+            AnnealError: _told(409),
+        },
+    )
+    app.state.office = office
+    return Guard(app, access, {**search_routes.UPLOADS, **file_routes.UPLOADS})
+
+
+async def _learn(office: Office) -> None:
+    """Let the background go on, twice a second, whatever becomes of it."""
+    assert office.learning is not None
+    while True:
+        await asyncio.sleep(0.5)
+        await office.learning.advance(office.at_desk)
+
+
+# What is posted: each takes the desk and the checked body, and returns what the tab shows. A question is of
+# one set; whatever else is said names the set that its page shows.
+
+
+def _session(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+    mode = _one_of(body, "mode", (*MODES, SILENT))
+    return desk.open_tab(_key(body, "tab"), _text(body, "annotator"), mode)
+
+
+def _answer(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+    said = _ANSWERS[_one_of(body, "answer", _ANSWERS)]
+    return desk.answer(_key(body, "tab"), _key(body, "key"), said, _seconds(body))
+
+
+def _undo(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+    desk.require_set(_whole(body, "set_id"))
+    return desk.undo(_key(body, "tab"), _key(body, "key"))
+
+
+def _retract(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+    desk.require_set(_whole(body, "set_id"))
+    return desk.retract(_key(body, "tab"), _whole(body, "answer_id"), _key(body, "key"))
+
+
+def _correct(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+    said = _ANSWERS[_one_of(body, "answer", _ANSWERS)]
+    desk.require_set(_whole(body, "set_id"))
+    return desk.correct(_key(body, "tab"), _whole(body, "answer_id"), said, _key(body, "key"))
+
+
+def _volunteer(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+    said = _ANSWERS[_one_of(body, "answer", _ANSWERS)]
+    pair = _whole(body, "first"), _whole(body, "second")
+    desk.require_set(_whole(body, "set_id"))
+    return desk.volunteer(_key(body, "tab"), pair, said, _key(body, "key"))
+
+
+def _sentence(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+    return desk.set_sentence(_key(body, "tab"), _text(body, "sentence"))
+
+
+_POSTS: dict[str, Callable[[Desk, dict[str, Any]], dict[str, Any]]] = {
+    "session": _session,
+    "answer": _answer,
+    "undo": _undo,
+    "retract": _retract,
+    "correct": _correct,
+    "volunteer": _volunteer,
+    "sentence": _sentence,
+}
+
+
+def _post(name: str) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        office = office_of(request)
+        view = await office.at_desk(_POSTS[name], office.desk, await _body(request))
+        _prefetch(office, view)
+        return _json(view | _background(office))
+
+    return endpoint
+
+
+def _prefetch(office: Office, view: dict[str, Any]) -> None:
+    for question in view["questions"]:
+        office.pictures.prefetch((question["first"], question["second"], *question["members"]))
+
+
+# What is fetched.
+
+
+async def _state(request: Request) -> Response:
+    office = office_of(request)
+    annotator = request.query_params.get("annotator", "")[:500]
+    return _json(await office.at_desk(office.desk.counters, annotator) | _background(office))
+
+
+async def _contradiction(request: Request) -> Response:
+    office = office_of(request)
+    return _json({"conflict": await office.at_desk(office.desk.contradiction)})
+
+
+async def _answers(request: Request) -> Response:
+    """Return a page of the answers, filtered, with how far people agree."""
+    office = office_of(request)
+    query = request.query_params
+    wanted, text = query.get("answer", ""), query.get("text", "").lower()
+    set_id, found, people = await office.at_desk(_reviewed, office.desk)
+    rows = [
+        row
+        for row in found
+        if (not wanted or row["answer"] == wanted)
+        and (not text or any(text in part.lower() for part in (*row["names"], row["annotator"])))
+    ]
+    offset = query.get("offset", "0")
+    if not (offset.isascii() and offset.isdigit()):
+        raise BadRequestError("offset must be a whole number.")
+    start = int(offset[:12])
+    models = office.learning.curve if office.learning else []
+    curve = [row for row in models if row.get("set_id") == set_id]
+    page = {"answers": rows[start : start + _PAGE_ROWS], "num_answers": len(rows), "curve": curve}
+    return _json({"set_id": set_id} | page | people)
+
+
+def _reviewed(desk: Desk) -> tuple[int, list[dict[str, Any]], dict[str, Any]]:
+    return desk.set_id, desk.answers(), desk.people()
+
+
+async def _neighbours(request: Request) -> Response:
+    office = office_of(request)
+    tile, embeddings = tile_number(request.path_params["tile"], office), office.desk.guide.embeddings
+    count = min(_NEIGHBOURS_SHOWN, len(embeddings) - 1)
+    found = await asyncio.to_thread(nearest_tiles, embeddings, np.array([tile], np.int32), count)
+    near = [{"tile": row, "name": office.names[row]} for row in found[0].tolist()]
+    return _json({"tile": tile, "name": office.names[tile], "neighbours": near})
+
+
+async def _tile(request: Request) -> Response:
+    office = office_of(request)
+    picture = await asyncio.to_thread(office.pictures.get, tile_number(request.path_params["tile"], office))
+    return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+
+def _file(name: str) -> Callable[[Request], Any]:
+    content = resources.files("anneal_jax.annotation.web").joinpath("static", name).read_bytes()
+
+    async def endpoint(request: Request) -> Response:
+        return Response(content, media_type=_FILES[name])
+
+    return endpoint
+
+
+def _background(office: Office) -> dict[str, Any]:
+    return office.learning.told() if office.learning else {}
+
+
+def _json(content: dict[str, Any]) -> Response:
+    return JSONResponse(content)
+
+
+def _told(status: int) -> Callable[[Request, Exception], Response]:
+    def handler(request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": str(error)}, status)
+
+    return handler
+
+
+# Reading a request; whatever is wrong with it is one sentence.
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError("the body is no JSON.") from error
+    if not isinstance(body, dict):
+        raise BadRequestError("the body must be a JSON object.")
+    return body
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise BadRequestError(f"{name} must be a text.")
+    return value
+
+
+def _key(body: dict[str, Any], name: str) -> str:
+    value = _text(body, name)
+    if not _KEY.fullmatch(value):
+        raise BadRequestError(f"{name} must be 8 to 64 letters, digits, - or _.")
+    return value
+
+
+def _one_of(body: dict[str, Any], name: str, allowed: Any) -> str:
+    value = _text(body, name)
+    if value not in allowed:
+        raise BadRequestError(f"{name} must be one of {', '.join(allowed)}.")
+    return value
+
+
+def _whole(body: dict[str, Any], name: str) -> int:
+    value = body.get(name)
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise BadRequestError(f"{name} must be a whole number.")
+    return value
+
+
+def _seconds(body: dict[str, Any]) -> float | None:
+    value = body.get("elapsed_s")
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not 0 <= value < 1e9:
+        raise BadRequestError("elapsed_s must be a number of seconds.")
+    return float(value)

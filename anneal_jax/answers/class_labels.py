@@ -1,0 +1,63 @@
+"""Class labels as answers: tiles of one class are similar, those of two are not."""
+
+import itertools
+import math
+
+import numpy as np
+
+from anneal_jax.answers.reading import AnswerRecord
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
+from anneal_jax.types import Answer, IntArray
+
+
+def give_labels(store: AnswerStore, labels: IntArray, *, annotator: str, source: str) -> int:
+    """Store class labels as groups, at log2 C bits per label, C the number of classes.
+
+    Each tile is similar to the first one of its class, and the first ones are dissimilar to each other:
+    with `transitive=closure` every pair of labelled tiles follows, with `one_step` all within a class.
+    The founders' own labels are paid for with what holds them apart, so that n labels cost n log2 C.
+
+    Args:
+      store: where to; the present set.
+      labels: int32[N], the class of each tile of the archive, -1 where there is none.
+      annotator: who labelled.
+      source: name of the file they came from. The same source again stores in the same set only what it
+        says anew.
+
+    Returns:
+      How many labels there are.
+
+    Raises:
+      StorageFullError, StoreError: as `AnswerStore.give`.
+    """
+    told = [record for record in store.standing() if record.kind == "label" and record.source == source]
+    order = np.concatenate([_in_order(told, labels), np.arange(len(labels))])
+    classes, places = np.unique(labels[order], return_index=True)
+    is_class = classes >= 0
+    founder_of = dict(zip(classes[is_class].tolist(), order[places[is_class]].tolist(), strict=True))
+    bits = math.log2(max(1, len(founder_of)))
+    similar = [
+        (founder_of[label], tile)
+        for tile, label in enumerate(labels.tolist())
+        if label >= 0 and founder_of[label] != tile
+    ]
+    apart = list(itertools.combinations(founder_of.values(), 2))
+    apart_bits = bits * len(founder_of) / max(1, len(apart))
+    name = f"{source}, set {store.present_set()}"
+
+    def given(first: int, second: int, answer: Answer, cost: float) -> Given:
+        key = f"{name}: {first}-{second} {answer.name.lower()}"
+        return Given(first, second, answer, annotator, "label", key, bits=cost, source=source)
+
+    store.give(
+        [given(*pair, Answer.SIMILAR, bits) for pair in similar]
+        + [given(*pair, Answer.DISSIMILAR, apart_bits) for pair in apart]
+    )
+    return int(np.count_nonzero(labels >= 0))
+
+
+def _in_order(told: list[AnswerRecord], labels: IntArray) -> IntArray:
+    """Return tiles that were labelled before, first: a class keeps its founder when the file grows."""
+    tiles = {tile for record in told for tile in (record.first, record.second)}
+    return np.array(sorted(tile for tile in tiles if labels[tile] >= 0), np.int32)

@@ -1,0 +1,156 @@
+"""A store's answers out to a file, and in from one.
+
+A file holds every answer of every set, also those taken back, with what it cost. What a run adds to it
+(rounds, similarities) stays in the store. A file that is imported into an empty store of the same archive
+and exported again comes out byte for byte.
+"""
+
+import pathlib
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from anneal_jax.answers import writing
+from anneal_jax.answers.file_format import (
+    Disagreement,
+    SharedAnswer,
+    disagreements,
+    read_answers,
+    require_same,
+    write_answers,
+)
+from anneal_jax.answers.reading import current_set
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
+from anneal_jax.errors import StoreError, nearest_hint
+from anneal_jax.types import Answer
+
+
+class ImportReport(NamedTuple):
+    """What an import did.
+
+    Attributes:
+      num_added: answers stored.
+      num_known: answers that the store had already.
+      disagreements: pairs of the present set on which answers now differ; all of them are kept.
+    """
+
+    num_added: int
+    num_known: int
+    disagreements: list[Disagreement]
+
+
+def shared_answers(store: AnswerStore) -> list[SharedAnswer]:
+    """Return a store's answers as a file holds them, in the order given."""
+    sentences = store.sentences()
+    found = store.records()
+    used = sorted({record.set_id for record in found})
+    number = {set_id: place for place, set_id in enumerate(used, start=1)}
+    return [
+        SharedAnswer(
+            number[record.set_id],
+            sentences[record.set_id],
+            store.image_ids[record.first],
+            store.image_ids[record.second],
+            record.kind,
+            record.answer.name.lower(),
+            record.annotator,
+            record.answered_at,
+            record.elapsed_s,
+            record.bits,
+            record.key,
+            record.undone_at,
+        )
+        for record in found
+    ]
+
+
+def present_answers(store: AnswerStore) -> list[SharedAnswer]:
+    """Return those of `shared_answers` that belong to the present set."""
+    present = store.present_set()
+    found = zip(store.records(), shared_answers(store), strict=True)
+    return [row for record, row in found if record.set_id == present]
+
+
+def export_answers(store: AnswerStore, path: str | pathlib.Path) -> int:
+    """Write all answers of a store to a `.csv` or `.jsonl` file, and return how many there are."""
+    rows = shared_answers(store)
+    write_answers(path, rows)
+    return len(rows)
+
+
+def import_answers(store: AnswerStore, path: str | pathlib.Path) -> ImportReport:
+    """Add the answers of a file to a store, each once, all or none.
+
+    An answer that the store knows by its key is not added; where the file says that it was taken back, it
+    is. A store without answers takes in every set of the file. Otherwise new answers must belong to the
+    sentence that the store asks now: answers to different questions are not mixed.
+
+    Raises:
+      StoreError: the file cannot be read, names a tile that the archive does not have, or answers
+        another question.
+    """
+    return add_answers(store, read_answers(path), str(path))
+
+
+def add_answers(store: AnswerStore, rows: Sequence[SharedAnswer], name: str) -> ImportReport:
+    """Add the answers of a file of this name to a store, as `import_answers`.
+
+    Raises:
+      StoreError: as `import_answers`.
+    """
+    known = {row.key: row for row in shared_answers(store)}
+    fresh = {row.key: row for row in rows if row.key not in known}
+    for row in rows:
+        require_same(known.get(row.key) or fresh[row.key], row)
+    if known:
+        _require_sentence(list(fresh.values()), store.sentence(), name)
+    places = {name: place for place, name in enumerate(store.image_ids)}
+    with store.changing() as connection:
+        set_ids = {} if known else _begin_sets(connection, rows)
+        writing.give(connection, [_given(row, places, set_ids.get(row.set), name) for row in rows])
+    return ImportReport(len(fresh), len(rows) - len(fresh), disagreements(present_answers(store)))
+
+
+def _given(row: SharedAnswer, places: Mapping[str, int], set_id: int | None, file: str) -> Given:
+    for name in (row.first, row.second):
+        if name not in places:
+            raise StoreError(
+                f"{file} names the tile {name!r}, which the archive does not have"
+                f"{nearest_hint(name, places)}; open the archive the answers were given for."
+            )
+    return Given(
+        places[row.first],
+        places[row.second],
+        Answer[row.answer.upper()],
+        row.annotator,
+        kind=row.kind,
+        key=row.key,
+        elapsed_s=row.elapsed_s,
+        bits=row.bits,
+        source=pathlib.PurePath(file).name,
+        answered_at=row.answered_at,
+        undone_at=row.undone_at,
+        set_id=set_id,
+    )
+
+
+def _begin_sets(connection: sqlite3.Connection, rows: Sequence[SharedAnswer]) -> dict[int, int]:
+    """Begin the sets of a file, in their order; return the number here of each number there."""
+    present, sentence = current_set(connection)
+    set_ids: dict[int, int] = {}
+    for number, asked in sorted({(row.set, row.sentence) for row in rows}):
+        is_present = not set_ids and asked == sentence
+        set_ids[number] = present if is_present else writing.start_set(connection, asked)
+    if rows:  # the present set is the one that was answered last
+        writing.choose_set(connection, set_ids[max(rows, key=lambda row: row.answered_at).set])
+    return set_ids
+
+
+def _require_sentence(rows: Sequence[SharedAnswer], sentence: str, name: str) -> None:
+    for row in rows:
+        if row.sentence != sentence:
+            raise StoreError(
+                f"{name} answers {row.sentence!r}, and this store asks {sentence!r}; answers to different "
+                "questions are not mixed. Import the file into a store without answers."
+            )

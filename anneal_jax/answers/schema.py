@@ -1,0 +1,211 @@
+"""The tables of the answer store, how an older file is brought up to them, and how damage is noticed.
+
+Nothing in them is ever changed or deleted. An answer is taken back by a row that says so, and bits
+once spent stay spent.
+"""
+
+import hashlib
+import json
+import pathlib
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from anneal_jax.answers import hash_chain
+from anneal_jax.errors import StoreError
+
+SCHEMA_VERSION = 3
+
+DEFAULT_SENTENCE = "Are these two alike?"
+"""What "similar" means where a project does not say it better."""
+
+_NEW_IN_3 = (
+    "CREATE TABLE chosen_sets (choice_id INTEGER PRIMARY KEY,"
+    " set_id INTEGER NOT NULL REFERENCES sets, chosen_at TEXT NOT NULL, checksum BLOB NOT NULL) STRICT",
+    "CREATE VIEW present AS SELECT coalesce("
+    "(SELECT set_id FROM chosen_sets ORDER BY choice_id DESC LIMIT 1), 1) AS set_id",
+    "CREATE VIEW trained AS SELECT question_id, round_index, first, second, answer,"
+    " coalesce(questions.similarity, scores.similarity) AS similarity"
+    " FROM questions JOIN standing USING (question_id) LEFT JOIN scores USING (question_id)"
+    " WHERE set_id = (SELECT set_id FROM present) AND kind IN ('training', 'volunteered', 'label')",
+)
+
+STATEMENTS = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    "CREATE TABLE images (image_index INTEGER PRIMARY KEY, image_id TEXT NOT NULL UNIQUE) STRICT",
+    "CREATE TABLE sets (set_id INTEGER PRIMARY KEY, sentence TEXT NOT NULL, started_at TEXT NOT NULL,"
+    " checksum BLOB NOT NULL) STRICT",
+    "CREATE TABLE rounds (place INTEGER PRIMARY KEY, round_index INTEGER NOT NULL UNIQUE,"
+    " facts TEXT NOT NULL, checksum BLOB NOT NULL) STRICT",
+    "CREATE TABLE questions (question_id INTEGER PRIMARY KEY,"
+    " set_id INTEGER NOT NULL REFERENCES sets,"
+    " round_index INTEGER NOT NULL,"
+    " first INTEGER NOT NULL REFERENCES images,"
+    " second INTEGER NOT NULL REFERENCES images,"
+    " similarity REAL, kind TEXT NOT NULL, source TEXT, checksum BLOB NOT NULL,"
+    " CHECK (first < second),"
+    " CHECK (kind IN ('training', 'audit', 'repeat', 'volunteered', 'label'))) STRICT",
+    "CREATE INDEX questions_by_round ON questions (round_index)",
+    "CREATE TABLE scores (score_id INTEGER PRIMARY KEY,"
+    " question_id INTEGER NOT NULL UNIQUE REFERENCES questions,"
+    " similarity REAL NOT NULL, checksum BLOB NOT NULL) STRICT",
+    "CREATE TABLE answers (answer_id INTEGER PRIMARY KEY,"
+    " question_id INTEGER NOT NULL REFERENCES questions,"
+    " answer INTEGER CHECK (answer IN (0, 1, 2)),"
+    " retracts INTEGER UNIQUE REFERENCES answers,"
+    " annotator TEXT NOT NULL, answered_at TEXT NOT NULL, elapsed_s REAL, bits REAL NOT NULL,"
+    " key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL,"
+    " CHECK ((answer IS NULL) = (retracts IS NOT NULL))) STRICT",
+    "CREATE INDEX answers_by_question ON answers (question_id)",
+    "CREATE VIEW standing AS SELECT * FROM answers AS given WHERE answer IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM answers AS undo WHERE undo.retracts = given.answer_id)",
+    "CREATE VIEW history AS SELECT given.answer_id, given.question_id, set_id, round_index, first, second,"
+    " kind, given.answer, given.annotator, given.answered_at, given.elapsed_s, given.bits, given.key,"
+    " source, undo.answered_at AS undone_at FROM answers AS given JOIN questions USING (question_id)"
+    " LEFT JOIN answers AS undo ON undo.retracts = given.answer_id WHERE given.answer IS NOT NULL",
+    *_NEW_IN_3,
+)
+
+
+def now() -> str:
+    """Return the time in UTC, to the millisecond, as in 2026-01-31T23:59:59.999Z."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def prepare(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> bool:
+    """Create the tables in an empty file, bring those of an older version up to date, and verify them.
+
+    Returns:
+      Whether the file is not as it was.
+
+    Raises:
+      StoreError: as `verify`.
+    """
+    is_empty = not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    version = None if is_empty else _meta(connection).get("schema_version")
+    if is_empty:
+        _create(connection, image_ids)
+    elif version in ("1", "2"):
+        _verify_file(connection, path)
+        _require_same_archive(connection, path, image_ids)
+        if version == "1":
+            _migrate_from_1(connection, image_ids)
+        else:
+            _migrate_from_2(connection)
+    verify(connection, path, image_ids)
+    return is_empty or version in ("1", "2")
+
+
+def verify(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> None:
+    """Hold everything that the file says against its checksums.
+
+    Raises:
+      StoreError: the file is damaged, of another version, or belongs to another archive.
+    """
+    _verify_file(connection, path)
+    version = _meta(connection).get("schema_version")
+    if version != str(SCHEMA_VERSION):
+        raise StoreError(
+            f"the answer store {path} has schema {version}; this version reads schema {SCHEMA_VERSION}. "
+            "Use the version of anneal-jax that wrote it."
+        )
+    _require_same_archive(connection, path, image_ids)
+    try:
+        _verify_contents(connection, image_ids)
+        hash_chain.verify(connection)
+    except StoreError as error:
+        raise StoreError(f"the answer store {path} is damaged ({error}); restore a copy of it.") from error
+
+
+def _create(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
+    _lay_out(connection, image_ids)
+    hash_chain.append(connection, "sets", [(DEFAULT_SENTENCE, now())])
+
+
+def _lay_out(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
+    for statement in STATEMENTS:
+        connection.execute(statement)
+    connection.executemany("INSERT INTO images VALUES (?, ?)", enumerate(image_ids))
+    meta = {"schema_version": str(SCHEMA_VERSION), "image_ids_sha256": _fingerprint(image_ids)}
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+
+
+def _migrate_from_1(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
+    """Write the rows of schema 1 anew, chained; all of them belong to one set, and cost one bit each."""
+    rounds = connection.execute("SELECT round_index, facts FROM rounds ORDER BY round_index").fetchall()
+    questions = connection.execute(
+        "SELECT round_index, first, second, similarity FROM questions ORDER BY question_id"
+    ).fetchall()
+    answers = connection.execute(
+        "SELECT question_id, answer, annotator, answered_at FROM answers ORDER BY answered_at, question_id"
+    ).fetchall()
+    for table in ("answers", "questions", "rounds", "images", "meta"):
+        connection.execute(f"DROP TABLE {table}")
+    _lay_out(connection, image_ids)
+    started_at = min((row[3] for row in answers), default=now())
+    hash_chain.append(connection, "sets", [(DEFAULT_SENTENCE, started_at)])
+    hash_chain.append(connection, "rounds", rounds)
+    hash_chain.append(connection, "questions", [(1, *row, "training", None) for row in questions])
+    archive = _fingerprint(image_ids)
+    hash_chain.append(
+        connection,
+        "answers",
+        [
+            (question_id, answer, None, annotator, answered_at, None, 1.0, _old_key(archive, row))
+            for row in answers
+            for question_id, answer, annotator, answered_at in [row]
+        ],
+    )
+
+
+def _migrate_from_2(connection: sqlite3.Connection) -> None:
+    """Note of every set that was begun that somebody chose it; the last one is the present set."""
+    connection.execute("DROP VIEW trained")
+    for statement in _NEW_IN_3:
+        connection.execute(statement)
+    begun = connection.execute("SELECT set_id, started_at FROM sets WHERE set_id > 1 ORDER BY set_id")
+    hash_chain.append(connection, "chosen_sets", begun.fetchall())
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),))
+
+
+def _old_key(archive: str, row: Sequence[object]) -> str:
+    """Return a key for an answer that had none; two copies of one file get the same keys."""
+    return "v1-" + hashlib.sha256(json.dumps([archive, *row]).encode()).hexdigest()[:32]
+
+
+def _meta(connection: sqlite3.Connection) -> dict[str, str]:
+    return dict(connection.execute("SELECT key, value FROM meta").fetchall())
+
+
+def _fingerprint(image_ids: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(image_ids)).encode()).hexdigest()
+
+
+def _verify_file(connection: sqlite3.Connection, path: pathlib.Path) -> None:
+    report = connection.execute("PRAGMA integrity_check").fetchone()[0].splitlines()
+    if report != ["ok"]:
+        raise StoreError(f"the answer store {path} is damaged ({report[-1]}); restore a copy of it.")
+
+
+def _require_same_archive(
+    connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]
+) -> None:
+    if _meta(connection).get("image_ids_sha256") != _fingerprint(image_ids):
+        raise StoreError(
+            f"the answers in {path} belong to an archive with other tile names; open the archive "
+            "they were given for, or begin in a new workdir."
+        )
+
+
+def _verify_contents(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
+    """Check what no chain covers: the layout, the tiles' names and the references between tables."""
+    stored = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
+    if [row[0] for row in stored] != list(STATEMENTS):
+        raise StoreError("its tables are not laid out as they were")
+    images = connection.execute("SELECT image_index, image_id FROM images ORDER BY image_index")
+    if images.fetchall() != list(enumerate(image_ids)):
+        raise StoreError("the tiles' names are not as they were written")
+    if _meta(connection).keys() != {"schema_version", "image_ids_sha256"}:
+        raise StoreError("its table meta is not as it was written")
+    if connection.execute("PRAGMA foreign_key_check").fetchone():
+        raise StoreError("a row refers to one that is not there")

@@ -1,0 +1,350 @@
+"""The durable store of questions and answers: one SQLite file, nothing acknowledged is ever lost.
+
+A rollback journal with `synchronous=EXTRA` is used: write-ahead logging of the SQLite that Python 3.11
+carries has a corruption bug, and one commit per answer costs about a millisecond.
+
+Rows are only ever added (`schema`), each with a checksum chained to the row before it (`hash_chain`). A
+store that was closed has the SHA-256 of the whole file beside it, `answers.sqlite.seal`, so that a single
+flipped bit is noticed wherever it lies, also where SQLite keeps nothing.
+"""
+
+import errno
+import pathlib
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from anneal_jax.answers import reading, schema, writing
+from anneal_jax.answers.reading import (
+    Answered,
+    AnswerRecord,
+    Question,
+    Tally,
+)
+from anneal_jax.answers.writing import Given
+from anneal_jax.errors import StorageFullError, StoreError
+from anneal_jax.files import seals
+from anneal_jax.types import Answer, FloatArray, PairIndices
+
+_PRAGMAS = ("journal_mode = DELETE", "synchronous = EXTRA", "foreign_keys = ON")
+
+# How long a transaction waits for one of another process; each takes milliseconds.
+_PATIENCE_S = 30.0
+
+
+class AnswerStore:
+    """Questions and answers of one workdir.
+
+    Every method opens its own short transaction; a reader never blocks the writer for long. One process
+    at a time should write (`anneal_jax.files.workdir.locked`); where two do, each answer still counts once.
+
+    Answers belong to a set, and a set to the sentence that says what "similar" means: `set_sentence` with
+    another one goes to the set of that one. All methods but `records` speak of the present set.
+
+    A question has one answer at most that stands. The same answer again, or a request with a `key` that
+    was seen before, stores nothing and returns what the first one returned; another answer is refused
+    until the first is taken back. The same pair may be put again as another question.
+
+    An unsure answer is never trained on, and its pair is not asked again by any later round of its set;
+    only a `repeat` may.
+
+    >>> import tempfile, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = AnswerStore(f"{folder}/answers.sqlite", ["a.png", "b.png", "c.png"])
+    ...     store.add_round(0, np.array([[0, 1], [1, 2]], np.int32))
+    ...     first, second = store.unanswered(0)
+    ...     once = store.record(first.question_id, Answer.SIMILAR, annotator="Ada", key="tap 1")
+    ...     again = store.record(first.question_id, Answer.SIMILAR, annotator="Ada", key="tap 1")
+    ...     undone = store.undo(annotator="Ada")
+    ...     once == again == undone.answer_id, store.unanswered(0) == [first, second], store.tally()
+    (True, True, Tally(num_answers=0, num_unsure=0, bits_spent=1.0, elapsed_s=0.0))
+    """
+
+    def __init__(self, path: str | pathlib.Path, image_ids: Sequence[str]):
+        """Open the store, creating it for an archive with these tile names, and verify it.
+
+        A file of an older version is brought up to date, in one transaction.
+
+        Raises:
+          StoreError: the file is damaged, of another version, or belongs to another archive.
+        """
+        self._path = pathlib.Path(path)
+        self._seal_path = self._path.with_name(self._path.name + ".seal")
+        self._image_ids = tuple(image_ids)
+        if self._read_seal() and not self._path.exists():
+            raise StoreError(f"the answer store {self._path} is gone; restore it beside its seal.")
+        with self._transaction() as connection:
+            self._require_seal()
+            if schema.prepare(connection, self._path, self._image_ids):
+                self._break_seal()
+
+    @property
+    def image_ids(self) -> Sequence[str]:
+        """Names of the archive's tiles."""
+        return self._image_ids
+
+    def close(self) -> None:
+        """Seal the file. The store may be used further, and is then no longer sealed."""
+        with self._transaction():
+            self._write_seal(seals.seal_of(self._path)._asdict())
+
+    # Sets.
+
+    def sentence(self) -> str:
+        """Return what "similar" means in the present set."""
+        with self._transaction() as connection:
+            return reading.current_set(connection)[1]
+
+    def present_set(self) -> int:
+        """Return the number of the present set, from 1."""
+        with self._transaction() as connection:
+            return reading.current_set(connection)[0]
+
+    def sentences(self) -> dict[int, str]:
+        """Return the sentence of every set by its number, from 1."""
+        with self._transaction() as connection:
+            return reading.sentences(connection)
+
+    def is_settled(self) -> bool:
+        """Tell whether anybody has said what "similar" means, be it in the words of the default."""
+        with self._transaction() as connection:
+            return reading.is_settled(connection)
+
+    def set_sentence(self, sentence: str) -> int:
+        """Say what "similar" means: go back to the set of this sentence, or begin it where there is none.
+
+        The answers of all other sets stay in the file; nothing is trained on them meanwhile.
+
+        Returns:
+          The number of the present set, from 1.
+
+        Raises:
+          StoreError: the sentence is empty, longer than 500 characters or not one line.
+        """
+        with self.changing() as connection:
+            return writing.say_sentence(connection, sentence)
+
+    # Questions.
+
+    def add_round(
+        self,
+        round_index: int,
+        pair_indices: PairIndices,
+        *,
+        similarities: FloatArray | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Commit a round's questions, all or none, before the first of them is asked.
+
+        Args:
+          round_index: the round; it must be new.
+          pair_indices: int32[P, 2], canonical indices into the archive.
+          similarities: float32[P], cosine similarity by the model that asks.
+          facts: what the selection found, such as its threshold; strict JSON values.
+
+        Raises:
+          StoreError: the round exists already, or a pair is not canonical, unknown or given twice.
+        """
+        with self.changing() as connection:
+            writing.add_round(connection, round_index, facts or {})
+            writing.add_questions(connection, round_index, pair_indices, similarities)
+
+    def unanswered(self, round_index: int) -> list[Question]:
+        """Return the questions of a round that still wait for an answer, in the order asked."""
+        with self._transaction() as connection:
+            return reading.unanswered(connection, round_index)
+
+    def facts(self, round_index: int) -> dict[str, Any] | None:
+        """Return what `add_round` recorded of a round, or None where it was not asked."""
+        with self._transaction() as connection:
+            return reading.facts(connection, round_index)
+
+    def set_similarities(self, round_index: int, similarities: FloatArray) -> None:
+        """Record out-of-sample similarities for a round that was asked before any model existed.
+
+        What is recorded already stays.
+
+        Args:
+          round_index: the round.
+          similarities: float32[P], one for each answer that `answered` has of it, in that order.
+        """
+        with self.changing() as connection:
+            writing.score(connection, round_index, similarities)
+
+    # Answers.
+
+    def record(
+        self,
+        question_id: int,
+        answer: Answer,
+        *,
+        annotator: str,
+        key: str | None = None,
+        elapsed_s: float | None = None,
+    ) -> int:
+        """Store one answer durably; when this returns, it is on disk.
+
+        Args:
+          question_id: of a question of this store.
+          answer: what was said.
+          annotator: who said it.
+          key: the caller's name for this request, for repeats of it.
+          elapsed_s: seconds from question to answer.
+
+        Returns:
+          The id of the answer; where it was stored before, the id it got then.
+
+        Raises:
+          StorageFullError: the disk is full; the answer was not stored.
+          StoreError: the question is unknown, or has another answer already; or the key is another's.
+        """
+        with self.changing() as connection:
+            return writing.answer(
+                connection, question_id, answer, annotator=annotator, key=key, elapsed_s=elapsed_s
+            )
+
+    def record_all(self, answers: Sequence[tuple[int, Answer]], *, annotator: str) -> None:
+        """Store several answers durably, all or none; see `record`.
+
+        Args:
+          answers: (question_id, answer) of each.
+          annotator: who gave them.
+        """
+        with self.changing() as connection:
+            for question_id, answer in answers:
+                writing.answer(connection, question_id, answer, annotator=annotator)
+
+    def give(self, given: Sequence[Given]) -> list[int]:
+        """Store answers that were not asked for, all or none: a marked search result, an imported file.
+
+        Returns:
+          The id of each answer; a key that is known keeps its answer.
+
+        Raises:
+          StorageFullError, StoreError: as `record`, or a pair is not of this archive.
+        """
+        with self.changing() as connection:
+            return writing.give(connection, given)
+
+    def undo(self, *, annotator: str | None = None, key: str | None = None) -> AnswerRecord | None:
+        """Take back the last answer that stands and was given here; its question is open again.
+
+        Args:
+          annotator: whose; None is anyone's.
+          key: the caller's name for this request; the same key again undoes no second answer.
+
+        Returns:
+          The answer that was taken back, or None where none is left. What it cost stays spent.
+        """
+        with self.changing() as connection:
+            return writing.undo(connection, annotator, key)
+
+    def retract(self, answer_id: int, *, annotator: str, key: str | None = None) -> AnswerRecord:
+        """Take back any one answer; one that was taken back already stays so.
+
+        Raises:
+          StoreError: there is no such answer.
+        """
+        with self.changing() as connection:
+            return writing.retract(connection, answer_id, annotator, key=key)
+
+    # Reading.
+
+    def answered(self, last_round: int) -> Answered:
+        """Return the answers to train on, of the rounds up to `last_round`, in the order asked.
+
+        Those of audits and repeats, taken back or of earlier sets are not among them. A pair that was
+        asked twice stands there twice.
+        """
+        with self._transaction() as connection:
+            return reading.answered(connection, last_round)
+
+    def audited_pairs(self) -> PairIndices:
+        """Return int32[P, 2], the pairs that audits asked or will ask; no round may."""
+        with self._transaction() as connection:
+            return reading.pairs_of_kind(connection, "audit")
+
+    def records(self) -> list[AnswerRecord]:
+        """Return every answer of every set, also those taken back, in the order given."""
+        with self._transaction() as connection:
+            return reading.all_records(connection)
+
+    def standing(self) -> list[AnswerRecord]:
+        """Return the answers of the present set that were not taken back, of every kind."""
+        with self._transaction() as connection:
+            present, _ = reading.current_set(connection)
+            found = reading.all_records(connection)
+        return [record for record in found if record.set_id == present and record.undone_at is None]
+
+    def tally(self, last_round: int | None = None) -> Tally:
+        """Return what the present set has cost and brought, up to a round or in all."""
+        with self._transaction() as connection:
+            return reading.tally(connection, last_round)
+
+    # The file.
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection inside one transaction that breaks the seal, for the modules beside this."""
+        with self._transaction() as connection:
+            self._break_seal()
+            yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection inside one immediate transaction; commit, or undo on an error."""
+        try:
+            connection = sqlite3.connect(self._path, timeout=_PATIENCE_S, isolation_level=None)
+            # Closing without a commit undoes the transaction.
+            with closing(connection):
+                for setting in _PRAGMAS:
+                    connection.execute(f"PRAGMA {setting}")
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last: a damaged text
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> StoreError:
+        is_full = (
+            error.errno in (errno.ENOSPC, errno.EDQUOT)
+            if isinstance(error, OSError)
+            else getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        )
+        if is_full:
+            return StorageFullError(
+                f"there is no room left for the answer store {self._path}, and the last request was not "
+                "stored; free some space, then repeat it. Everything acknowledged before is safe."
+            )
+        return StoreError(
+            f"the answer store {self._path} cannot be used ({error}); free it if another program "
+            "holds it, else restore a copy of it, or begin in a new workdir."
+        )
+
+    def _require_seal(self) -> None:
+        """Raise where the file is not as it was when it was closed; a store in use has no seal."""
+        seal = self._read_seal()
+        if seal and seal != seals.seal_of(self._path)._asdict():
+            raise StoreError(
+                f"the answer store {self._path} is damaged (it is not as it was when it was closed); "
+                f"restore a copy of it together with {self._seal_path.name}."
+            )
+
+    def _read_seal(self) -> dict[str, Any]:
+        try:
+            return seals.read_sealed(self._seal_path)
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"the seal {self._seal_path} of the answer store is damaged; delete it if the store "
+                "itself opens without it, else restore a copy of both."
+            ) from error
+
+    def _break_seal(self) -> None:
+        if self._read_seal():
+            self._write_seal({})
+
+    def _write_seal(self, seal: Mapping[str, Any]) -> None:
+        seals.write_sealed(self._seal_path, seal)

@@ -1,0 +1,159 @@
+"""A workdir whose answers come from a person: its archive needs no labels, and a run of it asks nothing."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import numpy as np
+
+from anneal_jax.answers.reading import Answered
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.data.archives import open_archive
+from anneal_jax.data.splits import Split
+from anneal_jax.errors import ConfigError, WorkdirError
+from anneal_jax.experiments.distributed import held
+from anneal_jax.experiments.interview import fit_answers
+from anneal_jax.experiments.run import fingerprints
+from anneal_jax.files import atomic
+from anneal_jax.files.workdir import (
+    ANNOTATION_MARK,
+    check_config,
+    locked,
+    read_config,
+    read_pictures,
+    settle_config,
+)
+from anneal_jax.training.checkpoints import RoundCheckpoints
+from anneal_jax.training.learner import checkpoint_state
+from anneal_jax.training.problem import Problem, make_learner
+from anneal_jax.types import Answer
+
+EVERY_ROUND = 2**31 - 1
+
+
+def load_whole_archive(config: ExperimentConfig) -> Problem:
+    """Open the archive without labels and without a split: questions are asked about every tile.
+
+    Raises:
+      ArchiveError: the archive cannot be used.
+      ConfigError: `on_bad_image` is unknown, or there are fewer than two tiles.
+    """
+    archive = open_archive(config.archive, on_bad_image=config.on_bad_image)
+    num_tiles = len(archive.ids)
+    if num_tiles < 2:
+        raise ConfigError(f"{config.archive} holds {num_tiles} tile; there is no pair to ask about.")
+    everything, nothing = np.arange(num_tiles, dtype=np.int32), np.empty(0, np.int32)
+    return Problem(
+        archive,
+        np.full(num_tiles, -1, np.int32),
+        Split(everything, nothing, nothing),
+        np.empty(0, np.int64),
+        hashlib.sha256(archive.digests().tobytes()).hexdigest(),
+    )
+
+
+def settle_annotation(
+    workdir: pathlib.Path, config: ExperimentConfig, problem: Problem, *, pictures: str = ""
+) -> dict[str, str]:
+    """Mark a locked workdir as a person's, write its configuration, and return its fingerprints.
+
+    Args:
+      workdir: an existing folder.
+      config: the settings.
+      problem: its archive.
+      pictures: archive of the tiles to look at; empty is that of the settings, or what was told before.
+
+    Raises:
+      WorkdirError: it holds a run that an oracle answered, or one with other settings.
+    """
+    mark = workdir / ANNOTATION_MARK
+    if not mark.exists() and (workdir / "answers.sqlite").exists():
+        raise WorkdirError(
+            f"{workdir} holds a run that was answered by class labels; give another --workdir, so that a "
+            "person's answers are not mixed with them."
+        )
+    inputs = fingerprints(config, problem)
+    settle_config(workdir, config, inputs)
+    if not mark.exists() or pictures not in ("", read_pictures(workdir)):
+        atomic.write_text(mark, json.dumps({"version": 1, "pictures": pictures}) + "\n")
+    return inputs
+
+
+@contextmanager
+def opened_answers(workdir: str | pathlib.Path) -> Iterator[AnswerStore]:
+    """Hold a workdir, and open its answers.
+
+    Raises:
+      AnnealError: it is in use, holds no answers, or its archive is not the one they were given for.
+    """
+    workdir = pathlib.Path(workdir)
+    if not (workdir / "answers.sqlite").exists():
+        raise WorkdirError(
+            f"{workdir} holds no answers; give the workdir of a run or of launch/annotate.py."
+        )
+    with locked(workdir):
+        config = read_config(workdir)
+        ids = open_archive(config.archive, on_bad_image=config.on_bad_image).ids
+        with closing(AnswerStore(workdir / "answers.sqlite", ids)) as store:
+            yield store
+
+
+def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> str:
+    """Train on the answers of an annotated workdir; nobody is asked.
+
+    Args:
+      config: its settings, as `read_config` gives them.
+      workdir: where `launch/annotate.py` wrote.
+
+    Returns:
+      A sentence that says what was done. The model is a new checkpoint, which `load_embedder` restores;
+      where the answers are those of the last one nothing is trained.
+
+    Raises:
+      AnnealError: the workdir is in use or cannot be used, or its answers teach nothing yet.
+    """
+    with held(pathlib.Path(workdir)) as workdir:
+        check_config(workdir, config)
+        problem = load_whole_archive(config)
+        inputs = settle_annotation(workdir, config, problem)
+        with closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)) as store:
+            answered, tally = store.answered(EVERY_ROUND), store.tally()
+        _require_both_kinds(answered)
+        told = f"{tally.num_answers:,} answers ({tally.num_unsure:,} unsure)"
+        with closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints:
+            provenance = {
+                "config": dataclasses.asdict(config),
+                "inputs": inputs,
+                "num_answers": len(answered.answers),
+                "answers_sha256": _fingerprint(answered),
+            }
+            newest = checkpoints.restore_newest()
+            if newest and (newest.provenance or {}).get("answers_sha256") == provenance["answers_sha256"]:
+                return f"Nothing was asked, and nothing is new: round {newest.round_index} knows {told}."
+            learner = make_learner(config, problem, with_classifier=False)
+            round_index = newest.round_index + 1 if newest else 0
+            params, _ = fit_answers(config, problem, learner, answered, round_index)
+            checkpoints.save(round_index, checkpoint_state(learner, params), provenance=provenance)
+    return (
+        f"Trained on the groups that {told} tell of; nothing was asked. launch/embed.py "
+        f"--checkpoint={workdir} goes on from it."
+    )
+
+
+def _require_both_kinds(answered: Answered) -> None:
+    sure = answered.answers[answered.answers != Answer.UNSURE]
+    if len(set(sure.tolist())) < 2:
+        raise ConfigError(
+            f"the {len(sure)} answers do not hold both similar and dissimilar pairs; answer some more with "
+            "launch/annotate.py."
+        )
+
+
+def _fingerprint(answered: Answered) -> str:
+    digest = hashlib.sha256(answered.pair_indices.tobytes())
+    digest.update(answered.answers.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,97 @@
+"""Finished cells of a comparison as one file: to keep, and to go on with on another machine.
+
+One JSON line a cell: its settings, fingerprints of what it was run on, and the row of each round.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from anneal_jax.config import ExperimentConfig, config_from_mapping
+from anneal_jax.errors import AnnealError, WorkdirError
+from anneal_jax.experiments.grid import FINISHED, Cell, cell_folder
+from anneal_jax.experiments.round_log import append_round
+from anneal_jax.experiments.systems import canonical_systems, configure
+from anneal_jax.files import atomic
+from anneal_jax.files.workdir import read_config, read_inputs, settle_config
+
+CELLS_FILE = "cells.jsonl"
+
+PLACES = ("archive", "labels", "pretrained", "cache_dir")
+"""Settings that name a place: they may differ where the fingerprints of what lies there agree."""
+
+
+def write_cells(cells: Iterable[Cell], workdir: str | pathlib.Path) -> None:
+    """Write finished cells of a comparison to `cells.jsonl` in its folder."""
+    lines = []
+    for system, seed, rows in cells:
+        folder = cell_folder(workdir, system, seed)
+        record = {
+            "system": system,
+            "seed": seed,
+            "config": dataclasses.asdict(read_config(folder)),
+            "inputs": read_inputs(folder),
+            "rows": rows,
+        }
+        lines.append(json.dumps(record) + "\n")
+    atomic.write_text(pathlib.Path(workdir) / CELLS_FILE, "".join(lines))
+
+
+def unpack_cells(
+    paths: Sequence[str | pathlib.Path], config: ExperimentConfig, workdir: str | pathlib.Path
+) -> int:
+    """Lay out the cells of such files as finished ones of a comparison; those that it has stay.
+
+    Their rows are there, and nothing else: what their queries found was not kept.
+
+    Args:
+      paths: of the files.
+      config: the recipe of the comparison.
+      workdir: its folder.
+
+    Returns:
+      How many cells were laid out.
+
+    Raises:
+      WorkdirError: a file cannot be read, or a cell was run with other settings, tiles, labels or weights.
+    """
+    num_laid = 0
+    for path in map(pathlib.Path, paths):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise WorkdirError(f"cannot read the cells in {path} ({error}).") from error
+        for number, line in enumerate(lines, 1):
+            try:
+                num_laid += _unpack(json.loads(line), config, pathlib.Path(workdir))
+            except (ValueError, KeyError, TypeError) as error:
+                raise WorkdirError(f"line {number} of {path} holds no cell ({error!r}).") from error
+            except AnnealError as error:
+                raise WorkdirError(f"line {number} of {path} does not fit here: {error}") from error
+    return num_laid
+
+
+def _unpack(record: dict[str, Any], config: ExperimentConfig, workdir: pathlib.Path) -> bool:
+    (system,) = canonical_systems(config, [record["system"]])
+    wanted = configure(config, system, record["seed"])
+    folder = cell_folder(workdir, system, record["seed"])
+    places = {name: getattr(wanted, name) for name in PLACES}
+    found = dataclasses.replace(config_from_mapping(record["config"]), **places)
+    differing = [name for name in record["config"] if getattr(found, name) != getattr(wanted, name)]
+    if differing:
+        raise WorkdirError(f"{system} seed {record['seed']} was run with another {', '.join(differing)}.")
+    for other in workdir.glob("*/seed_*/inputs.json"):  # one is enough, since all of them agree
+        if read_inputs(other.parent) != record["inputs"]:
+            raise WorkdirError(f"{system} was run on other tiles, labels or weights than {other.parent}.")
+        break
+    if folder.exists():
+        return False
+    folder.mkdir(parents=True)
+    (folder / "lock").touch()
+    settle_config(folder, wanted, record["inputs"])
+    for row in record["rows"]:
+        append_round(folder / "rounds.jsonl", row)
+    atomic.write_text(folder / FINISHED, "")
+    return True

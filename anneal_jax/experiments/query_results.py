@@ -1,0 +1,60 @@
+"""What each query found in a finished run, kept as a small file by the names of the tiles."""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+from anneal_jax.errors import WorkdirError
+from anneal_jax.evaluation.retrieval_quality import Retrieval
+from anneal_jax.files import atomic
+from anneal_jax.training.problem import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class QueryResults:
+    """The nearest tiles of each query.
+
+    Attributes:
+      query_ids: Q names.
+      neighbour_ids: K names for each query, nearest first.
+      relevant: whether each of them has the query's class.
+      num_relevant: R of each query, tiles of its class among those searched.
+    """
+
+    query_ids: list[str]
+    neighbour_ids: list[list[str]]
+    relevant: list[list[bool]]
+    num_relevant: list[int]
+
+
+def name_results(problem: Problem, retrieval: Retrieval) -> QueryResults:
+    """Return a retrieval with tiles by name, so that it can be read without its archive."""
+    ids = problem.archive.ids
+    return QueryResults(
+        [ids[int(index)] for index in problem.split.query],
+        [[ids[int(index)] for index in row] for row in retrieval.neighbours],
+        retrieval.relevant.tolist(),
+        retrieval.num_relevant.tolist(),
+    )
+
+
+def write_results(path: str | os.PathLike[str], results: QueryResults) -> None:
+    """Write results as JSON, atomically."""
+    atomic.write_text(path, json.dumps(dataclasses.asdict(results)) + "\n")
+
+
+def read_results(path: str | os.PathLike[str]) -> QueryResults:
+    """Read what `write_results` wrote.
+
+    Raises:
+      WorkdirError: the file is absent, torn or of another form.
+    """
+    try:
+        results = QueryResults(**json.loads(pathlib.Path(path).read_text(encoding="utf-8")))
+        sizes = {len(values) for values in dataclasses.astuple(results)}
+        if len(sizes) != 1:
+            raise ValueError("its lists differ in length")
+        return results
+    except (OSError, ValueError, TypeError) as error:
+        raise WorkdirError(f"cannot read {path} ({error}); remove it, and it is made anew.") from error

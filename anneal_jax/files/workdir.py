@@ -1,0 +1,163 @@
+"""The folder a run leaves: one run at a time, and one configuration for good."""
+
+import dataclasses
+import fcntl
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from anneal_jax.config import ExperimentConfig, config_from_mapping
+from anneal_jax.errors import WorkdirError
+from anneal_jax.files import atomic
+
+_UNTOLD = {"preprocessing": ""}  # weights need not tell it
+
+GROWING_FIELDS = ("rounds",)
+"""Settings that a later command may raise in an old workdir."""
+
+ANNOTATION_MARK = "annotation.json"
+"""A file that only the workdirs hold whose answers come from a person."""
+
+
+def is_annotated(workdir: pathlib.Path) -> bool:
+    """Tell whether a person answered in this workdir; a run of it asks nothing."""
+    return (workdir / ANNOTATION_MARK).exists()
+
+
+def read_pictures(workdir: pathlib.Path) -> str:
+    """Return the archive of the tiles to look at; empty where it is that of the settings.
+
+    Raises:
+      WorkdirError: what the workdir says of it cannot be read.
+    """
+    path = workdir / ANNOTATION_MARK
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8")).get("pictures", ""))
+    except (OSError, ValueError, AttributeError) as error:
+        raise WorkdirError(
+            f"cannot read {path}; write {{}} into it, and name the tiles again with --archive."
+        ) from error
+
+
+@contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+    """Create the workdir and hold it, so that no second run writes into it.
+
+    The lock is the operating system's: a killed run leaves none behind.
+
+    Raises:
+      WorkdirError: another run holds it, it cannot be created, or it holds files of something else.
+    """
+    if workdir.is_dir() and any(workdir.iterdir()) and not (workdir / "lock").exists():
+        raise WorkdirError(f"{workdir} holds files of something else; give a new folder as --workdir.")
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        handle = (workdir / "lock").open("w")
+    except OSError as error:
+        raise WorkdirError(f"cannot use {workdir} as a workdir ({error.strerror}).") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WorkdirError(
+                f"another run is using {workdir}; wait for it, or give another --workdir."
+            ) from error
+        yield
+
+
+def check_config(workdir: pathlib.Path, config: ExperimentConfig) -> None:
+    """Hold the configuration against that of an old workdir; a new one takes any.
+
+    Raises:
+      WorkdirError: a setting differs from the one the workdir was made with; it is named. Only
+        `rounds` may grow. Or the old file cannot be read.
+    """
+    path = workdir / "config.json"
+    if path.exists():
+        _require_compatible(path, config)
+
+
+def settle_config(workdir: pathlib.Path, config: ExperimentConfig, inputs: Mapping[str, str]) -> None:
+    """Write the configuration and what it was run on into a workdir, or hold them against the old ones.
+
+    Call it once everything that the configuration names has been opened: a setting that proves wrong
+    before that must not bind the workdir.
+
+    Args:
+      workdir: an existing folder.
+      config: the settings.
+      inputs: fingerprint of each thing that a path in the settings leads to, such as `tiles`.
+
+    Raises:
+      WorkdirError: as `check_config`, or a path now leads to something else.
+    """
+    check_config(workdir, config)
+    path = workdir / "inputs.json"
+    if path.exists():
+        _require_same_inputs(path, inputs)
+    else:
+        atomic.write_text(path, json.dumps(dict(inputs), indent=2) + "\n")
+    text = json.dumps(dataclasses.asdict(config), indent=2)
+    atomic.write_text(workdir / "config.json", text + "\n")
+
+
+def read_config(workdir: str | pathlib.Path) -> ExperimentConfig:
+    """Return the configuration of a workdir.
+
+    Raises:
+      WorkdirError: it has none, or a torn one, or one that this version cannot read.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError("it holds no JSON object")
+        return config_from_mapping(settings)
+    except FileNotFoundError as error:
+        raise WorkdirError(f"{workdir} holds no config.json; give the workdir of a run.") from error
+    except (OSError, ValueError) as error:
+        raise WorkdirError(
+            f"cannot read {path} ({str(error).rstrip('.')}); restore it, or begin in a new workdir."
+        ) from error
+
+
+def read_inputs(workdir: pathlib.Path) -> dict[str, str]:
+    """Return the fingerprints of what a workdir was made from, as `settle_config` wrote them.
+
+    Raises:
+      WorkdirError: there are none, or they cannot be read.
+    """
+    path = workdir / "inputs.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise WorkdirError(f"cannot read {path}; restore it, or begin in a new workdir.") from error
+
+
+def _require_same_inputs(path: pathlib.Path, inputs: Mapping[str, str]) -> None:
+    try:
+        old, new = _UNTOLD | read_inputs(path.parent), _UNTOLD | dict(inputs)
+        changed = sorted(name for name in new if old[name] != new[name])
+    except KeyError as error:
+        raise WorkdirError(f"cannot read {path}; restore it, or begin in a new workdir.") from error
+    if changed:
+        raise WorkdirError(
+            f"the {' and the '.join(changed)} changed since {path.parent} was made; restore them, or begin "
+            "in a new workdir."
+        )
+
+
+def _require_compatible(path: pathlib.Path, config: ExperimentConfig) -> None:
+    old, new = dataclasses.asdict(read_config(path.parent)), dataclasses.asdict(config)
+    changed = [name for name in new if new[name] != old[name] and name not in GROWING_FIELDS]
+    if changed:
+        listed = "; ".join(f"{name} was {old[name]!r} and is now {new[name]!r}" for name in changed)
+        raise WorkdirError(
+            f"{path.parent} was made with other settings: {listed}. Use the old ones, or a new workdir."
+        )
+    for name in GROWING_FIELDS:
+        if new[name] < old[name]:
+            raise WorkdirError(
+                f"{path.parent} was made with {name}={old[name]}; it may grow, not shrink to {new[name]}."
+            )

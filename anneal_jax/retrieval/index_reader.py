@@ -1,0 +1,178 @@
+"""An index opened to be searched: vectors and columns of many tiles, mapped into memory."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.errors import RetrievalError, unknown_name
+from anneal_jax.files import atomic
+from anneal_jax.files.seals import FileSeal, damaged_files
+from anneal_jax.retrieval.manifest import ModelCard, ShardRecord, missing_processes, read_manifests
+from anneal_jax.retrieval.shards import blank_column, map_column
+
+VERIFICATIONS = ("always", "once")
+"""How an index may be verified as it is opened."""
+
+_VERIFIED = "verified.json"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TileIndex:
+    """The tiles of an index, numbered by row: shard after shard, in the order of their names.
+
+    Attributes:
+      folder: of the index.
+      model: what made the vectors.
+      shards: their records.
+      starts: int64[S + 1], the first row of each shard, and the number of rows behind them.
+      notes: sentences for the user.
+    """
+
+    folder: Path
+    model: ModelCard
+    shards: tuple[ShardRecord, ...]
+    starts: npt.NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+    _mapped: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def num_rows(self) -> int:
+        """How many tiles there are."""
+        return int(self.starts[-1])
+
+    def column(self, name: str) -> list[np.ndarray] | None:
+        """Return a column shard by shard, each mapped into memory; None where no shard has it."""
+        if not any(name in record.files for record in self.shards):
+            return None
+        if name not in self._mapped:  # a thousand shards take a while to map
+            self._mapped[name] = [
+                map_column(self.folder, record, name)
+                if name in record.files
+                else blank_column(record, name)
+                for record in self.shards
+            ]
+        return self._mapped[name]
+
+    def take(self, name: str, rows: npt.ArrayLike) -> np.ndarray | None:
+        """Return a column of some rows, int[M]; None where no shard has it."""
+        rows = np.asarray(rows, np.int64)
+        columns = self.column(name)
+        if columns is None:
+            return None
+        dtype = np.result_type(*{column.dtype for column in columns})  # texts have their shard's width
+        taken = np.empty((len(rows), *columns[0].shape[1:]), dtype)
+        which = np.searchsorted(self.starts, rows, side="right") - 1
+        for shard in np.unique(which):
+            is_here = which == shard
+            taken[is_here] = columns[shard][rows[is_here] - self.starts[shard]]
+        return taken
+
+    def ids(self, rows: npt.ArrayLike) -> list[str]:
+        """Return the ids of some rows, int[M]."""
+        return _texts(self.take("ids", rows))
+
+    def labels(self, rows: npt.ArrayLike) -> list[str] | None:
+        """Return the classes of some rows, "" without one; None where the index knows none."""
+        found = self.take("label", rows)
+        return None if found is None else _texts(found)
+
+    def source(self, row: int) -> str:
+        """Return the spec of the archive that a row comes from."""
+        return self.shards[int(np.searchsorted(self.starts, row, side="right")) - 1].source
+
+    def rows_of(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the row of each id, -1 where the index has none such."""
+        wanted = {tile_id.encode(): place for place, tile_id in enumerate(ids)}
+        rows = np.full(len(ids), -1, np.int64)
+        names = np.array(sorted(wanted), np.bytes_)
+        for start, stored in zip(self.starts, self.column("ids") or [], strict=False):
+            for row in np.flatnonzero(np.isin(stored, names)):
+                rows[wanted[bytes(stored[row])]] = start + row
+        return rows[[wanted[tile_id.encode()] for tile_id in ids]] if ids else rows
+
+
+def open_index(folder: str | Path, *, verify: str = "always") -> TileIndex:
+    """Open an index, once its files are what its manifests say.
+
+    Args:
+      folder: of the index.
+      verify: `always` reads every file and checks its SHA-256, in parallel, with a progress bar. `once`
+        does so the first time and then trusts a file whose size, time and inode are as they were: it
+        opens at once, and does not notice a disk that loses bits.
+
+    Raises:
+      RetrievalError: there is no index, or a file of it is damaged; the message names it.
+      ConfigError: `verify` is unknown.
+    """
+    if verify not in VERIFICATIONS:
+        raise unknown_name("verify", verify, VERIFICATIONS)
+    folder = Path(folder).expanduser()
+    manifests = read_manifests(folder)
+    shards = tuple(sorted((s for manifest in manifests for s in manifest.shards), key=lambda s: s.name))
+    if not shards:
+        raise RetrievalError(f"{folder} holds no index; write one with launch/embed.py.")
+    seals = {record.file_name(column): seal for record in shards for column, seal in record.files.items()}
+    _verify(folder, seals, once=verify == "once")
+    starts = np.cumsum([0, *(record.num_rows for record in shards)], dtype=np.int64)
+    return TileIndex(folder, manifests[0].model, shards, starts, _notes(missing_processes(manifests)))
+
+
+def _verify(folder: Path, seals: dict[str, FileSeal], *, once: bool) -> None:
+    trusted = _read_trusted(folder) if once else {}
+    states = {name: _state(folder / name) for name in seals}  # before reading: a later change is a doubt
+    doubted = {
+        name: seal
+        for name, seal in seals.items()
+        if states[name] is None or states[name] != trusted.get(name)
+    }
+    if damaged := damaged_files(folder, doubted, progress="verifying the index"):
+        more = f", and {len(damaged) - 1} more," if len(damaged) > 1 else ""
+        raise RetrievalError(
+            f"{folder / damaged[0]}{more} is damaged: it is missing, or its SHA-256 is not the one in the "
+            "manifest. Restore it, or write the index anew with launch/embed.py."
+        )
+    if once and doubted:
+        _write_trusted(folder, states)
+
+
+def _state(path: Path) -> list[int] | None:
+    """Return what changes when a file is written to: its size, time and inode."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _read_trusted(folder: Path) -> dict[str, list[int] | None]:
+    try:
+        return dict(json.loads((folder / _VERIFIED).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}  # nothing is trusted, so everything is read
+
+
+def _write_trusted(folder: Path, states: dict[str, list[int] | None]) -> None:
+    try:
+        atomic.write_text(folder / _VERIFIED, json.dumps(states))
+    except OSError as error:
+        _log.warning("%s cannot be kept (%s); the next command verifies again.", folder / _VERIFIED, error)
+
+
+def _notes(missing: list[int]) -> tuple[str, ...]:
+    if not missing:
+        return ()
+    which = ", ".join(map(str, missing))
+    return (
+        f"The index is not complete: process {which} has not come to its end. What is there is searched.",
+    )
+
+
+def _texts(stored: np.ndarray | None) -> list[str]:
+    return [] if stored is None else [value.decode() for value in stored.tolist()]

@@ -1,0 +1,120 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from anneal_jax.acquisition.group_ask import group_by_asking
+from anneal_jax.annotation.questions.audits import draw_audits, nearest_tiles
+from anneal_jax.annotation.questions.source import (
+    GroupQuestions,
+    Said,
+    cold_start_pairs,
+    replayed,
+)
+from anneal_jax.pairs.answer_graph import AnswerGraph
+from anneal_jax.pairs.canonical import canonicalise
+from anneal_jax.types import Answer
+
+
+def test_the_cold_start_is_balanced_spread_and_made_of_different_pairs(directions, classes):
+    pairs = cold_start_pairs(directions, seed=0)
+    assert len(np.unique(pairs, axis=0)) == len(pairs)
+    np.testing.assert_array_equal(pairs, canonicalise(pairs))
+    first = pairs[:60]
+    is_similar = classes[first[:, 0]] == classes[first[:, 1]]
+    assert 0.3 < is_similar.mean() < 0.7
+    assert len(np.unique(first)) > 0.6 * len(directions)
+    np.testing.assert_array_equal(pairs, cold_start_pairs(directions, seed=0))
+
+
+@pytest.mark.parametrize("num_tiles", [2, 3, 5])
+def test_the_cold_start_takes_the_smallest_archives(num_tiles):
+    directions = np.eye(num_tiles, 8, dtype=np.float32)
+    pairs = cold_start_pairs(directions, seed=0)
+    assert len(pairs) and pairs.max() < num_tiles
+
+
+def test_group_mode_asks_what_grouping_asks_less_what_follows(directions, classes):
+    """Question by question it makes the groups of the loop that asks all at once."""
+    order = np.random.default_rng(3).permutation(len(directions)).astype(np.int32)
+    asked = []
+
+    def annotator(first, second):
+        asked.append((first, second))
+        return Answer(int(classes[first] == classes[second]))
+
+    grouping = group_by_asking(order, directions, annotator)
+    source, graph = GroupQuestions(directions, order), AnswerGraph("closure")
+    state, mine = source.start(), []
+    while True:
+        state, proposals = source.propose(state, graph.implied)
+        pair = next(proposals, None)
+        if pair is None:
+            break
+        mine.append(pair)
+        graph.insert(len(mine), *pair, is_similar=bool(classes[pair[0]] == classes[pair[1]]))
+        state = source.absorb(state, Said(*pair, Answer.SIMILAR))
+    groups = dict(zip(grouping.images.tolist(), grouping.groups.tolist(), strict=True))
+    assert {tile: number for number, tiles in enumerate(state.members) for tile in tiles} == groups
+    assert mine == asked
+    replay, proposals = source.propose(replayed(source, []), graph.implied)
+    assert next(proposals, None) is None and replay.members == state.members
+
+
+def test_a_pair_is_put_as_a_question_about_the_group_of_one_of_the_two(directions):
+    order = np.arange(len(directions), dtype=np.int32)
+    source = GroupQuestions(directions, order)
+    label = lambda first, second: int((first < 20) == (second < 20)) if max(first, second) < 40 else None  # noqa: E731
+    state, _ = source.propose(source.start(), label)
+    assert state.founders == (0, 20) and state.members == (tuple(range(20)), tuple(range(20, 40)))
+    likest = lambda tile, tiles: sorted(tiles, key=lambda other: -directions[other] @ directions[tile])  # noqa: E731
+    five = likest(40, range(1, 20))[:5]
+    assert source.shown(state, (0, 40)) == (40, 0, *five)
+    assert source.shown(state, (five[2], 40)) == (40, 0, *five)  # as if its founder were asked about
+    last = likest(40, range(1, 20))[-1]
+    assert source.shown(state, (last, 40)) == (40, 0, *five[:4], last)
+    assert source.shown(state, (20, 25))[:2] == (25, 20) and 25 not in source.shown(state, (20, 25))[1:]
+    assert source.shown(state, (3, 25))[:2] == (25, 0) and 3 in source.shown(state, (3, 25))[2:]
+    assert source.shown(state, (0, 20)) == (20, 0, *likest(20, range(1, 20))[:5])
+    assert source.shown(state, (44, 50)) == (44, 50)
+
+
+def test_unsure_counts_as_no_in_group_mode(directions):
+    source = GroupQuestions(directions, np.array([0, 1, 2], np.int32))
+    state, _ = source.propose(source.start(), lambda first, second: Answer.UNSURE)
+    assert state.members == ((0,), (1,), (2,))
+
+
+def test_audits_draw_the_same_tiles_whatever_the_model(directions):
+    other = np.roll(directions, 1, axis=1) * np.float32(-1)
+    one, two = draw_audits(directions, seed=5), draw_audits(other, seed=5)
+    rng = np.random.default_rng([5, 0xA0D17])
+    tiles = rng.permutation(len(directions))
+    for draws, embeddings in ((one, directions), (two, other)):
+        near = nearest_tiles(embeddings, tiles.astype(np.int32), 5)
+        for pair, tile, five in zip(draws.pairs, tiles, near, strict=True):
+            assert tile in pair and (set(pair) - {tile}).pop() in five
+
+
+def test_audited_precision_is_the_share_of_yes_up_to_the_first_gap(directions):
+    draws = draw_audits(directions, seed=0)
+    told = {pair: sum(pair) % 2 for pair in draws.pairs[:20]}
+    prefix = list(itertools.takewhile(told.__contains__, draws.pairs))  # two tiles may name one pair
+    found = draws.precision(lambda first, second: told.get((first, second)))
+    assert found.num_audits == len(prefix) and not found.is_stale
+    assert found.share == pytest.approx(np.mean([told[pair] for pair in prefix]))
+    told[draws.pairs[0]] = int(Answer.UNSURE)
+    assert draws.precision(lambda first, second: told.get((first, second))).num_audits == len(prefix) - 1
+    del told[draws.pairs[1]]  # another model: this neighbour is another tile now
+    found = draws.precision(lambda first, second: told.get((first, second)))
+    assert found.is_stale and 17 <= found.num_audits < len(prefix)
+    assert draws.precision(lambda first, second: None).share is None
+
+
+def test_the_audited_precision_is_unbiased(directions, classes):
+    """All draws answered: the mean over seeds is precision@5 itself."""
+    near = nearest_tiles(directions, np.arange(60, dtype=np.int32), 5)
+    true = np.mean(classes[near] == classes[:, None])
+    label = lambda first, second: int(classes[first] == classes[second])  # noqa: E731
+    shares = [draw_audits(directions, seed=seed).precision(label).share for seed in range(200)]
+    assert np.mean(shares) == pytest.approx(true, abs=0.02)

@@ -1,0 +1,67 @@
+"""A disk that is full, for once a real one: a file system of a few hundred kilobytes."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from anneal_jax.answers.store import AnswerStore
+from tests.annotation.conftest import NUM_TILES, served
+from tests.annotation.web.test_app import SESSION, TAB
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 kB; needs the right to mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    may_mount = os.geteuid() == 0 and shutil.which("mount")
+    if not may_mount or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system, as root has it; it is absent here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def client_on(tiles_folder, directions, make_client):
+    """Return a client of a server whose answers lie in a folder."""
+    import contextlib
+
+    import numpy as np
+
+    from anneal_jax.annotation.questions.plan import make_guide
+    from anneal_jax.annotation.session import Desk
+
+    with contextlib.ExitStack() as stack:
+
+        def make(folder):
+            store = AnswerStore(folder / "answers.sqlite", [f"tile{i}" for i in range(NUM_TILES)])
+            store.set_sentence("Same land use")
+            desk = Desk(store, directions, np.arange(NUM_TILES), make_guide(directions, seed=0))
+            return make_client(stack.enter_context(served(tiles_folder, desk)))
+
+        yield make
+
+
+def test_a_full_disk_is_told_and_what_was_acknowledged_is_there(small_disk, client_on):
+    client = client_on(small_disk)
+    view = client("POST", "/session", json=SESSION).json()
+    (small_disk / "ballast").write_bytes(b"x" * 100_000)
+    acknowledged = []
+    while True:
+        key = view["questions"][0]["key"]
+        body = {"tab": TAB, "key": key, "answer": "unsure"}
+        response = client("POST", "/answer", json=body)
+        if response.status_code != 200:
+            break
+        view = response.json()
+        acknowledged.append(key)
+    assert response.status_code == 507 and len(acknowledged) > 10
+    assert "no room left" in response.json()["error"] and "free some space" in response.json()["error"]
+    assert client("GET", "/state").json()["num_answers"] == len(acknowledged)
+    (small_disk / "ballast").unlink()
+    assert client("POST", "/answer", json=body).json()["num_answers"] == len(acknowledged) + 1
+    store = AnswerStore(small_disk / "answers.sqlite", [f"tile{i}" for i in range(NUM_TILES)])
+    assert {record.key for record in store.records()} == {*acknowledged, key}

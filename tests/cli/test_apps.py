@@ -1,0 +1,193 @@
+import json
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from anneal_jax import __version__
+from anneal_jax.cli.apps import config_of, recipe
+from anneal_jax.cli.help import help_text
+from anneal_jax.config import SETTING_TYPES, ExperimentConfig
+from anneal_jax.errors import ConfigError
+from tests.conftest import ROOT
+
+DIGITS = "--config=launch/configs/digits.py"
+APPS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "launch").glob("*.py"))
+RECIPE_APPS = [app for app in APPS if "DEFINE_config_file" in (ROOT / app).read_text(encoding="utf-8")]
+HEAVY = ("jax", "flax", "sklearn", "matplotlib", "PIL", "orbax", "scipy")
+
+
+def python(*arguments):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run_app(*arguments):
+    return python("launch/run.py", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([DIGITS, "--config.archve=x"], "no setting --config.archve (did you mean 'archive'?)."),
+        (["--noconfig.diversty"], "no setting --config.diversty (did you mean 'diversity'?)."),
+        ([DIGITS, "--config.rounds=abc"], "--config.rounds=abc cannot be used; give a whole number."),
+        ([DIGITS, "--config.rounds=2.5"], "--config.rounds=2.5 cannot be used; give a whole number."),
+        ([DIGITS, "--config.margin=x"], "--config.margin=x cannot be used; give a number."),
+        ([DIGITS, "--config.diversity=maybe"], "cannot be used; give true or false."),
+        ([DIGITS, "--config.regime=frozn"], "there is no regime 'frozn' (did you mean 'frozen'?); "),
+        ([DIGITS, "--config.rounds=-1"], "rounds=-1 is out of range; give 0 to 100000."),
+        (["--config=nope.py"], "there is no recipe 'nope.py'; see launch/configs/."),
+        (["--config", "nope.py"], "there is no recipe 'nope.py'; see launch/configs/."),
+        ([], "give a recipe, such as --config=launch/configs/digits.py."),
+        (["--config.rounds=3"], "give --config=FILE, a recipe, before --config.rounds."),
+        (["--config=anneal_jax/seeds.py"], "the recipe anneal_jax/seeds.py cannot be used ("),
+        ([DIGITS, "extra"], "unexpected argument 'extra'; settings are flags, such as --config.seed=1."),
+        ([DIGITS, "--workdri=x"], "there is no flag --workdri (did you mean 'workdir'?)."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, sentence, tmp_path):
+    workdir = tmp_path / "run"
+    done = run_app(f"--workdir={workdir}", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and sentence in line
+    assert not workdir.exists()
+
+
+def test_a_missing_workdir_is_one_sentence():
+    done = run_app(DIGITS)
+    assert (done.returncode, done.stderr) == (2, "error: --workdir is missing; --help says what it is.\n")
+
+
+def test_a_mistake_inside_a_recipe_is_told_in_its_own_words(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        textwrap.dedent("""
+            from anneal_jax.cli.apps import recipe
+            from anneal_jax.config import ExperimentConfig
+
+            def get_config():
+                return recipe(ExperimentConfig(regime="frozn"))
+        """)
+    )
+    done = run_app(f"--config={path}", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"the recipe {path} cannot be used" in line and "did you mean 'frozen'?" in line
+
+
+SPY = """
+    import json, runpy, sys
+    sys.argv = sys.argv[1:]
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as stop:
+        code = stop.code
+    loaded = sorted({name.partition(".")[0] for name in sys.modules})
+    print(json.dumps([code, loaded]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("app", "arguments", "code"),
+    [
+        *((app, ["--help"], 0) for app in APPS),
+        *((app, ["--indx=unused"], 2) for app in APPS),
+        *((app, [DIGITS, "--workdir=unused", "--config.regime=frozn"], 2) for app in RECIPE_APPS),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else str(value),
+)
+def test_help_and_a_mistake_are_answered_before_anything_heavy_loads(app, arguments, code):
+    done = python("-c", textwrap.dedent(SPY), app, *arguments)
+    answered, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert answered == code
+    assert "anneal_jax" in loaded and "ml_collections" in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_help_names_every_flag_once_and_the_command_within_80_columns(app):
+    flags = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', (ROOT / app).read_text(encoding="utf-8"))
+    assert app not in RECIPE_APPS or ("config" in flags and {"workdir", "output"} & set(flags))
+    done = python(app, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert f"python {app} --" in " ".join(done.stdout.split())
+    shown = re.findall(r"^  --(?:\[no\])?(\w+)", done.stdout, re.MULTILINE)
+    assert sorted(flags) == shown
+
+
+@pytest.mark.parametrize("ask", ["-h", "-?", "--helpshort"])
+def test_help_is_given_however_it_is_asked_for(ask):
+    assert run_app(ask).stdout == run_app("--help").stdout
+
+
+def test_the_full_help_of_an_app_with_a_recipe_adds_every_setting_within_80_columns():
+    done = run_app("--helpfull")
+    assert done.returncode == 0 and max(map(len, done.stdout.splitlines())) <= 80
+    assert re.findall(r"^  --config\.(\w+)=", done.stdout, re.MULTILINE) == list(SETTING_TYPES)
+    assert "--config." not in python("launch/search.py", "--helpfull").stdout
+
+
+def test_a_long_command_in_a_docstring_is_continued_as_a_shell_has_it(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["nothing.py"])
+    shown = help_text("Do it.\n\n  python do.py" + " --flag=value" * 8, full=False)
+    command = shown.partition("\n\n")[2].partition("\n\n")[0]
+    assert [line.endswith(" \\") for line in command.splitlines()] == [True, False]
+    assert command.replace("\\\n", "").split() == ["python", "do.py", *["--flag=value"] * 8]
+
+
+FAILING_APP = """
+    import sys
+    from anneal_jax import errors
+    from anneal_jax.cli import apps
+
+    def main(argv):
+        raise {error}
+
+    apps.run_app(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "stderr"),
+    [
+        ("errors.ArchiveError('no tiles in x.')", 2, "error: no tiles in x.\n"),
+        ("errors.ArchiveError('no tiles in x')", 2, "error: no tiles in x.\n"),
+        ("KeyboardInterrupt", 130, "stopped; the same command goes on from here.\n"),
+    ],
+)
+def test_what_an_app_raises_on_purpose_is_one_sentence(error, code, stderr):
+    done = python("-c", textwrap.dedent(FAILING_APP).format(error=error))
+    assert (done.returncode, done.stderr) == (code, stderr)
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    done = python("-c", textwrap.dedent(FAILING_APP).format(error="ZeroDivisionError"))
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_a_recipe_comes_back_as_the_config_it_was_made_from():
+    config = ExperimentConfig(archive="folder:/data/ucm", rounds=2, diversity=False)
+    assert config_of(recipe(config)) == config
+
+
+@pytest.mark.parametrize("value", [None, {}, "launch/configs/digits.py"])
+def test_what_is_no_recipe_is_refused(value):
+    with pytest.raises(ConfigError, match="give a recipe"):
+        config_of(value)
+
+
+def test_the_package_tells_its_version():
+    done = python("-m", "anneal_jax", "--version")
+    assert done.returncode == 0 and done.stdout.startswith(f"anneal-jax {__version__} (jax ")
+    assert "launch/" in python("-m", "anneal_jax").stdout
