@@ -53,7 +53,7 @@ def train(folder: pathlib.Path, job: str) -> None:
     from anneal_jax.answers.reading import Answered
     from anneal_jax.experiments.answered_workdir import load_whole_archive
     from anneal_jax.experiments.interview import fit_answers
-    from anneal_jax.experiments.pair_rounds import gather_knowledge, select_questions
+    from anneal_jax.experiments.selection import gather_knowledge, select_questions
     from anneal_jax.files import atomic
     from anneal_jax.files.workdir import read_config
     from anneal_jax.training.learner import represent

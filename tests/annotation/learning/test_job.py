@@ -11,8 +11,8 @@ from anneal_jax.annotation.learning import job
 from anneal_jax.annotation.learning.trainer import BackgroundTrainer
 from anneal_jax.answers.reading import Answered
 from anneal_jax.config import CHOICES, ExperimentConfig
-from anneal_jax.experiments import pair_rounds
-from anneal_jax.experiments.pair_rounds import pair_similarities
+from anneal_jax.experiments import selection
+from anneal_jax.experiments.selection import pair_similarities
 
 CONFIG = ExperimentConfig(archive="folder:elsewhere", steps=20, batch_size=16, transitive="closure")
 
@@ -40,7 +40,7 @@ def train(directions, tmp_path, monkeypatch):
             given.append((view, settings))
             return select_pairs(acquisition, view, num_pairs, **settings)
 
-        monkeypatch.setattr(pair_rounds, "select_pairs", noting)
+        monkeypatch.setattr(selection, "select_pairs", noting)
         job.train(tmp_path, "job")
         with np.load(tmp_path / "job.result.npz", allow_pickle=False) as result:
             return *given[0], dict(result)
