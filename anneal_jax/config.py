@@ -28,9 +28,9 @@ class ExperimentConfig:
         backbone, are for.
       regime: `frozen` trains only the heads on features computed once; `finetune` trains everything.
       supervision: what is paid for: `pairs` is active learning as the papers have it; `belief_ask` asks
-        about groups, question by question (`interview`); all else is a simulation of its rivals:
+        about groups, question by question (docs/label_efficiency.md); all else simulates a label baseline:
         `class_labels`, `random_labels`, `tcal`, `tcal_igarss`, `tcal_random`, `group_ask` or
-        `all_pairs`. See `label_experiment`.
+        `all_pairs` (docs/method.md).
       acquisition: how the next questions are chosen: `random`, `bcgue`, `mgue`, `badge`, `coreset` or
         `typicality`.
       diversity: whether k-means spreads the questions over the most uncertain pairs.

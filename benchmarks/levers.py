@@ -10,7 +10,7 @@ tiles, the mean doubt about a tile's group, and with --train the mAP@5 of querie
 precision@5 among training tiles, by what was learnt alone and with the features beside it; mean and half
 of the 95% t interval over the seeds. "less recipe" is the difference in the first, paired by seed.
 "forecast" is what the page would have said at a budget of the next one, a hundred questions later
-(annotation/learning/forecast.py), and "gained" what it brought:
+(annotation/learning/loop.py), and "gained" what it brought:
 
   python benchmarks/levers.py --levers=recipe --bits=100,200,300,400,500,600,700,800,900,1000,1100,1200
 """
@@ -26,6 +26,7 @@ from paired import interval
 
 from anneal_jax.acquisition.beliefs.choose import next_question
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.session import Interview
 from anneal_jax.acquisition.beliefs.state import (
     OPEN,
     BeliefSettings,
@@ -33,14 +34,15 @@ from anneal_jax.acquisition.beliefs.state import (
     settled_groups,
 )
 from anneal_jax.acquisition.beliefs.update import absorb
-from anneal_jax.annotation.learning.forecast import STEP, expected_gain
+from anneal_jax.annotation.learning.loop import STEP, expected_gain
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.evaluation.ranking import rank_archive, relevance
 from anneal_jax.evaluation.retrieval_quality import CUT_OFF, evaluate_retrieval
-from anneal_jax.experiments.interview import Interview, mean_doubt, training_groups
+from anneal_jax.experiments.belief_rounds import mean_doubt, training_groups
+from anneal_jax.experiments.dataset import load_problem
 from anneal_jax.pairs.oracle import ClassOracle
+from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import centred, represent, standardise
-from anneal_jax.training.problem import load_problem, make_learner
 
 UCM = ExperimentConfig(
     archive="folder:../shared/data/ucm",
@@ -167,7 +169,7 @@ def opened(archive, seed):
     recipe = UCM if archive != "digits" else ExperimentConfig(backbone="pixels", steps=300)
     config = dataclasses.replace(recipe, archive=archive, seed=seed)
     problem = load_problem(config)
-    return problem, make_learner(config, problem, with_classifier=False)
+    return problem, make_learner(config, problem.archive, problem.split.train, with_classifier=False)
 
 
 def graph_of(learner, tiles, *, is_scaled=True, **options):

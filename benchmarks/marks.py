@@ -21,19 +21,15 @@ import numpy as np
 from paired import interval
 
 from anneal_jax.acquisition.beliefs.choose_several import Interleaved
+from anneal_jax.acquisition.beliefs.session import hear_several, propose_several
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.evaluation.ranking import rank_archive
 from anneal_jax.evaluation.retrieval_quality import evaluate_retrieval
-from anneal_jax.experiments.interview import (
-    fit_beliefs,
-    hear_several,
-    open_interview,
-    propose_several,
-    training_groups,
-)
+from anneal_jax.experiments.belief_rounds import fit_beliefs, open_interview, training_groups
+from anneal_jax.experiments.dataset import load_problem
 from anneal_jax.pairs.oracle import ClassOracle
+from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import centred, represent
-from anneal_jax.training.problem import load_problem, make_learner
 from anneal_jax.types import Answer
 
 UCM = ExperimentConfig(
@@ -122,7 +118,9 @@ def learner_config(archive, seed):
 def opened(archive, seed):
     """Open an archive once for all plans."""
     problem = load_problem(learner_config(archive, seed))
-    return problem, make_learner(learner_config(archive, seed), problem, with_classifier=False)
+    return problem, make_learner(
+        learner_config(archive, seed), problem.archive, problem.split.train, with_classifier=False
+    )
 
 
 def asked(interview, state):

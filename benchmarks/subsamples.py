@@ -18,8 +18,9 @@ import numpy as np
 from paired import interval
 
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.dataset import load_problem
 from anneal_jax.experiments.grid import FailedCell, run_grid
-from anneal_jax.training.problem import load_problem, make_learner
+from anneal_jax.training.factory import make_learner
 
 MOBILENET = {
     "backbone": "mobilenet_v2",
@@ -95,7 +96,7 @@ def cells_of(shape, seed, systems, folder, num_rounds):
 def save_subsample(config, form, place):
     """Draw a sub-sample of an archive's features and labels."""
     problem = load_problem(config)
-    learner = make_learner(config, problem, with_classifier=False)
+    learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
     tiles = subsample(problem.labels, form, np.random.default_rng(config.seed))
     place.parent.mkdir(parents=True, exist_ok=True)
     features = np.asarray(learner.features(learner.template()))[tiles]

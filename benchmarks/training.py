@@ -35,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.dataset import load_problem
 from anneal_jax.experiments.selection import draw_first_pairs
 from anneal_jax.models.backbones import Backbone, get_backbone
 from anneal_jax.seeds import Use, host_rng
@@ -42,7 +43,6 @@ from anneal_jax.training.feed import ResidentFeed, make_mesh
 from anneal_jax.training.finetune import FinetuneLearner, FinetunePlan
 from anneal_jax.training.head_steps import FitSettings
 from anneal_jax.training.learner import TrainingPairs
-from anneal_jax.training.problem import load_problem
 from anneal_jax.training.tile_batches import draw_pair_tiles, pair_shape
 
 LEARNING_RATE, MARGIN, BETA = 1e-4, 0.1, 0.1

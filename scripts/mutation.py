@@ -55,6 +55,7 @@ TESTS = {
     "acquisition/beliefs/choose": "test_state test_choose test_invariants",
     "acquisition/beliefs/choose_several": "test_choose_several",
     "acquisition/beliefs/neighbours": "test_neighbours",
+    "acquisition/beliefs/session": "../../experiments/test_belief_session",
     "acquisition/beliefs/state": "test_state test_choose test_invariants",
     "acquisition/beliefs/update": "test_state test_choose test_invariants",
     "acquisition/scan/all_pairs": "test_all_pairs",

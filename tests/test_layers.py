@@ -22,7 +22,17 @@ CHAPTERS = [
     {"__init__", "__main__"},
 ]
 # The same inside a folder that has folders; what no chapter names comes after all of them.
-INNER_CHAPTERS = {"acquisition": [{"beliefs", "scan"}]}
+INNER_CHAPTERS = {
+    "acquisition": [{"beliefs", "scan"}],
+    "annotation": [
+        {"types"},
+        {"search_by_example", "standing_answers", "tab"},
+        {"questions"},
+        {"session"},
+        {"learning"},
+        {"web"},
+    ],
+}
 
 # Files above 400 lines, each with the reason why it is not two files.
 LONG_FILES: dict[str, str] = {}

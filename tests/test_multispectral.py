@@ -20,7 +20,7 @@ from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.retrieval.queries import Query
-from anneal_jax.training.problem import load_network
+from anneal_jax.training.network import load_network
 from tests.conftest import ROOT
 from tests.data.scene_files import write_scene
 

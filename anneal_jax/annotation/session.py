@@ -7,13 +7,12 @@ holds besides is made from the store, so a new desk on the same store goes on wh
 from collections.abc import Container, Sequence
 from typing import Any
 
-from anneal_jax.annotation.learning.acceptance import Evidence
 from anneal_jax.annotation.questions.audits import Precision
 from anneal_jax.annotation.questions.plan import SILENT, Guide
 from anneal_jax.annotation.questions.scheduler import Asker
-from anneal_jax.annotation.questions.source import Pair
 from anneal_jax.annotation.standing_answers import Ledger
 from anneal_jax.annotation.tab import Tab
+from anneal_jax.annotation.types import Evidence, Pair
 from anneal_jax.answers import reading, writing
 from anneal_jax.answers.agreement import agreements, consistencies
 from anneal_jax.answers.reading import Answered, AnswerRecord

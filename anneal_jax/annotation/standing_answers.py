@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anneal_jax.annotation.learning.acceptance import AnsweredPairs
-from anneal_jax.annotation.questions.source import Pair, Said
+from anneal_jax.annotation.types import AnsweredPairs, Pair, Said
 from anneal_jax.answers.reading import TRAINED_KINDS, AnswerRecord
 from anneal_jax.pairs.answer_graph import AnswerGraph
 from anneal_jax.types import Answer, PairIndices

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
+from anneal_jax.seeds import Use, host_seed
 from anneal_jax.types import IntArray
 
 _SPLIT_USE = 0x53504C54  # "SPLT": keeps this stream apart from others of the same seed
@@ -65,6 +67,21 @@ def split_images(
                 " fractions or smaller groups"
             )
     return split
+
+
+def split_images_by_digest(config: ExperimentConfig, digests: npt.NDArray[np.uint8]) -> Split:
+    """Split tiles by their digests uint8[N, 32]; no label is looked at.
+
+    Raises:
+      ConfigError: the shares leave a part empty.
+    """
+    return split_images(
+        len(digests),
+        seed=host_seed(config.seed, 0, Use.SPLIT),
+        train_fraction=config.train_fraction,
+        query_fraction=config.query_fraction,
+        groups=duplicate_groups(digests) if config.keep_duplicates_together else None,
+    )
 
 
 def duplicate_groups(digests: npt.NDArray[np.uint8]) -> IntArray:

@@ -15,9 +15,9 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.data.splits import Split
 from anneal_jax.errors import ConfigError, WorkdirError
+from anneal_jax.experiments.belief_rounds import fit_answers
+from anneal_jax.experiments.dataset import Problem, fingerprints
 from anneal_jax.experiments.distributed import held
-from anneal_jax.experiments.interview import fit_answers
-from anneal_jax.experiments.run import fingerprints
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import (
     ANNOTATION_MARK,
@@ -28,8 +28,8 @@ from anneal_jax.files.workdir import (
     settle_config,
 )
 from anneal_jax.training.checkpoints import RoundCheckpoints
+from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import checkpoint_state
-from anneal_jax.training.problem import Problem, make_learner
 from anneal_jax.types import Answer
 
 EVERY_ROUND = 2**31 - 1
@@ -134,7 +134,7 @@ def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> s
             newest = checkpoints.restore_newest()
             if newest and (newest.provenance or {}).get("answers_sha256") == provenance["answers_sha256"]:
                 return f"Nothing was asked, and nothing is new: round {newest.round_index} knows {told}."
-            learner = make_learner(config, problem, with_classifier=False)
+            learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
             round_index = newest.round_index + 1 if newest else 0
             params, _ = fit_answers(config, problem, learner, answered, round_index)
             checkpoints.save(round_index, checkpoint_state(learner, params), provenance=provenance)

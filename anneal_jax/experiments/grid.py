@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import AnnealError, WorkdirError
+from anneal_jax.experiments.dataset import load_problem
 from anneal_jax.experiments.query_results import (
     QueryResults,
     name_results,
@@ -29,7 +30,7 @@ from anneal_jax.experiments.systems import canonical_systems, configure
 from anneal_jax.experiments.workers import Died, run_in_processes
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import check_config, read_config
-from anneal_jax.training.problem import load_problem, make_learner
+from anneal_jax.training.factory import make_learner
 
 FINISHED = "finished"
 """A file that only the folders of finished cells hold."""
@@ -168,7 +169,7 @@ def _fill_cache(config: ExperimentConfig) -> None:
     """Open what all cells share once, so that a mistake is told once and features are computed once."""
     problem = load_problem(config)
     if config.regime == "frozen":
-        make_learner(config, problem, with_classifier=False)
+        make_learner(config, problem.archive, problem.split.train, with_classifier=False)
 
 
 def _attempts(

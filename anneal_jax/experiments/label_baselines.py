@@ -26,6 +26,7 @@ import numpy.typing as npt
 from anneal_jax.acquisition.group_ask import group_by_asking
 from anneal_jax.acquisition.image_acquisitions import IMAGE_ACQUISITIONS, ImagePool
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.dataset import Problem, class_oracle
 from anneal_jax.experiments.method import Fitted, Method, Setup
 from anneal_jax.experiments.round_log import RoundRow
 from anneal_jax.experiments.selection import draw_first_pairs, questions_per_round
@@ -35,7 +36,6 @@ from anneal_jax.seeds import Use, host_rng, host_seed
 from anneal_jax.training.classes import ClassHeads, ClassLearner, as_head_params
 from anneal_jax.training.frozen import FrozenLearner
 from anneal_jax.training.learner import Model, TrainingPairs, centred
-from anneal_jax.training.problem import Problem, class_oracle
 from anneal_jax.types import IntArray, Params
 
 

@@ -4,9 +4,9 @@ import pathlib
 from typing import NamedTuple, Protocol
 
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.dataset import Problem
 from anneal_jax.experiments.round_log import RoundRow
 from anneal_jax.training.learner import Learner, Model
-from anneal_jax.training.problem import Problem
 from anneal_jax.types import Annotator, Params
 
 ORACLE, ANNOTATOR = "oracle", "annotator"

@@ -3,9 +3,9 @@
 import dataclasses
 
 from anneal_jax.evaluation.retrieval_quality import Retrieval, evaluate_retrieval
+from anneal_jax.experiments.dataset import Problem
 from anneal_jax.experiments.round_log import Row
 from anneal_jax.training.learner import Model, centred
-from anneal_jax.training.problem import Problem
 
 
 @dataclasses.dataclass(frozen=True)

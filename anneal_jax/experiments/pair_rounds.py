@@ -13,6 +13,7 @@ from tqdm import tqdm
 from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.errors import ConfigError, WorkdirError
+from anneal_jax.experiments.dataset import Problem
 from anneal_jax.experiments.method import Fitted, Method, Setup
 from anneal_jax.experiments.round_log import RoundRow, read_rounds
 from anneal_jax.experiments.selection import (
@@ -25,7 +26,6 @@ from anneal_jax.experiments.selection import (
     select_questions,
 )
 from anneal_jax.training.learner import Model
-from anneal_jax.training.problem import Problem
 from anneal_jax.types import Answer, Params
 
 _Item = TypeVar("_Item")

@@ -8,10 +8,12 @@ import numpy as np
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
+from anneal_jax.data.splits import split_images_by_digest
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.models.backbones import Backbone
 from anneal_jax.models.pretrained import save_pretrained
-from anneal_jax.training.problem import load_network, split_archive, tile_feed
+from anneal_jax.training.factory import tile_feed
+from anneal_jax.training.network import load_network
 from anneal_jax.training.warmstart import STRENGTH, Method, WarmStartSettings, warm_start
 from anneal_jax.types import Archive, IntArray
 
@@ -61,7 +63,7 @@ def pretrain(
         raise ConfigError(f"a warm start needs tiles, and {config.archive} holds ready vectors.")
     rows = np.arange(len(archive.ids), dtype=np.int32)
     if not with_all_tiles:
-        rows = split_archive(config, archive.digests()).train
+        rows = split_images_by_digest(config, archive.digests()).train
     network = load_network(config)
     backbone = dataclasses.replace(network.backbone, default_image_size=network.image_size)
     if config.pretrained == "none":

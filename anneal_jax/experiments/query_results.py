@@ -7,8 +7,8 @@ import pathlib
 
 from anneal_jax.errors import WorkdirError
 from anneal_jax.evaluation.retrieval_quality import Retrieval
+from anneal_jax.experiments.dataset import Problem
 from anneal_jax.files import atomic
-from anneal_jax.training.problem import Problem
 
 
 @dataclasses.dataclass(frozen=True)

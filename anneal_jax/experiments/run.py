@@ -12,7 +12,6 @@ again, so that a run killed at any moment goes on from there, and ends as the un
 """
 
 import dataclasses
-import hashlib
 import pathlib
 import time
 from collections.abc import Callable
@@ -23,16 +22,16 @@ import jax
 from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import WorkdirError
+from anneal_jax.experiments.dataset import class_oracle, fingerprints, load_problem
 from anneal_jax.experiments.distributed import held
 from anneal_jax.experiments.method import ANNOTATOR, ORACLE, Fitted, Method, Setup
 from anneal_jax.experiments.outcome import Outcome, measure, retrieve
 from anneal_jax.experiments.registry import METHODS, check_method
 from anneal_jax.experiments.round_log import Row, append_round, read_rounds
 from anneal_jax.files.workdir import check_config, is_annotated, settle_config
-from anneal_jax.models.pretrained import preparation, weights_digest
 from anneal_jax.training.checkpoints import RoundCheckpoints
+from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import Model, checkpoint_state, represent
-from anneal_jax.training.problem import Problem, class_oracle, load_problem, make_learner, prepared_backbone
 from anneal_jax.types import Annotator, Params
 
 
@@ -77,7 +76,9 @@ def run_experiment(
         check_config(workdir, config)
         check_method(config)
         problem = load_problem(config)
-        learner = make_learner(config, problem, with_classifier=_trains_classifier(config))
+        learner = make_learner(
+            config, problem.archive, problem.split.train, with_classifier=_trains_classifier(config)
+        )
         inputs = fingerprints(config, problem)
         settle_config(workdir, config, inputs)
         answers = (annotator, ANNOTATOR) if annotator else (class_oracle(config, problem), ORACLE)
@@ -95,22 +96,6 @@ def _refuse_annotated(workdir: pathlib.Path) -> None:
             f"{workdir} holds a person's answers, to which an oracle adds none; train on them with "
             f"launch/run.py --workdir={workdir}, without --config, or give another workdir."
         )
-
-
-def fingerprints(config: ExperimentConfig, problem: Problem) -> dict[str, str]:
-    """Return SHA-256 of whatever the settings name by a path, by its name in a sentence.
-
-    How tiles are prepared for pretrained weights is kept in full: what tells it lies beside the weights.
-    """
-    found = {
-        "tiles": problem.tiles_sha256,
-        "labels": hashlib.sha256(problem.labels.tobytes()).hexdigest(),
-    }
-    if config.pretrained != "none":
-        found["weights"] = weights_digest(config.pretrained)
-        if text := preparation(prepared_backbone(config)):
-            found["preprocessing"] = text
-    return found
 
 
 def _trains_classifier(config: ExperimentConfig) -> bool:

@@ -19,13 +19,13 @@ from anneal_jax.acquisition.threshold import (
 )
 from anneal_jax.answers.store import Answered, AnswerStore
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.dataset import Problem
 from anneal_jax.pairs.canonical import PairKeys, agreed, contains, pair_keys
 from anneal_jax.pairs.closure import expand_closure
 from anneal_jax.pairs.drawing import draw_class_balanced_pairs, draw_random_pairs
 from anneal_jax.pairs.transitive import DerivedPairs, expand_one_step
 from anneal_jax.seeds import Use, host_rng, host_seed
 from anneal_jax.training.learner import Learner, Model, TrainingPairs, represent
-from anneal_jax.training.problem import Problem
 from anneal_jax.types import Answer, FloatArray, PairIndices
 
 NUM_FOLDS = 5

@@ -15,19 +15,16 @@ from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.errors import AnnealError
 from anneal_jax.evaluation.metrics import average_precision_at_k
 from anneal_jax.evaluation.retrieval_quality import DENOMINATOR, evaluate_retrieval
+from anneal_jax.experiments.dataset import Problem, load_problem
 from anneal_jax.experiments.grid import Cell, query_results
 from anneal_jax.experiments.query_results import QueryResults, name_results
 from anneal_jax.experiments.systems import configure
 from anneal_jax.files import atomic
 from anneal_jax.reporting.comparison_css import QUERIES_CSS
 from anneal_jax.reporting.page import document, escaped
+from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import centred
-from anneal_jax.training.problem import (
-    Problem,
-    input_size,
-    load_problem,
-    make_learner,
-)
+from anneal_jax.training.network import input_size
 
 NUM_SPREAD, NUM_DIFFERING = 4, 4
 """Queries shown of each kind: one of each of some classes, and those where the methods differ most."""
@@ -147,7 +144,7 @@ def _average_precisions(results: QueryResults) -> npt.NDArray[np.float64]:
 
 def _frozen_features(config: ExperimentConfig, problem: Problem) -> Method:
     """Search by the backbone's features, which nobody is asked for."""
-    learner = make_learner(config, problem, with_classifier=False)
+    learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
     features = centred(learner.features(learner.template()), problem.split.train)
     retrieval = evaluate_retrieval(features, problem.labels, problem.split)
     return Method("frozen features", "0 bits", name_results(problem, retrieval))

@@ -14,7 +14,7 @@ from anneal_jax.experiments.round_log import Row
 from anneal_jax.reporting.curve import plot_curve
 from anneal_jax.reporting.gallery import plot_gallery
 from anneal_jax.reporting.page import write_report
-from anneal_jax.training.problem import input_size
+from anneal_jax.training.network import input_size
 
 NUM_SHOWN_QUERIES = 6
 SHOWN_SIDE_PX = 192

@@ -32,7 +32,7 @@ from anneal_jax.training.encoding import default_batch_size, encode, encode_batc
 from anneal_jax.training.features import CODE_VERSION, decoded_ahead
 from anneal_jax.training.head_steps import embedding_dim
 from anneal_jax.training.learner import embed_standardised
-from anneal_jax.training.problem import (
+from anneal_jax.training.network import (
     Network,
     input_size,
     load_network,

@@ -9,8 +9,8 @@ pytest.importorskip("starlette", reason="needs the extra serve: pip install 'ann
 
 import httpx
 
+from anneal_jax.annotation.questions.cold_start import unit_directions
 from anneal_jax.annotation.questions.plan import make_guide
-from anneal_jax.annotation.questions.source import unit_directions
 from anneal_jax.annotation.session import Desk
 from anneal_jax.annotation.web.access import make_access
 from anneal_jax.annotation.web.app import create_app

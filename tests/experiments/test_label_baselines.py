@@ -11,11 +11,11 @@ import pytest
 from anneal_jax.config import CHOICES, ExperimentConfig
 from anneal_jax.errors import ConfigError
 from anneal_jax.experiments import label_baselines
+from anneal_jax.experiments.dataset import load_problem
 from anneal_jax.experiments.label_baselines import COURSES, bit_grid, bits_per_label
 from anneal_jax.experiments.round_log import read_rounds, without_times
 from anneal_jax.experiments.run import ASKING, run_experiment
 from anneal_jax.losses.registry import GROUP_LOSSES, TEMPERED_LOSSES
-from anneal_jax.training.problem import load_problem
 
 NUM_IMAGES, NUM_CLASSES, DIM = 80, 4, 6
 

@@ -11,10 +11,11 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.experiments import pretrain as pretrain_module
+from anneal_jax.experiments.dataset import load_problem
 from anneal_jax.experiments.pretrain import pretrain
-from anneal_jax.training import problem
+from anneal_jax.training import factory
 from anneal_jax.training.feed import HostFeed, ResidentFeed
-from anneal_jax.training.problem import load_network, load_problem
+from anneal_jax.training.network import load_network
 from anneal_jax.training.warmstart import WarmStart
 from tests.conftest import ROOT
 from tests.data.scene_files import write_scene
@@ -76,8 +77,8 @@ def test_tiles_come_from_the_cache_whichever_feed_they_get(config, monkeypatch):
     archive, network, rows = open_archive(config.archive), load_network(config), np.array([3, 47, 3])
     found = {}
     for fits in (True, False):
-        monkeypatch.setattr(problem, "fits_on_device", lambda num_bytes, fits=fits: fits)
-        feed = problem.tile_feed(config, archive, network)
+        monkeypatch.setattr(factory, "fits_on_device", lambda num_bytes, fits=fits: fits)
+        feed = factory.tile_feed(config, archive, network)
         (found[type(feed)],) = feed.blocks([rows])
     assert set(found) == {ResidentFeed, HostFeed}
     for tiles in found.values():

@@ -10,12 +10,12 @@ from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.experiments import selection
+from anneal_jax.experiments.dataset import load_problem
 from anneal_jax.experiments.run import run_experiment
 from anneal_jax.experiments.selection import gather_knowledge, score_first_answers
 from anneal_jax.pairs.canonical import count_pairs, pair_keys
 from anneal_jax.pairs.closure import expand_closure
 from anneal_jax.training.learner import TrainingPairs
-from anneal_jax.training.problem import load_problem
 from anneal_jax.types import Answer
 from tests.pairs.graphs import graph_of
 

@@ -16,7 +16,7 @@ from anneal_jax.exporting.onnx_model import export_onnx, write_jaxpr, write_onnx
 from anneal_jax.models.backbones import backbone_names, get_backbone
 from anneal_jax.retrieval.embedder import Embedder
 from anneal_jax.training.head_steps import init_heads, with_features
-from anneal_jax.training.problem import Network
+from anneal_jax.training.network import Network
 from tests.models.random_variables import random_variables
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")

@@ -12,7 +12,7 @@ from anneal_jax.files.workdir import settle_config
 from anneal_jax.models.backbones import get_backbone
 from anneal_jax.models.preprocessing import read_preprocessing
 from anneal_jax.models.pretrained import as_pretrained, load_pretrained, preparation, prepared_by
-from anneal_jax.training.problem import input_size, prepared_backbone
+from anneal_jax.training.network import input_size, prepared_backbone
 
 # As on the hub beside timm/resnet18.tv_in1k and facebook/dinov2-small.
 TIMM = {

@@ -13,38 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.types import FloatArray, PairIndices, PairLabels
+from anneal_jax.annotation.types import AnsweredPairs, Evidence
+from anneal_jax.types import FloatArray, PairIndices
 
 FEWEST = 20
 """Audits, or answered pairs, from which on two models are compared."""
 
 FEWEST_OF_EACH = 4
 """Of answered pairs, similar ones and again dissimilar ones."""
-
-
-class AnsweredPairs(NamedTuple):
-    """Pairs with a sure answer, all of one origin.
-
-    Attributes:
-      pair_indices: int32[P, 2].
-      labels: int8[P], 1 similar, 0 dissimilar.
-    """
-
-    pair_indices: PairIndices
-    labels: PairLabels
-
-
-class Evidence(NamedTuple):
-    """What is known that a model was not trained on.
-
-    Attributes:
-      audits: of each model, what was said of the draws that measure it: 1, 0, 2 for unsure, or None. The
-        same place is the same tile and rank for every model.
-      answered: pairs by their origin; the first that has enough of them is looked at.
-    """
-
-    audits: Sequence[Sequence[int | None]]
-    answered: Sequence[AnsweredPairs]
 
 
 class Verdict(NamedTuple):

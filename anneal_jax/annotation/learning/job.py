@@ -52,12 +52,12 @@ def train(folder: pathlib.Path, job: str) -> None:
 
     from anneal_jax.answers.reading import Answered
     from anneal_jax.experiments.answered_workdir import load_whole_archive
-    from anneal_jax.experiments.interview import fit_answers
+    from anneal_jax.experiments.belief_rounds import fit_answers
     from anneal_jax.experiments.selection import gather_knowledge, select_questions
     from anneal_jax.files import atomic
     from anneal_jax.files.workdir import read_config
+    from anneal_jax.training.factory import make_learner
     from anneal_jax.training.learner import represent
-    from anneal_jax.training.problem import make_learner
     from anneal_jax.training.projection import Projection, to_arrays
 
     config = read_config(folder)
@@ -72,7 +72,7 @@ def train(folder: pathlib.Path, job: str) -> None:
         reserved = snapshot["reserved"]
         trained_on = {name: snapshot[name] for name in ("set_id", "answer_ids", "pair_indices")}
     problem = load_whole_archive(config)
-    learner = make_learner(config, problem, with_classifier=False)
+    learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
     knowledge = gather_knowledge(answered, problem, transitive=config.transitive, reserved=reserved)
     num_answers = len(answered.answers)
     params, doubt = fit_answers(config, problem, learner, answered, num_answers)

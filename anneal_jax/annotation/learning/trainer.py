@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anneal_jax.annotation.questions.source import Pair
+from anneal_jax.annotation.types import Pair
 from anneal_jax.answers.reading import Answered
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.files import atomic

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anneal_jax.annotation.questions.source import Known, Pair
+from anneal_jax.annotation.types import Known, Pair
 from anneal_jax.evaluation.intervals import Z_95
 from anneal_jax.types import FloatArray, IntArray
 

@@ -4,13 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from anneal_jax.acquisition.beliefs.choose_several import Interleaved
-from anneal_jax.annotation.questions.source import Known, Pair, Said
-from anneal_jax.experiments.interview import (
-    Interview,
-    hear_several,
-    keep_off,
-    propose_several,
-)
+from anneal_jax.acquisition.beliefs.session import Interview, hear_several, keep_off, propose_several
+from anneal_jax.annotation.types import Known, Pair, Said
 
 
 class BeliefQuestions(NamedTuple):

@@ -6,13 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from anneal_jax.annotation.questions.audits import AuditDraws, draw_audits
-from anneal_jax.annotation.questions.source import (
-    GroupQuestions,
-    ListedPairs,
-    Pair,
-    QuestionSource,
-    cold_start_pairs,
-)
+from anneal_jax.annotation.questions.by_group import GroupQuestions
+from anneal_jax.annotation.questions.cold_start import cold_start_pairs
+from anneal_jax.annotation.questions.source import ListedPairs, QuestionSource
+from anneal_jax.annotation.types import Pair
 from anneal_jax.pairs.drawing import draw_random_pairs
 from anneal_jax.training.projection import Projection
 from anneal_jax.types import FloatArray

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from anneal_jax.annotation.questions.source import QuestionSource, Said
+from anneal_jax.annotation.questions.source import QuestionSource
+from anneal_jax.annotation.types import Said
 
 _DENSE = 4  # newest states that are all kept
 

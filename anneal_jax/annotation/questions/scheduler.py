@@ -4,11 +4,12 @@ import itertools
 import secrets
 
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
+from anneal_jax.annotation.questions.by_group import GroupQuestions
 from anneal_jax.annotation.questions.plan import Guide
 from anneal_jax.annotation.questions.replay import History
-from anneal_jax.annotation.questions.source import GroupQuestions, Pair
 from anneal_jax.annotation.standing_answers import Ledger, said_of
 from anneal_jax.annotation.tab import Question
+from anneal_jax.annotation.types import Pair
 from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.types import FloatArray, IntArray
 

@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 from anneal_jax.annotation.learning.loop import Learning
 from anneal_jax.annotation.learning.trainer import BackgroundTrainer
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
+from anneal_jax.annotation.questions.cold_start import unit_directions
 from anneal_jax.annotation.questions.plan import make_guide
-from anneal_jax.annotation.questions.source import unit_directions
 from anneal_jax.annotation.session import Desk
 from anneal_jax.annotation.web.access import (
     LOOPBACK,
@@ -31,10 +31,10 @@ from anneal_jax.data.labels import labels_of_csv
 from anneal_jax.data.splits import duplicate_groups
 from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.experiments.answered_workdir import load_whole_archive, settle_annotation
-from anneal_jax.experiments.interview import open_interview
+from anneal_jax.experiments.belief_rounds import open_interview
 from anneal_jax.experiments.registry import asking_methods
 from anneal_jax.files.workdir import locked
-from anneal_jax.training.problem import make_learner
+from anneal_jax.training.factory import make_learner
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Archive
 
@@ -102,7 +102,7 @@ def opened(
         problem = load_whole_archive(config)
         shown = open_pictures(problem.archive, pictures, on_bad_image=config.on_bad_image)
         stack.callback(shown.close)
-        learner = make_learner(config, problem, with_classifier=False)
+        learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
         settle_annotation(workdir, config, problem, pictures=pictures)
         features = learner.features(None)
         directions = unit_directions(features)

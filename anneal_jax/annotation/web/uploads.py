@@ -16,7 +16,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.tiles import decode_tile, squash_tile
 from anneal_jax.errors import ArchiveError
 from anneal_jax.training.encoding import encode
-from anneal_jax.training.problem import Network, load_network
+from anneal_jax.training.network import Network, load_network
 from anneal_jax.types import FloatArray
 
 MAX_UPLOAD_BYTES = 2**25

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from anneal_jax.annotation.learning.acceptance import AnsweredPairs, Evidence, judge
-from anneal_jax.annotation.learning.forecast import expected_gain
-from anneal_jax.annotation.learning.loop import Learning
+from anneal_jax.annotation.learning.acceptance import judge
+from anneal_jax.annotation.learning.loop import Learning, expected_gain
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
+from anneal_jax.annotation.types import AnsweredPairs, Evidence
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_CLASSES, NUM_TILES, IdleTrainer

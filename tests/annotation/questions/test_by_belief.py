@@ -6,14 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.session import Interview
 from anneal_jax.acquisition.beliefs.state import begin
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.plan import make_guide
 from anneal_jax.annotation.questions.replay import History
-from anneal_jax.annotation.questions.source import Said, replayed
+from anneal_jax.annotation.questions.source import replayed
 from anneal_jax.annotation.session import AHEAD, Desk
+from anneal_jax.annotation.types import Said
 from anneal_jax.answers.store import AnswerStore
-from anneal_jax.experiments.interview import Interview
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_TILES
 from tests.annotation.driving import TAB, answers_of, run

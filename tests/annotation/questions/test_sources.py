@@ -5,12 +5,10 @@ import pytest
 
 from anneal_jax.acquisition.group_ask import group_by_asking
 from anneal_jax.annotation.questions.audits import draw_audits, nearest_tiles
-from anneal_jax.annotation.questions.source import (
-    GroupQuestions,
-    Said,
-    cold_start_pairs,
-    replayed,
-)
+from anneal_jax.annotation.questions.by_group import GroupQuestions
+from anneal_jax.annotation.questions.cold_start import cold_start_pairs
+from anneal_jax.annotation.questions.source import replayed
+from anneal_jax.annotation.types import Said
 from anneal_jax.pairs.answer_graph import AnswerGraph
 from anneal_jax.pairs.canonical import canonicalise
 from anneal_jax.types import Answer

@@ -212,8 +212,8 @@ FIELDS = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module")
 def fuzzed(tiles_folder, tmp_path_factory):
+    from anneal_jax.annotation.questions.cold_start import unit_directions
     from anneal_jax.annotation.questions.plan import make_guide
-    from anneal_jax.annotation.questions.source import unit_directions
     from anneal_jax.annotation.session import Desk
     from anneal_jax.answers.store import AnswerStore
 

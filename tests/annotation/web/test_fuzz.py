@@ -40,8 +40,8 @@ WAYS_OUT = [
 @pytest.fixture(scope="module")
 def page(tiles_folder, tmp_path_factory):
     """A server whose store and tiles lie beside a file that it must never show."""
+    from anneal_jax.annotation.questions.cold_start import unit_directions
     from anneal_jax.annotation.questions.plan import make_guide
-    from anneal_jax.annotation.questions.source import unit_directions
     from anneal_jax.annotation.session import Desk
     from anneal_jax.answers.store import AnswerStore
 

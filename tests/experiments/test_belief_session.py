@@ -4,25 +4,28 @@ import numpy as np
 import pytest
 
 from anneal_jax.acquisition.beliefs.choose_several import Interleaved
-from anneal_jax.acquisition.beliefs.state import OPEN, settled_groups
-from anneal_jax.answers.store import AnswerStore
-from anneal_jax.answers.writing import Given
-from anneal_jax.config import ExperimentConfig
-from anneal_jax.experiments.interview import (
-    GROUP_SIZE_POWER,
-    LEAST_BELIEF,
+from anneal_jax.acquisition.beliefs.session import (
     ask_next,
     hear,
     hear_several,
     keep_off,
-    open_interview,
     propose_several,
     replay,
+)
+from anneal_jax.acquisition.beliefs.state import OPEN, settled_groups
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.belief_rounds import (
+    GROUP_SIZE_POWER,
+    LEAST_BELIEF,
+    open_interview,
     training_groups,
 )
+from anneal_jax.experiments.dataset import load_problem
 from anneal_jax.pairs.canonical import pairs_of_keys
 from anneal_jax.pairs.oracle import ClassOracle
-from anneal_jax.training.problem import load_problem, make_learner
+from anneal_jax.training.factory import make_learner
 from anneal_jax.types import Answer
 
 NUM_CLASSES, PER_CLASS, NUM_TWINS = 4, 20, 6
@@ -44,7 +47,9 @@ def opened(vectors, **changes):
     settings = {"supervision": "belief_ask", "initial_draw": "random", **changes}
     config = ExperimentConfig(archive=f"embeddings:{vectors}", **settings)
     problem = load_problem(config)
-    return problem, open_interview(config, problem, make_learner(config, problem, with_classifier=False))
+    return problem, open_interview(
+        config, problem, make_learner(config, problem.archive, problem.split.train, with_classifier=False)
+    )
 
 
 def converse(interview, annotator, num_questions=10**6):

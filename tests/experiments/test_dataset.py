@@ -1,6 +1,5 @@
 from itertools import combinations
 
-import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +8,8 @@ from hypothesis import strategies as st
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError
-from anneal_jax.training import problem
-from anneal_jax.training.feed import HostFeed, ResidentFeed
-from anneal_jax.training.problem import _identical_pairs, load_problem, make_learner
+from anneal_jax.experiments import dataset
+from anneal_jax.experiments.dataset import _identical_pairs, load_problem
 
 DIGITS = open_archive("digits")
 
@@ -42,7 +40,7 @@ def test_a_problem_lists_its_identical_tiles(vectors):
 
 
 def test_too_many_copies_are_refused_with_their_number_and_one_of_them(vectors, monkeypatch):
-    monkeypatch.setattr(problem, "_MOST_IDENTICAL_PAIRS", 5)
+    monkeypatch.setattr(dataset, "_MOST_IDENTICAL_PAIRS", 5)
     message = r"6 pairs of identical tiles, more than the 5 .* 4 copies of 'row03'\. Remove the copies\.$"
     with pytest.raises(ArchiveError, match=message):
         load_problem(ExperimentConfig(archive=vectors))
@@ -51,30 +49,3 @@ def test_too_many_copies_are_refused_with_their_number_and_one_of_them(vectors, 
 def test_a_huge_group_is_refused_before_its_pairs_are_listed():
     with pytest.raises(ArchiveError, match=r"1,999,999,000,000 pairs .* 2,000,000 copies of 'digits0000'"):
         _identical_pairs(np.zeros(2_000_000, np.int32), DIGITS)
-
-
-@pytest.mark.parametrize("image_size", [4, 8, 12])
-def test_pixels_can_be_finetuned_at_any_image_size(image_size):
-    config = ExperimentConfig(
-        archive="digits", backbone="pixels", regime="finetune", image_size=image_size, group_loss="info_nce"
-    )
-    learner = make_learner(config, load_problem(config), with_classifier=True)
-    params = learner.template()
-    kernel = params.heads.similarity["params"]["dense_0"]["kernel"]
-    assert jax.tree.leaves(params.backbone) == []
-    assert kernel.shape[0] == image_size**2 * 3
-    features = learner.features(params)
-    assert learner.embed(params, features[:2]).shape == (2, 256)
-
-
-def test_tiles_that_do_not_fit_on_the_device_are_read_from_the_cache(monkeypatch, tmp_path):
-    config = ExperimentConfig(
-        archive="digits", backbone="pixels", regime="finetune", image_size=4, cache_dir=str(tmp_path)
-    )
-    data = load_problem(config)
-    resident = make_learner(config, data, with_classifier=False)
-    monkeypatch.setattr(problem, "fits_on_device", lambda num_bytes: num_bytes < 1797 * 4 * 4 * 3)
-    read = make_learner(config, data, with_classifier=False)
-    assert isinstance(resident.feed, ResidentFeed)
-    assert isinstance(read.feed, HostFeed)
-    np.testing.assert_array_equal(read.features(read.template()), resident.features(read.template()))

@@ -1,0 +1,54 @@
+"""What the parts of an annotation session hand to each other."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from anneal_jax.types import Answer, PairIndices, PairLabels
+
+
+class AnsweredPairs(NamedTuple):
+    """Pairs with a sure answer, all of one origin.
+
+    Attributes:
+      pair_indices: int32[P, 2].
+      labels: int8[P], 1 similar, 0 dissimilar.
+    """
+
+    pair_indices: PairIndices
+    labels: PairLabels
+
+
+class Evidence(NamedTuple):
+    """What is known that a model was not trained on.
+
+    Attributes:
+      audits: of each model, what was said of the draws that measure it: 1, 0, 2 for unsure, or None. The
+        same place is the same tile and rank for every model.
+      answered: pairs by their origin; the first that has enough of them is looked at.
+    """
+
+    audits: Sequence[Sequence[int | None]]
+    answered: Sequence[AnsweredPairs]
+
+
+Pair = tuple[int, int]
+"""Two tiles, first < second."""
+
+Known = Callable[[int, int], int | None]
+"""What is known of a pair: 1 similar, 0 dissimilar, 2 unsure (an `Answer`), or None."""
+
+
+class Said(NamedTuple):
+    """A standing answer as a source sees it.
+
+    Attributes:
+      first: a tile.
+      second: another one, first < second.
+      answer: what was said.
+      is_trained: whether it may be learnt from; audits and repeats only measure.
+    """
+
+    first: int
+    second: int
+    answer: Answer
+    is_trained: bool = True
