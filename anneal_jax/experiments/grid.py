@@ -17,13 +17,13 @@ from tqdm import tqdm
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import AnnealError, WorkdirError
 from anneal_jax.experiments.dataset import load_problem
-from anneal_jax.experiments.label_baselines import check_rival
 from anneal_jax.experiments.query_results import (
     QueryResults,
     name_results,
     read_results,
     write_results,
 )
+from anneal_jax.experiments.registry import check_method
 from anneal_jax.experiments.round_log import Row, read_rounds
 from anneal_jax.experiments.run import run_experiment
 from anneal_jax.experiments.systems import canonical_systems, configure
@@ -109,7 +109,7 @@ def run_grid(
     folders = {(name, seed): cell_folder(workdir, name, seed) for seed in seeds for name in names}
     settings = {key: settle_start(configure(config, *key), folder) for key, folder in folders.items()}
     for key, folder in folders.items():
-        check_rival(settings[key])
+        check_method(settings[key])
         check_config(folder, settings[key])
     finished = [key for key, folder in folders.items() if _is_finished(folder, settings[key])]
     for key in finished:
