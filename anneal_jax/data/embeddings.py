@@ -100,7 +100,8 @@ def _read_npz(path: pathlib.Path, key: str) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise ArchiveError(f"{path} is no .npz file; write one with numpy.savez(FILE, embeddings=E)")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # NumPy leaves a file open that it cannot read.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             keys = {"vectors": _vector_key(file.files, key, path), "labels": "labels", "ids": "ids"}
             present = {name: key for name, key in keys.items() if key in file.files}
             return {name: _plain_array(file, key, path) for name, key in present.items()}

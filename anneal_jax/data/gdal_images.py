@@ -1,6 +1,7 @@
 """TIFFs of kinds that Pillow has no decoder for, read by GDAL where rasterio is installed."""
 
 import importlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,11 @@ def read_by_gdal(data: bytes, kind: TiffKind) -> Image.Image:
         raise TileError("is a TIFF of a kind that Pillow cannot read", f"{what}; {advice}") from error
     try:
         # By this driver alone: another might follow a name in the bytes to some other place.
-        with rasterio.MemoryFile(data) as file, file.open(driver="GTiff") as dataset:
+        with (
+            warnings.catch_warnings(action="ignore", category=rasterio.errors.NotGeoreferencedWarning),
+            rasterio.MemoryFile(data) as file,
+            file.open(driver="GTiff") as dataset,
+        ):
             bands = dataset.read()
             has_alpha = dataset.colorinterp[-1].name == "alpha"
     except Exception as error:

@@ -10,6 +10,7 @@ throw away a border that belongs to the tile as much as its middle.
 
 import json
 import math
+import reprlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ RESAMPLINGS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """Filters by name, in the order of Pillow's numbers for them."""
 
 _BILINEAR = RESAMPLINGS.index("bilinear")
+_LARGEST_SIZE = 8_192
 _FOLDER_FILES = ("config.json", "preprocessor_config.json")
 
 
@@ -144,8 +146,8 @@ def _checked(found: Preprocessing) -> Preprocessing:
         or min(found.spread) <= 0
     ):
         raise ValueError(f"mean {found.mean} and spread {found.spread} are not three numbers each")
-    if type(found.image_size) is not int or found.image_size < 1:
-        raise ValueError(f"the size is {found.image_size!r} pixels")
+    if type(found.image_size) is not int or not 1 <= found.image_size <= _LARGEST_SIZE:
+        raise ValueError(f"the size is {reprlib.repr(found.image_size)} pixels")
     if found.resampling not in RESAMPLINGS:
         raise ValueError(f"the interpolation is {found.resampling!r}")
     return found

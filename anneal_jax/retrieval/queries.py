@@ -137,12 +137,15 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
 
 def _read_vector(path: Path) -> np.ndarray:
     """Return float[1, F]."""
-    with refusing(
-        lambda reason: ArchiveError(
-            f"{path} is no .npy file of a vector ({reason}); write it with numpy.save"
-        )
-    ):
-        vector = np.load(path, allow_pickle=False)
+    with (
+        refusing(
+            lambda reason: ArchiveError(
+                f"{path} is no .npy file of a vector ({reason}); write it with numpy.save"
+            )
+        ),
+        path.open("rb") as file,
+    ):  # NumPy leaves one open that it cannot read
+        vector = np.load(file, allow_pickle=False)
     if not isinstance(vector, np.ndarray) or vector.dtype.kind != "f" or not _is_one_vector(vector.shape):
         shape = (
             f"{vector.dtype}{list(vector.shape)}" if isinstance(vector, np.ndarray) else "several arrays"

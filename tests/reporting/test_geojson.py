@@ -1,0 +1,53 @@
+"""Places of results as RFC 7946 writes them, read back by GDAL."""
+
+import json
+
+import numpy as np
+import pyogrio
+import pytest
+
+from anneal_jax.reporting.geojson import write_geojson
+from anneal_jax.reporting.search_results import Results, results_json
+from anneal_jax.retrieval.index_reader import open_index
+from anneal_jax.retrieval.index_writer import append_tiles
+from anneal_jax.retrieval.queries import Query
+from tests.retrieval.small_index import CARD, Tiles, embed
+
+BOXES = {
+    (5.0, 50.0, 6.0, 51.0): ("Polygon", [5, 50, 6, 51]),
+    (179.0, -18.0, 181.0, -17.0): ("MultiPolygon", [179, -18, -179, -17]),
+    (-180.0, -90.0, 180.0, 90.0): ("Polygon", [-180, -90, 180, 90]),
+    (-180.0, -90.0, 50.4, 89.2): ("Polygon", [-180, -90, 50.4, 89.2]),
+    (350.0, 0.0, 355.0, 1.0): ("Polygon", [-10, 0, -5, 1]),
+    (100.0, 60.0, 300.0, 61.0): ("MultiPolygon", [100, 60, -60, 61]),
+    (np.nan,) * 4: (None, None),
+}
+
+
+@pytest.fixture
+def found(tmp_path):
+    tiles = Tiles(tuple(range(len(BOXES))))
+    append_tiles(tmp_path / "i", tiles, embed, CARD, metadata={"box": np.array(list(BOXES))})
+    rows = list(range(len(BOXES)))
+    results = Results(Query("q", -1, None), "", rows, list(tiles.ids), [0.5] * len(rows), [""] * len(rows))
+    return open_index(tmp_path / "i"), [results]
+
+
+def test_longitudes_stay_within_180_and_a_box_across_is_cut_in_two(tmp_path, found):
+    write_geojson(*found, tmp_path / "f.geojson")
+    features = json.loads((tmp_path / "f.geojson").read_text("utf-8"))["features"]
+    for feature, (kind, box) in zip(features, BOXES.values(), strict=True):
+        assert feature["geometry"] is None if kind is None else feature["geometry"]["type"] == kind
+        assert feature.get("bbox") == box
+        if kind == "MultiPolygon":
+            first, second = (np.array(part[0]) for part in feature["geometry"]["coordinates"])
+            assert (first[:, 0].max(), second[:, 0].min()) == (180.0, -180.0)
+            assert (first[:, 0].min(), second[:, 0].max()) == (box[0], box[2])
+    _, bounds = pyogrio.read_bounds(tmp_path / "f.geojson")
+    assert np.nanmin(bounds[0]) >= -180 and np.nanmax(bounds[2]) <= 180
+    assert pyogrio.read_info(tmp_path / "f.geojson")["features"] == len(BOXES)
+
+
+def test_printed_boxes_are_written_alike(found):
+    (query,) = json.loads(results_json(*found))
+    assert [hit.get("box") for hit in query["results"]] == [box for _, box in BOXES.values()]
