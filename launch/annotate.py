@@ -22,6 +22,9 @@ _ARCHIVE = flags.DEFINE_string("archive", "", "Tiles, folder:PATH; by default th
 _FEATURES = flags.DEFINE_string(
     "features", "", "Ready vectors of the tiles, FILE.npz (embeddings, and ids: the tiles' names)."
 )
+_THUMBNAILS = flags.DEFINE_string(
+    "thumbnails", "", "Pictures for vectors: a folder (by id), SCENE.tif (by place) or a column of paths."
+)
 _LABELS = flags.DEFINE_string("labels", "", "CSV (id,label) of class labels to begin with.")
 _BACKBONE = flags.DEFINE_string("backbone", None, "Network that gives the features, such as resnet18.")
 _PRETRAINED = flags.DEFINE_string("pretrained", None, "Its weights: a file, or hf:OWNER/NAME.")
@@ -39,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     workdir = pathlib.Path(_WORKDIR.value)
     config = None if _CONFIG.value is None else config_of(_CONFIG.value)
     named = {"backbone": _BACKBONE.value, "pretrained": _PRETRAINED.value}
-    asked = annotation_settings(workdir, _ARCHIVE.value, _FEATURES.value, named, config)
+    asked = annotation_settings(workdir, _ARCHIVE.value, _FEATURES.value, named, config, _THUMBNAILS.value)
     from anneal_jax.annotation.serving import serve  # jax loads only now
 
     serve(

@@ -59,7 +59,8 @@ def test_alphaearth(tmp_path, pool, nodata):
     check(archive, "aef.tif", vectors)
     num_out = 12 - len(vectors)
     assert archive.notes == (
-        f"Left out {num_out} of 12 windows ({num_out / 12:.1%}): more than 10% of their pixels hold no data.",
+        f"Left out {num_out} of 12 windows ({num_out / 12:.1%}): more than 10% of their pixels hold "
+        "no data.",
     )
     metres = (500_000.0, 5_600_000.0 - SIDE * 10, 500_000.0 + SIDE * 10, 5_600_000.0)
     np.testing.assert_allclose(archive.boxes[0], transform_bounds(UTM, "EPSG:4326", *metres), atol=1e-7)
