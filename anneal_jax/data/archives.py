@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable, Collection
 
 from anneal_jax.config import CHOICES
+from anneal_jax.data.bands import holds_vectors
 from anneal_jax.data.bluemarble import open_bluemarble
 from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.data.digits import open_digits
@@ -13,6 +14,7 @@ from anneal_jax.data.folder import open_folder
 from anneal_jax.data.geotiff import open_geotiff
 from anneal_jax.data.labels import with_labels_csv
 from anneal_jax.data.parquet import PARQUET_ENDINGS
+from anneal_jax.data.pixel_embeddings import open_pixel_embeddings
 from anneal_jax.data.tfds_archive import open_tfds
 from anneal_jax.data.vector_files import open_embeddings
 from anneal_jax.errors import ArchiveError, unknown_name
@@ -67,6 +69,8 @@ def open_archive(
     if scheme not in _SCHEMES:
         raise ArchiveError(_unknown_scheme_text(spec, scheme))
     _, opener = _SCHEMES[scheme]
+    if scheme == "geotiff" and holds_vectors(spec):
+        opener = open_pixel_embeddings
     archive = opener(location, on_bad_image)
     return archive if labels_csv is None else with_labels_csv(archive, labels_csv)
 

@@ -13,7 +13,7 @@ from anneal_jax.data.options import split_options
 from anneal_jax.errors import ArchiveError
 from anneal_jax.types import Archive
 
-GEOTIFF_OPTIONS = ("tile", "stride", "bands", "rgb", "nodata", "percentile", "range")
+GEOTIFF_OPTIONS = ("tile", "stride", "bands", "rgb", "nodata", "percentile", "range", "pool", "codes")
 """Names of the options of `geotiff:`; docs/archives.md says what they mean."""
 
 _MOST_BANDS = 1_000
@@ -46,6 +46,23 @@ def bands_of(spec: str) -> Bands:
     if scheme != "geotiff":
         return Bands()
     return bands_from_options(split_options(location, GEOTIFF_OPTIONS)[1])
+
+
+def holds_vectors(spec: str) -> bool:
+    """Return whether a spec opens ready vectors.
+
+    Raises:
+      ArchiveError: the options of a `geotiff:` cannot be used.
+
+    >>> holds_vectors("embeddings:e.npz"), holds_vectors("geotiff:/data/aef?tile=32&pool=mean")
+    (True, True)
+    >>> holds_vectors("geotiff:/data/scenes")
+    False
+    """
+    scheme, _, location = spec.partition(":")
+    if scheme == "geotiff":
+        return "pool" in split_options(location, GEOTIFF_OPTIONS)[1]
+    return scheme == "embeddings"
 
 
 def bands_from_options(options: Mapping[str, str]) -> Bands:

@@ -152,6 +152,8 @@ def open_geotiff(location: str, on_bad_image: str) -> GeoTiffArchive:
     """
     import_rasterio()
     place, options = split_options(location, GEOTIFF_OPTIONS)
+    if "codes" in options:
+        raise ArchiveError("codes is of pixel embeddings, whose windows become vectors; give pool=mean too")
     settings = tiling_settings(options)
     root, walked = scene_names(place)
     headers, faults = read_headers(root, walked.names, settings)
@@ -174,13 +176,11 @@ def open_geotiff(location: str, on_bad_image: str) -> GeoTiffArchive:
     labels, class_names = encode_labels([folder_class(kept[scene]) for scene in windows[:, 0].tolist()])
     return GeoTiffArchive(
         spec=f"geotiff:{location}",
-        ids=tuple(_tile_id(kept[scene], row, column) for scene, row, column in windows.tolist()),
+        ids=tuple(tile_id(kept[scene], row, column) for scene, row, column in windows.tolist()),
         labels=labels,
         class_names=class_names,
         notes=(*notes, *_remarks(kept, remarks), *scaling_notes),
-        left_out=tuple(
-            _tile_id(name, *at) for name, part in found.items() for at in part.left_out.tolist()
-        ),
+        left_out=tuple(tile_id(name, *at) for name, part in found.items() for at in part.left_out.tolist()),
         boxes=boxes,
         root=root,
         settings=settings,
@@ -202,7 +202,8 @@ def _numbered(found: dict[str, Found]) -> Iterator[npt.NDArray[np.int32]]:
         yield np.insert(part.windows, 0, place, axis=1)
 
 
-def _tile_id(name: str, row: int, column: int) -> str:
+def tile_id(name: str, row: int, column: int) -> str:
+    """Return the id of a window by its scene, first row and first column."""
     return f"{name}@y{row:05d}x{column:05d}"
 
 

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 from tqdm import tqdm
 
 from anneal_jax.data.embeddings import VectorArchive
-from anneal_jax.data.packed_texts import first_repeat
-from anneal_jax.data.parquet_columns import Columns, choose_columns
+from anneal_jax.data.packed_texts import PackedTexts, first_repeat
+from anneal_jax.data.parquet_columns import Columns, choose_columns, ids_of
 from anneal_jax.data.parquet_rows import READER_FAULTS, Rows
 from anneal_jax.errors import ArchiveError, how_to_install
 
@@ -82,6 +83,28 @@ def open_parquet(path: pathlib.Path, options: Mapping[str, str], spec: str) -> V
         dates=rows.dates,
         vectors=rows.vectors,
     )
+
+
+def read_texts(path: pathlib.Path, column: str) -> PackedTexts:
+    """Return one column of texts of a file or a folder of parts.
+
+    Raises:
+      ArchiveError: a part has no such column, it holds no texts, or one is null.
+    """
+    parts = [_read_footer(part) for part in _part_files(path)]
+    columns = Columns(column, None, None, None, None, ())
+    for part in parts:
+        if column not in part.names:
+            raise ArchiveError(f"{part.path} has no column {column!r}; it has {', '.join(part.names)}")
+    _require_columns(parts, columns)
+    data, ends = bytearray(), []
+    for part in parts:
+        for _, batch in _batches(part, columns):
+            with _blamed(part.path):
+                texts, places = ids_of(batch.column(column))
+            ends.append(places + len(data))
+            data += texts
+    return PackedTexts(data, np.concatenate(ends) if ends else np.empty(0, np.int64))
 
 
 def import_pyarrow(name: str = "pyarrow.parquet") -> Any:

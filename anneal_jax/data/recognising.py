@@ -1,5 +1,6 @@
 """From what a person types, a path or an archive's name, to the text that `open_archive` takes."""
 
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator
@@ -13,13 +14,13 @@ from anneal_jax.data.image_headers import read_tiff_tags
 from anneal_jax.errors import ArchiveError
 
 READ = (
-    "a folder of JPEG, PNG or TIFF tiles, a folder of GeoTIFF scenes or one of them, or vectors in an .npz "
-    "or .parquet file"
+    "a folder of images, a folder of GeoTIFF scenes or one of them, or vectors in an .npz, .npy or .parquet "
+    "file or in a folder of .parquet files"
 )
 """What `recognise` knows, in words."""
 
 _PATH_SCHEMES = ("folder", "geotiff", "embeddings")
-_ZIP, _PARQUET = b"PK\x03\x04", b"PAR1"
+_VECTORS = (b"PK\x03\x04", b"\x93NUM", b"PAR1")  # .npz, .npy, Parquet
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_ENDINGS = (".tif", ".tiff")
 _GEO_TAGS = {33550, 34264, 34735}  # GeoTIFF 1.1: pixel scale, transformation, key directory
@@ -46,7 +47,7 @@ def recognise(path: str) -> str:
         is_path = scheme in _PATH_SCHEMES and location
         return f"{scheme}:{_absolute(location)}" if is_path else path
     if place.is_dir():
-        return f"{'geotiff' if _holds_scenes(place) else 'folder'}:{_absolute(path)}"
+        return f"{_scheme_of_folder(place)}:{_absolute(path)}"
     if not place.is_file():
         raise ArchiveError(f"there is no {path!r}; give {READ}.")
     return f"{_scheme_of_file(place)}:{_absolute(path)}"
@@ -62,16 +63,18 @@ def _scheme_of_file(path: pathlib.Path) -> str:
             start = file.read(4)
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read ({error.strerror}); give {READ}.") from error
-    if start in (_ZIP, _PARQUET):
+    if start in _VECTORS:
         return "embeddings"
     if start in _TIFF:
         return "geotiff"
     raise ArchiveError(f"{path} is nothing that is read here; give {READ}.")
 
 
-def _holds_scenes(folder: pathlib.Path) -> bool:
-    found = [path for path, _ in zip(_images(folder), range(_LOOKED_AT), strict=False)]
-    return bool(found) and all(map(_is_scene, found))
+def _scheme_of_folder(folder: pathlib.Path) -> str:
+    found = list(itertools.islice(_images(folder), _LOOKED_AT))
+    if not found and any(folder.glob("*.parquet")):
+        return "embeddings"
+    return "geotiff" if found and all(map(_is_scene, found)) else "folder"
 
 
 def _images(folder: pathlib.Path) -> Iterator[pathlib.Path]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from anneal_jax.data.embeddings import VectorArchive, open_npz, vector_archive
 from anneal_jax.data.options import split_options
-from anneal_jax.data.parquet import is_parquet, open_parquet
+from anneal_jax.data.parquet import is_parquet, open_parquet, read_texts
 from anneal_jax.data.parquet_columns import PARQUET_OPTIONS
 from anneal_jax.errors import ArchiveError
 
@@ -37,6 +37,21 @@ def open_embeddings(location: str, on_bad_image: str) -> VectorArchive:
         return _open_npy(path, spec)
     _require(options, ("key",), path)
     return open_npz(path, spec, options.get("key", ""))
+
+
+def read_paths(spec: str, column: str) -> list[str]:
+    """Return the paths in a column of an archive in Parquet; they begin at its folder.
+
+    Raises:
+      ArchiveError: the archive is none in Parquet, or has no such column of texts.
+    """
+    location = spec.partition(":")[2]
+    place = location if _absolute(location).exists() else split_options(location, PARQUET_OPTIONS)[0]
+    path = _absolute(place)
+    if not spec.startswith("embeddings:") or not is_parquet(path):
+        raise ArchiveError(f"{column!r} is no folder and no file, and {spec} is no Parquet with columns")
+    folder = path if path.is_dir() else path.parent
+    return [str(folder / text) for text in read_texts(path, column)]
 
 
 def _absolute(place: str) -> pathlib.Path:

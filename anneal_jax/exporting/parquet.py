@@ -1,13 +1,18 @@
-"""The embeddings of an index as Parquet, which Qdrant, LanceDB, DuckDB and pandas read."""
+"""The embeddings of an index as Parquet, which Qdrant, LanceDB, DuckDB and pandas read.
+
+Where an index knows places in degrees, the file is GeoParquet 1.1, which QGIS and GeoPandas read. As an
+archive, `embeddings:FILE.parquet`, it gives ids, vectors, classes, dates and boxes back bit for bit.
+"""
 
 import importlib
 import json
 import os
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
 
+from anneal_jax.data.wkb import box_polygons
 from anneal_jax.errors import RetrievalError, how_to_install
 from anneal_jax.files import atomic
 from anneal_jax.retrieval.columns import COLUMNS, Column
@@ -15,13 +20,16 @@ from anneal_jax.retrieval.index_reader import TileIndex
 
 _FROM_FILE = [column for column in COLUMNS.values() if column.fields]
 
+_GEOMETRY = "geometry"
+
 
 def write_parquet(index: TileIndex, path: str | os.PathLike[str]) -> None:
     """Write a row for each tile, shard by shard, in the order of the index.
 
     Columns: `id` string; `embedding` fixed_size_list<float32>[D], unit norm; and those that the index has
     of `label` string, `date` timestamp[s, UTC] and `west`, `south`, `east`, `north` double, null where
-    unknown. Memory grows with one shard.
+    unknown; and, where these are degrees, `geometry` binary, polygons in WKB. East of a box across the
+    180th meridian is above 180, and its geometry two polygons. Memory grows with one shard.
 
     Args:
       index: an opened index.
@@ -29,14 +37,18 @@ def write_parquet(index: TileIndex, path: str | os.PathLike[str]) -> None:
 
     Raises:
       RetrievalError: pyarrow is not installed.
+
+    Source: GeoParquet 1.1.0.
     """
     pyarrow, parquet = _import("pyarrow"), _import("pyarrow.parquet")
     names = ("ids", "vectors", *(column.name for column in _FROM_FILE))
     columns = {name: column for name in names if (column := index.column(name)) is not None}
-    schema = _schema(pyarrow, index, columns)
+    bounds = _bounds(columns.get("box", []))
+    schema = _schema(pyarrow, index, columns, bounds)
     with atomic.replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         for shard in range(len(index.shards)):
-            arrays = _arrays(pyarrow, {name: column[shard] for name, column in columns.items()})
+            parts = {name: column[shard] for name, column in columns.items()}
+            arrays = _arrays(pyarrow, parts, has_geometry=bounds is not None)
             writer.write_table(pyarrow.table(arrays, schema=schema))
 
 
@@ -49,7 +61,23 @@ def _import(name: str) -> Any:
         ) from error
 
 
-def _schema(pyarrow: Any, index: TileIndex, columns: Container[str]) -> Any:
+def _bounds(boxes: Sequence[np.ndarray]) -> list[float] | None:
+    """Return west, south, east, north of all tiles; None where none is known, or they are not in degrees.
+
+    Around tiles across the 180th meridian, the bounds are as wide as the globe.
+    """
+    known = [shard[~np.isnan(shard).any(axis=1)] for shard in map(np.asarray, boxes)]
+    known = [shard for shard in known if len(shard)]
+    if not known:
+        return None
+    west, south = np.min([shard[:, :2].min(axis=0) for shard in known], axis=0).tolist()
+    east, north = np.max([shard[:, 2:].max(axis=0) for shard in known], axis=0).tolist()
+    if not (west >= -180.0 and east <= 540.0 and south >= -90.0 and north <= 90.0):
+        return None
+    return [west, south, east, north] if east <= 180.0 else [-180.0, south, 180.0, north]
+
+
+def _schema(pyarrow: Any, index: TileIndex, columns: Container[str], bounds: list[float] | None) -> Any:
     fields = [
         pyarrow.field("id", pyarrow.string(), nullable=False),
         pyarrow.field("embedding", pyarrow.list_(pyarrow.float32(), index.model.dim), nullable=False),
@@ -58,10 +86,26 @@ def _schema(pyarrow: Any, index: TileIndex, columns: Container[str]) -> Any:
         if column.name in columns:
             fields += [pyarrow.field(field, _type(pyarrow, column)) for field in column.fields]
     about = {"model": index.model.fingerprint, "stored_as": index.model.dtype}
-    return pyarrow.schema(fields, metadata={"anneal_jax": json.dumps(about)})
+    metadata = {"anneal_jax": json.dumps(about)}
+    if bounds is not None:
+        fields.append(pyarrow.field(_GEOMETRY, pyarrow.binary()))
+        metadata["geo"] = json.dumps(_geo(bounds))
+    return pyarrow.schema(fields, metadata=metadata)
 
 
-def _arrays(pyarrow: Any, shard: dict[str, np.ndarray]) -> dict[str, Any]:
+def _geo(bounds: list[float]) -> dict[str, Any]:
+    """Return GeoParquet's metadata; without a system, coordinates are longitude and latitude (WGS 84)."""
+    column = {
+        "encoding": "WKB",
+        "geometry_types": ["MultiPolygon", "Polygon"],
+        "orientation": "counterclockwise",
+        "edges": "planar",
+        "bbox": bounds,
+    }
+    return {"version": "1.1.0", "primary_column": _GEOMETRY, "columns": {_GEOMETRY: column}}
+
+
+def _arrays(pyarrow: Any, shard: dict[str, np.ndarray], *, has_geometry: bool) -> dict[str, Any]:
     """Return the columns of a shard as Arrow arrays."""
     vectors = np.ascontiguousarray(shard["vectors"], np.float32)
     arrays = {
@@ -77,6 +121,8 @@ def _arrays(pyarrow: Any, shard: dict[str, np.ndarray]) -> dict[str, Any]:
                 field: _nullable(pyarrow, column, part)
                 for field, part in zip(column.fields, values, strict=True)
             }
+    if has_geometry:
+        arrays[_GEOMETRY] = pyarrow.array(box_polygons(shard["box"]), pyarrow.binary())
     return arrays
 
 

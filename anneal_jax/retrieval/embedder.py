@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.config import ExperimentConfig, config_from_mapping
+from anneal_jax.data.bands import holds_vectors
 from anneal_jax.data.tiles import squash_tile
 from anneal_jax.errors import ArchiveError, WeightsError, WorkdirError
 from anneal_jax.files.workdir import read_config, read_inputs
@@ -211,7 +212,7 @@ def _network(
     config: ExperimentConfig, inputs: dict[str, str], found: Checkpoint
 ) -> tuple[Network | None, str]:
     """Return the run's backbone, and a text that stands for its weights; neither for ready vectors."""
-    if config.archive.startswith("embeddings:"):
+    if holds_vectors(config.archive):
         return None, ""
     if config.regime == "finetune":
         backbone = prepared_backbone(config, inputs)

@@ -68,9 +68,9 @@ def encode_by_colour(pixels):
 
 
 @contextlib.contextmanager
-def served(tiles_folder, desk, allowed_hosts=(), learning=None):
+def served(tiles_folder, desk, allowed_hosts=(), learning=None, pictures=None):
     archive = open_archive(f"folder:{tiles_folder}")
-    pictures = TilePictures(archive)
+    pictures = pictures or TilePictures(archive)
     access = make_access("127.0.0.1", allowed_hosts)
     with ThreadPoolExecutor(1) as writer:
         dropped = DroppedTiles(encode_by_colour, archive.digests())

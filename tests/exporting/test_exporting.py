@@ -9,16 +9,19 @@ import sys
 import jax
 import numpy as np
 import pyarrow.parquet
+import pyogrio
 import pytest
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
+from anneal_jax.data.embeddings import VectorArchive
 from anneal_jax.experiments.run import run_experiment
 from anneal_jax.exporting.parquet import write_parquet
 from anneal_jax.exporting.stablehlo import write_stablehlo
 from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
+from anneal_jax.retrieval.manifest import ModelCard
 from tests.conftest import ROOT
 
 CONFIG = ExperimentConfig(
@@ -105,7 +108,8 @@ def test_parquet_holds_what_the_index_holds(workdir, tmp_path):
     write_parquet(index, tmp_path / "e.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "e.parquet")
     assert pyarrow.parquet.ParquetFile(tmp_path / "e.parquet").num_row_groups == 3
-    assert table.column_names == ["id", "embedding", "label", "date", "west", "south", "east", "north"]
+    sides = ["west", "south", "east", "north"]
+    assert table.column_names == ["id", "embedding", "label", "date", *sides, "geometry"]
     assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[256]"
     assert table["id"].to_pylist() == list(archive.ids)
     assert table["label"].to_pylist() == [archive.class_names[label] for label in archive.labels]
@@ -116,6 +120,98 @@ def test_parquet_holds_what_the_index_holds(workdir, tmp_path):
     assert moments[1] == datetime.datetime(2021, 6, 30, 10, 0, 1, tzinfo=datetime.UTC)
     assert moments[5] is None
     assert json.loads(table.schema.metadata[b"anneal_jax"])["model"] == embedder.fingerprint
+
+
+SHARDS = [
+    {"box": [[5.1, 50.2, 5.3, 50.4], [np.nan] * 4], "date": ["2021-06-30T10:00:01", "NaT"]},
+    {"box": [[179.5, -1.0, 180.5, 1.0], [-180.0, -1.0, -179.0, 1.0]], "date": ["1969-12-31", "2024-02-29"]},
+]
+
+
+def small_index(folder, shards, dtype="float32"):
+    """Write an index of a few tiles, and return it opened."""
+    dim, start = 3, 0
+    for shard in shards:
+        numbers = range(start, start := start + len(shard["box"]))
+        vectors = np.random.default_rng(start).standard_normal((len(numbers), dim))
+        vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(dtype)
+        archive = VectorArchive(
+            spec="vectors", ids=[f"tile {number} é" for number in numbers],
+            vectors=vectors.astype(np.float32), labels=np.array([0, -1], np.int32), class_names=("river",),
+            boxes=np.array(shard["box"]),
+            dates=np.array(shard["date"], "datetime64[s]"), kind="vector",
+        )  # fmt: skip
+        append_tiles(
+            folder,
+            archive,
+            lambda of, rows: of.load(rows, 0),
+            ModelCard("a1" * 32, dim, dtype, "runs/model"),
+        )
+    return open_index(folder)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_an_export_is_an_archive_bit_for_bit(tmp_path, dtype):
+    index = small_index(tmp_path / "index", SHARDS, dtype)
+    write_parquet(index, tmp_path / "e.parquet")
+    archive = open_archive(f"embeddings:{tmp_path / 'e.parquet'}")
+    rows = np.arange(index.num_rows)
+    assert list(archive.ids) == index.ids(rows)
+    assert archive.load(rows, 0).tobytes() == index.take("vectors", rows).astype(np.float32).tobytes()
+    assert archive.boxes.tobytes() == index.take("box", rows).tobytes()
+    assert archive.dates.tobytes() == index.take("date", rows).tobytes()
+    assert [archive.class_names[label] if label >= 0 else "" for label in archive.labels] == index.labels(
+        rows
+    )
+
+
+def test_places_are_read_by_gdal(tmp_path):
+    write_parquet(small_index(tmp_path / "index", SHARDS), tmp_path / "e.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "e.parquet")
+    assert json.loads(table.schema.metadata[b"geo"]) == {
+        "version": "1.1.0",
+        "primary_column": "geometry",
+        "columns": {
+            "geometry": {
+                "encoding": "WKB",
+                "geometry_types": ["MultiPolygon", "Polygon"],
+                "orientation": "counterclockwise",
+                "edges": "planar",
+                "bbox": [-180.0, -1.0, 180.0, 50.4],
+            }
+        },
+    }
+    # The wheels of GDAL have no driver for Parquet, so the columns are handed to it, and it parses the WKB.
+    pyogrio.write_arrow(
+        table.select(["id", "geometry"]), tmp_path / "e.geojson", geometry_name="geometry",
+        geometry_type="Unknown", crs="OGC:CRS84", driver="GeoJSON",
+    )  # fmt: skip
+    features = json.loads((tmp_path / "e.geojson").read_text())["features"]
+    assert [feature["properties"]["id"] for feature in features] == [
+        f"tile {number} é" for number in range(4)
+    ]
+    assert [feature["geometry"] and feature["geometry"]["type"] for feature in features] == [
+        "Polygon", None, "MultiPolygon", "Polygon",
+    ]  # fmt: skip
+    assert features[0]["geometry"]["coordinates"] == [
+        [[5.1, 50.2], [5.3, 50.2], [5.3, 50.4], [5.1, 50.4], [5.1, 50.2]]
+    ]
+    assert [part[0][:2] for part in features[2]["geometry"]["coordinates"]] == [
+        [[179.5, -1.0], [180.0, -1.0]],
+        [[-180.0, -1.0], [-179.5, -1.0]],
+    ]
+    bounds = pyogrio.read_bounds(tmp_path / "e.geojson")[1][:, 0]
+    np.testing.assert_array_equal(bounds, [5.1, 50.2, 5.3, 50.4])
+
+
+@pytest.mark.parametrize("box", [[5e5, 5e6, 6e5, 5.1e6], [np.nan] * 4])
+def test_places_that_are_no_degrees_are_no_geometry(tmp_path, box):
+    index = small_index(tmp_path / "index", [{"box": [box, box], "date": ["NaT", "NaT"]}])
+    write_parquet(index, tmp_path / "e.parquet")
+    schema = pyarrow.parquet.read_schema(tmp_path / "e.parquet")
+    assert "geometry" not in schema.names and b"geo" not in schema.metadata
+    archive = open_archive(f"embeddings:{tmp_path / 'e.parquet'}")
+    assert archive.boxes.tobytes() == index.take("box", np.arange(2)).tobytes()
 
 
 def test_from_the_command_line(workdir, tmp_path):

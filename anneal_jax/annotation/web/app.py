@@ -148,9 +148,14 @@ _POSTS: dict[str, Callable[[Desk, dict[str, Any]], dict[str, Any]]] = {
 }
 
 
+_JUDGEMENTS = ("answer", "correct", "volunteer")
+
+
 def _post(name: str) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         office = office_of(request)
+        if name in _JUDGEMENTS and not office.pictures.show_tiles:
+            raise BadRequestError("these vectors have no pictures, so nobody can judge them here.")
         view = await office.at_desk(_POSTS[name], office.desk, await _body(request))
         _prefetch(office, view)
         return _json(view | _background(office))
@@ -235,7 +240,8 @@ def _file(name: str) -> Callable[[Request], Any]:
 
 
 def _background(office: Office) -> dict[str, Any]:
-    return office.learning.told() if office.learning else {}
+    told = office.learning.told() if office.learning else {}
+    return told | {"shows_tiles": office.pictures.show_tiles}
 
 
 def _json(content: dict[str, Any]) -> Response:

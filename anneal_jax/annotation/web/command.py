@@ -30,6 +30,9 @@ _ARCHIVE = flags.DEFINE_string(
 _FEATURES = flags.DEFINE_string(
     "features", "", "Ready vectors of the tiles, FILE.npz (embeddings, and ids: the tiles' names)."
 )
+_THUMBNAILS = flags.DEFINE_string(
+    "thumbnails", "", "Pictures for vectors: a folder (by id), SCENE.tif (by place) or a column of paths."
+)
 _LABELS = flags.DEFINE_string("labels", "", "CSV (id,label) of class labels to begin with.")
 flags.DEFINE_string("backbone", None, "Network that gives the features, such as resnet18.")
 flags.DEFINE_string("pretrained", None, "Its weights: a file, or hf:OWNER/NAME.")
@@ -59,10 +62,8 @@ def _serve(argv: Sequence[str]) -> None:
     config = None if _CONFIG.value is None else config_of(_CONFIG.value)
     archive, features = _asked(argv[1:])
     workdir = _workdir(archive, features)
-    named = {
-        name: flags.FLAGS[name].value for name in ("backbone", "pretrained", "on_bad_image", "cache_dir")
-    }
-    asked = annotation_settings(workdir, archive, features, named, config)
+    named = {name: flags.FLAGS[name].value for name in _SETTINGS}
+    asked = annotation_settings(workdir, archive, features, named, config, _THUMBNAILS.value)
     from anneal_jax.annotation.web.page_address import open_page
 
     if url := open_page(workdir):

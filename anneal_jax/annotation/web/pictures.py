@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from anneal_jax.annotation.web.settings import THUMBNAILS
+from anneal_jax.annotation.web.thumbnails import NamePictures, open_thumbnails
 from anneal_jax.data.archives import open_archive
 from anneal_jax.data.bands import rgb_tiles
-from anneal_jax.errors import ArchiveError, ConfigError, nearest_hint
+from anneal_jax.errors import ArchiveError, nearest_hint
 from anneal_jax.text import Names
 from anneal_jax.types import Archive, IntArray
 
@@ -43,6 +45,11 @@ class TilePictures:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tiles")
         self._pictures: OrderedDict[int, Future[bytes]] = OrderedDict()
         self._lock = threading.Lock()
+
+    @property
+    def show_tiles(self) -> bool:
+        """Whether a person can judge by them; else they show names."""
+        return not isinstance(self._archive, NamePictures)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -93,20 +100,17 @@ def open_pictures(archive: Archive, spec: str, *, on_bad_image: str = "refuse") 
 
     Args:
       archive: of tiles or of vectors.
-      spec: archive of the tiles where that one holds vectors; each vector's id names its tile.
+      spec: archive of the tiles where that one holds vectors; each vector's id names its tile. Or
+        `thumbnails:` and what `open_thumbnails` takes; nothing shows names, which nobody can judge.
       on_bad_image: as `open_archive`.
 
     Raises:
-      ConfigError: the vectors have no tiles.
       ArchiveError: the tiles cannot be opened, or a vector's tile is not among them.
     """
     if archive.kind == "image":
         return TilePictures(archive)
-    if not spec:
-        raise ConfigError(
-            f"{archive.spec} holds vectors, which nobody can look at; give the tiles as "
-            "--archive=folder:PATH and the vectors as --features=FILE.npz."
-        )
+    if not spec or spec.startswith(THUMBNAILS):
+        return TilePictures(open_thumbnails(archive, spec.removeprefix(THUMBNAILS)))
     tiles = open_archive(spec, on_bad_image=on_bad_image)
     places = {name: place for place, name in enumerate(tiles.ids)}
     names = Names(places)

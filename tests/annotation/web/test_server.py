@@ -120,9 +120,9 @@ def test_vectors_are_learnt_from_and_the_tiles_of_their_names_are_shown(
 def test_vectors_without_tiles_are_told(tiles_folder, vectors_npz, tmp_path):
     with pytest.raises(ConfigError, match="--archive=folder:PATH"):
         annotation_settings(tmp_path / "work", features=str(vectors_npz))
-    bare = annotation_settings(tmp_path / "work", f"embeddings:{vectors_npz}", config=CONFIG)
-    with pytest.raises(ConfigError, match="nobody can look at"), open_here(tmp_path / "work", bare):
-        pass
+    bare = annotation_settings(tmp_path / "bare", f"embeddings:{vectors_npz}", config=CONFIG)
+    with open_here(tmp_path / "bare", bare, sentence="Alike?") as parts:
+        assert not parts.pictures.show_tiles and parts.pictures.get(0) != parts.pictures.get(1)
     np.savez(tmp_path / "unnamed.npz", embeddings=np.eye(4, dtype=np.float32))
     settings = settings_for(tmp_path / "work", tiles_folder, features=str(tmp_path / "unnamed.npz"))
     with (

@@ -9,6 +9,8 @@ const [TWO_TAPS_MS, TWO_TAPS_PX] = [400, 40];
 const PATIENCE_MS = [300, 1000, 2000, 4000, 8000];
 const MOST_ZOOM = 8;
 const AGAIN_MS = 2000;
+const BLIND = "These are vectors without pictures, so nobody can judge them here. Search finds what is near a tile by "
+  + "its name. Start again with --thumbnails to see the tiles and answer.";
 const UNSEEN = "A picture did not come; it is asked for again. “Unsure” goes on without it.";
 
 const state = {
@@ -123,13 +125,14 @@ function forecast({ expected_gain: gain, least_gain: least }) {
 }
 
 function show() {
-  const question = state.questions[0] || null;
+  const isBlind = Boolean(state.view && state.view.shows_tiles === false);
+  const question = isBlind ? null : state.questions[0] || null;
   for (const coming of state.questions.slice(1)) {
     for (const tile of [coming.first, coming.second]) new Image().src = tileUrl(tile);
   }
-  const isOver = !question && state.view && state.view.sentence_is_settled && !state.waiting.length;
+  const isOver = isBlind || (!question && state.view && state.view.sentence_is_settled && !state.waiting.length);
   $("empty").hidden = !isOver;
-  $("empty").textContent = isOver ? "No question is left. What is known stands under Review." : "";
+  $("empty").textContent = isBlind ? BLIND : isOver ? "No question is left. What is known stands under Review." : "";
   for (const shown of document.querySelectorAll(".tile, #flip")) shown.hidden = isOver;
   if (!question || (state.shown && state.shown.key === question.key)) return;
   state.shown = question;
