@@ -13,19 +13,18 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from anneal_jax.data.embeddings import VectorArchive
 from anneal_jax.data.packed_texts import PackedTexts, first_repeat
 from anneal_jax.data.parquet_columns import Columns, choose_columns, ids_of
 from anneal_jax.data.parquet_rows import READER_FAULTS, Rows
 from anneal_jax.errors import ArchiveError, how_to_install
+from anneal_jax.files.progress import progress_bar
 
 PARQUET_ENDINGS = (".parquet", ".geoparquet", ".pq", ".gpq")
 
 _ROWS_AT_ONCE = 16_384
 _BUFFERED_BYTES = 2**20  # of each column while it is read
-_PROGRESS_AFTER_S = 2.0
 
 
 class _Part(NamedTuple):
@@ -178,9 +177,7 @@ def _require_columns(parts: Sequence[_Part], columns: Columns) -> None:
 
 def _read(parts: Sequence[_Part], columns: Columns, num_rows: int) -> Rows:
     rows = Rows(num_rows, columns)
-    with tqdm(
-        total=num_rows, desc="Reading vectors", unit="vector", delay=_PROGRESS_AFTER_S, disable=None
-    ) as bar:
+    with progress_bar(num_rows, "reading vectors", "vector") as bar:
         for part in parts:
             crs = _crs(part, columns)
             for first, batch in _batches(part, columns):

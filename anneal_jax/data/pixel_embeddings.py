@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
-from anneal_jax.data.bands import GEOTIFF_OPTIONS
+from anneal_jax.data.bands import GEOTIFF_OPTIONS, Bands
 from anneal_jax.data.catalogue import first_few
 from anneal_jax.data.embeddings import VectorArchive, checked_vectors
+from anneal_jax.data.file_walk import walk_notes
 from anneal_jax.data.geotiff import tile_id
 from anneal_jax.data.labels import encode_labels, folder_class
 from anneal_jax.data.options import split_options
+from anneal_jax.data.scene_places import wgs84_boxes, window_bounds
 from anneal_jax.data.scene_scan import scene_names
 from anneal_jax.data.scenes import (
     Scene,
@@ -25,12 +26,11 @@ from anneal_jax.data.scenes import (
     import_rasterio,
     opened,
     read_header,
-    wgs84_boxes,
-    window_bounds,
     window_starts,
 )
 from anneal_jax.data.tiling import TilingSettings, tiling_settings
 from anneal_jax.errors import ArchiveError, nearest_hint
+from anneal_jax.files.progress import progress_bar
 from anneal_jax.types import FloatArray
 
 POOLS = ("mean", "mean+std")
@@ -40,7 +40,6 @@ CODES = ("alphaearth", "scales", "plain")
 _OPTIONS = ("tile", "stride", "bands", "nodata", "pool", "codes")  # of GEOTIFF_OPTIONS
 _ALPHAEARTH_BANDS, _ALPHAEARTH_NO_DATA = 64, -128
 _SCALES_ENDINGS = ("_scales.npy", "_scales.tif", "_scales.tiff")
-_PROGRESS_AFTER_S = 2.0
 
 
 class _Pooled(NamedTuple):
@@ -65,15 +64,17 @@ def open_pixel_embeddings(location: str, on_bad_image: str) -> VectorArchive:
     import_rasterio()
     place, options = split_options(location, GEOTIFF_OPTIONS)
     settings = _settings(options)
-    root, names = scene_names(place)
-    names = [name for name in names if not name.endswith(_SCALES_ENDINGS)]
+    root, walked = scene_names(place)
+    names = [name for name in walked.names if not name.endswith(_SCALES_ENDINGS)]
     found: dict[str, _Pooled] = {}
-    faults: dict[str, str] = {}
-    for name in tqdm(names, "Pooling", unit="scene", delay=_PROGRESS_AFTER_S, disable=None):
-        try:
-            found[name] = _pooled_scene(root / name, settings, options)
-        except SceneError as error:
-            faults[name] = str(error)
+    faults = {name: f"is a folder that cannot be listed ({why})" for name, why in walked.unlisted.items()}
+    with progress_bar(len(names), "pooling pixels", "scene") as bar:
+        for name in names:
+            try:
+                found[name] = _pooled_scene(root / name, settings, options)
+            except SceneError as error:
+                faults[name] = str(error)
+            bar.update()
     listed = first_few([f"{name!r} {fault}" for name, fault in faults.items()])
     if faults and on_bad_image == "refuse":
         raise ArchiveError(
@@ -81,6 +82,7 @@ def open_pixel_embeddings(location: str, on_bad_image: str) -> VectorArchive:
             "change the options, or set on_bad_image=skip to leave them out."
         )
     notes = [f"Left out {len(faults):,} scenes: {listed}."] if faults else []
+    notes += walk_notes(walked)
     return _archive(root, found, settings, f"geotiff:{location}", notes)
 
 
@@ -145,7 +147,7 @@ def _settings(options: Mapping[str, str]) -> TilingSettings:
 def _pooled_scene(path: pathlib.Path, settings: TilingSettings, options: Mapping[str, str]) -> _Pooled:
     with opened(path) as dataset:
         bands = settings.bands.numbers if settings.are_chosen else tuple(range(1, dataset.count + 1))
-    scene = read_header(path, bands, are_chosen=True)
+    scene = read_header(path, Bands(bands, None), are_chosen=True)
     if min(scene.height, scene.width) < settings.tile:
         raise SceneError(f"is {scene.width} x {scene.height} pixels, and a tile {settings.tile}")
     codes = options.get("codes") or _guessed_codes(path, scene, len(bands))

@@ -14,8 +14,8 @@ from anneal_jax.data.image_headers import read_tiff_tags
 from anneal_jax.errors import ArchiveError
 
 READ = (
-    "a folder of images, a folder of GeoTIFF scenes or one of them, or vectors in an .npz, .npy or .parquet "
-    "file or in a folder of .parquet files"
+    "a folder of images, a folder of GeoTIFF scenes or one of them, or vectors in an .npz, .npy or "
+    ".parquet file or in a folder of .parquet files"
 )
 """What `recognise` knows, in words."""
 
