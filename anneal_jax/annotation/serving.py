@@ -24,7 +24,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.data.labels import labels_of_csv
 from anneal_jax.data.splits import duplicate_groups
-from anneal_jax.errors import ConfigError, how_to_install
+from anneal_jax.errors import ConfigError, how_to_install, reason_of
 from anneal_jax.experiment import ASKING
 from anneal_jax.interview import open_interview
 from anneal_jax.pairs.class_groups import give_labels
@@ -226,6 +226,6 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigError(
-            f"cannot listen at {host}:{port} ({error.strerror}); give another --port, or 0."
+            f"cannot listen at {host}:{port} ({reason_of(error)}); give another --port, or 0."
         ) from error
     return listener

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from anneal_jax.data.catalogue import check_image_size, checked_indices
-from anneal_jax.errors import ArchiveError, ConfigError
+from anneal_jax.errors import ArchiveError, ConfigError, is_full_disk, reason_of
 from anneal_jax.types import Archive
 
 DECODING_VERSION = 1
@@ -243,11 +243,11 @@ def _told_in_a_sentence(path: Path, layout: _Layout) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full_disk(error):
             text = f"{path.parent} has not the {needed} that the decoded tiles take; {advice}."
         else:
             text = (
-                f"the decoded tiles, {needed}, cannot be kept in {path.parent} ({error.strerror}); set "
+                f"the decoded tiles, {needed}, cannot be kept in {path.parent} ({reason_of(error)}); set "
                 "--config.cache_dir to a folder that can be written to."
             )
         raise ConfigError(text) from error
