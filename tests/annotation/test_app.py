@@ -383,19 +383,3 @@ def _with(parts, headers):
 def test_two_servers_never_share_a_token():
     tokens = {make_access("127.0.0.1").token for _ in range(100)}
     assert len(tokens) == 100 and min(map(len, tokens)) >= 32
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (MemoryError(), "there is not enough memory."),
-        (OSError("7680 requested and 992 written"), "No space left on device."),
-    ],
-)
-def test_what_the_system_refuses_is_no_500(client, monkeypatch, error, said):
-    def refuse(*_):
-        raise error
-
-    monkeypatch.setattr("anneal_jax.annotation.file_routes.answers_text", refuse)
-    response = client("GET", "/answers.csv")
-    assert (response.status_code, response.json()) == (507, {"error": said})
