@@ -76,16 +76,6 @@ def test_every_option_in_a_message_about_scenes_exists():
     assert "skip" in CHOICES["on_bad_image"]
 
 
-def test_every_extra_in_a_message_is_one_of_the_package():
-    extras = set(re.findall(r'^        "(\w+)": ', (ROOT / "setup.py").read_text("utf-8"), re.MULTILINE))
-    named = {
-        extra
-        for path in SOURCES
-        for extra in re.findall(r'how_to_install\([\'"](\w+)[\'"]\)', path.read_text("utf-8"))
-    }
-    assert named and named <= extras
-
-
 VALUES = np.random.default_rng(0).integers(1, 3000, (5, 8, 8)).astype(np.uint16)
 FLAT = np.full((2, 8, 8), 7, np.uint16)
 

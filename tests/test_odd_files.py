@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from anneal_jax.data.archives import open_archive
-from anneal_jax.errors import ArchiveError, WeightsError
+from anneal_jax.errors import ArchiveError, WeightsError, WorkdirError
+from anneal_jax.files.workdir import read_config, read_inputs, read_pictures
 from anneal_jax.models.backbones import get_backbone
 from anneal_jax.models.own_weights import own_metadata, require_backbone
 from anneal_jax.models.preprocessing import check_architecture, read_preprocessing
@@ -172,3 +173,11 @@ def test_a_moment_is_a_moment_and_the_ends_of_time_are_refused():
     for text in ("0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "30.6.2021", ""):
         with pytest.raises(ValueError, match=r"."):
             parse_date(text)
+
+
+@pytest.mark.parametrize("name", ["config.json", "inputs.json", "annotation.json"])
+def test_files_of_a_workdir_that_are_nested_without_end_are_refused(tmp_path, name):
+    (tmp_path / name).write_text("[" * 100_000)
+    read = {"config.json": read_config, "inputs.json": read_inputs, "annotation.json": read_pictures}[name]
+    with pytest.raises(WorkdirError, match=f"cannot read .*{name}"):
+        read(tmp_path)

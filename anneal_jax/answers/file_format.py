@@ -220,7 +220,7 @@ def _checked(fields: Mapping[str, Any], where: str) -> SharedAnswer:
     may be nothing: programs that turn CSV into JSON write it so.
     """
     try:
-        read = {
+        read: dict[str, Any] = {
             name: None
             if name in _MAY_BE_NOTHING and _is_nothing(fields[name])
             else reader(name, fields[name])

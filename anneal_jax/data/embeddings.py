@@ -2,7 +2,6 @@
 
 import pathlib
 import zipfile
-import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,14 +10,11 @@ import numpy.typing as npt
 from anneal_jax.data.catalogue import Catalogue, checked_indices, numbered_ids, sha256_rows
 from anneal_jax.data.labels import encode_labels
 from anneal_jax.data.scratch import FileVectors
-from anneal_jax.errors import ArchiveError, reason_of
+from anneal_jax.errors import ArchiveError, refusing
 from anneal_jax.text import require_utf8
 from anneal_jax.types import FloatArray, IntArray
 
 _VECTOR_KEYS = ("embeddings", "features")
-
-# What NumPy and zipfile raise over a header or a method of compression that they do not know.
-_ODD_MEMBERS = (NotImplementedError, RuntimeError, OverflowError, MemoryError, UnicodeError, TypeError)
 
 # Outside these lengths the square of a vector's length leaves float32, and its direction is lost.
 _SHORTEST = 1e-18
@@ -99,14 +95,15 @@ def _read_npz(path: pathlib.Path, key: str) -> dict[str, np.ndarray]:
         raise ArchiveError(f"{path} is no file; give one, as in embeddings:/data/features.npz")
     if not zipfile.is_zipfile(path):
         raise ArchiveError(f"{path} is no .npz file; write one with numpy.savez(FILE, embeddings=E)")
-    try:
-        # NumPy leaves a file open that it cannot read.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            keys = {"vectors": _vector_key(file.files, key, path), "labels": "labels", "ids": "ids"}
-            present = {name: key for name, key in keys.items() if key in file.files}
-            return {name: _plain_array(file, key, path) for name, key in present.items()}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, *_ODD_MEMBERS) as error:
-        raise ArchiveError(f"{path} is damaged: {reason_of(error)}; write it again") from error
+
+    def damaged(reason: str) -> ArchiveError:
+        return ArchiveError(f"{path} is damaged: {reason}; write it again")
+
+    # NumPy leaves a file open that it cannot read.
+    with refusing(damaged), path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        keys = {"vectors": _vector_key(file.files, key, path), "labels": "labels", "ids": "ids"}
+        present = {name: key for name, key in keys.items() if key in file.files}
+        return {name: _plain_array(file, key, path) for name, key in present.items()}
 
 
 def _vector_key(keys: list[str], asked: str, path: pathlib.Path) -> str:

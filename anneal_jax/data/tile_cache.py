@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.data.catalogue import check_image_size, checked_indices
-from anneal_jax.errors import ArchiveError, ConfigError
+from anneal_jax.errors import ArchiveError, ConfigError, is_full_disk, reason_of
 from anneal_jax.files.progress import progress_bar
 from anneal_jax.types import Archive
 
@@ -240,11 +240,11 @@ def _told_in_a_sentence(path: Path, layout: _Layout) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full_disk(error):
             text = f"{path.parent} has not the {needed} that the decoded tiles take; {advice}."
         else:
             text = (
-                f"the decoded tiles, {needed}, cannot be kept in {path.parent} ({error.strerror}); set "
+                f"the decoded tiles, {needed}, cannot be kept in {path.parent} ({reason_of(error)}); set "
                 "cache_dir=FOLDER to one that can be written to."
             )
         raise ConfigError(text) from error

@@ -159,7 +159,7 @@ def _loaded(data: bytes) -> Image.Image:
     """Return an image with its pixels, in whatever 8-bit mode it has."""
     kind = image_format(data)
     if kind in _LIBRARIES and not features.check(_LIBRARIES[kind]):
-        raise TileError(f"is {kind}, and this Pillow was built without it", "pip install pillow")
+        raise TileError(f"is {kind}, which this build of Pillow lacks", "take one from a wheel")
     if kind == "TIFF":
         return _loaded_tiff(data)
     if kind in _CHECKS:

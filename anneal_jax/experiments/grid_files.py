@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from anneal_jax.config import ExperimentConfig, config_from_mapping
-from anneal_jax.errors import AnnealError, WorkdirError
+from anneal_jax.errors import AnnealError, WorkdirError, reason_of
 from anneal_jax.experiments.grid import FINISHED, Cell, cell_folder
 from anneal_jax.experiments.round_log import append_round
 from anneal_jax.experiments.systems import canonical_systems, configure
@@ -64,11 +64,11 @@ def unpack_cells(
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
-            raise WorkdirError(f"cannot read the cells in {path} ({error}).") from error
+            raise WorkdirError(f"cannot read the cells in {path} ({reason_of(error)}).") from error
         for number, line in enumerate(lines, 1):
             try:
                 num_laid += _unpack(json.loads(line), config, pathlib.Path(workdir))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                 raise WorkdirError(f"line {number} of {path} holds no cell ({error!r}).") from error
             except AnnealError as error:
                 raise WorkdirError(f"line {number} of {path} does not fit here: {error}") from error

@@ -56,5 +56,5 @@ def read_results(path: str | os.PathLike[str]) -> QueryResults:
         if len(sizes) != 1:
             raise ValueError("its lists differ in length")
         return results
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, TypeError) as error:
         raise WorkdirError(f"cannot read {path} ({error}); remove it, and it is made anew.") from error

@@ -143,7 +143,7 @@ def without_times(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
 def _parse(line: bytes) -> Row:
     try:
         row = json.loads(line, parse_constant=_refuse)
-    except ValueError as error:  # of the syntax or of the encoding
+    except (ValueError, RecursionError) as error:  # of the syntax, of the encoding, of the depth
         raise ValueError("this is not strict JSON") from error
     if not isinstance(row, dict):
         raise ValueError("this is not a JSON object")

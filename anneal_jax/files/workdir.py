@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from anneal_jax.config import ExperimentConfig, config_from_mapping
-from anneal_jax.errors import WorkdirError
+from anneal_jax.errors import WorkdirError, reason_of
 from anneal_jax.files import atomic
 
 _UNTOLD = {"preprocessing": ""}  # weights need not tell it
@@ -39,7 +39,7 @@ def read_pictures(workdir: pathlib.Path) -> str:
     path = workdir / ANNOTATION_MARK
     try:
         return str(json.loads(path.read_text(encoding="utf-8")).get("pictures", ""))
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
         raise WorkdirError(
             f"cannot read {path}; write {{}} into it, and name the tiles again with --archive."
         ) from error
@@ -102,7 +102,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
         workdir.mkdir(parents=True, exist_ok=True)
         handle = (workdir / "lock").open("a")
     except OSError as error:
-        raise WorkdirError(f"cannot use {workdir} as a workdir ({error.strerror}).") from error
+        raise WorkdirError(f"cannot use {workdir} as a workdir ({reason_of(error)}).") from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,7 +167,7 @@ def read_config(workdir: str | pathlib.Path) -> ExperimentConfig:
         return config_from_mapping(settings)
     except FileNotFoundError as error:
         raise WorkdirError(f"{workdir} holds no config.json; give the workdir of a run.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WorkdirError(
             f"cannot read {path} ({str(error).rstrip('.')}); restore it, or begin in a new workdir."
         ) from error
@@ -182,7 +182,7 @@ def read_inputs(workdir: pathlib.Path) -> dict[str, str]:
     path = workdir / "inputs.json"
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, TypeError) as error:
         raise WorkdirError(f"cannot read {path}; restore it, or begin in a new workdir.") from error
 
 

@@ -128,7 +128,7 @@ def open_faiss(index: TileIndex) -> FaissSearcher:
         seal, names = FileSeal(*card["seal"]), card["shards"]
     except FileNotFoundError as error:
         raise RetrievalError(f"{index.folder} has no {_FILE}; launch/embed.py --faiss makes it.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise _damage(index.folder / _CARD) from error
     if damaged_files(index.folder, {_FILE: seal}, progress="verifying faiss.index"):
         raise _damage(path)

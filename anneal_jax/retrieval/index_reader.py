@@ -164,7 +164,7 @@ def _state(path: Path) -> list[int] | None:
 def _read_trusted(folder: Path) -> dict[str, list[int] | None]:
     try:
         return dict(json.loads((folder / _VERIFIED).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, RecursionError, TypeError):
         return {}  # nothing is trusted, so everything is read
 
 

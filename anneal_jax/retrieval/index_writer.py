@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from anneal_jax.errors import RetrievalError
+from anneal_jax.errors import RetrievalError, reason_of
 from anneal_jax.files.seals import damaged_files
 from anneal_jax.retrieval.columns import COLUMNS, encoded_texts
 from anneal_jax.retrieval.manifest import (
@@ -126,7 +126,7 @@ def _locked(folder: Path, process: int) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = (folder / f"lock-{process}").open("w")
     except OSError as error:
-        raise RetrievalError(f"cannot write an index into {folder} ({error.strerror}).") from error
+        raise RetrievalError(f"cannot write an index into {folder} ({reason_of(error)}).") from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

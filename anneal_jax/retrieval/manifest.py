@@ -100,7 +100,7 @@ def read_manifest(path: Path) -> Manifest:
         model = ModelCard(**content.pop("model"))
         shards = tuple(map(_shard, content.pop("shards")))
         return Manifest(model=model, shards=shards, **content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise RetrievalError(
             f"{path} is damaged ({str(error).rstrip('.')}); restore it, or write the index anew."
         ) from error

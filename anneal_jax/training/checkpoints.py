@@ -189,7 +189,7 @@ class RoundCheckpoints:
             provenance = content["provenance"]
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
             raise self._damage(round_index, f"in {MANIFEST}") from error
         if damaged := damaged_files(step, seals):
             raise self._damage(round_index, f"in {damaged[0]}")

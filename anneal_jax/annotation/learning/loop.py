@@ -155,7 +155,7 @@ def _read(path: pathlib.Path) -> list[dict[str, Any]]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
         return rows if isinstance(rows, list) else []
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
 
 

@@ -5,7 +5,7 @@ import socket
 
 from anneal_jax.annotation.web.access import LOOPBACK, Access, shown_host
 from anneal_jax.annotation.web.page_address import PageAddress
-from anneal_jax.errors import ConfigError
+from anneal_jax.errors import ConfigError, reason_of
 
 PORT = 8765
 """The first port that is tried."""
@@ -70,6 +70,6 @@ def _listener(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigError(
-            f"cannot listen at {host}:{port} ({error.strerror}); give another --port, or 0."
+            f"cannot listen at {host}:{port} ({reason_of(error)}); give another --port, or 0."
         ) from error
     return listener

@@ -101,3 +101,19 @@ def test_a_workdir_gives_out_and_takes_in_by_command(tiles_folder, tmp_path):
     )
     done = launch(f"--workdir={tmp_path}", f"--export={out}")
     assert done.returncode == 2 and "holds no answers" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "there is not enough memory."),
+        (OSError("7680 requested and 992 written"), "No space left on device."),
+    ],
+)
+def test_what_the_system_refuses_is_no_500(client, monkeypatch, error, said):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr("anneal_jax.annotation.web.file_routes.answers_text", refuse)
+    response = client("GET", "/answers.csv")
+    assert (response.status_code, response.json()) == (507, {"error": said})
