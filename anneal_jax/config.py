@@ -17,7 +17,7 @@ class ExperimentConfig:
     """Settings of one run.
 
     Attributes:
-      archive: `digits`, `folder:PATH`, `embeddings:FILE.npz`, `geotiff:PATH` or `tfds:NAME`, the last two
+      archive: `digits`, `folder:PATH`, `embeddings:FILE`, `geotiff:PATH` or `tfds:NAME`, the last three
         with options behind (docs/archives.md).
       labels: CSV file with the header `id,label`; gives or overrides class labels. Empty: none.
       on_bad_image: `refuse` stops at tiles that cannot be read; `skip` leaves them out.
