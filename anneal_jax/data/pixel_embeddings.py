@@ -100,7 +100,7 @@ def dequantised(
 
     Source: brown2025alphaearth, feng2025tessera; docs/references.md says what of them.
 
-    >>> dequantised(np.array([[[-51, 0, 102]]], np.int8), "alphaearth")
+    >>> np.round(dequantised(np.array([[[-51, 0, 102]]], np.int8), "alphaearth"), 2)
     array([[[-0.16,  0.  ,  0.64]]], dtype=float32)
     """
     numbers = values.astype(np.float32)
