@@ -100,10 +100,10 @@ def dequantised(
     Returns:
       float32[S, h, w].
 
-    Source: AlphaEarth Foundations' and TESSERA's own descriptions, docs/references.md.
+    Source: brown2025alphaearth, feng2025tessera; docs/references.md says what of them.
 
-    >>> dequantised(np.array([[[-127, 0, 51]]], np.int8), "alphaearth").round(4).tolist()
-    [[[-0.9922, 0.0, 0.16]]]
+    >>> np.round(dequantised(np.array([[[-51, 0, 102]]], np.int8), "alphaearth"), 2)
+    array([[[-0.16,  0.  ,  0.64]]], dtype=float32)
     """
     numbers = values.astype(np.float32)
     if codes == "alphaearth":

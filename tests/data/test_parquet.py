@@ -3,6 +3,7 @@
 import datetime
 import json
 import struct
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -268,6 +269,15 @@ def test_files_that_are_no_parquet(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(ArchiveError, match=r"folder holds no file that ends with \.parquet, "):
         open_archive(f"embeddings:{tmp_path}/folder")
+
+
+def test_a_missing_package_is_named(save, monkeypatch):
+    spec = save(embedding=lists(VECTORS))
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(
+        ArchiveError, match=r"pyarrow, which is not installed; pip install 'anneal-jax\[par"
+    ):
+        open_archive(spec)
 
 
 def test_a_disk_without_space_is_named(save, monkeypatch):

@@ -5,7 +5,10 @@ import shutil
 import time
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from anneal_jax.data.archives import open_archive
 from tests.annotation.scripted import Server
@@ -377,3 +380,38 @@ def test_escape_begins_no_new_set(browser, tiles_folder, tmp_path):
         answer(page, np.zeros(60))
         saved(page, 2)
         assert page.text_content("#sentence") == server.get("state")["sentence"] == "Same land use"
+
+
+def test_vectors_without_pictures_are_searched_by_name_and_with_them_judged(browser, tmp_path):
+    vectors = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
+    names = [f"tile-{number:02d}" for number in range(40)]
+    pq.write_table(pa.table({"id": names, "embedding": list(vectors)}), tmp_path / "e.parquet")
+    archive = f"--archive=embeddings:{tmp_path / 'e.parquet'}"
+    with Server(tmp_path / "work", archive, "--sentence=Alike?") as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.fill("#name", "Ada")
+        page.click("#welcome button")
+        page.wait_for_selector("#empty:not([hidden])")
+        assert page.text_content("#empty").startswith(
+            "These are vectors without pictures, so nobody can judge"
+        )
+        assert not page.is_visible("#left") and not page.is_visible("#right")
+        for key in "sdu":
+            page.keyboard.press(key)
+        assert page.get_attribute("body", "data-waiting") in (None, "0")
+        page.goto(f"{server.url}search")
+        page.fill("#text", "tile-07")
+        page.click("#offered button >> nth=0")
+        page.wait_for_selector("#results img")
+        assert page.text_content("#trouble") == ""
+    for name in names:
+        Image.new("RGB", (16, 16), (200, 10, 10)).save(tmp_path / f"{name}.png")
+    with Server(tmp_path / "work", f"--thumbnails={tmp_path}") as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.fill("#name", "Ada")
+        page.click("#welcome button")
+        page.wait_for_function(IS_SHOWN)
+        page.keyboard.press("s")
+        page.wait_for_function(f"() => ({NUM_ANSWERS})() === 1")
