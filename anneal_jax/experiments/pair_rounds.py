@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.answers.store import AnswerStore
+from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.experiments.dataset import Problem
 from anneal_jax.experiments.method import Fitted, Method, Setup
@@ -50,13 +51,12 @@ def opened_store(setup: Setup) -> Iterator[AnswerStore]:
       StoreError: the file is damaged, or belongs to another archive.
       WorkdirError: the log has a round of which the answers know nothing.
     """
-    log_path = setup.workdir / "rounds.jsonl"
-    last_round = len(read_rounds(log_path)) - 1
+    last_round = len(read_rounds(setup.log_path)) - 1
     with closing(AnswerStore(setup.workdir / "answers.sqlite", setup.problem.archive.ids)) as store:
         if last_round >= 0 and store.facts(last_round) is None:
             raise WorkdirError(
-                f"{log_path} tells of round {last_round}, and the answer store beside it does not: it was "
-                "emptied or replaced. Restore answers.sqlite, or begin in a new workdir."
+                f"{setup.log_path} tells of round {last_round}, and the answer store beside it does not: "
+                "it was emptied or replaced. Restore answers.sqlite, or begin in a new workdir."
             )
         yield store
 
@@ -144,6 +144,12 @@ class PairRounds:
             round_index,
             last_threshold=(self.store.facts(last) or {}).get("threshold"),
         )
+
+
+def trains_classifier(config: ExperimentConfig) -> bool:
+    """Tell whether the pair classifier is trained, too."""
+    is_wanted = config.train_classifier == "always" or get_acquisition(config.acquisition).needs_classifier
+    return config.supervision == "pairs" and is_wanted
 
 
 def nothing_to_ask(problem: Problem) -> ConfigError:
