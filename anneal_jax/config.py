@@ -17,8 +17,8 @@ class ExperimentConfig:
     """Settings of one run.
 
     Attributes:
-      archive: `digits`, `bluemarble`, `folder:PATH`, `embeddings:FILE`, `geotiff:PATH` or `tfds:NAME`, the last
-        three with options behind (docs/archives.md).
+      archive: `digits`, `bluemarble`, `folder:PATH`, `embeddings:FILE`, `geotiff:PATH` or `tfds:NAME`, the
+        last three with options behind (docs/archives.md).
       labels: CSV file with the header `id,label`; gives or overrides class labels. Empty: none.
       on_bad_image: `refuse` stops at tiles that cannot be read; `skip` leaves them out.
       backbone: network that turns a tile into a feature; ignored for `embeddings:`. `auto` is the one of

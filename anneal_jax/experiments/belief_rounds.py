@@ -13,19 +13,12 @@ from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.session import Interview, ask_next, hear, hear_page, replay
 from anneal_jax.acquisition.beliefs.state import Beliefs, begin, settled_groups
 from anneal_jax.answers.reading import Answered
-from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.experiments.dataset import Problem
 from anneal_jax.experiments.method import Fitted, Method, Setup
-from anneal_jax.experiments.pair_rounds import (
-    describe_round,
-    in_batches,
-    knowledge_after,
-    nothing_to_ask,
-    opened_store,
-)
-from anneal_jax.experiments.selection import draw_first_pairs, questions_per_round
+from anneal_jax.experiments.pair_rounds import AskedRounds, in_batches, nothing_to_ask, opened_store
+from anneal_jax.experiments.selection import draw_first_pairs
 from anneal_jax.pairs.canonical import keys_within, pairs_of_keys
 from anneal_jax.seeds import Use, host_rng
 from anneal_jax.training.learner import Learner, Model, standardise
@@ -65,35 +58,19 @@ def open_belief_rounds(setup: Setup) -> Iterator[Method]:
 
 
 @dataclasses.dataclass
-class BeliefRounds:
+class BeliefRounds(AskedRounds):
     """A `Method`: as many questions a round as `PairRounds` would ask, chosen one after another.
 
     Attributes:
-      setup: what the run works on.
-      store: its answers.
       interview: what questions are chosen from.
       beliefs: what follows from the first `num_heard` answers of the store, kept since the next question
         follows from it; whenever the store has another number of them, they are replayed.
       num_heard: how many.
     """
 
-    setup: Setup
-    store: AnswerStore
     interview: Interview
     beliefs: Beliefs
     num_heard: int = 0
-
-    saves_every_round = True
-
-    @property
-    def num_rounds(self) -> int:
-        """The first set of questions, and the rounds that the settings want after it."""
-        return self.setup.config.rounds + 1
-
-    @property
-    def questions_per_round(self) -> int:
-        """The k of the settings."""
-        return questions_per_round(self.setup.config, self.setup.problem)
 
     def ask(self, round_index: int, model: Model | None) -> str:
         """Commit an empty round: its questions are chosen as they are answered."""
@@ -118,17 +95,10 @@ class BeliefRounds:
     def fit(self, round_index: int, previous: Params | None) -> Fitted:
         """Train on the groups that are believed in."""
         del previous
-        answered = self.store.answered(round_index)
-        self._catch_up(answered)
-        params = fit_beliefs(
-            self.interview,
-            self.beliefs,
-            self.setup.learner,
-            round_index,
-            use=f"round {round_index}: train",
-        )
-        knowledge = knowledge_after(self.setup, self.store, round_index)
-        return Fitted(params, describe_round(self.store, round_index, knowledge), len(answered.answers))
+        self._catch_up(self.store.answered(round_index))
+        learner, use = self.setup.learner, f"round {round_index}: train"
+        params = fit_beliefs(self.interview, self.beliefs, learner, round_index, use=use)
+        return self.fitted(params, round_index, self.knowledge(round_index))
 
     def template(self) -> Params:
         """Return heads whose embeddings hold the features, too, in the frozen regime."""

@@ -35,6 +35,11 @@ class Setup(NamedTuple):
     annotator_name: str
 
     @property
+    def log_path(self) -> pathlib.Path:
+        """Where the rounds are logged."""
+        return self.workdir / "rounds.jsonl"
+
+    @property
     def answers_per_commit(self) -> int:
         """How many answers may be lost to a kill."""
         return ORACLE_ANSWERS_PER_COMMIT if self.annotator_name == ORACLE else 1

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.answers.store import AnswerStore
+from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.experiments.dataset import Problem
 from anneal_jax.experiments.method import Fitted, Method, Setup
@@ -50,20 +51,19 @@ def opened_store(setup: Setup) -> Iterator[AnswerStore]:
       StoreError: the file is damaged, or belongs to another archive.
       WorkdirError: the log has a round of which the answers know nothing.
     """
-    log_path = setup.workdir / "rounds.jsonl"
-    last_round = len(read_rounds(log_path)) - 1
+    last_round = len(read_rounds(setup.log_path)) - 1
     with closing(AnswerStore(setup.workdir / "answers.sqlite", setup.problem.archive.ids)) as store:
         if last_round >= 0 and store.facts(last_round) is None:
             raise WorkdirError(
-                f"{log_path} tells of round {last_round}, and the answer store beside it does not: it was "
-                "emptied or replaced. Restore answers.sqlite, or begin in a new workdir."
+                f"{setup.log_path} tells of round {last_round}, and the answer store beside it does not: "
+                "it was emptied or replaced. Restore answers.sqlite, or begin in a new workdir."
             )
         yield store
 
 
-@dataclasses.dataclass(frozen=True)
-class PairRounds:
-    """A `Method`: an acquisition chooses k pairs a round, and all that follows from answers is trained on.
+@dataclasses.dataclass
+class AskedRounds:
+    """What the methods share that ask an oracle or a person.
 
     Attributes:
       setup: what the run works on.
@@ -84,6 +84,35 @@ class PairRounds:
     def questions_per_round(self) -> int:
         """The k of the settings."""
         return questions_per_round(self.setup.config, self.setup.problem)
+
+    def knowledge(self, round_index: int) -> Knowledge:
+        """Return what is known after a round; nothing of audits, whose pairs are never asked."""
+        return gather_knowledge(
+            self.store.answered(round_index),
+            self.setup.problem,
+            transitive=self.setup.config.transitive,
+            reserved=self.store.audited_pairs(),
+        )
+
+    def fitted(self, params: Params, round_index: int, knowledge: Knowledge) -> Fitted:
+        """Return a trained model with the figures of its round."""
+        answered = self.store.answered(round_index)
+        is_usable = (answered.round_indices == round_index) & (answered.answers != Answer.UNSURE)
+        usable = answered.answers[is_usable]
+        row = RoundRow(
+            round_index=round_index,
+            bits_spent=round(self.store.tally(round_index).bits_spent),
+            num_labelled_pairs=len(knowledge.labelled.labels),
+            num_derived_pairs=len(knowledge.derived.pair_labels),
+            num_contradictory_pairs=knowledge.derived.num_contradictory,
+            yes_share=float(np.mean(usable == Answer.SIMILAR)) if usable.size else None,
+            **(self.store.facts(round_index) or {}),
+        )
+        return Fitted(params, row, len(answered.answers))
+
+
+class PairRounds(AskedRounds):
+    """A `Method`: an acquisition chooses k pairs a round; all that follows from answers is trained on."""
 
     def ask(self, round_index: int, model: Model | None) -> str:
         """Commit the round's pairs, chosen by the model of the round before."""
@@ -116,11 +145,9 @@ class PairRounds:
 
     def fit(self, round_index: int, previous: Params | None) -> Fitted:
         """Train on the answered pairs and those that follow."""
-        knowledge = knowledge_after(self.setup, self.store, round_index)
-        use = f"round {round_index}: train"
+        knowledge, use = self.knowledge(round_index), f"round {round_index}: train"
         params = self.setup.learner.fit_pairs(knowledge.training_pairs, round_index, previous, use=use)
-        num_answers = len(self.store.answered(round_index).answers)
-        return Fitted(params, describe_round(self.store, round_index, knowledge), num_answers)
+        return self.fitted(params, round_index, knowledge)
 
     def template(self) -> Params:
         """Return what the learner trains on pairs."""
@@ -139,11 +166,17 @@ class PairRounds:
             problem,
             learner,
             answered,
-            knowledge_after(self.setup, self.store, last),
+            self.knowledge(last),
             model,
             round_index,
             last_threshold=(self.store.facts(last) or {}).get("threshold"),
         )
+
+
+def trains_classifier(config: ExperimentConfig) -> bool:
+    """Tell whether the pair classifier is trained, too."""
+    is_wanted = config.train_classifier == "always" or get_acquisition(config.acquisition).needs_classifier
+    return config.supervision == "pairs" and is_wanted
 
 
 def nothing_to_ask(problem: Problem) -> ConfigError:
@@ -151,32 +184,6 @@ def nothing_to_ask(problem: Problem) -> ConfigError:
     return ConfigError(
         f"the {len(problem.split.train)} training tiles hold no pair to ask first; raise train_fraction, "
         "or give an archive with more different tiles."
-    )
-
-
-def knowledge_after(setup: Setup, store: AnswerStore, round_index: int) -> Knowledge:
-    """Return what is known after a round; nothing of audits, whose pairs are never asked."""
-    return gather_knowledge(
-        store.answered(round_index),
-        setup.problem,
-        transitive=setup.config.transitive,
-        reserved=store.audited_pairs(),
-    )
-
-
-def describe_round(store: AnswerStore, round_index: int, knowledge: Knowledge) -> RoundRow:
-    """Return what is known of a round before its model is measured."""
-    answered = store.answered(round_index)
-    is_usable = (answered.round_indices == round_index) & (answered.answers != Answer.UNSURE)
-    usable = answered.answers[is_usable]
-    return RoundRow(
-        round_index=round_index,
-        bits_spent=round(store.tally(round_index).bits_spent),
-        num_labelled_pairs=len(knowledge.labelled.labels),
-        num_derived_pairs=len(knowledge.derived.pair_labels),
-        num_contradictory_pairs=knowledge.derived.num_contradictory,
-        yes_share=float(np.mean(usable == Answer.SIMILAR)) if usable.size else None,
-        **(store.facts(round_index) or {}),
     )
 
 

@@ -1,8 +1,8 @@
 """Every method, by the name that the setting `supervision` gives it."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
@@ -12,8 +12,7 @@ from anneal_jax.experiments.method import Method, Setup
 from anneal_jax.experiments.pair_rounds import open_pair_rounds
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MethodEntry:
+class MethodEntry(NamedTuple):
     """A method, and what others must know of it.
 
     Attributes:
@@ -28,40 +27,27 @@ class MethodEntry:
     open: Callable[[Setup], AbstractContextManager[Method]]
     title: str
     asks: bool = False
-    is_answered: bool = False
-    can_err: bool = False
-    can_finetune: bool = False
+    is_answered: bool = True
+    can_err: bool = True
+    can_finetune: bool = True
 
+
+_TCAL = MethodEntry(label_baselines.tcal, "", is_answered=False, can_err=False, can_finetune=False)
 
 METHODS: Mapping[str, MethodEntry] = {
-    "all_pairs": MethodEntry(open=label_baselines.all_pairs, title="all_pairs", is_answered=True),
-    "belief_ask": MethodEntry(
-        open=open_belief_rounds,
-        title="belief_ask",
-        asks=True,
-        is_answered=True,
-        can_err=True,
-        can_finetune=True,
-    ),
+    "all_pairs": MethodEntry(label_baselines.all_pairs, "all_pairs", can_err=False, can_finetune=False),
+    "belief_ask": MethodEntry(open_belief_rounds, "belief_ask", asks=True),
     "class_labels": MethodEntry(
-        open=label_baselines.class_labels, title="all class labels", can_finetune=True
+        label_baselines.class_labels, "all class labels", is_answered=False, can_err=False
     ),
-    "group_ask": MethodEntry(
-        open=label_baselines.group_ask,
-        title="group_ask",
-        is_answered=True,
-        can_err=True,
-        can_finetune=True,
-    ),
-    "pairs": MethodEntry(
-        open=open_pair_rounds, title="", asks=True, is_answered=True, can_err=True, can_finetune=True
-    ),
+    "group_ask": MethodEntry(label_baselines.group_ask, "group_ask"),
+    "pairs": MethodEntry(open_pair_rounds, "", asks=True),
     "random_labels": MethodEntry(
-        open=label_baselines.random_labels, title="random_labels", can_finetune=True
+        label_baselines.random_labels, "random_labels", is_answered=False, can_err=False
     ),
-    "tcal": MethodEntry(open=label_baselines.tcal, title="tcal"),
-    "tcal_igarss": MethodEntry(open=label_baselines.tcal, title="tcal_igarss"),
-    "tcal_random": MethodEntry(open=label_baselines.tcal, title="tcal_random"),
+    "tcal": _TCAL._replace(title="tcal"),
+    "tcal_igarss": _TCAL._replace(title="tcal_igarss"),
+    "tcal_random": _TCAL._replace(title="tcal_random"),
 }
 
 

@@ -16,19 +16,19 @@ import pathlib
 import time
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import jax
 
-from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.errors import WorkdirError
 from anneal_jax.experiments.dataset import class_oracle, fingerprints, load_problem
 from anneal_jax.experiments.distributed import held
 from anneal_jax.experiments.method import ANNOTATOR, ORACLE, Fitted, Method, Setup
 from anneal_jax.experiments.outcome import Outcome, measure, retrieve
+from anneal_jax.experiments.pair_rounds import trains_classifier
 from anneal_jax.experiments.registry import METHODS, check_method
 from anneal_jax.experiments.round_log import Row, append_round, read_rounds
-from anneal_jax.files.workdir import check_config, is_annotated, settle_config
+from anneal_jax.files.workdir import check_config, refuse_annotated, settle_config
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import Model, checkpoint_state, represent
@@ -43,11 +43,7 @@ class _Run:
     setup: Setup
     method: Method
     checkpoints: RoundCheckpoints
-    inputs: dict[str, str]
-
-    @property
-    def log_path(self) -> pathlib.Path:
-        return self.setup.workdir / "rounds.jsonl"
+    provenance: dict[str, Any]
 
 
 def run_experiment(
@@ -66,44 +62,31 @@ def run_experiment(
       on_round: called with the row of each new round, once it is on disk.
 
     Returns:
-      The outcome; `workdir` holds `config.json`, `rounds.jsonl`, `checkpoints/` and, if somebody was asked,
-      `answers.sqlite`.
+      The outcome; `workdir` holds the rounds, the checkpoints and, if somebody was asked, the answers.
 
     Raises:
       AnnealError: a setting, the archive or the workdir cannot be used; the message says what to do.
     """
     with held(pathlib.Path(workdir)) as workdir:
-        _refuse_annotated(workdir)
+        refuse_annotated(workdir)
         config = settle_start(config, workdir)
         check_config(workdir, config)
         check_method(config)
         problem = load_problem(config)
         config = settle_side(config, problem.archive)
         learner = make_learner(
-            config, problem.archive, problem.split.train, with_classifier=_trains_classifier(config)
+            config, problem.archive, problem.split.train, with_classifier=trains_classifier(config)
         )
         inputs = fingerprints(config, problem)
         settle_config(workdir, config, inputs)
         answers = (annotator, ANNOTATOR) if annotator else (class_oracle(config, problem), ORACLE)
         setup = Setup(config, problem, learner, workdir, *answers)
+        provenance = {"config": dataclasses.asdict(config), "inputs": inputs}
         with (
             closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints,
             METHODS[config.supervision].open(setup) as method,
         ):
-            return _run_rounds(_Run(setup, method, checkpoints, inputs), on_round)
-
-
-def _refuse_annotated(workdir: pathlib.Path) -> None:
-    if is_annotated(workdir):
-        raise WorkdirError(
-            f"{workdir} holds a person's answers, to which an oracle adds none; train on them with "
-            f"launch/run.py --workdir={workdir}, without --config, or give another workdir."
-        )
-
-
-def _trains_classifier(config: ExperimentConfig) -> bool:
-    is_wanted = config.train_classifier == "always" or get_acquisition(config.acquisition).needs_classifier
-    return config.supervision == "pairs" and is_wanted
+            return _run_rounds(_Run(setup, method, checkpoints, provenance), on_round)
 
 
 def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
@@ -119,7 +102,7 @@ def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
         model = represent(run.setup.learner, fitted.params)
         retrieval, figures = measure(problem, model)
         row = dataclasses.replace(fitted.row, **figures).to_row()
-        append_round(run.log_path, row)
+        append_round(run.setup.log_path, row)
         on_round(row)
         num_asked = row["bits_spent"] - (rows[-1]["bits_spent"] if rows else 0)
         rows.append(row)
@@ -137,11 +120,7 @@ def _fit_and_save(run: _Run, round_index: int, previous: Params | None) -> Fitte
     jax.block_until_ready(fitted.params)
     train_s = time.perf_counter() - start
     if run.method.saves_every_round or round_index == run.method.num_rounds - 1:
-        provenance = {
-            "config": dataclasses.asdict(run.setup.config),
-            "inputs": run.inputs,
-            "num_answers": fitted.num_answers,
-        }
+        provenance = {**run.provenance, "num_answers": fitted.num_answers}
         state = checkpoint_state(run.setup.learner, fitted.params)
         run.checkpoints.save(round_index, state, provenance=provenance)
     return fitted._replace(row=dataclasses.replace(fitted.row, train_s=train_s))
@@ -149,12 +128,11 @@ def _fit_and_save(run: _Run, round_index: int, previous: Params | None) -> Fitte
 
 def _resume(run: _Run) -> tuple[list[Row], Model | None]:
     """Return the rounds that are done, and the model of the last; none and None to start from round 0."""
-    rows = read_rounds(run.log_path)
-    params = _restore(run, len(rows) - 1) if rows else None
-    if params is None:
-        run.log_path.unlink(missing_ok=True)
-        return [], None
-    return rows, represent(run.setup.learner, params)
+    rows = read_rounds(run.setup.log_path)
+    if rows and (params := _restore(run, len(rows) - 1)) is not None:
+        return rows, represent(run.setup.learner, params)
+    run.setup.log_path.unlink(missing_ok=True)
+    return [], None
 
 
 def _restore(run: _Run, last_round: int) -> Params | None:

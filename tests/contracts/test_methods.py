@@ -104,7 +104,7 @@ def test_a_kill_after_any_commit_changes_nothing(supervision, per_commit, unbrok
     assert without_times(outcome.rows) == without_times(expected.rows)
     np.testing.assert_array_equal(outcome.retrieval.neighbours, expected.retrieval.neighbours)
     if not METHODS[supervision].asks:
-        assert outcome.num_new_rounds == len(expected.rows)  # it started again
+        assert outcome.num_new_rounds in (0, len(expected.rows))  # it was finished, or started again
 
 
 @every_method
