@@ -8,7 +8,7 @@ import numpy as np
 from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.errors import RetrievalError
 from anneal_jax.evaluation.calibration import Calibration, fit_calibration
-from anneal_jax.retrieval.search import MOST_RESULTS, search_exact
+from anneal_jax.retrieval.search import MAX_RESULTS, search_exact
 from anneal_jax.types import Answer, FloatArray
 
 ANSWERS_SHOWN = 8
@@ -17,7 +17,7 @@ ANSWERS_SHOWN = 8
 TILES_OFFERED = 24
 """Tiles that are offered to pick one from."""
 
-_SHORTEST = 1e-6
+_MIN_QUERY_NORM = 1e-6
 
 
 class Found(NamedTuple):
@@ -58,9 +58,9 @@ def nearest(embeddings: FloatArray, query: FloatArray, count: int, *, own: int =
     Raises:
       RetrievalError: the query has no direction.
     """
-    if np.linalg.norm(query) < _SHORTEST:
+    if np.linalg.norm(query) < _MIN_QUERY_NORM:
         raise RetrievalError("nothing tells this tile from the mean of all; search by another one.")
-    count = max(1, min(count, MOST_RESULTS))
+    count = max(1, min(count, MAX_RESULTS))
     hits = search_exact([embeddings], query[None], count, own_rows=np.array([own], np.int64))
     found = zip(hits.rows[0].tolist(), hits.similarities[0].tolist(), strict=True)
     return [Found(tile, similarity) for tile, similarity in found if tile >= 0]

@@ -30,7 +30,7 @@ from anneal_jax.types import Answer, FloatArray, PairIndices
 _PRAGMAS = ("journal_mode = DELETE", "synchronous = EXTRA", "foreign_keys = ON")
 
 # How long a transaction waits for one of another process; each takes milliseconds.
-_PATIENCE_S = 30.0
+_TIMEOUT_S = 30.0
 
 
 class AnswerStore:
@@ -295,7 +295,7 @@ class AnswerStore:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection inside one immediate transaction; commit, or undo on an error."""
         try:
-            connection = sqlite3.connect(self._path, timeout=_PATIENCE_S, isolation_level=None)
+            connection = sqlite3.connect(self._path, timeout=_TIMEOUT_S, isolation_level=None)
             # Closing without a commit undoes the transaction.
             with closing(connection):
                 for setting in _PRAGMAS:

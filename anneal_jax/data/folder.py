@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.data.catalogue import (
-    NAMED_AT_MOST,
+    MAX_NAMED,
     Catalogue,
     check_image_size,
     checked_indices,
@@ -144,8 +144,8 @@ def _names_by_reason(faults: dict[str, Fault]) -> dict[str, list[str]]:
 
 def _counts(endings: Counter[str]) -> str:
     ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
-    num_others = sum(count for _, count in ordered[NAMED_AT_MOST:])
-    named = [f"{count:,} {ending}" for ending, count in ordered[:NAMED_AT_MOST]]
+    num_others = sum(count for _, count in ordered[MAX_NAMED:])
+    named = [f"{count:,} {ending}" for ending, count in ordered[:MAX_NAMED]]
     return ", ".join(named + [f"{num_others:,} others"] * (num_others > 0))
 
 

@@ -1,4 +1,4 @@
-"""One run of a rival of active learning on pairs: class labels, groups, or all pairs at once.
+"""One run of a label baseline of active learning on pairs: class labels, groups, or all pairs at once.
 
 These are simulations, answered from the archive's labels. They write the same rows as active learning on
 pairs, at the same costs, from the same split and seeds, so that one table holds both. Nothing is asked of
@@ -32,7 +32,7 @@ from anneal_jax.acquisition.image_acquisitions import IMAGE_ACQUISITIONS, ImageP
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
 from anneal_jax.evaluation.retrieval_quality import Retrieval
-from anneal_jax.experiments.dataset import Problem, class_oracle
+from anneal_jax.experiments.dataset import Dataset, class_oracle
 from anneal_jax.experiments.outcome import Outcome, measure, retrieve
 from anneal_jax.experiments.pair_rounds import draw_first_pairs, questions_per_round
 from anneal_jax.experiments.round_log import Row, append_round, read_rounds
@@ -52,7 +52,7 @@ from anneal_jax.training.learner import (
 from anneal_jax.types import IntArray, Params
 
 
-class Lesson(NamedTuple):
+class BaselineRound(NamedTuple):
     """One round of a label experiment: what was paid for, and what was learnt from it.
 
     Attributes:
@@ -70,23 +70,23 @@ class Lesson(NamedTuple):
     select_s: float = 0.0
 
 
-class Course(NamedTuple):
-    """All rounds of a label experiment.
+class Baseline(NamedTuple):
+    """All rounds of a label baseline.
 
     Attributes:
       num_rounds: how many there are.
-      lessons: the rounds, each computed when it is asked for.
+      rounds: the rounds, each computed when it is asked for.
     """
 
     num_rounds: int
-    lessons: Iterator[Lesson]
+    rounds: Iterator[BaselineRound]
 
 
-def check_rival(config: ExperimentConfig) -> None:
-    """Refuse a rival that does not exist as it is configured.
+def check_label_baseline(config: ExperimentConfig) -> None:
+    """Refuse a baseline that does not exist as it is configured.
 
     Raises:
-      ConfigError: the rival exists in the frozen regime only, or asks nobody who could err.
+      ConfigError: the baseline exists in the frozen regime only, or asks nobody who could err.
     """
     if config.supervision in NOBODY_ASKED and (config.oracle_wrong or config.oracle_unsure):
         raise ConfigError(
@@ -99,30 +99,30 @@ def check_rival(config: ExperimentConfig) -> None:
         )
 
 
-def run_label_experiment(
+def run_label_baseline(
     config: ExperimentConfig,
-    problem: Problem,
+    dataset: Dataset,
     learner: Learner,
     workdir: pathlib.Path,
     *,
     inputs: Mapping[str, str] | None = None,
     on_round: Callable[[Row], object] = lambda row: None,
 ) -> Outcome:
-    """Run a rival of active learning on pairs, unless it is finished.
+    """Run a label baseline, unless it is finished.
 
     Args:
-      config: the settings; `supervision` names the rival.
-      problem: the archive and its split.
+      config: the settings; `supervision` names the baseline.
+      dataset: the archive and its split.
       learner: of the configured regime, without a pair classifier.
       workdir: an existing folder; gets `rounds.jsonl` and the last round's checkpoint.
       inputs: fingerprint of each thing that the settings name by a path, for the checkpoint.
       on_round: called with the row of each new round, once it is on disk.
     """
-    course = COURSES[config.supervision](config, problem, learner)
+    baseline = LABEL_BASELINES[config.supervision](config, dataset, learner)
     log_path = workdir / "rounds.jsonl"
     rows = read_rounds(log_path)
     with closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints:
-        params = _restore(course, learner, checkpoints) if len(rows) == course.num_rounds else None
+        params = _restore(baseline, learner, checkpoints) if len(rows) == baseline.num_rounds else None
         num_old = 0 if params is None else len(rows)
         if params is None:
             provenance = {
@@ -132,80 +132,80 @@ def run_label_experiment(
             }
             save = functools.partial(checkpoints.save, provenance=provenance)
             log_path.unlink(missing_ok=True)
-            rows, found = _take(course, problem, learner, save, log_path, on_round)
+            rows, found = _run(baseline, dataset, learner, save, log_path, on_round)
         else:
-            found = retrieve(problem, represent(learner, params))
-    return Outcome(problem, rows, found, tuple(problem.archive.notes), len(rows) - num_old)
+            found = retrieve(dataset, represent(learner, params))
+    return Outcome(dataset, rows, found, tuple(dataset.archive.notes), len(rows) - num_old)
 
 
-def _restore(course: Course, learner: Learner, checkpoints: RoundCheckpoints) -> Params | None:
+def _restore(baseline: Baseline, learner: Learner, checkpoints: RoundCheckpoints) -> Params | None:
     """Return the last round's parameters; None, and a warning, where its checkpoint is damaged."""
     template = checkpoint_state(learner, learner.template())
-    found = checkpoints.restore_newest(course.num_rounds - 1, template)
-    return found.state["params"] if found and found.round_index == course.num_rounds - 1 else None
+    found = checkpoints.restore_newest(baseline.num_rounds - 1, template)
+    return found.state["params"] if found and found.round_index == baseline.num_rounds - 1 else None
 
 
-def _take(
-    course: Course,
-    problem: Problem,
+def _run(
+    baseline: Baseline,
+    dataset: Dataset,
     learner: Learner,
     save: Callable[[int, Params], None],
     log_path: pathlib.Path,
     on_round: Callable[[Row], object],
 ) -> tuple[list[Row], Retrieval]:
     rows, found, start = [], None, time.perf_counter()
-    for round_index, lesson in enumerate(course.lessons):
-        params = jax.block_until_ready(lesson.params)
-        train_s = time.perf_counter() - start - lesson.select_s
-        if round_index == course.num_rounds - 1:  # before the row that ends the run
+    for round_index, baseline_round in enumerate(baseline.rounds):
+        params = jax.block_until_ready(baseline_round.params)
+        train_s = time.perf_counter() - start - baseline_round.select_s
+        if round_index == baseline.num_rounds - 1:  # before the row that ends the run
             save(round_index, checkpoint_state(learner, params))
-        found, figures = measure(problem, represent(learner, params))
-        rows.append(_row(round_index, lesson, figures, train_s))
+        found, figures = measure(dataset, represent(learner, params))
+        rows.append(_row(round_index, baseline_round, figures, train_s))
         append_round(log_path, rows[-1])
         on_round(rows[-1])
         start = time.perf_counter()
-    assert found is not None  # a course has at least one lesson
+    assert found is not None  # a baseline has at least one round
     return rows, found
 
 
-def class_count(problem: Problem) -> int:
+def class_count(dataset: Dataset) -> int:
     """Return C, the number of classes among the training images, at least two."""
-    return max(2, len(np.unique(problem.labels[problem.split.train])))
+    return max(2, len(np.unique(dataset.labels[dataset.split.train])))
 
 
-def bits_per_label(problem: Problem) -> float:
+def bits_per_label(dataset: Dataset) -> float:
     """Return what one class label costs, log2 C bits."""
-    return math.log2(class_count(problem))
+    return math.log2(class_count(dataset))
 
 
-def bit_grid(config: ExperimentConfig, problem: Problem) -> npt.NDArray[np.int64]:
+def bit_grid(config: ExperimentConfig, dataset: Dataset) -> npt.NDArray[np.int64]:
     """Return the bits that active learning on pairs has spent after each round, int64[rounds + 1]."""
-    per_round = questions_per_round(config, problem)
-    return len(draw_first_pairs(config, problem)) + per_round * np.arange(config.rounds + 1)
+    per_round = questions_per_round(config, dataset)
+    return len(draw_first_pairs(config, dataset)) + per_round * np.arange(config.rounds + 1)
 
 
-def _class_labels(config: ExperimentConfig, problem: Problem, learner: Learner) -> Course:
+def _class_labels(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> Baseline:
     """Train on every training image's class: the upper bound of labels."""
     del config
-    train = problem.split.train
-    bits = np.array([round(len(train) * bits_per_label(problem))])
-    return _on_groups(learner, train, problem.labels[train], np.array([len(train)]), bits)
+    train = dataset.split.train
+    bits = np.array([round(len(train) * bits_per_label(dataset))])
+    return _on_groups(learner, train, dataset.labels[train], np.array([len(train)]), bits)
 
 
-def _random_labels(config: ExperimentConfig, problem: Problem, learner: Learner) -> Course:
+def _random_labels(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> Baseline:
     """Train on the classes of as many random images as each budget of the grid pays for."""
-    images = host_rng(config.seed, 0, Use.SELECTION).permutation(problem.split.train)
-    counts = (bit_grid(config, problem) / bits_per_label(problem)).astype(np.int64).clip(1, len(images))
-    bits = np.rint(counts * bits_per_label(problem)).astype(np.int64)
-    return _on_groups(learner, images, problem.labels[images], counts, bits)
+    images = host_rng(config.seed, 0, Use.SELECTION).permutation(dataset.split.train)
+    counts = (bit_grid(config, dataset) / bits_per_label(dataset)).astype(np.int64).clip(1, len(images))
+    bits = np.rint(counts * bits_per_label(dataset)).astype(np.int64)
+    return _on_groups(learner, images, dataset.labels[images], counts, bits)
 
 
-def _group_ask(config: ExperimentConfig, problem: Problem, learner: Learner) -> Course:
+def _group_ask(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> Baseline:
     """Train on the groups that as many questions as each budget of the grid allows have found."""
-    images = host_rng(config.seed, 0, Use.SELECTION).permutation(problem.split.train)
-    features = centred(learner.features(learner.template()), problem.split.train)
-    found = group_by_asking(images, features, class_oracle(config, problem))
-    counts = np.searchsorted(found.questions, bit_grid(config, problem), side="right")
+    images = host_rng(config.seed, 0, Use.SELECTION).permutation(dataset.split.train)
+    features = centred(learner.features(learner.template()), dataset.split.train)
+    found = group_by_asking(images, features, class_oracle(config, dataset))
+    counts = np.searchsorted(found.questions, bit_grid(config, dataset), side="right")
     return _on_groups(learner, images, found.groups, counts, found.questions[counts - 1])
 
 
@@ -215,34 +215,34 @@ def _on_groups(
     groups: IntArray,
     counts: npt.NDArray[np.int64],
     bits: npt.NDArray[np.int64],
-) -> Course:
+) -> Baseline:
     """Train anew on the first of the images, more each round, until all are known."""
     num_rounds = np.count_nonzero(counts < len(images)) + 1
     counts, bits = counts[:num_rounds], bits[:num_rounds]
 
-    def lessons() -> Iterator[Lesson]:
+    def rounds() -> Iterator[BaselineRound]:
         for round_index, (count, spent) in enumerate(zip(counts, bits, strict=True)):
             use = f"round {round_index}: train"
             params = learner.fit_classes(images[:count], groups[:count], round_index, use=use)
-            yield Lesson(params, int(spent), int(count))
+            yield BaselineRound(params, int(spent), int(count))
 
-    return Course(len(counts), lessons())
+    return Baseline(len(counts), rounds())
 
 
-def _tcal(config: ExperimentConfig, problem: Problem, learner: Learner) -> Course:
+def _tcal(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> Baseline:
     """Let a class classifier choose whose class is asked next; search by its last hidden layer.
 
     The first labelled images are those that the paper's first pairs are drawn around.
     """
     choose = IMAGE_ACQUISITIONS[config.supervision]
     assert isinstance(learner, FrozenLearner)
-    train = problem.split.train
-    classes = np.unique(problem.labels[train], return_inverse=True)[1].astype(np.int32)
-    model = ClassLearner(learner, class_count(problem))
+    train = dataset.split.train
+    classes = np.unique(dataset.labels[train], return_inverse=True)[1].astype(np.int32)
+    model = ClassLearner(learner, class_count(dataset))
     first = draw_anchors(host_rng(config.seed, 0, Use.INITIAL_PAIRS), len(train), config.initial_fraction)
-    counts = _tcal_counts(config, problem, len(first))
+    counts = _tcal_counts(config, dataset, len(first))
 
-    def lessons() -> Iterator[Lesson]:
+    def rounds() -> Iterator[BaselineRound]:
         is_labelled, heads = np.isin(np.arange(len(train)), first), None
         for round_index, count in enumerate(counts):
             start = time.perf_counter()
@@ -254,45 +254,45 @@ def _tcal(config: ExperimentConfig, problem: Problem, learner: Learner) -> Cours
                 is_labelled[rest[choose(pool, count - is_labelled.sum())]] = True
             select_s = time.perf_counter() - start
             heads = model.fit(train[is_labelled], classes[is_labelled], round_index)
-            spent = round(count * bits_per_label(problem))
-            yield Lesson(as_head_params(heads), spent, int(count), select_s=select_s)
+            spent = round(count * bits_per_label(dataset))
+            yield BaselineRound(as_head_params(heads), spent, int(count), select_s=select_s)
 
-    return Course(len(counts), lessons())
+    return Baseline(len(counts), rounds())
 
 
-def _tcal_counts(config: ExperimentConfig, problem: Problem, num_first: int) -> list[int]:
+def _tcal_counts(config: ExperimentConfig, dataset: Dataset, num_first: int) -> list[int]:
     """Return the number of labels after each round: as many more bits a round as pairs would cost."""
-    per_round = questions_per_round(config, problem) / bits_per_label(problem)
-    most = min(len(problem.split.train), int(config.tcal_bits / bits_per_label(problem)))
+    per_round = questions_per_round(config, dataset) / bits_per_label(dataset)
+    most = min(len(dataset.split.train), int(config.tcal_bits / bits_per_label(dataset)))
     num_rounds = max(0, math.ceil((most - num_first) / per_round))
     return [num_first + math.floor(index * per_round) for index in range(num_rounds)] + [
         max(num_first, most)
     ]
 
 
-def _all_pairs(config: ExperimentConfig, problem: Problem, learner: Learner) -> Course:
+def _all_pairs(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> Baseline:
     """Train on the true labels of all pairs, or of as many as the steps can visit, many steps long."""
     assert isinstance(learner, FrozenLearner)
     long_learner = dataclasses.replace(learner, num_steps=config.all_pairs_steps)
-    train = problem.split.train
+    train = dataset.split.train
     total = count_pairs(len(train))
 
-    def lessons() -> Iterator[Lesson]:
+    def rounds() -> Iterator[BaselineRound]:
         rng = host_rng(config.seed, 0, Use.SELECTION)
         most = config.all_pairs_steps * config.batch_size
         pairs = train[draw_random_pairs(rng, len(train), most, known=np.empty(0, np.int64))]
-        first, second = problem.labels[pairs].T
+        first, second = dataset.labels[pairs].T
         labelled = TrainingPairs(pairs, (first == second).astype(np.int8))
-        yield Lesson(
+        yield BaselineRound(
             long_learner.fit_pairs(labelled, 0, None, use="all pairs: train"),
             total,
             num_labelled_pairs=total,
         )
 
-    return Course(1, lessons())
+    return Baseline(1, rounds())
 
 
-COURSES: Mapping[str, Callable[[ExperimentConfig, Problem, Learner], Course]] = {
+LABEL_BASELINES: Mapping[str, Callable[[ExperimentConfig, Dataset, Learner], Baseline]] = {
     "all_pairs": _all_pairs,
     "class_labels": _class_labels,
     "group_ask": _group_ask,
@@ -301,22 +301,22 @@ COURSES: Mapping[str, Callable[[ExperimentConfig, Problem, Learner], Course]] = 
     "tcal_igarss": _tcal,
     "tcal_random": _tcal,
 }
-"""Every rival, by the name that `supervision` gives it."""
+"""Every baseline, by the name that `supervision` gives it."""
 
 FROZEN_ONLY = ("all_pairs", "tcal", "tcal_igarss", "tcal_random")
-"""Rivals without a form that fine-tunes the backbone."""
+"""Baselines without a form that fine-tunes the backbone."""
 
-NOBODY_ASKED = tuple(name for name in COURSES if name != "group_ask")
-"""Rivals that take labels as they are."""
+NOBODY_ASKED = tuple(name for name in LABEL_BASELINES if name != "group_ask")
+"""Baselines that take labels as they are."""
 
 
-def _row(round_index: int, lesson: Lesson, figures: Row, train_s: float) -> Row:
+def _row(round_index: int, baseline_round: BaselineRound, figures: Row, train_s: float) -> Row:
     """Return a line of the log, with the fields that a round of pairs has and no label has as null."""
     return {
         "round_index": round_index,
-        "bits_spent": lesson.bits_spent,
-        "num_labelled_images": lesson.num_labelled_images,
-        "num_labelled_pairs": lesson.num_labelled_pairs,
+        "bits_spent": baseline_round.bits_spent,
+        "num_labelled_images": baseline_round.num_labelled_images,
+        "num_labelled_pairs": baseline_round.num_labelled_pairs,
         "num_derived_pairs": 0,
         "num_contradictory_pairs": 0,
         "yes_share": None,
@@ -327,7 +327,7 @@ def _row(round_index: int, lesson: Lesson, figures: Row, train_s: float) -> Row:
         "selection_band": None,
         "selection_band_complete": None,
         "pool_share": None,
-        "select_s": lesson.select_s,
+        "select_s": baseline_round.select_s,
         **figures,
         "train_s": train_s,
     }

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from anneal_jax.acquisition.beliefs.session import Interview, ask_next, hear, replay
+from anneal_jax.acquisition.beliefs.session import BeliefSession, add_answer, ask_next, replay
 from anneal_jax.acquisition.beliefs.state import Beliefs
 from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.answers.store import AnswerStore
@@ -28,10 +28,10 @@ from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.evaluation.retrieval_quality import Retrieval
-from anneal_jax.experiments.belief_rounds import fit_beliefs, open_interview
-from anneal_jax.experiments.dataset import Problem, class_oracle, fingerprints, load_problem
+from anneal_jax.experiments.belief_rounds import fit_beliefs, open_belief_session
+from anneal_jax.experiments.dataset import Dataset, class_oracle, fingerprints, load_dataset
 from anneal_jax.experiments.distributed import held
-from anneal_jax.experiments.label_baselines import check_rival, run_label_experiment
+from anneal_jax.experiments.label_baselines import check_label_baseline, run_label_baseline
 from anneal_jax.experiments.outcome import Outcome, measure, retrieve
 from anneal_jax.experiments.pair_rounds import (
     Knowledge,
@@ -62,7 +62,7 @@ class _Run:
     """The parts of a run, handed from step to step."""
 
     config: ExperimentConfig
-    problem: Problem
+    dataset: Dataset
     learner: Learner
     store: AnswerStore
     checkpoints: RoundCheckpoints
@@ -70,7 +70,7 @@ class _Run:
     annotator_name: str
     log_path: pathlib.Path
     inputs: dict[str, str]
-    interview: Interview | None
+    session: BeliefSession | None
 
 
 def run_experiment(
@@ -97,30 +97,32 @@ def run_experiment(
     with held(pathlib.Path(workdir)) as workdir:
         _refuse_annotated(workdir)
         check_config(workdir, config)
-        check_rival(config)
-        problem = load_problem(config)
+        check_label_baseline(config)
+        dataset = load_dataset(config)
         learner = make_learner(
-            config, problem.archive, problem.split.train, with_classifier=_trains_classifier(config)
+            config, dataset.archive, dataset.split.train, with_classifier=_trains_classifier(config)
         )
-        inputs = fingerprints(config, problem)
+        inputs = fingerprints(config, dataset)
         settle_config(workdir, config, inputs)
         if config.supervision not in ASKING:
-            return run_label_experiment(config, problem, learner, workdir, inputs=inputs, on_round=on_round)
+            return run_label_baseline(config, dataset, learner, workdir, inputs=inputs, on_round=on_round)
         with (
             closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints,
-            closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)) as store,
+            closing(AnswerStore(workdir / "answers.sqlite", dataset.archive.ids)) as store,
         ):
             run = _Run(
                 config,
-                problem,
+                dataset,
                 learner,
                 store,
                 checkpoints,
-                annotator or class_oracle(config, problem),
+                annotator or class_oracle(config, dataset),
                 ANNOTATOR if annotator else ORACLE,
                 workdir / "rounds.jsonl",
                 inputs,
-                open_interview(config, problem, learner) if config.supervision == "belief_ask" else None,
+                open_belief_session(config, dataset, learner)
+                if config.supervision == "belief_ask"
+                else None,
             )
             return _run_rounds(run, on_round)
 
@@ -139,41 +141,41 @@ def _trains_classifier(config: ExperimentConfig) -> bool:
 
 
 def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
-    notes = list(run.problem.archive.notes)
+    notes = list(run.dataset.archive.notes)
     rows = read_rounds(run.log_path)
     num_old = len(rows)
     model = _restore(run, num_old - 1) if num_old else None
     beliefs: Beliefs | None = None
     retrieval: Retrieval | None = None
     for round_index in range(num_old, run.config.rounds + 1):
-        if not _ask(run, round_index, model):  # an interview chooses its questions as it asks them
+        if not _ask(run, round_index, model):  # `belief_ask` chooses its questions as it asks them
             if model is None:
-                num_images = len(run.problem.split.train)
+                num_images = len(run.dataset.split.train)
                 raise ConfigError(
                     f"the {num_images} training tiles hold no pair to ask first; raise train_fraction, or "
                     "give an archive with more different tiles."
                 )
             notes.append(f"{_why_it_ended(run, round_index - 1)} The run ended there.")
             break
-        if run.interview is None:
+        if run.session is None:
             _annotate(run, round_index)
         else:
-            beliefs = _converse(run, run.interview, round_index, beliefs)
+            beliefs = _converse(run, run.session, round_index, beliefs)
         model, retrieval, row = _learn(run, round_index, model, beliefs)
         append_round(run.log_path, row)
         on_round(row)
         num_asked = row["bits_spent"] - (rows[-1]["bits_spent"] if rows else 0)
         rows.append(row)
-        if round_index and num_asked < questions_per_round(run.config, run.problem):
+        if round_index and num_asked < questions_per_round(run.config, run.dataset):
             notes.append(f"Round {round_index} asked {num_asked:,} questions: no more were left.")
     assert model is not None  # round 0 is there, or was refused
     if retrieval is None:  # every round was there
-        retrieval = retrieve(run.problem, model)
-    return Outcome(run.problem, rows, retrieval, tuple(notes), len(rows) - num_old)
+        retrieval = retrieve(run.dataset, model)
+    return Outcome(run.dataset, rows, retrieval, tuple(notes), len(rows) - num_old)
 
 
 def _why_it_ended(run: _Run, last_round: int) -> str:
-    if run.interview is not None:
+    if run.session is not None:
         return f"No question was left after round {last_round}: no tile's group is in doubt any more."
     return (
         f"The pool was empty after round {last_round}: every pair of training tiles is answered, or "
@@ -185,23 +187,23 @@ def _ask(run: _Run, round_index: int, model: Model | None) -> bool:
     """Commit the round's questions unless they stand already; False where the pool is empty."""
     if run.store.facts(round_index) is not None:
         return True
-    if run.interview is not None:
-        if model is None and ask_next(run.interview, run.interview.start)[1] is None:
+    if run.session is not None:
+        if model is None and ask_next(run.session, run.session.start)[1] is None:
             return False
-        was_cut_short = round_index and len(run.store.answered(round_index - 1).answers) < _interview_bits(
-            run, round_index - 1
-        )
+        was_cut_short = round_index and len(
+            run.store.answered(round_index - 1).answers
+        ) < _num_belief_questions(run, round_index - 1)
         if was_cut_short:  # nothing was left to ask
             return False
         run.store.add_round(round_index, np.empty((0, 2), np.int32), facts={"select_s": 0.0})
         return True
     start = time.perf_counter()
     if model is None:
-        selected = SelectedPairs(draw_first_pairs(run.config, run.problem), None, {})
+        selected = SelectedPairs(draw_first_pairs(run.config, run.dataset), None, {})
     else:
         knowledge = _knowledge(run, round_index - 1)
         selected = select_questions(
-            run.config, run.problem, run.learner, run.store, knowledge, model, round_index
+            run.config, run.dataset, run.learner, run.store, knowledge, model, round_index
         )
     if not len(selected.pair_indices):
         return False
@@ -223,20 +225,20 @@ def _annotate(run: _Run, round_index: int) -> None:
     run.store.record_all(pending, annotator=run.annotator_name)
 
 
-def _converse(run: _Run, interview: Interview, round_index: int, beliefs: Beliefs | None) -> Beliefs:
+def _converse(run: _Run, session: BeliefSession, round_index: int, beliefs: Beliefs | None) -> Beliefs:
     """Ask the round's questions one by one, each chosen with all answers before it."""
     per_commit = ORACLE_ANSWERS_PER_COMMIT if run.annotator_name == ORACLE else 1
     answered = run.store.answered(round_index)
     if beliefs is None:
-        beliefs = replay(interview, answered)
-    num_open = _interview_bits(run, round_index) - len(answered.answers)
+        beliefs = replay(session, answered)
+    num_open = _num_belief_questions(run, round_index) - len(answered.answers)
     pending: list[Given] = []
     for _ in tqdm(range(num_open), f"round {round_index}: answers", leave=False, disable=None):
-        beliefs, pair = ask_next(interview, beliefs)
+        beliefs, pair = ask_next(session, beliefs)
         if pair is None:
             break
         answer = run.annotator(*pair)
-        beliefs = hear(interview, beliefs, *pair, answer)
+        beliefs = add_answer(session, beliefs, *pair, answer)
         pending.append(Given(*pair, answer, run.annotator_name, kind="training"))
         if len(pending) >= per_commit:
             run.store.give(pending)
@@ -245,16 +247,16 @@ def _converse(run: _Run, interview: Interview, round_index: int, beliefs: Belief
     return beliefs
 
 
-def _interview_bits(run: _Run, round_index: int) -> int:
-    """Return how many questions an interview has put after a round: as many as pairs would cost."""
-    first = len(draw_first_pairs(run.config, run.problem))
-    return first + round_index * questions_per_round(run.config, run.problem)
+def _num_belief_questions(run: _Run, round_index: int) -> int:
+    """Return how many questions `belief_ask` has put after a round: as many as pairs would cost."""
+    first = len(draw_first_pairs(run.config, run.dataset))
+    return first + round_index * questions_per_round(run.config, run.dataset)
 
 
 def _knowledge(run: _Run, last_round: int) -> Knowledge:
     return gather_knowledge(
         run.store.answered(last_round),
-        run.problem,
+        run.dataset,
         transitive=run.config.transitive,
         reserved=run.store.audited_pairs(),
     )
@@ -270,7 +272,7 @@ def _learn(
     train_s = time.perf_counter() - start
     _save(run, round_index, params)
     model = represent(run.learner, params)
-    retrieval, figures = measure(run.problem, model)
+    retrieval, figures = measure(run.dataset, model)
     return (
         model,
         retrieval,
@@ -287,9 +289,9 @@ def _fit(
     run: _Run, round_index: int, knowledge: Knowledge, previous: Params | None, beliefs: Beliefs | None
 ) -> Params:
     use = f"round {round_index}: train"
-    if run.interview is not None:
-        beliefs = beliefs or replay(run.interview, run.store.answered(round_index))
-        return jax.block_until_ready(fit_beliefs(run.interview, beliefs, run.learner, round_index, use=use))
+    if run.session is not None:
+        beliefs = beliefs or replay(run.session, run.store.answered(round_index))
+        return jax.block_until_ready(fit_beliefs(run.session, beliefs, run.learner, round_index, use=use))
     return jax.block_until_ready(
         run.learner.fit_pairs(knowledge.training_pairs, round_index, previous, use=use)
     )
@@ -315,7 +317,7 @@ def _restore(run: _Run, round_index: int) -> Model:
             "emptied or replaced. Restore answers.sqlite, or begin in a new workdir."
         )
     heads = run.learner.template()
-    if run.interview is not None:
+    if run.session is not None:
         heads = run.learner.beside_features(heads, 0.0)
     template = checkpoint_state(run.learner, heads)
     found = run.checkpoints.restore_newest(round_index, template)

@@ -13,7 +13,7 @@ from anneal_jax.files import atomic
 from anneal_jax.reporting.search_results import Results
 from anneal_jax.retrieval.index_reader import TileIndex
 
-_MOST_EAST_DEG = 540.0  # east of a box across the 180th meridian is above 180
+_MAX_EAST_DEG = 540.0  # east of a box across the 180th meridian is above 180
 
 
 def write_geojson(index: TileIndex, results: Sequence[Results], path: str | os.PathLike[str]) -> None:
@@ -68,7 +68,7 @@ def _polygon(box: list[float], tile_id: str) -> dict[str, Any] | None:
     if math.isnan(box[0]):
         return None
     west, south, east, north = box
-    if not (-180.0 <= west <= east <= _MOST_EAST_DEG and -90.0 <= south <= north <= 90.0):
+    if not (-180.0 <= west <= east <= _MAX_EAST_DEG and -90.0 <= south <= north <= 90.0):
         raise ConfigError(
             f"the box of {tile_id!r} is {west:g},{south:g},{east:g},{north:g}, which is not in degrees; "
             "GeoJSON knows no other unit. Give launch/embed.py --metadata in degrees."

@@ -43,7 +43,7 @@ def report_run(config: ExperimentConfig, outcome: Outcome, workdir: str | pathli
         baseline=baseline if config.regime == "frozen" else None,
     )
     images = {"Retrieval quality against the number of questions": workdir / "curve.png"}
-    if outcome.problem.archive.kind == "image":
+    if outcome.dataset.archive.kind == "image":
         _draw_gallery(config, outcome, workdir / "gallery.png")
         images["Queries and their five nearest tiles, after the last round"] = workdir / "gallery.png"
     sentence = summarise(config, outcome)
@@ -83,7 +83,7 @@ def print_round(row: Row) -> None:
 def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
     """Return the result in one sentence, with what it is compared to and counted over."""
     last = outcome.rows[-1]
-    split = outcome.problem.split
+    split = outcome.dataset.split
     bits = f"{last['bits_spent']:,}"
     is_answered = config.supervision in ("pairs", "belief_ask", "group_ask", "all_pairs")
     cost = f"{bits} answers" if is_answered else f"class labels worth {bits} bits"
@@ -109,7 +109,7 @@ def _method(config: ExperimentConfig) -> str:
 
 
 def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path) -> None:
-    archive, split = outcome.problem.archive, outcome.problem.split
+    archive, split = outcome.dataset.archive, outcome.dataset.split
     rows = _shown_queries(outcome.retrieval)
     neighbours = outcome.retrieval.neighbours[rows]
     # Small tiles are shown as the network saw them, pixel by pixel.

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from anneal_jax.errors import RetrievalError
 from anneal_jax.types import FloatArray
 
-MOST_RESULTS = 1_000
+MAX_RESULTS = 1_000
 """Largest k."""
 
 _BLOCK_ROWS = 8_192  # on CPU the scores of a block stay in its cache
@@ -26,7 +26,7 @@ _BLOCK_ROWS_ACCELERATOR = 131_072
 _QUERIES_AT_ONCE = 256  # bounds the scores of a block
 _BLOCKS_IN_FLIGHT = 2  # per device: enough that it never waits for the host
 _DECIMALS = 12
-_LONGEST_NORM = 1.01
+_MAX_NORM = 1.01
 
 Masks = Sequence[npt.NDArray[np.bool_]]
 """Which rows of each shard may be returned, bool[n] each."""
@@ -285,19 +285,19 @@ def _error_bound(dim: int) -> float:
     a unit of the decimal that ties are rounded to.
     """
     unit = dim * 2.0**-24
-    return unit / (1.0 - unit) * _LONGEST_NORM**2 + 10.0**-_DECIMALS
+    return unit / (1.0 - unit) * _MAX_NORM**2 + 10.0**-_DECIMALS
 
 
 def _checked_queries(shards: Sequence[np.ndarray], queries: FloatArray, k: int) -> FloatArray:
-    if not 1 <= k <= MOST_RESULTS:
-        raise RetrievalError(f"k={k} is out of range; ask for 1 to {MOST_RESULTS:,} results.")
+    if not 1 <= k <= MAX_RESULTS:
+        raise RetrievalError(f"k={k} is out of range; ask for 1 to {MAX_RESULTS:,} results.")
     dim = shards[0].shape[1] if shards else 0
     if queries.ndim != 2 or queries.shape[1] != dim:
         raise RetrievalError(
             f"the queries are {list(queries.shape)}, and the index holds vectors of {dim} numbers."
         )
     norms = np.linalg.norm(queries.astype(np.float64), axis=1)
-    if not np.all(np.abs(norms - 1.0) < _LONGEST_NORM - 1.0):
-        bad = int(np.argmax(~(np.abs(norms - 1.0) < _LONGEST_NORM - 1.0)))
+    if not np.all(np.abs(norms - 1.0) < _MAX_NORM - 1.0):
+        bad = int(np.argmax(~(np.abs(norms - 1.0) < _MAX_NORM - 1.0)))
         raise RetrievalError(f"query {bad} has length {norms[bad]:.3g}; queries must be of unit norm.")
     return np.ascontiguousarray(queries, np.float32)

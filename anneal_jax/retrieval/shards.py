@@ -22,7 +22,7 @@ from anneal_jax.files import atomic
 from anneal_jax.files.seals import FileSeal, seal_of
 from anneal_jax.retrieval.manifest import ShardRecord
 
-_LONGEST_NORM = 1.01  # a stored unit vector is a little off by its rounding
+_MAX_NORM = 1.01  # a stored unit vector is a little off by its rounding
 
 
 def write_shard(folder: Path, name: str, columns: Mapping[str, np.ndarray], *, source: str) -> ShardRecord:
@@ -84,8 +84,8 @@ def encoded_texts(texts: Sequence[str]) -> np.ndarray:
 
 def _require_unit(vectors: np.ndarray) -> None:
     norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
-    if not np.all(norms <= _LONGEST_NORM):  # NaN is not below either
+    if not np.all(norms <= _MAX_NORM):  # NaN is not below either
         raise RetrievalError(
-            f"vector {int(np.argmin(norms <= _LONGEST_NORM))} of a shard is longer than 1, or not finite; "
+            f"vector {int(np.argmin(norms <= _MAX_NORM))} of a shard is longer than 1, or not finite; "
             "an index holds vectors of unit norm."
         )

@@ -68,7 +68,7 @@ def test_a_missing_workdir_is_one_sentence():
     assert (done.returncode, done.stderr) == (2, "error: --workdir is missing; --help says what it is.\n")
 
 
-def test_a_mistake_inside_a_recipe_is_told_in_its_own_words(tmp_path):
+def test_a_mistake_inside_a_recipe_is_reported_in_its_own_words(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         textwrap.dedent("""

@@ -1,4 +1,4 @@
-"""The rivals of active learning on pairs, on a small archive of vectors."""
+"""The label baselines of active learning on pairs, on a small archive of vectors."""
 
 import dataclasses
 import itertools
@@ -11,15 +11,15 @@ import pytest
 from anneal_jax.config import CHOICES, ExperimentConfig
 from anneal_jax.errors import ConfigError
 from anneal_jax.experiments import label_baselines
-from anneal_jax.experiments.dataset import load_problem
-from anneal_jax.experiments.label_baselines import COURSES, bit_grid, bits_per_label
+from anneal_jax.experiments.dataset import load_dataset
+from anneal_jax.experiments.label_baselines import LABEL_BASELINES, bit_grid, bits_per_label
 from anneal_jax.experiments.round_log import read_rounds, without_times
 from anneal_jax.experiments.run import ASKING, run_experiment
 from anneal_jax.losses.registry import GROUP_LOSSES, TEMPERED_LOSSES
 
 NUM_IMAGES, NUM_CLASSES, DIM = 80, 4, 6
 
-every_rival = pytest.mark.parametrize("supervision", sorted(COURSES))
+every_baseline = pytest.mark.parametrize("supervision", sorted(LABEL_BASELINES))
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +47,15 @@ def small(vectors: pathlib.Path, **changes: object) -> ExperimentConfig:
     return ExperimentConfig(archive=f"embeddings:{vectors}", **{**settings, **changes})
 
 
-@every_rival
+@every_baseline
 def test_rows_have_the_fields_of_a_run_on_pairs_and_a_finished_run_is_only_read(
     vectors, tmp_path, supervision, monkeypatch
 ):
     config = small(vectors, supervision=supervision)
-    outcome = run_experiment(config, tmp_path / "rival")
+    outcome = run_experiment(config, tmp_path / "baseline")
     pairs = run_experiment(small(vectors, rounds=0), tmp_path / "pairs")
     assert set(outcome.rows[0]) == {*pairs.rows[0], "num_labelled_images"}
-    assert outcome.rows == read_rounds(tmp_path / "rival" / "rounds.jsonl")
+    assert outcome.rows == read_rounds(tmp_path / "baseline" / "rounds.jsonl")
     assert outcome.num_new_rounds == len(outcome.rows)
     bits = [row["bits_spent"] for row in outcome.rows]
     assert bits == sorted(bits) and all(isinstance(value, int) for value in bits)
@@ -64,7 +64,7 @@ def test_rows_have_the_fields_of_a_run_on_pairs_and_a_finished_run_is_only_read(
         raise AssertionError("a finished run was trained again")
 
     monkeypatch.setattr(label_baselines, "measure", never)
-    again = run_experiment(config, tmp_path / "rival")
+    again = run_experiment(config, tmp_path / "baseline")
     assert again.num_new_rounds == 0
     np.testing.assert_array_equal(again.retrieval.neighbours, outcome.retrieval.neighbours)
 
@@ -91,7 +91,7 @@ def test_a_killed_run_starts_again_and_ends_alike(vectors, tmp_path, supervision
 
 def test_labels_on_the_grid_cost_what_pairs_cost_or_just_less(vectors, tmp_path):
     config = small(vectors)
-    grid = bit_grid(config, load_problem(config))
+    grid = bit_grid(config, load_dataset(config))
     pairs = run_experiment(config, tmp_path / "pairs")
     assert grid.tolist() == [row["bits_spent"] for row in pairs.rows]
     labels = run_experiment(small(vectors, supervision="random_labels"), tmp_path / "labels")
@@ -102,9 +102,9 @@ def test_labels_on_the_grid_cost_what_pairs_cost_or_just_less(vectors, tmp_path)
     assert (spent[:-1] > grid[: len(spent) - 1] - NUM_CLASSES).all()
 
 
-def test_a_rival_ends_when_all_is_known(vectors, tmp_path):
+def test_a_baseline_ends_when_all_is_known(vectors, tmp_path):
     config = small(vectors, rounds=40, steps=1)
-    num_train = len(load_problem(config).split.train)
+    num_train = len(load_dataset(config).split.train)
     for name in ("random_labels", "group_ask", "tcal"):
         changed = dataclasses.replace(config, supervision=name, tcal_bits=10_000)
         rows = run_experiment(changed, tmp_path / name).rows
@@ -130,10 +130,10 @@ def test_tcal_starts_where_the_first_pairs_were_drawn_and_spends_as_much_a_round
     assert all(before < after for before, after in itertools.pairwise(fitted))
 
     config = small(vectors, initial_partners=9)
-    problem = load_problem(config)
-    pairs = label_baselines.draw_first_pairs(config, problem)
+    dataset = load_dataset(config)
+    pairs = label_baselines.draw_first_pairs(config, dataset)
     assert all(fitted[0] & set(pair) for pair in pairs.tolist())
-    assert fitted[0] <= set(problem.split.train.tolist())
+    assert fitted[0] <= set(dataset.split.train.tolist())
 
 
 def test_labels_and_all_pairs_cost_what_they_say(vectors, tmp_path):
@@ -146,13 +146,13 @@ def test_labels_and_all_pairs_cost_what_they_say(vectors, tmp_path):
 
 
 def test_a_label_costs_log2_of_the_classes_that_training_images_have(vectors):
-    problem = load_problem(small(vectors))
-    assert bits_per_label(problem) == 2.0
-    train = problem.split.train
-    labels = problem.labels.copy()
+    dataset = load_dataset(small(vectors))
+    assert bits_per_label(dataset) == 2.0
+    train = dataset.split.train
+    labels = dataset.labels.copy()
     labels[train] = labels[train] % 3
-    assert bits_per_label(problem._replace(labels=labels)) == math.log2(3)
-    assert bits_per_label(problem._replace(labels=np.zeros_like(labels))) == 1.0
+    assert bits_per_label(dataset._replace(labels=labels)) == math.log2(3)
+    assert bits_per_label(dataset._replace(labels=np.zeros_like(labels))) == 1.0
 
 
 def test_rounds_may_grow(vectors, tmp_path):
@@ -179,7 +179,7 @@ def test_a_person_who_errs_groups_worse(vectors, tmp_path):
     assert errs["bits_spent"] > truthful["bits_spent"]
 
 
-@pytest.mark.parametrize("supervision", sorted(set(COURSES) - {"group_ask"}))
+@pytest.mark.parametrize("supervision", sorted(set(LABEL_BASELINES) - {"group_ask"}))
 def test_errors_are_refused_where_nobody_is_asked(tmp_path, supervision):
     config = ExperimentConfig(supervision=supervision, oracle_unsure=0.1)
     with pytest.raises(ConfigError, match=rf"supervision='{supervision}' takes the true labels"):
@@ -187,7 +187,7 @@ def test_errors_are_refused_where_nobody_is_asked(tmp_path, supervision):
 
 
 def test_what_settings_may_name_is_what_there_is():
-    assert set(CHOICES["supervision"]) == {*ASKING, *COURSES}
+    assert set(CHOICES["supervision"]) == {*ASKING, *LABEL_BASELINES}
     assert list(CHOICES["group_loss"]) == sorted(GROUP_LOSSES)
     assert set(GROUP_LOSSES) >= TEMPERED_LOSSES
 

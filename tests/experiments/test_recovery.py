@@ -49,7 +49,7 @@ def test_the_next_round_is_that_of_the_unbroken_run(config, tmp_path, rounds, ca
     assert not caplog.records
 
 
-def test_a_rival_trains_again_what_was_damaged(config, tmp_path, caplog):
+def test_a_baseline_trains_again_what_was_damaged(config, tmp_path, caplog):
     config = dataclasses.replace(config, supervision="class_labels")
     first = run_experiment(config, tmp_path)
     damage_checkpoint(tmp_path, 0)

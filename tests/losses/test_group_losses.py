@@ -158,7 +158,7 @@ def test_settings_are_keywords_with_defaults(name):
     assert all(setting.default is not inspect.Parameter.empty for setting in settings)
 
 
-def test_unknown_name_is_told_the_nearest():
+def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ConfigError, match=r"no group loss 'info_nse' \(did you mean 'info_nce'\?\)"):
         get_group_loss("info_nse")
     with pytest.raises(ConfigError, match="choose one of contrastive, info_nce"):

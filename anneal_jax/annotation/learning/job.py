@@ -16,16 +16,16 @@ NUM_CHOSEN = 64
 """Questions that a model chooses before the next one is there."""
 
 _NICENESS = 15
-_LEAST_SCORED = 20  # answers with an out-of-sample similarity that a threshold is estimated from
+_MIN_SCORED = 20  # answers with an out-of-sample similarity that a threshold is estimated from
 
 
 def main() -> None:
     """Do one job."""
-    _be_humble()
+    lower_priority()
     train(pathlib.Path(sys.argv[1]), sys.argv[2])
 
 
-def _be_humble() -> None:
+def lower_priority() -> None:
     """Before any library counts the cores."""
     os.nice(_NICENESS)
     if hasattr(os, "sched_setaffinity"):
@@ -69,16 +69,16 @@ def train(folder: pathlib.Path, job: str) -> None:
         answered = Answered(*(snapshot[name] for name in Answered._fields))
         reserved = snapshot["reserved"]
         trained_on = {name: snapshot[name] for name in ("set_id", "answer_ids", "pair_indices")}
-    problem = load_whole_archive(config)
-    learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
-    knowledge = gather_knowledge(answered, problem, transitive=config.transitive, reserved=reserved)
+    dataset = load_whole_archive(config)
+    learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
+    knowledge = gather_knowledge(answered, dataset, transitive=config.transitive, reserved=reserved)
     num_answers = len(answered.answers)
-    params, doubt = fit_answers(config, problem, learner, answered, num_answers)
+    params, doubt = fit_answers(config, dataset, learner, answered, num_answers)
     embeddings = represent(learner, params).embeddings
 
     is_scored = np.isfinite(answered.similarities)
     inside = pair_similarities(embeddings, answered.pair_indices)
-    enough = is_scored.sum() >= _LEAST_SCORED
+    enough = is_scored.sum() >= _MIN_SCORED
     estimate = estimate_threshold(
         "prequential" if enough else "midpoint",
         answered.similarities if enough else inside,

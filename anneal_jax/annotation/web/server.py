@@ -9,12 +9,12 @@ from typing import NamedTuple, cast
 
 from threadpoolctl import threadpool_limits
 
-from anneal_jax.annotation.learning.loop import Learning
-from anneal_jax.annotation.learning.trainer import BackgroundTrainer
+from anneal_jax.annotation.learning.loop import LearningLoop
+from anneal_jax.annotation.learning.trainer import TrainerProcess
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.cold_start import unit_directions
-from anneal_jax.annotation.questions.plan import make_guide
-from anneal_jax.annotation.session import Desk
+from anneal_jax.annotation.questions.plan import make_plan
+from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web.access import (
     LOOPBACK,
     Access,
@@ -22,7 +22,7 @@ from anneal_jax.annotation.web.access import (
     shown_host,
 )
 from anneal_jax.annotation.web.pictures import TilePictures, open_pictures
-from anneal_jax.annotation.web.uploads import DroppedTiles, backbone_encoder
+from anneal_jax.annotation.web.uploads import UploadedImages, backbone_encoder
 from anneal_jax.answers.class_labels import give_labels
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
@@ -31,7 +31,7 @@ from anneal_jax.data.labels import labels_of_csv
 from anneal_jax.data.splits import duplicate_groups
 from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.experiments.answered_workdir import load_whole_archive, settle_annotation
-from anneal_jax.experiments.belief_rounds import open_interview
+from anneal_jax.experiments.belief_rounds import open_belief_session
 from anneal_jax.experiments.run import ASKING
 from anneal_jax.files.workdir import locked
 from anneal_jax.training.factory import make_learner
@@ -50,19 +50,19 @@ class Opened(NamedTuple):
     """A workdir that is open for a person.
 
     Attributes:
-      desk: puts the questions.
+      session: puts the questions.
       learning: what happens in the background; None where nothing is trained.
       pictures: of the tiles.
       names: of the tiles.
-      dropped: files that people search by.
+      uploads: files that people search by.
       notes: sentences for the user.
     """
 
-    desk: Desk
-    learning: Learning | None
+    session: AnnotationSession
+    learning: LearningLoop | None
     pictures: TilePictures
     names: tuple[str, ...]
-    dropped: DroppedTiles
+    uploads: UploadedImages
     notes: tuple[str, ...]
 
 
@@ -98,28 +98,28 @@ def opened(
         stack.enter_context(locked(workdir))
         # Threads of a matrix product that wait for each other on busy cores keep answers waiting.
         stack.enter_context(threadpool_limits(1))
-        problem = load_whole_archive(config)
-        shown = open_pictures(problem.archive, pictures, on_bad_image=config.on_bad_image)
+        dataset = load_whole_archive(config)
+        shown = open_pictures(dataset.archive, pictures, on_bad_image=config.on_bad_image)
         stack.callback(shown.close)
-        learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
-        settle_annotation(workdir, config, problem, pictures=pictures)
+        learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
+        settle_annotation(workdir, config, dataset, pictures=pictures)
         features = learner.features(None)
         directions = unit_directions(features)
-        store = stack.enter_context(closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)))
+        store = stack.enter_context(closing(AnswerStore(workdir / "answers.sqlite", dataset.archive.ids)))
         if sentence:
             store.set_sentence(sentence)
-        notes = [*problem.archive.notes, *([take_labels(store, problem.archive, labels)] if labels else [])]
-        digests = problem.archive.digests()
-        by_belief = BeliefQuestions(open_interview(config, problem, learner))
-        guide = make_guide(directions, seed=config.seed, project=centring(features), by_belief=by_belief)
-        desk = Desk(store, directions, duplicate_groups(digests), guide)
+        notes = [*dataset.archive.notes, *([take_labels(store, dataset.archive, labels)] if labels else [])]
+        digests = dataset.archive.digests()
+        by_belief = BeliefQuestions(open_belief_session(config, dataset, learner))
+        plan = make_plan(directions, seed=config.seed, project=centring(features), by_belief=by_belief)
+        session = AnnotationSession(store, directions, duplicate_groups(digests), plan)
         learning = None
         if learns:
-            trainer = BackgroundTrainer(workdir / _FOLDER, config, features)
-            learning = Learning(desk, trainer, workdir / _FOLDER, seed=config.seed)
+            trainer = TrainerProcess(workdir / _FOLDER, config, features)
+            learning = LearningLoop(session, trainer, workdir / _FOLDER, seed=config.seed)
             stack.callback(learning.close)
-        dropped = DroppedTiles(backbone_encoder(config, problem.archive.kind), digests)
-        yield Opened(desk, learning, shown, tuple(problem.archive.ids), dropped, tuple(notes))
+        uploads = UploadedImages(backbone_encoder(config, dataset.archive.kind), digests)
+        yield Opened(session, learning, shown, tuple(dataset.archive.ids), uploads, tuple(notes))
 
 
 def take_labels(store: AnswerStore, archive: Archive, path: str) -> str:
@@ -175,7 +175,7 @@ def serve(
         import uvicorn
 
         from anneal_jax.annotation.web.app import create_app
-        from anneal_jax.annotation.web.context import Office
+        from anneal_jax.annotation.web.context import AppContext
     except ImportError as error:
         raise ConfigError(
             f"the page needs the extra serve; {how_to_install('serve')} brings it."
@@ -187,11 +187,13 @@ def serve(
         opened(config, workdir, pictures=pictures, labels=labels, sentence=sentence) as parts,
         ThreadPoolExecutor(1) as writer,
     ):
-        office = Office(parts.desk, writer, parts.pictures, parts.learning, parts.names, parts.dropped)
+        context = AppContext(
+            parts.session, writer, parts.pictures, parts.learning, parts.names, parts.uploads
+        )
         url = address(access, host, listener.getsockname()[1])
         tell(url, [*parts.notes, *exposure(access, host, listener.getsockname()[1])])
         settings = uvicorn.Config(
-            create_app(office, access),
+            create_app(context, access),
             log_level="warning",
             access_log=False,
             server_header=False,
