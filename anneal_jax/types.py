@@ -23,6 +23,9 @@ IntArray = npt.NDArray[np.int32]
 Params = Any
 """A pytree of parameters."""
 
+MIN_NORM = 1e-12
+"""Length below which a vector, such as features that cancel out, has no direction and no cosine."""
+
 
 class ClassifierTables(NamedTuple):
     """The pair classifier as all pairs of M tiles need it.

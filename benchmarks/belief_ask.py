@@ -22,7 +22,7 @@ import numpy as np
 from anneal_jax.acquisition.beliefs.choose import next_question
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.state import begin
-from anneal_jax.acquisition.beliefs.update import absorb
+from anneal_jax.acquisition.beliefs.update import add_answer
 from anneal_jax.pairs.oracle import ClassOracle
 
 LINE = (
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def measure(num_tiles, num_clusters, num_questions, *, dim=128, spread=1.5):
-    """Return the figures of one interview; a question's time is that of its answer and the next choice."""
+    """Return the figures of one session; a question's time is that of its answer and the next choice."""
     rng = np.random.default_rng(0)
     labels = rng.integers(num_clusters, size=num_tiles).astype(np.int32)
     features = rng.normal(size=(num_clusters, dim))[labels] + spread * rng.normal(size=(num_tiles, dim))
@@ -66,7 +66,7 @@ def measure(num_tiles, num_clusters, num_questions, *, dim=128, spread=1.5):
     while pair is not None and len(times_s) < num_questions:
         answer = oracle(*pair)
         start = time.perf_counter()
-        state, pair = next_question(graph, absorb(graph, state, *pair, answer))
+        state, pair = next_question(graph, add_answer(graph, state, *pair, answer))
         times_s.append(time.perf_counter() - start)
     cpu_s += time.process_time()
     median_ms, most_ms, longest_ms = 1e3 * np.quantile(times_s, [0.5, 0.95, 1.0])

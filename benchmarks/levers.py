@@ -26,20 +26,20 @@ from paired import interval
 
 from anneal_jax.acquisition.beliefs.choose import next_question
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
-from anneal_jax.acquisition.beliefs.session import Interview
+from anneal_jax.acquisition.beliefs.session import BeliefSession
 from anneal_jax.acquisition.beliefs.state import (
     OPEN,
     BeliefSettings,
     begin,
     settled_groups,
 )
-from anneal_jax.acquisition.beliefs.update import absorb
+from anneal_jax.acquisition.beliefs.update import add_answer
 from anneal_jax.annotation.learning.loop import STEP, expected_gain
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.evaluation.ranking import rank_archive, relevance
 from anneal_jax.evaluation.retrieval_quality import CUT_OFF, evaluate_retrieval
 from anneal_jax.experiments.belief_rounds import mean_doubt, training_groups
-from anneal_jax.experiments.dataset import load_problem
+from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import centred, represent, standardise
@@ -114,22 +114,22 @@ def rows_of(lever, arguments):
 
 def one_run(changes, budgets, seed, arguments):
     """Ask to the last budget; return the figures at each."""
-    problem, learner = opened(arguments.archive, seed)
-    tiles = problem.split.train
+    dataset, learner = opened(arguments.archive, seed)
+    tiles = dataset.split.train
     graph = graph_of(learner, tiles, **changes.get("graph", {}))
     settings = BeliefSettings(**{name: value for name, value in changes.items() if name != "graph"})
-    oracle = ClassOracle(problem.labels, arguments.wrong, arguments.unsure, seed)
+    oracle = ClassOracle(dataset.labels, arguments.wrong, arguments.unsure, seed)
     state, figures = begin(graph), []
     for bits in range(1, budgets[-1] + 1):
         state, pair = next_question(graph, state, settings)
         if pair is not None:
             answer = oracle(int(tiles[pair[0]]), int(tiles[pair[1]]))
-            state = absorb(graph, state, *pair, answer, settings)
+            state = add_answer(graph, state, *pair, answer, settings)
         if bits in budgets:
-            figures.append(judged(graph, state, problem.labels[tiles], settings))
-            figures[-1]["doubt"] = mean_doubt(Interview(tiles, graph, state), state)
+            figures.append(judged(graph, state, dataset.labels[tiles], settings))
+            figures[-1]["doubt"] = mean_doubt(BeliefSession(tiles, graph, state), state)
             if arguments.train:
-                figures[-1] |= trained(problem, learner, Interview(tiles, graph, state), state)
+                figures[-1] |= trained(dataset, learner, BeliefSession(tiles, graph, state), state)
     return with_forecasts(budgets, figures)
 
 
@@ -143,18 +143,18 @@ def with_forecasts(budgets, figures):
     return figures
 
 
-def trained(problem, learner, interview, state):
+def trained(dataset, learner, session, state):
     """Train on what is believed; return how well that finds tiles, alone and with features beside it."""
-    images, groups, weights = training_groups(interview, state)
+    images, groups, weights = training_groups(session, state)
     alone = learner.fit_classes(images, groups, weights=weights)
-    figures, names = {}, range(len(interview.tiles))
+    figures, names = {}, range(len(session.tiles))
     for name, params in (
         ("alone", alone),
-        ("beside", learner.beside_features(alone, mean_doubt(interview, state))),
+        ("beside", learner.beside_features(alone, mean_doubt(session, state))),
     ):
         vectors = represent(learner, params).embeddings
-        found = evaluate_retrieval(vectors, problem.labels, problem.split)
-        tiles, classes = vectors[interview.tiles], problem.labels[interview.tiles]
+        found = evaluate_retrieval(vectors, dataset.labels, dataset.split)
+        tiles, classes = vectors[session.tiles], dataset.labels[session.tiles]
         ranking = rank_archive(tiles, tiles, CUT_OFF, query_ids=names, archive_ids=names)
         figures[f"map_at_5_{name}"] = found.mean_average_precision
         figures[f"precision_at_5_of_training_tiles_{name}"] = float(
@@ -168,8 +168,8 @@ def opened(archive, seed):
     """Open an archive once for all levers."""
     recipe = UCM if archive != "digits" else ExperimentConfig(backbone="pixels", steps=300)
     config = dataclasses.replace(recipe, archive=archive, seed=seed)
-    problem = load_problem(config)
-    return problem, make_learner(config, problem.archive, problem.split.train, with_classifier=False)
+    dataset = load_dataset(config)
+    return dataset, make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
 
 
 def graph_of(learner, tiles, *, is_scaled=True, **options):

@@ -21,12 +21,12 @@ import numpy as np
 from paired import interval
 
 from anneal_jax.acquisition.beliefs.choose_several import Interleaved
-from anneal_jax.acquisition.beliefs.session import hear_several, propose_several
+from anneal_jax.acquisition.beliefs.session import add_interleaved_answer, propose_several
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.evaluation.ranking import rank_archive
 from anneal_jax.evaluation.retrieval_quality import evaluate_retrieval
-from anneal_jax.experiments.belief_rounds import fit_beliefs, open_interview, training_groups
-from anneal_jax.experiments.dataset import load_problem
+from anneal_jax.experiments.belief_rounds import fit_beliefs, open_belief_session, training_groups
+from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import centred, represent
@@ -75,33 +75,33 @@ def main() -> None:
 
 def one_person(arguments, seed, plan):
     """Let a person answer to the last budget; return the figures at each."""
-    problem, learner = opened(arguments.archive, seed)
-    interview = open_interview(learner_config(arguments.archive, seed), problem, learner)
-    tiles, oracle = problem.split.train, ClassOracle(problem.labels)
+    dataset, learner = opened(arguments.archive, seed)
+    session = open_belief_session(learner_config(arguments.archive, seed), dataset, learner)
+    tiles, oracle = dataset.split.train, ClassOracle(dataset.labels)
     features = vectors = centred(learner.features(learner.template()), tiles)
     queries = iter(np.random.default_rng(seed).permutation(tiles).tolist())
-    state, said, rows = Interleaved(interview.start, {}), {}, []
+    state, said, rows = Interleaved(session.start, {}), {}, []
     for part in range(1, NUM_BUDGETS + 1):
         budget = arguments.answers * part // NUM_BUDGETS
         while len(said) < budget:
             count = min(arguments.k, budget - len(said))
             is_search = plan == "marks" or (plan == "in_turn" and len(said) // arguments.k % 2 == 1)
-            pairs = results(vectors, tiles, next(queries), said) if is_search else asked(interview, state)
+            pairs = results(vectors, tiles, next(queries), said) if is_search else asked(session, state)
             for pair in pairs[:count] if is_search else pairs:
                 said[pair] = oracle(*pair)
-                state = hear_several(interview, state, *pair, said[pair])
-        params = fit_beliefs(interview, state.beliefs, learner, 0, use="train on the answers")
+                state = add_interleaved_answer(session, state, *pair, said[pair])
+        params = fit_beliefs(session, state.beliefs, learner, 0, use="train on the answers")
         vectors = represent(learner, params).embeddings
         rows.append(
             {
                 "bits": budget,
                 "yes": float(np.mean([answer == Answer.SIMILAR for answer in said.values()])),
-                **judged(interview, state.beliefs, problem.labels),
+                **judged(session, state.beliefs, dataset.labels),
                 "features": evaluate_retrieval(
-                    features, problem.labels, problem.split
+                    features, dataset.labels, dataset.split
                 ).mean_average_precision,
                 "trained": evaluate_retrieval(
-                    vectors, problem.labels, problem.split
+                    vectors, dataset.labels, dataset.split
                 ).mean_average_precision,
             }
         )
@@ -117,15 +117,15 @@ def learner_config(archive, seed):
 @functools.cache
 def opened(archive, seed):
     """Open an archive once for all plans."""
-    problem = load_problem(learner_config(archive, seed))
-    return problem, make_learner(
-        learner_config(archive, seed), problem.archive, problem.split.train, with_classifier=False
+    dataset = load_dataset(learner_config(archive, seed))
+    return dataset, make_learner(
+        learner_config(archive, seed), dataset.archive, dataset.split.train, with_classifier=False
     )
 
 
-def asked(interview, state):
+def asked(session, state):
     """Return the question that the page asks next, in a list."""
-    return [next(propose_several(interview, state))]
+    return [next(propose_several(session, state))]
 
 
 def results(vectors, tiles, query, said):
@@ -135,14 +135,14 @@ def results(vectors, tiles, query, said):
     return [pair for pair in pairs if pair not in said]
 
 
-def score(vectors, problem):
+def score(vectors, dataset):
     """Return mAP@5 of the held-out queries."""
-    return evaluate_retrieval(vectors, problem.labels, problem.split).mean_average_precision
+    return evaluate_retrieval(vectors, dataset.labels, dataset.split).mean_average_precision
 
 
-def judged(interview, beliefs, labels):
+def judged(session, beliefs, labels):
     """Hold the groups that are trained on against the classes."""
-    images, groups, _ = training_groups(interview, beliefs)
+    images, groups, _ = training_groups(session, beliefs)
     counts = np.zeros((beliefs.num_groups, labels.max() + 1))
     np.add.at(counts, (groups, labels[images]), 1)
     return {

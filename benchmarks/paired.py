@@ -73,7 +73,7 @@ def read_off(rows, bits):
 
 def targets(runs, bounds):
     """Write what 95% and 99% of the bound cost."""
-    told = []
+    texts = []
     for share in (0.95, 0.99):
         costs = [
             cost_to_reach(bits_of(rows), figures_of(rows), share * figures_of(bounds[seed])[-1])
@@ -83,8 +83,8 @@ def targets(runs, bounds):
         there = [cost for cost in costs if np.isfinite(cost)]
         mean = interval(np.array(there), "", 0) if len(there) == len(costs) else "not by all"
         each = ", ".join(f"{cost:,.0f}" for cost in costs)
-        told.append(f"{share:.0%}: {mean} ({len(there)} of {len(costs)} seeds: {each})")
-    return "; ".join(told)
+        texts.append(f"{share:.0%}: {mean} ({len(there)} of {len(costs)} seeds: {each})")
+    return "; ".join(texts)
 
 
 def interval(values, sign="", digits=3):

@@ -31,11 +31,11 @@ _NUM_TILES = flags.DEFINE_list("num_tiles", ["10000", "100000", "1000000"], "Arc
 _NUM_QUERIES = flags.DEFINE_integer("num_queries", 64, "Queries at once.")
 _DIM = flags.DEFINE_integer("dim", 128, "Components of a vector.")
 _K = flags.DEFINE_integer("k", 20, "Results per query.")
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each way; the fastest and the median are told.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each way; the fastest and the median are reported.")
 _FOLDER = flags.DEFINE_string(
     "folder", None, "Folder for the vectors; by default the system's temporary one."
 )
-_MOST_CODES = flags.DEFINE_integer("most_codes", 1_000_000, "Largest N that faiss_codes is trained for.")
+_MAX_CODES = flags.DEFINE_integer("most_codes", 1_000_000, "Largest N that faiss_codes is trained for.")
 _JSON = flags.DEFINE_string("json", None, "File for the rows.")
 _ROW = flags.DEFINE_integer("row", None, "Internal: N, measured in this process.")
 
@@ -131,7 +131,7 @@ def measure(num_tiles: int, folder: pathlib.Path) -> list[dict[str, Any]]:
     queries = vectors_around_centres(np.random.default_rng(2), _NUM_QUERIES.value)
     searches, rows = {}, {}
     for way, prepare in WAYS.items():
-        if way == "faiss_codes" and not 10_000 <= num_tiles <= _MOST_CODES.value:
+        if way == "faiss_codes" and not 10_000 <= num_tiles <= _MAX_CODES.value:
             continue
         start = time.perf_counter()
         with PeakMemory() as peak:

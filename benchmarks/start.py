@@ -19,7 +19,7 @@ from anneal_jax.data.archives import open_archive
 from anneal_jax.data.tiles import squash_tile
 from anneal_jax.evaluation.ranking import rank_archive, relevance
 from anneal_jax.evaluation.retrieval_quality import CUT_OFF, evaluate_retrieval
-from anneal_jax.experiments.dataset import load_problem
+from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.training.encoding import encode
 from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import centred
@@ -59,12 +59,12 @@ def main() -> None:
 def precision_of(archive, start, seed):
     """Return precision@5 of the queries of a split, by features alone."""
     config = settle_start(ExperimentConfig(archive=archive, seed=seed, **start))
-    problem = load_problem(config)
+    dataset = load_dataset(config)
     learner = make_learner(
-        settle_side(config, problem.archive), problem.archive, problem.split.train, with_classifier=False
+        settle_side(config, dataset.archive), dataset.archive, dataset.split.train, with_classifier=False
     )
-    features = centred(learner.features(learner.template()), problem.split.train)
-    return evaluate_retrieval(features, problem.labels, problem.split).precision
+    features = centred(learner.features(learner.template()), dataset.split.train)
+    return evaluate_retrieval(features, dataset.labels, dataset.split).precision
 
 
 def compare_sides(arguments):

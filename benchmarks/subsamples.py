@@ -7,7 +7,7 @@ A shape is ARCHIVE:FORM. Each seed draws its own sub-sample of the archive's fea
 `embeddings:` in the workdir, then runs the recipe of launch/configs on it, with no setting changed but the
 budgets: 30, 60 and 90 questions per hundred training tiles, or as many as --rounds says. Finished runs are
 only read. One table per shape: mAP@5 over min(k, R), mean and half of the 95% t interval over seeds, and
-below it the difference from each rival, paired by seed.
+below it the difference from each baseline, paired by seed.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 from paired import interval
 
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.experiments.dataset import load_problem
+from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.experiments.grid import FailedCell, run_grid
 from anneal_jax.training.factory import make_learner
 
@@ -95,12 +95,12 @@ def cells_of(shape, seed, systems, folder, num_rounds):
 
 def save_subsample(config, form, place):
     """Draw a sub-sample of an archive's features and labels."""
-    problem = load_problem(config)
-    learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
-    tiles = subsample(problem.labels, form, np.random.default_rng(config.seed))
+    dataset = load_dataset(config)
+    learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
+    tiles = subsample(dataset.labels, form, np.random.default_rng(config.seed))
     place.parent.mkdir(parents=True, exist_ok=True)
     features = np.asarray(learner.features(learner.template()))[tiles]
-    np.savez(place, embeddings=features, labels=problem.labels[tiles])
+    np.savez(place, embeddings=features, labels=dataset.labels[tiles])
 
 
 def subsample(labels, form, rng):
@@ -131,11 +131,13 @@ def table(shape, systems, cells):
     lines += [f"{name}: {interval(c[:, 0])}." for name, c in curves.items() if c.shape[1] == 1]
     lines += ["", "| bits | " + " | ".join(f"{count:,.0f}" for count in bits) + " |"]
     lines += ["|---" * (len(bits) + 1) + "|"]
-    rivals = {name: curve for name, curve in curves.items() if curve.shape[1] == len(bits)}
-    lines += [line(name, curve, "") for name, curve in rivals.items()]
+    baselines = {name: curve for name, curve in curves.items() if curve.shape[1] == len(bits)}
+    lines += [line(name, curve, "") for name, curve in baselines.items()]
     asked = curves["belief_ask"]
     lines += [
-        line(f"less {name}", asked - curve, "+") for name, curve in rivals.items() if name != "belief_ask"
+        line(f"less {name}", asked - curve, "+")
+        for name, curve in baselines.items()
+        if name != "belief_ask"
     ]
     return "\n".join([*lines, line("less the features", asked - frozen[:, None], "+"), ""])
 

@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.experiments.dataset import load_problem
+from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.experiments.selection import draw_first_pairs
 from anneal_jax.models.backbones import Backbone, get_backbone
 from anneal_jax.seeds import Use, host_rng
@@ -103,15 +103,15 @@ def _data(options: argparse.Namespace) -> tuple[np.ndarray, TrainingPairs]:
         with np.load(options.data) as stored:
             return stored["images"], TrainingPairs(stored["pair_indices"], stored["labels"])
     config = ExperimentConfig(archive=options.archive, seed=options.seed)
-    problem = load_problem(config)
-    drawn = draw_first_pairs(config, problem)
-    labels = (problem.labels[drawn[:, 0]] == problem.labels[drawn[:, 1]]).astype(np.int8)
+    dataset = load_dataset(config)
+    drawn = draw_first_pairs(config, dataset)
+    labels = (dataset.labels[drawn[:, 0]] == dataset.labels[drawn[:, 1]]).astype(np.int8)
     if options.pairs and options.pairs < len(drawn):
         # Those of the first images that have partners, so that tiles repeat as they do among all.
         keep = np.argsort(drawn[:, 0], kind="stable")[: options.pairs]
         drawn, labels = drawn[keep], labels[keep]
     rows, places = np.unique(drawn, return_inverse=True)
-    images = problem.archive.load(rows, options.image_size)
+    images = dataset.archive.load(rows, options.image_size)
     return images, TrainingPairs(places.reshape(-1, 2).astype(np.int32), labels)
 
 

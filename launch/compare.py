@@ -2,9 +2,9 @@
 
   python launch/compare.py --config=launch/configs/ucm_frozen.py --workdir=runs/ucm --acquisitions=mgue,tcal
 
-Systems are acquisitions of pairs, each also with `+clustering`, and rivals such as tcal; `+SETTING=VALUE`
-makes a variant of any. Finished cells are never run again: the same command goes on after a kill. What
---workers, --cpus_each and --merge do stands in docs/operations.md.
+Systems are acquisitions of pairs, each also with `+clustering`, and label baselines such as tcal;
+`+SETTING=VALUE` makes a variant of any. Finished cells are never run again: the same command goes on after
+a kill. What --workers, --cpus_each and --merge do stands in docs/operations.md.
 """
 
 import installed  # noqa: F401
@@ -23,7 +23,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the comparison.", req
 _ACQUISITIONS = flags.DEFINE_list(
     "acquisitions",
     ["random", "bcgue+clustering", "mgue+clustering"],
-    "Systems: an acquisition, ACQUISITION+clustering, or a rival such as group_ask; with +SETTING=VALUE.",
+    "Systems: an acquisition, ACQUISITION+clustering or a baseline such as group_ask; with +SETTING=VALUE.",
 )
 _SEEDS = flags.DEFINE_integer("seeds", 5, "How many seeds.", lower_bound=1)
 _FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)

@@ -19,7 +19,7 @@ _ARCHIVE = flags.DEFINE_string(
 )
 _CSV = flags.DEFINE_string("csv", None, "File to write all pairs into.")
 _MAX_DIFFERENCE = flags.DEFINE_float("max_difference", None, "Of near copies; 4, or 0.001 of vectors.")
-_MOST_PAIRS = flags.DEFINE_integer("most_pairs", 100_000, "Near copies listed at most.", lower_bound=1)
+_MAX_PAIRS = flags.DEFINE_integer("most_pairs", 100_000, "Near copies listed at most.", lower_bound=1)
 _ON_BAD_IMAGE = flags.DEFINE_enum("on_bad_image", "refuse", ["refuse", "skip"], "What bad tiles lead to.")
 
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> None:
 
     atomic.require_writable(_CSV.value)
     archive = open_archive(_ARCHIVE.value, on_bad_image=_ON_BAD_IMAGE.value)
-    found = find_duplicates(archive, max_difference=_MAX_DIFFERENCE.value, most_pairs=_MOST_PAIRS.value)
+    found = find_duplicates(archive, max_difference=_MAX_DIFFERENCE.value, most_pairs=_MAX_PAIRS.value)
     if _CSV.value:
         write_duplicates(found, archive.ids, _CSV.value)
     print("\n".join([*archive.notes, duplicates_table(found, archive.ids)]))

@@ -71,7 +71,7 @@ from anneal_jax import load_embedder, open_annotation
 from anneal_jax.annotation.web.scripted_client import answer_page
 from anneal_jax.evaluation.metrics import rank_archive
 from anneal_jax.experiments.answered_workdir import train_on_answers
-from anneal_jax.experiments.dataset import load_problem
+from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.files.workdir import read_config
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.reporting.gallery import plot_gallery
@@ -93,10 +93,10 @@ import numpy as np
 from IPython.display import Image
 
 config = read_config(WORKDIR)
-problem = load_problem(config)
-archive, labels = problem.archive, problem.labels  # labels only mark what is right; search needs none
+dataset = load_dataset(config)
+archive, labels = dataset.archive, dataset.labels  # labels only mark what is right; search needs none
 everything = np.arange(len(archive.ids))
-learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
+learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
 features = centred(learner.features(learner.template()), everything)  # float32[1235, 1280]
 by_features = rank_archive(features, features, 40, query_ids=everything, archive_ids=everything)
 is_right = labels[by_features] == labels[:, None]

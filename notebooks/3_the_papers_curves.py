@@ -150,4 +150,4 @@ Markdown(pathlib.Path("runs/curves/claims.md").read_text())
 # trains heads on frozen features, six rounds of 336 questions; what it gave stands in
 # `docs/results.md`. The papers train the whole network, which wants a GPU: take
 # `launch/configs/ucm_paper.py`, or `aid_paper.py` for AID. `class_labels` is the bound that all
-# labels reach, and other rivals are listed by `launch/compare.py --help`.
+# labels reach, and other baselines are listed by `launch/compare.py --help`.

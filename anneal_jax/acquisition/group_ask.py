@@ -1,13 +1,11 @@
-"""Group images by asking "same as this group?": the plain rival of choosing pairs."""
+"""Group images by asking "same as this group?": the plain baseline for choosing pairs."""
 
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.types import Annotator, Answer, FloatArray, IntArray
-
-_SHORTEST = 1e-12  # features that cancel out have no direction, and no cosine
+from anneal_jax.types import MIN_NORM, Annotator, Answer, FloatArray, IntArray
 
 
 class Grouping(NamedTuple):
@@ -43,7 +41,7 @@ def group_by_asking(images: IntArray, features: FloatArray, annotator: Annotator
     sums = np.zeros((0, features.shape[1]))
     groups, questions, num_questions = [], [], 0
     for image in images:
-        lengths = np.maximum(np.linalg.norm(sums, axis=1), _SHORTEST)
+        lengths = np.maximum(np.linalg.norm(sums, axis=1), MIN_NORM)
         group = len(founders)
         for nearest in np.argsort(-(sums @ features[image]) / lengths, kind="stable"):
             num_questions += 1

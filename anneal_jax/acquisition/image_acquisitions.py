@@ -1,4 +1,4 @@
-"""Which images to label next: the acquisitions of the rivals that ask for class labels."""
+"""Which images to label next: the acquisitions of the baselines that ask for class labels."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

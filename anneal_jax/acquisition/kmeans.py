@@ -10,7 +10,7 @@ from anneal_jax.types import FloatArray
 
 _WHOLE_POINTS = 2048
 _REGION_POINTS = 512
-_MOST_REGIONS = 64
+_MAX_REGIONS = 64
 _REGION_STEPS = 20
 
 
@@ -48,7 +48,7 @@ def _cluster(points: FloatArray, num_clusters: int, seed: int) -> npt.NDArray[np
         return np.arange(num_points)
     if num_points <= _WHOLE_POINTS:
         return KMeans(num_clusters, random_state=seed).fit_predict(points)
-    num_regions = min(-(-num_points // _REGION_POINTS), _MOST_REGIONS)
+    num_regions = min(-(-num_points // _REGION_POINTS), _MAX_REGIONS)
     regions = KMeans(num_regions, max_iter=_REGION_STEPS, random_state=seed).fit_predict(points)
     sizes = np.bincount(regions, minlength=num_regions)
     if sizes.max() == num_points:  # all points are equal

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from anneal_jax.acquisition.badge import rank_by_gradients
+from anneal_jax.acquisition.coreset import rank_by_coverage
 from anneal_jax.acquisition.diversity import pair_representation, select_diverse
-from anneal_jax.acquisition.gradients import rank_by_gradients
-from anneal_jax.acquisition.representative import rank_by_coverage, rank_by_typicality
 from anneal_jax.acquisition.scan.all_pairs import ScanResult, scan_pairs
 from anneal_jax.acquisition.scan.progress import scan_progress
 from anneal_jax.acquisition.scan.scorers import PairScorer, classifier_scorer, threshold_scorer
+from anneal_jax.acquisition.typicality import rank_by_typicality
 from anneal_jax.errors import unknown_name
 from anneal_jax.pairs.canonical import PairKeys
 from anneal_jax.pairs.drawing import draw_random_pairs
@@ -120,7 +121,7 @@ def propose_bcgue(view: PoolView, num_pairs: int) -> Candidates:
 def propose_badge(view: PoolView, num_pairs: int) -> Candidates:
     """Choose pairs that would move the classifier most, and each another way.
 
-    Source: ash2020badge, as far as it carries over: see `gradients`.
+    Source: ash2020badge, as far as it carries over: see `badge`.
 
     Raises:
       ValueError: the view holds no classifier.

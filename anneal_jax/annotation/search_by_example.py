@@ -9,7 +9,7 @@ import numpy.typing as npt
 from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.errors import RetrievalError
 from anneal_jax.evaluation.calibration import Calibration, fit_calibration
-from anneal_jax.retrieval.search import MOST_RESULTS, search_exact
+from anneal_jax.retrieval.search import MAX_RESULTS, search_exact
 from anneal_jax.types import Answer, FloatArray
 
 ANSWERS_SHOWN = 8
@@ -18,7 +18,7 @@ ANSWERS_SHOWN = 8
 TILES_OFFERED = 24
 """Tiles that are offered to pick one from."""
 
-_SHORTEST = 1e-6
+_MIN_QUERY_NORM = 1e-6
 
 
 class Found(NamedTuple):
@@ -59,9 +59,9 @@ def nearest(embeddings: FloatArray, query: FloatArray, count: int, *, own: int =
     Raises:
       RetrievalError: the query has no direction.
     """
-    if np.linalg.norm(query) < _SHORTEST:
+    if np.linalg.norm(query) < _MIN_QUERY_NORM:
         raise RetrievalError("nothing tells this tile from the mean of all; search by another one.")
-    count = max(1, min(count, MOST_RESULTS))
+    count = max(1, min(count, MAX_RESULTS))
     hits = search_exact([embeddings], query[None], count, own_rows=np.array([own], np.int64))
     found = zip(hits.rows[0].tolist(), hits.similarities[0].tolist(), strict=True)
     return [Found(tile, similarity) for tile, similarity in found if tile >= 0]
@@ -85,7 +85,7 @@ def nearest_tiles(
     >>> nearest_tiles(np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32), np.array([0, 1]), 2).tolist()
     [[2, 1], [2, 0]]
     """
-    has_direction = np.linalg.norm(embeddings[tiles], axis=1) >= _SHORTEST
+    has_direction = np.linalg.norm(embeddings[tiles], axis=1) >= _MIN_QUERY_NORM
     found = np.arange(count) + (np.arange(count) >= tiles[:, None])  # the first rows, itself left out
     searched = tiles[has_direction].astype(np.int64)
     found[has_direction] = search_exact([embeddings], embeddings[searched], count, own_rows=searched).rows

@@ -1,16 +1,16 @@
-"""The desk: puts questions, takes answers, and knows what follows from them. One thread at a time uses it.
+"""An annotation session issues questions, stores answers and tracks what they imply, in one thread.
 
-An answer is committed to the store first, then taken into the graph, then acknowledged. All that the desk
-holds besides is made from the store, so a new desk on the same store goes on where the old one was killed.
+An answer is committed to the store first, then added to the graph, then acknowledged. A session makes
+everything else that it holds from the store, so a new one continues where the old one was killed.
 """
 
 from collections.abc import Container, Sequence
 from typing import Any
 
 from anneal_jax.annotation.questions.audits import Precision
-from anneal_jax.annotation.questions.plan import SILENT, Guide
-from anneal_jax.annotation.questions.scheduler import Asker
-from anneal_jax.annotation.standing_answers import Ledger
+from anneal_jax.annotation.questions.plan import SILENT, QuestionPlan
+from anneal_jax.annotation.questions.scheduler import QuestionScheduler
+from anneal_jax.annotation.standing_answers import StandingAnswers
 from anneal_jax.annotation.tab import Tab
 from anneal_jax.annotation.types import Evidence, Pair
 from anneal_jax.answers import reading, writing
@@ -25,11 +25,11 @@ from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices
 AHEAD = 3
 """Questions that a tab holds: one is shown, the others are prefetched."""
 
-_MOST_TABS = 64
-_LONGEST_S = 600.0  # whoever takes longer went away
+_MAX_TABS = 64
+_MAX_ELAPSED_S = 600.0  # whoever takes longer went away
 
 
-class Desk:
+class AnnotationSession:
     """Questions, answers and what follows, over one open store."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Desk:
         store: AnswerStore,
         directions: FloatArray,
         copies: IntArray,
-        guide: Guide,
+        plan: QuestionPlan,
         *,
         checks: bool = True,
     ):
@@ -47,14 +47,14 @@ class Desk:
           store: open; nobody else writes to it.
           directions: float32[N, F], centred features of unit length; they tell near copies.
           copies: int[N], equal numbers for byte-identical tiles.
-          guide: chooses the questions, of this set and of any later one until a model of it is adopted.
+          plan: chooses the questions, of this set and of any later one until a model of it is adopted.
           checks: whether an implied pair may be asked once, where beliefs deny what implies it.
         """
         self._store = store
-        self._asker = Asker(directions, copies, checks=checks)
-        self._features = self._guide = guide
+        self._scheduler = QuestionScheduler(directions, copies, checks=checks)
+        self._features = self._plan = plan
         # What asked in sets that were left, for when somebody goes back to them.
-        self._left: dict[int, Guide] = {}
+        self._left: dict[int, QuestionPlan] = {}
         self._tabs: dict[str, Tab] = {}
         self._reload()
 
@@ -74,14 +74,14 @@ class Desk:
             old.keep(lambda *_: False)
             tab.withdrawn = old.withdrawn
         self._tabs[tab_id] = tab
-        while len(self._tabs) > _MOST_TABS:
+        while len(self._tabs) > _MAX_TABS:
             self._tabs.pop(next(iter(self._tabs)))
         return self.view(tab_id)
 
     def answer(self, tab_id: str, key: str, said: Answer, elapsed_s: float | None) -> dict[str, Any]:
         """Commit an answer; when this returns, it is on disk. A key that was stored stores nothing.
 
-        A repeated request is told what the first one was, with the contradiction that its answer made.
+        A repeated request gets the reply to the first one, with the contradiction that its answer made.
 
         Raises:
           StorageFullError, StoreError: it was not stored; the message says why.
@@ -99,7 +99,7 @@ class Desk:
             tab.annotator,
             kind=question.kind,
             key=key,
-            elapsed_s=None if elapsed_s is None else min(elapsed_s, _LONGEST_S),
+            elapsed_s=None if elapsed_s is None else min(elapsed_s, _MAX_ELAPSED_S),
             similarity=question.similarity,
         )
         with self._store.changing() as connection:
@@ -107,18 +107,18 @@ class Desk:
             record = reading.record_of(connection, answer_id)
         assert record is not None
         tab.issued.pop(key, None)
-        conflict = self._take(record)
+        conflict = self._add_answer(record)
         return self.view(tab_id) | conflict
 
     def undo(self, tab_id: str, key: str) -> dict[str, Any]:
         """Take back this person's last answer that stands, and put its question again."""
         tab = self._tab(tab_id)
         record = self._store.undo(annotator=tab.annotator, key=key)
-        if record is not None and self._forget(record):
-            again = self._asker.question(record.first, record.second, record.kind, tab.mode)
+        if record is not None and self._remove_answer(record):
+            again = self._scheduler.question(record.first, record.second, record.kind, tab.mode)
             tab.keep(lambda place, _: place < AHEAD - 1)
             tab.issued = {again.key: again, **tab.issued}
-        undone = None if record is None else self._ledger.told(record)
+        undone = None if record is None else self._standing.to_json(record)
         return self.view(tab_id) | {"undone": undone}
 
     def retract(self, tab_id: str, answer_id: int, key: str) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Desk:
         with self._store.changing() as connection:
             self._require_here(reading.record_of(connection, answer_id))
             record = writing.retract(connection, answer_id, tab.annotator, key=key)
-        self._forget(record)
+        self._remove_answer(record)
         return self.view(tab_id)
 
     def correct(self, tab_id: str, answer_id: int, said: Answer, key: str) -> dict[str, Any]:
@@ -153,8 +153,8 @@ class Desk:
             (new_id,) = writing.give(connection, [given])
             record = reading.record_of(connection, new_id)
         assert record is not None
-        self._forget(old)
-        conflict = self._take(record)
+        self._remove_answer(old)
+        conflict = self._add_answer(record)
         return self.view(tab_id) | conflict
 
     def volunteer(self, tab_id: str, pair: Pair, said: Answer, key: str) -> dict[str, Any]:
@@ -170,7 +170,7 @@ class Desk:
             (answer_id,) = writing.give(connection, [given])
             record = reading.record_of(connection, answer_id)
         assert record is not None
-        conflict = self._take(record)
+        conflict = self._add_answer(record)
         return self.view(tab_id) | conflict | {"answer_id": answer_id}
 
     def set_sentence(self, tab_id: str, sentence: str) -> dict[str, Any]:
@@ -198,39 +198,39 @@ class Desk:
         """Return what a tab shows: its questions and the counters. Kinds and similarities stay here."""
         tab = self._tab(tab_id)
         self._fill(tab)
-        shown = [question.told() for question in tab.issued.values()]
+        shown = [question.to_json() for question in tab.issued.values()]
         return {"questions": shown, "mode": tab.mode, **self.counters(tab.annotator)}
 
     def counters(self, annotator: str) -> dict[str, Any]:
         """Return how far the present set is."""
-        refuted = self._ledger.contradictions()
+        refuted = self._standing.contradictions()
         return {
             "set_id": self._set_id,
             "sentence": self._sentence,
-            "sentence_is_settled": self._is_sentence_settled or bool(self._ledger),
-            "num_answers": self._ledger.num_answers,
-            "num_labels": self._ledger.num_labels,
-            "num_known": self._ledger.num_known(),
+            "sentence_is_settled": self._is_sentence_settled or bool(self._standing),
+            "num_answers": self._standing.num_answers,
+            "num_labels": self._standing.num_labels,
+            "num_known": self._standing.num_known(),
             "bits_spent": round(self._bits, 1),
             "minutes": round(self._elapsed_s / 60, 1),
             "num_contradictions": len(refuted),
-            "model_answers": self._guide.version,
+            "model_answers": self._plan.version,
             "quality": self.precision()._asdict(),
             "annotator": annotator,
         }
 
     def contradiction(self) -> dict[str, Any] | None:
         """Return the oldest contradiction that nobody has resolved."""
-        refuted = self._ledger.contradictions()
-        return self._ledger.conflict(refuted[0]) if refuted else None
+        refuted = self._standing.contradictions()
+        return self._standing.conflict(refuted[0]) if refuted else None
 
     def answers(self) -> list[dict[str, Any]]:
         """Return the standing answers, the newest first."""
-        return [self._ledger.told(record) for record in reversed(self._ledger.records)]
+        return [self._standing.to_json(record) for record in reversed(self._standing.records)]
 
     def people(self) -> dict[str, Any]:
         """Return how far people agree with each other, and each with their own repeated answers."""
-        standing = self._ledger.records
+        standing = self._standing.records
         return {
             "agreement": [row._asdict() for row in agreements(standing)],
             "consistency": [row._asdict() for row in consistencies(standing)],
@@ -250,8 +250,8 @@ class Desk:
         for tab in self._tabs.values():
             tab.keep(lambda *_: False)
         if set_now != set_before:
-            self._left[set_before] = self._guide
-            self._guide = self._left.get(set_now, self._features)
+            self._left[set_before] = self._plan
+            self._plan = self._left.get(set_now, self._features)
             for tab in self._tabs.values():
                 tab.withdrawn.clear()
         self._reload()
@@ -259,14 +259,14 @@ class Desk:
     # What the background needs.
 
     @property
-    def guide(self) -> Guide:
+    def plan(self) -> QuestionPlan:
         """What chooses the questions now."""
-        return self._guide
+        return self._plan
 
     @property
-    def ledger(self) -> Ledger:
+    def standing(self) -> StandingAnswers:
         """The answers that stand, and what follows from them."""
-        return self._ledger
+        return self._standing
 
     @property
     def set_id(self) -> int:
@@ -284,22 +284,22 @@ class Desk:
 
     def reserved(self) -> PairIndices:
         """Return int32[P, 2], pairs that the background may not choose: audited or unsure."""
-        return self._ledger.reserved()
+        return self._standing.reserved()
 
     def precision(self) -> Precision:
         """Return precision@5 of the model in use, by audits."""
-        return self._guide.audits.precision(self._asker.audit_label)
+        return self._plan.audits.precision(self._scheduler.audit_label)
 
-    def evidence(self, taught: Container[Pair], guides: Sequence[Guide]) -> Evidence:
+    def evidence(self, taught: Container[Pair], plans: Sequence[QuestionPlan]) -> Evidence:
         """Return what tells models apart, of which one was trained on answers about the pairs `taught`."""
-        audits = [[self._ledger.audited(*pair) for pair in guide.audits.pairs] for guide in guides]
-        answered = [self._ledger.held_out(taught, kind) for kind in ("training", "volunteered")]
+        audits = [[self._standing.audited(*pair) for pair in plan.audits.pairs] for plan in plans]
+        answered = [self._standing.held_out(taught, kind) for kind in ("training", "volunteered")]
         return Evidence(audits, answered)
 
-    def adopt(self, guide: Guide) -> None:
+    def adopt(self, plan: QuestionPlan) -> None:
         """Ask by another model from the next question on; what is shown already stays."""
-        self._guide = guide
-        self._asker.follow(guide)
+        self._plan = plan
+        self._scheduler.follow(plan)
         for tab in self._tabs.values():
             tab.keep(lambda place, _: place == 0)
 
@@ -314,16 +314,16 @@ class Desk:
         if tab_id not in self._tabs:
             raise StoreError("this page is not known to the server any more; load it again.")
         tab = self._tabs[tab_id] = self._tabs.pop(tab_id)  # the one that is silent for longest is let go
-        tab.hear()
+        tab.touch()
         return tab
 
     def _again(self, tab_id: str, key: str, said: Answer, pair: Pair | None = None) -> dict[str, Any]:
-        """Return what a repeated request is told, whose first reply may have been lost."""
+        """Return the reply to a repeated request, whose first reply may have been lost."""
         record = self._keys[key]
         is_same = record.answer == said and (pair is None or {*pair} == {record.first, record.second})
         if not is_same:
             raise StoreError("this question has another answer already; undo it first.")
-        conflict = self._ledger.conflict_with(record.answer_id)
+        conflict = self._standing.conflict_with(record.answer_id)
         return self.view(tab_id) | {"conflict": conflict, "answer_id": record.answer_id}
 
     def _reload(self) -> None:
@@ -333,43 +333,45 @@ class Desk:
         tally = self._store.tally()
         self._bits, self._elapsed_s = tally.bits_spent, tally.elapsed_s
         self._keys = {record.key: record for record in self._store.records()}
-        self._ledger = Ledger(self._store.standing(), self._store.image_ids)
-        self._asker.begin(self._ledger, self._guide)
+        self._standing = StandingAnswers(self._store.standing(), self._store.image_ids)
+        self._scheduler.begin(self._standing, self._plan)
         self._drop_model_of_undone()
 
-    def _take(self, record: AnswerRecord) -> dict[str, Any]:
+    def _add_answer(self, record: AnswerRecord) -> dict[str, Any]:
         """Take a stored answer in; return the contradiction that it makes, if any."""
         self._keys[record.key] = record
         self._bits += record.bits
         self._elapsed_s += record.elapsed_s or 0.0
-        self._asker.take(record)
-        fresh = self._ledger.take(record)
+        self._scheduler.add_answer(record)
+        fresh = self._standing.add_answer(record)
         for tab in self._tabs.values():
             tab.keep(
-                lambda _, q: q.kind != "training" or q.is_check or self._asker.is_unknown(q.first, q.second)
+                lambda _, q: (
+                    q.kind != "training" or q.is_check or self._scheduler.is_unknown(q.first, q.second)
+                )
             )
-        return {"conflict": self._ledger.conflict(min(fresh)) if fresh else None}
+        return {"conflict": self._standing.conflict(min(fresh)) if fresh else None}
 
-    def _forget(self, record: AnswerRecord) -> bool:
+    def _remove_answer(self, record: AnswerRecord) -> bool:
         """Let go of an answer that was taken back; False where that was done before."""
-        was_standing = self._ledger.forget(record.answer_id)
+        was_standing = self._standing.remove_answer(record.answer_id)
         if was_standing:
-            self._asker.forget(record.answer_id)
+            self._scheduler.remove_answer(record.answer_id)
             self._drop_model_of_undone()
         return was_standing
 
     def _drop_model_of_undone(self) -> None:
         """Go back to the features where the model in use was trained on an answer that stands no more."""
-        if not self._ledger.stand(self._guide.answer_ids):
+        if not self._standing.stand(self._plan.answer_ids):
             self.adopt(self._features)
 
     def _fill(self, tab: Tab) -> None:
-        if tab.mode == SILENT or not (self._is_sentence_settled or self._ledger):
+        if tab.mode == SILENT or not (self._is_sentence_settled or self._standing):
             return
         while len(tab.issued) < AHEAD:
             here = [other for other in self._tabs.values() if other is tab or other.is_here]
             taken = {(q.first, q.second) for other in here for q in other.issued.values()}
-            question = self._asker.next(tab.mode, taken)
+            question = self._scheduler.next(tab.mode, taken)
             if question is None:
                 return
             tab.issued[question.key] = question

@@ -14,7 +14,7 @@ from anneal_jax.types import Answer, PairIndices
 _COUNTED_EACH_TIME = 1_000  # with n times as many answers what is implied is counted every n-th time
 
 
-class Ledger:
+class StandingAnswers:
     """The standing answers of one set, and the graph of those that may be trained on."""
 
     def __init__(self, records: Iterable[AnswerRecord], image_ids: Sequence[str]):
@@ -28,7 +28,7 @@ class Ledger:
         self._untrained: set[int] = set()  # audits, repeats and unsure answers
         self._count, self._counted = 0, -1
         for record in records:
-            self.take(record)
+            self.add_answer(record)
 
     def __len__(self) -> int:
         return len(self._standing)
@@ -57,7 +57,7 @@ class Ledger:
         """The answers by their ids, as sources of questions see them, in the order given."""
         return [(record.answer_id, said_of(record)) for record in self._standing.values()]
 
-    def take(self, record: AnswerRecord) -> frozenset[int]:
+    def add_answer(self, record: AnswerRecord) -> frozenset[int]:
         """Take a stored answer in.
 
         Returns:
@@ -76,7 +76,7 @@ class Ledger:
         is_similar = record.answer == Answer.SIMILAR
         return self._graph.insert(record.answer_id, record.first, record.second, is_similar=is_similar)
 
-    def forget(self, answer_id: int) -> bool:
+    def remove_answer(self, answer_id: int) -> bool:
         """Let go of an answer that was taken back; False where that was done before."""
         record = self._standing.pop(answer_id, None)
         if record is None:
@@ -193,7 +193,7 @@ class Ledger:
 
     def conflict(self, answer_id: int) -> dict[str, Any]:
         """Return a contradiction as pages show it: the chain of answers of which one is wrong."""
-        return {"chain": [self.told(self._standing[key]) for key in self._graph.chain(answer_id)]}
+        return {"chain": [self.to_json(self._standing[key]) for key in self._graph.chain(answer_id)]}
 
     def conflict_with(self, answer_id: int) -> dict[str, Any] | None:
         """Return a contradiction that an answer has a part in; None where there is none."""
@@ -201,7 +201,7 @@ class Ledger:
         found = next((key for key in refuted if answer_id in self._graph.chain(key)), None)
         return None if found is None else self.conflict(found)
 
-    def told(self, record: AnswerRecord) -> dict[str, Any]:
+    def to_json(self, record: AnswerRecord) -> dict[str, Any]:
         """Return an answer as pages show it. Whether it was an audit is no secret any more."""
         return {
             "answer_id": record.answer_id,

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-_MOST_WITHDRAWN = 16
-_PATIENCE_S = 600.0  # whoever says nothing for longer went away, or loaded the page again
+_MAX_WITHDRAWN = 16
+_TIMEOUT_S = 600.0  # whoever says nothing for longer went away, or loaded the page again
 
 
 class Question(NamedTuple):
@@ -15,7 +15,7 @@ class Question(NamedTuple):
       key: names its answer for good.
       first: a tile.
       second: another, first < second.
-      kind: as the store keeps it; never told to whoever answers.
+      kind: as the store keeps it; never shown to whoever answers.
       similarity: cosine by the model in use, which was not trained on the answer; None without a model.
       group: in group mode the tile in question, then tiles of the group it is compared with, its founder
         first.
@@ -30,7 +30,7 @@ class Question(NamedTuple):
     group: tuple[int, ...] = ()
     is_check: bool = False
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return what the page gets, of which nothing hangs on the kind.
 
         In group mode the tile in question and the group's founder stand for the pair, as they do in the
@@ -49,16 +49,16 @@ class Tab:
         self.mode = mode
         self.issued: dict[str, Question] = {}
         self.withdrawn: dict[str, Question] = {}
-        self._heard_at = time.monotonic()
+        self._last_seen = time.monotonic()
 
     @property
     def is_here(self) -> bool:
         """Whether the page spoke lately; the questions of one that did not may be put elsewhere."""
-        return time.monotonic() - self._heard_at < _PATIENCE_S
+        return time.monotonic() - self._last_seen < _TIMEOUT_S
 
-    def hear(self) -> None:
+    def touch(self) -> None:
         """Note that the page spoke."""
-        self._heard_at = time.monotonic()
+        self._last_seen = time.monotonic()
 
     def find(self, key: str) -> Question | None:
         """Return a question that was put here; one withdrawn meanwhile may still be answered."""
@@ -69,5 +69,5 @@ class Tab:
         withdrawn = [q for place, q in enumerate(self.issued.values()) if not kept(place, q)]
         for question in withdrawn:
             self.withdrawn[question.key] = self.issued.pop(question.key)
-        while len(self.withdrawn) > _MOST_WITHDRAWN:
+        while len(self.withdrawn) > _MAX_WITHDRAWN:
             self.withdrawn.pop(next(iter(self.withdrawn)))

@@ -31,8 +31,8 @@ def give_labels(store: AnswerStore, labels: IntArray, *, annotator: str, source:
     Raises:
       StorageFullError, StoreError: as `AnswerStore.give`.
     """
-    told = [record for record in store.standing() if record.kind == "label" and record.source == source]
-    order = np.concatenate([_in_order(told, labels), np.arange(len(labels))])
+    earlier = [record for record in store.standing() if record.kind == "label" and record.source == source]
+    order = np.concatenate([_in_order(earlier, labels), np.arange(len(labels))])
     classes, places = np.unique(labels[order], return_index=True)
     is_class = classes >= 0
     founder_of = dict(zip(classes[is_class].tolist(), order[places[is_class]].tolist(), strict=True))
@@ -57,7 +57,7 @@ def give_labels(store: AnswerStore, labels: IntArray, *, annotator: str, source:
     return int(np.count_nonzero(labels >= 0))
 
 
-def _in_order(told: list[AnswerRecord], labels: IntArray) -> IntArray:
+def _in_order(earlier: list[AnswerRecord], labels: IntArray) -> IntArray:
     """Return tiles that were labelled before, first: a class keeps its founder when the file grows."""
-    tiles = {tile for record in told for tile in (record.first, record.second)}
+    tiles = {tile for record in earlier for tile in (record.first, record.second)}
     return np.array(sorted(tile for tile in tiles if labels[tile] >= 0), np.int32)

@@ -29,7 +29,7 @@ from anneal_jax.types import Answer, FloatArray, PairIndices
 _PRAGMAS = ("journal_mode = DELETE", "synchronous = EXTRA", "foreign_keys = ON")
 
 # How long a transaction waits for one of another process; each takes milliseconds.
-_PATIENCE_S = 30.0
+_TIMEOUT_S = 30.0
 
 
 class AnswerStore:
@@ -316,8 +316,8 @@ class AnswerStore:
     def _connect(self) -> sqlite3.Connection:
         if self._read_only:
             uri = f"{self._path.absolute().as_uri()}?mode=ro"
-            return sqlite3.connect(uri, timeout=_PATIENCE_S, isolation_level=None, uri=True)
-        connection = sqlite3.connect(self._path, timeout=_PATIENCE_S, isolation_level=None)
+            return sqlite3.connect(uri, timeout=_TIMEOUT_S, isolation_level=None, uri=True)
+        connection = sqlite3.connect(self._path, timeout=_TIMEOUT_S, isolation_level=None)
         for setting in _PRAGMAS:
             connection.execute(f"PRAGMA {setting}")
         return connection

@@ -1,4 +1,4 @@
-"""Which bands the tiles of an archive have, told by its spec alone, and their picture for a person.
+"""Which bands the tiles of an archive have, by its spec alone, and their picture for a person.
 
 The spec tells it, not the files, so that a model finds its network's input where the archive is not.
 """
@@ -16,7 +16,7 @@ from anneal_jax.types import Archive
 GEOTIFF_OPTIONS = ("tile", "stride", "bands", "rgb", "nodata", "percentile", "range", "pool", "codes")
 """Names of the options of `geotiff:`; docs/archives.md says what they mean."""
 
-_MOST_BANDS = 1_000
+_MAX_BANDS = 1_000
 
 
 class Bands(NamedTuple):
@@ -110,7 +110,7 @@ def rgb_tiles(
 
 def _numbers(name: str, text: str) -> tuple[int, ...]:
     parts = text.split(",")
-    if not all(part.isascii() and part.isdigit() and 1 <= int(part) <= _MOST_BANDS for part in parts):
+    if not all(part.isascii() and part.isdigit() and 1 <= int(part) <= _MAX_BANDS for part in parts):
         raise ArchiveError(f"{name}={text} must be band numbers from 1 on, as in {name}=4,3,2")
     numbers = tuple(map(int, parts))
     if len(set(numbers)) < len(numbers):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from anneal_jax.errors import ConfigError
 from anneal_jax.types import IntArray
 
-NAMED_AT_MOST = 5
+MAX_NAMED = 5
 """Of many things that are wrong with an archive."""
 
 
@@ -63,8 +63,8 @@ def first_few(texts: Sequence[str], separator: str = "; ") -> str:
     >>> first_few([f"tile {number}" for number in range(7)])
     'tile 0; tile 1; tile 2; tile 3; tile 4; and 2 more'
     """
-    more = [f"and {len(texts) - NAMED_AT_MOST:,} more"] if len(texts) > NAMED_AT_MOST else []
-    return separator.join([*texts[:NAMED_AT_MOST], *more])
+    more = [f"and {len(texts) - MAX_NAMED:,} more"] if len(texts) > MAX_NAMED else []
+    return separator.join([*texts[:MAX_NAMED], *more])
 
 
 def checked_indices(indices: npt.ArrayLike, num_tiles: int) -> npt.NDArray[np.intp]:

@@ -17,8 +17,8 @@ from anneal_jax.types import FloatArray, IntArray
 _VECTOR_KEYS = ("embeddings", "features")
 
 # Outside these lengths the square of a vector's length leaves float32, and its direction is lost.
-_SHORTEST = 1e-18
-_LONGEST = 1e18
+_MIN_LENGTH = 1e-18
+_MAX_LENGTH = 1e18
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,8 +154,10 @@ def checked_vectors(stored: np.ndarray, path: pathlib.Path, first_row: int = 0) 
         vectors = np.ascontiguousarray(stored, dtype="<f4")
     _refuse_rows(~np.all(np.isfinite(vectors), axis=1), "values too large for float32", path, first_row)
     squared = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-    _refuse_rows(squared < _SHORTEST**2, "zero length, and so no direction", path, first_row)
-    _refuse_rows(squared > _LONGEST**2, f"a length above {_LONGEST:.0e}; scale them down", path, first_row)
+    _refuse_rows(squared < _MIN_LENGTH**2, "zero length, and so no direction", path, first_row)
+    _refuse_rows(
+        squared > _MAX_LENGTH**2, f"a length above {_MAX_LENGTH:.0e}; scale them down", path, first_row
+    )
     return vectors
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from anneal_jax.data.catalogue import NAMED_AT_MOST, first_few
+from anneal_jax.data.catalogue import MAX_NAMED, first_few
 from anneal_jax.errors import reason_of
 
 # Thumbnails that network disks keep, and what was deleted; compared in lower case.
@@ -95,8 +95,8 @@ def quoted(names: Sequence[str]) -> str:
 
 def _counts(endings: Counter[str]) -> str:
     ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
-    num_others = sum(count for _, count in ordered[NAMED_AT_MOST:])
-    named = [f"{count:,} {ending}" for ending, count in ordered[:NAMED_AT_MOST]]
+    num_others = sum(count for _, count in ordered[MAX_NAMED:])
+    named = [f"{count:,} {ending}" for ending, count in ordered[:MAX_NAMED]]
     return ", ".join(named + [f"{num_others:,} others"] * (num_others > 0))
 
 

@@ -36,7 +36,7 @@ READER_FAULTS = (OSError, ValueError, LookupError, TypeError, RuntimeError, Arit
 """What pyarrow raises for a file or a value that it cannot take."""
 
 _DEGREES = {("OGC", "CRS84"), ("EPSG", "4326"), ("EPSG", "4979")}
-_MOST_EAST_DEG = 540.0
+_MAX_EAST_DEG = 540.0
 
 
 class Rows:
@@ -168,7 +168,7 @@ def _boxes(places: list[Any], crs: Any) -> npt.NDArray[np.float64]:
 
 def _require_degrees(boxes: npt.NDArray[np.float64]) -> None:
     west, south, east, north = boxes.T
-    is_wrong = (west < -180.0) | (east > _MOST_EAST_DEG) | (south < -90.0) | (north > 90.0)
+    is_wrong = (west < -180.0) | (east > _MAX_EAST_DEG) | (south < -90.0) | (north > 90.0)
     if is_wrong.any():
         row = int(np.argmax(is_wrong))
         raise RowFault(f"has the bounds {boxes[row].tolist()}, which are no degrees,", row)

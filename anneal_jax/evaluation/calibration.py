@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from anneal_jax.evaluation.intervals import Z_95
 
-FEWEST_LABELS = 20
+MIN_LABELS = 20
 """Labels from which on anything is said."""
 
-FEWEST_OF_EACH = 3
+MIN_OF_EACH = 3
 """Of them similar ones, and again dissimilar ones."""
 
 RIDGE = 0.1
@@ -93,7 +93,7 @@ def fit_calibration(similarities: npt.ArrayLike, labels: npt.ArrayLike) -> Calib
     if not np.isfinite(places).all():
         raise ValueError("a similarity is NaN or infinite; leave that pair out of both lists.")
     num_similar = int(np.sum(said))
-    if said.size < FEWEST_LABELS or min(num_similar, said.size - num_similar) < FEWEST_OF_EACH:
+    if said.size < MIN_LABELS or min(num_similar, said.size - num_similar) < MIN_OF_EACH:
         return None
     centre, scale = float(places.mean()), float(places.std())
     if scale < _NARROWEST:

@@ -17,7 +17,7 @@ from anneal_jax.data.archives import open_archive
 from anneal_jax.data.splits import Split
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.experiments.belief_rounds import fit_answers
-from anneal_jax.experiments.dataset import Problem, fingerprints
+from anneal_jax.experiments.dataset import Dataset, fingerprints
 from anneal_jax.experiments.distributed import held
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import (
@@ -36,7 +36,7 @@ from anneal_jax.types import Answer
 EVERY_ROUND = 2**31 - 1
 
 
-def load_whole_archive(config: ExperimentConfig) -> Problem:
+def load_whole_archive(config: ExperimentConfig) -> Dataset:
     """Open the archive without labels and without a split: questions are asked about every tile.
 
     Raises:
@@ -48,7 +48,7 @@ def load_whole_archive(config: ExperimentConfig) -> Problem:
     if num_tiles < 2:
         raise ConfigError(f"{config.archive} holds {num_tiles} tile; there is no pair to ask about.")
     everything, nothing = np.arange(num_tiles, dtype=np.int32), np.empty(0, np.int32)
-    return Problem(
+    return Dataset(
         archive,
         np.full(num_tiles, -1, np.int32),
         Split(everything, nothing, nothing),
@@ -58,15 +58,15 @@ def load_whole_archive(config: ExperimentConfig) -> Problem:
 
 
 def settle_annotation(
-    workdir: pathlib.Path, config: ExperimentConfig, problem: Problem, *, pictures: str = ""
+    workdir: pathlib.Path, config: ExperimentConfig, dataset: Dataset, *, pictures: str = ""
 ) -> dict[str, str]:
     """Mark a locked workdir as a person's, write its configuration, and return its fingerprints.
 
     Args:
       workdir: an existing folder.
       config: the settings.
-      problem: its archive.
-      pictures: archive of the tiles to look at; empty is that of the settings, or what was told before.
+      dataset: its archive.
+      pictures: archive of the tiles to look at; empty is that of the settings, or of an earlier command.
 
     Raises:
       WorkdirError: it holds a run that an oracle answered, or one with other settings.
@@ -77,7 +77,7 @@ def settle_annotation(
             f"{workdir} holds a run that was answered by class labels; give another --workdir, so that a "
             "person's answers are not mixed with them."
         )
-    inputs = fingerprints(config, problem)
+    inputs = fingerprints(config, dataset)
     settle_config(workdir, config, inputs)
     if not mark.exists() or pictures not in ("", read_pictures(workdir)):
         atomic.write_text(mark, json.dumps({"version": 1, "pictures": pictures}) + "\n")
@@ -123,12 +123,12 @@ def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> s
     """
     with held(pathlib.Path(workdir)) as workdir:
         check_config(workdir, config)
-        problem = load_whole_archive(config)
-        inputs = settle_annotation(workdir, config, problem)
-        with closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)) as store:
+        dataset = load_whole_archive(config)
+        inputs = settle_annotation(workdir, config, dataset)
+        with closing(AnswerStore(workdir / "answers.sqlite", dataset.archive.ids)) as store:
             answered, tally = store.answered(EVERY_ROUND), store.tally()
         _require_both_kinds(answered)
-        told = f"{tally.num_answers:,} answers ({tally.num_unsure:,} unsure)"
+        answers_text = f"{tally.num_answers:,} answers ({tally.num_unsure:,} unsure)"
         with closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints:
             provenance = {
                 "config": dataclasses.asdict(config),
@@ -138,13 +138,16 @@ def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> s
             }
             newest = checkpoints.restore_newest()
             if newest and (newest.provenance or {}).get("answers_sha256") == provenance["answers_sha256"]:
-                return f"Nothing was asked, and nothing is new: round {newest.round_index} knows {told}."
-            learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
+                return (
+                    "Nothing was asked, and nothing is new: "
+                    f"round {newest.round_index} knows {answers_text}."
+                )
+            learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
             round_index = newest.round_index + 1 if newest else 0
-            params, _ = fit_answers(config, problem, learner, answered, round_index)
+            params, _ = fit_answers(config, dataset, learner, answered, round_index)
             checkpoints.save(round_index, checkpoint_state(learner, params), provenance=provenance)
     return (
-        f"Trained on the groups that {told} tell of; nothing was asked. launch/embed.py "
+        f"Trained on the groups that {answers_text} tell of; nothing was asked. launch/embed.py "
         f"--checkpoint={workdir} goes on from it."
     )
 

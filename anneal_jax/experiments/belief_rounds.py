@@ -10,12 +10,18 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
-from anneal_jax.acquisition.beliefs.session import Interview, ask_next, hear, hear_page, replay
+from anneal_jax.acquisition.beliefs.session import (
+    BeliefSession,
+    add_answer,
+    ask_next,
+    beliefs_of_page,
+    replay,
+)
 from anneal_jax.acquisition.beliefs.state import Beliefs, begin, settled_groups
 from anneal_jax.answers.reading import Answered
 from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.experiments.dataset import Problem
+from anneal_jax.experiments.dataset import Dataset
 from anneal_jax.experiments.method import Fitted, Method, Setup
 from anneal_jax.experiments.pair_rounds import AskedRounds, in_batches, nothing_to_ask, opened_store
 from anneal_jax.experiments.selection import draw_first_pairs
@@ -24,11 +30,11 @@ from anneal_jax.seeds import Use, host_rng
 from anneal_jax.training.learner import Learner, Model, standardise
 from anneal_jax.types import IntArray, Params
 
-LEAST_BELIEF = 0.6
+MIN_BELIEF = 0.6
 """Belief in its group from which on a tile is trained on."""
 
 GROUP_SIZE_POWER = 0.5
-"""Groups are drawn in proportion to this power of their size, large ones and small ones both heard."""
+"""Groups are drawn in proportion to this power of their size, so that small ones count, too."""
 
 
 class TrainingGroups(NamedTuple):
@@ -53,8 +59,8 @@ def open_belief_rounds(setup: Setup) -> Iterator[Method]:
       AnnealError: as `opened_store`.
     """
     with opened_store(setup) as store:
-        interview = open_interview(setup.config, setup.problem, setup.learner)
-        yield BeliefRounds(setup, store, interview, interview.start)
+        session = open_belief_session(setup.config, setup.dataset, setup.learner)
+        yield BeliefRounds(setup, store, session, session.start)
 
 
 @dataclasses.dataclass
@@ -62,13 +68,13 @@ class BeliefRounds(AskedRounds):
     """A `Method`: as many questions a round as `PairRounds` would ask, chosen one after another.
 
     Attributes:
-      interview: what questions are chosen from.
+      session: what questions are chosen from.
       beliefs: what follows from the first `num_heard` answers of the store, kept since the next question
         follows from it; whenever the store has another number of them, they are replayed.
       num_heard: how many.
     """
 
-    interview: Interview
+    session: BeliefSession
     beliefs: Beliefs
     num_heard: int = 0
 
@@ -77,8 +83,8 @@ class BeliefRounds(AskedRounds):
         del model
         if self.store.facts(round_index) is not None:
             return ""
-        if round_index == 0 and ask_next(self.interview, self.interview.start)[1] is None:
-            raise nothing_to_ask(self.setup.problem)
+        if round_index == 0 and ask_next(self.session, self.session.start)[1] is None:
+            raise nothing_to_ask(self.setup.dataset)
         last = round_index - 1
         if round_index and len(self.store.answered(last).answers) < self._num_questions(last):
             return f"No question was left after round {last}: no tile's group is in doubt any more."
@@ -97,7 +103,7 @@ class BeliefRounds(AskedRounds):
         del previous
         self._catch_up(self.store.answered(round_index))
         learner, use = self.setup.learner, f"round {round_index}: train"
-        params = fit_beliefs(self.interview, self.beliefs, learner, round_index, use=use)
+        params = fit_beliefs(self.session, self.beliefs, learner, round_index, use=use)
         return self.fitted(params, round_index, self.knowledge(round_index))
 
     def template(self) -> Params:
@@ -106,45 +112,45 @@ class BeliefRounds(AskedRounds):
 
     def _converse(self, questions: range, round_index: int) -> Iterator[Given]:
         for _ in tqdm(questions, f"round {round_index}: answers", leave=False, disable=None):
-            beliefs, pair = ask_next(self.interview, self.beliefs)
+            beliefs, pair = ask_next(self.session, self.beliefs)
             if pair is None:
                 return
             answer = self.setup.annotator(*pair)
-            self.beliefs = hear(self.interview, beliefs, *pair, answer)
+            self.beliefs = add_answer(self.session, beliefs, *pair, answer)
             self.num_heard += 1
             yield Given(*pair, answer, self.setup.annotator_name, kind="training")
 
     def _catch_up(self, answered: Answered) -> None:
         if self.num_heard != len(answered.answers):
-            self.beliefs = replay(self.interview, answered)
+            self.beliefs = replay(self.session, answered)
             self.num_heard = len(answered.answers)
 
     def _num_questions(self, round_index: int) -> int:
         """Return how many questions are put up to the end of a round: as many as pairs would cost."""
-        first = len(draw_first_pairs(self.setup.config, self.setup.problem))
+        first = len(draw_first_pairs(self.setup.config, self.setup.dataset))
         return first + round_index * self.questions_per_round
 
 
-def open_interview(config: ExperimentConfig, problem: Problem, learner: Learner) -> Interview:
+def open_belief_session(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> BeliefSession:
     """Lay out the tiles to ask about; byte-identical ones are never compared."""
-    tiles = problem.split.train
+    tiles = dataset.split.train
     if len(tiles) > config.belief_tiles:
         rng = host_rng(config.seed, 0, Use.INITIAL_PAIRS)
         tiles = np.sort(rng.choice(tiles, config.belief_tiles, replace=False))
     features = learner.features(learner.template())[tiles]
     graph = neighbour_graph(standardise(features, learner.mean, learner.scale))
-    asked = keys_within(tiles, pairs_of_keys(problem.identical, len(problem.labels)))
-    return Interview(tiles, graph, begin(graph)._replace(asked=asked))
+    asked = keys_within(tiles, pairs_of_keys(dataset.identical, len(dataset.labels)))
+    return BeliefSession(tiles, graph, begin(graph)._replace(asked=asked))
 
 
 def fit_answers(
-    config: ExperimentConfig, problem: Problem, learner: Learner, answered: Answered, round_index: int
+    config: ExperimentConfig, dataset: Dataset, learner: Learner, answered: Answered, round_index: int
 ) -> tuple[Params, float]:
     """Train on the groups that answers tell of, by whatever rule their questions were chosen.
 
     Args:
       config: the settings.
-      problem: the archive.
+      dataset: the archive.
       learner: of the configured regime.
       answered: the answers that stand, in the order given.
       round_index: keys every draw.
@@ -152,40 +158,40 @@ def fit_answers(
     Returns:
       (params, doubt): the model, and the mean doubt about a tile's group, in [0, 1], behind it.
     """
-    interview = open_interview(config, problem, learner)
-    beliefs = hear_page(interview, answered)
-    params = fit_beliefs(interview, beliefs, learner, round_index, use="train on the answers")
-    return params, mean_doubt(interview, beliefs)
+    session = open_belief_session(config, dataset, learner)
+    beliefs = beliefs_of_page(session, answered)
+    params = fit_beliefs(session, beliefs, learner, round_index, use="train on the answers")
+    return params, mean_doubt(session, beliefs)
 
 
 def fit_beliefs(
-    interview: Interview, beliefs: Beliefs, learner: Learner, round_index: int, *, use: str
+    session: BeliefSession, beliefs: Beliefs, learner: Learner, round_index: int, *, use: str
 ) -> Params:
     """Train on what is believed; `round_index` keys every draw, `use` is named in errors.
 
     Where features are frozen, they keep as large a share of an embedding as there is doubt: while little is
     known, what was learnt from it is worse than they are.
     """
-    images, groups, weights = training_groups(interview, beliefs)
+    images, groups, weights = training_groups(session, beliefs)
     params = learner.fit_classes(images, groups, round_index, weights=weights, use=use)
-    return learner.beside_features(params, mean_doubt(interview, beliefs))
+    return learner.beside_features(params, mean_doubt(session, beliefs))
 
 
-def mean_doubt(interview: Interview, beliefs: Beliefs) -> float:
+def mean_doubt(session: BeliefSession, beliefs: Beliefs) -> float:
     """Return the mean over the tiles of 1 - the belief in their likeliest group, in [0, 1]."""
-    _, belief = settled_groups(interview.graph, beliefs)
+    _, belief = settled_groups(session.graph, beliefs)
     return float(1 - np.mean(belief, dtype=np.float64))
 
 
-def training_groups(interview: Interview, beliefs: Beliefs) -> TrainingGroups:
+def training_groups(session: BeliefSession, beliefs: Beliefs) -> TrainingGroups:
     """Return the tiles whose group is sure enough to train on, asked about or not.
 
     A tile weighs its squared belief, over the root of the sum of these in its group.
     """
-    groups, belief = settled_groups(interview.graph, beliefs)
-    kept = np.flatnonzero(belief >= LEAST_BELIEF)
+    groups, belief = settled_groups(session.graph, beliefs)
+    kept = np.flatnonzero(belief >= MIN_BELIEF)
     if not kept.size:  # before anything is sure: the tiles that were asked about
         kept = np.flatnonzero(beliefs.groups >= 0)
     squares = np.maximum(belief[kept].astype(np.float64), 1e-3) ** 2
     sizes = np.bincount(groups[kept], weights=squares)[groups[kept]]
-    return TrainingGroups(interview.tiles[kept], groups[kept], squares / sizes ** (1 - GROUP_SIZE_POWER))
+    return TrainingGroups(session.tiles[kept], groups[kept], squares / sizes ** (1 - GROUP_SIZE_POWER))

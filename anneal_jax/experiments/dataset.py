@@ -16,10 +16,10 @@ from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.training.network import prepared_backbone
 from anneal_jax.types import Archive, IntArray, PairIndices
 
-_MOST_IDENTICAL_PAIRS = 10_000_000
+_MAX_IDENTICAL_PAIRS = 10_000_000
 
 
-class Problem(NamedTuple):
+class Dataset(NamedTuple):
     """An archive made ready for active learning.
 
     Attributes:
@@ -53,7 +53,7 @@ class Problem(NamedTuple):
         return keys_within(self.split.train, pair_indices)
 
 
-def load_problem(config: ExperimentConfig) -> Problem:
+def load_dataset(config: ExperimentConfig) -> Dataset:
     """Open the archive and split it.
 
     Raises:
@@ -69,22 +69,22 @@ def load_problem(config: ExperimentConfig) -> Problem:
     groups = duplicate_groups(digests)
     identical = _identical_pairs(groups, archive)  # before the split: it may refuse the archive
     split = split_images_by_digest(config, digests)
-    return Problem(archive, labels, split, identical, hashlib.sha256(digests.tobytes()).hexdigest())
+    return Dataset(archive, labels, split, identical, hashlib.sha256(digests.tobytes()).hexdigest())
 
 
-def class_oracle(config: ExperimentConfig, problem: Problem) -> ClassOracle:
+def class_oracle(config: ExperimentConfig, dataset: Dataset) -> ClassOracle:
     """Return the simulated person who answers by the class labels, and errs as configured."""
-    return ClassOracle(problem.labels, config.oracle_wrong, config.oracle_unsure, config.seed)
+    return ClassOracle(dataset.labels, config.oracle_wrong, config.oracle_unsure, config.seed)
 
 
-def fingerprints(config: ExperimentConfig, problem: Problem) -> dict[str, str]:
+def fingerprints(config: ExperimentConfig, dataset: Dataset) -> dict[str, str]:
     """Return SHA-256 of whatever the settings name by a path, by its name in a sentence.
 
     How tiles are prepared for pretrained weights is kept in full: what tells it lies beside the weights.
     """
     found = {
-        "tiles": problem.tiles_sha256,
-        "labels": hashlib.sha256(problem.labels.tobytes()).hexdigest(),
+        "tiles": dataset.tiles_sha256,
+        "labels": hashlib.sha256(dataset.labels.tobytes()).hexdigest(),
     }
     if config.pretrained != "none":
         found["weights"] = weights_digest(config.pretrained)
@@ -107,10 +107,10 @@ def _identical_pairs(groups: IntArray, archive: Archive) -> PairKeys:
 
 def _refuse_many_copies(examples: IntArray, sizes: npt.NDArray[np.int64], archive: Archive) -> None:
     num_pairs = int(np.sum(sizes * (sizes - 1) // 2))
-    if num_pairs > _MOST_IDENTICAL_PAIRS:
+    if num_pairs > _MAX_IDENTICAL_PAIRS:
         largest = np.argmax(sizes)
         raise ArchiveError(
             f"{archive.spec} holds {num_pairs:,} pairs of identical tiles, more than the "
-            f"{_MOST_IDENTICAL_PAIRS:,} that can be kept from being asked; the largest group is "
+            f"{_MAX_IDENTICAL_PAIRS:,} that can be kept from being asked; the largest group is "
             f"{sizes[largest]:,} copies of {archive.ids[examples[largest]]!r}. Remove the copies."
         )

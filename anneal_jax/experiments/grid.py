@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import AnnealError, WorkdirError
-from anneal_jax.experiments.dataset import load_problem
+from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.experiments.query_results import (
     QueryResults,
     name_results,
@@ -37,7 +37,7 @@ FINISHED = "finished"
 """A file that only the folders of finished cells hold."""
 
 _RESULTS_FILE = "queries.json"
-_MOST_WORKERS = 16  # each takes up to a GB of memory
+_MAX_WORKERS = 16  # each takes up to a GB of memory
 
 
 class Cell(NamedTuple):
@@ -134,7 +134,7 @@ def choose_workers(cpus_each: int = 0) -> int:
     """
     if jax.default_backend() != "cpu":
         return 1
-    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // (cpus_each or 2)))
+    return max(1, min(_MAX_WORKERS, (os.cpu_count() or 1) // (cpus_each or 2)))
 
 
 def cell_folder(workdir: str | pathlib.Path, system: str, seed: int) -> pathlib.Path:
@@ -158,7 +158,7 @@ def query_results(
         if not (folder / "checkpoints").exists():  # as `grid_files.unpack_cells` leaves it
             raise WorkdirError(f"{folder} was run elsewhere; what its queries found was not kept.")
         outcome = run_experiment(settings, folder)
-        write_results(folder / _RESULTS_FILE, name_results(outcome.problem, outcome.retrieval))
+        write_results(folder / _RESULTS_FILE, name_results(outcome.dataset, outcome.retrieval))
     return read_results(folder / _RESULTS_FILE)
 
 
@@ -167,13 +167,13 @@ def _is_finished(folder: pathlib.Path, config: ExperimentConfig) -> bool:
 
 
 def _fill_cache(config: ExperimentConfig) -> None:
-    """Open what all cells share once, so that a mistake is told once and features are computed once."""
-    problem = load_problem(config)
+    """Open what all cells share once, so that a mistake is reported once and features are computed once."""
+    dataset = load_dataset(config)
     if config.regime == "frozen":
         make_learner(
-            settle_side(config, problem.archive),
-            problem.archive,
-            problem.split.train,
+            settle_side(config, dataset.archive),
+            dataset.archive,
+            dataset.split.train,
             with_classifier=False,
         )
 
@@ -187,7 +187,7 @@ def _attempts(
     for index, result in run_in_processes(
         _run_cell_quietly, tasks, min(num_workers, len(tasks)), cpus_each=cpus_each
     ):
-        yield index, _told(result) if isinstance(result, Died) else result
+        yield index, _attempt_of(result) if isinstance(result, Died) else result
 
 
 def _run_cell(config: ExperimentConfig, folder: pathlib.Path) -> _Attempt:
@@ -195,7 +195,7 @@ def _run_cell(config: ExperimentConfig, folder: pathlib.Path) -> _Attempt:
     try:
         (folder / FINISHED).unlink(missing_ok=True)  # it may stem from fewer rounds
         outcome = run_experiment(config, folder)
-        write_results(folder / _RESULTS_FILE, name_results(outcome.problem, outcome.retrieval))
+        write_results(folder / _RESULTS_FILE, name_results(outcome.dataset, outcome.retrieval))
         atomic.write_text(folder / FINISHED, "")
         return _Attempt(outcome.rows)
     except AnnealError as error:
@@ -213,7 +213,7 @@ def _run_cell_quietly(config: ExperimentConfig, folder: pathlib.Path) -> _Attemp
     return attempt
 
 
-def _told(death: Died) -> _Attempt:
+def _attempt_of(death: Died) -> _Attempt:
     code = death.exit_code or 0
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
     advice = "where memory ran out, give fewer --workers"

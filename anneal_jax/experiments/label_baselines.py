@@ -26,7 +26,7 @@ import numpy.typing as npt
 from anneal_jax.acquisition.group_ask import group_by_asking
 from anneal_jax.acquisition.image_acquisitions import IMAGE_ACQUISITIONS, ImagePool
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.experiments.dataset import Problem, class_oracle
+from anneal_jax.experiments.dataset import Dataset, class_oracle
 from anneal_jax.experiments.method import Fitted, Method, Setup
 from anneal_jax.experiments.round_log import RoundRow
 from anneal_jax.experiments.selection import draw_first_pairs, questions_per_round
@@ -124,7 +124,7 @@ class ClassifierRounds(LabelBaseline):
             return ""
         start = time.perf_counter()
         rest = np.flatnonzero(~self.is_labelled)
-        images = self.setup.problem.split.train[rest]
+        images = self.setup.dataset.split.train[rest]
         seed = host_seed(self.setup.config.seed, round_index, Use.SELECTION)
         # Not rows of `model.embeddings`: these are rounded differently, and other images would be chosen.
         embeddings = self.setup.learner.embed(model.params, model.features[images])
@@ -138,13 +138,13 @@ class ClassifierRounds(LabelBaseline):
     def fit(self, round_index: int, previous: Params | None) -> Fitted:
         """Train a new classifier on the labelled images."""
         del previous
-        train, count = self.setup.problem.split.train, self.counts[round_index]
-        classes = np.unique(self.setup.problem.labels[train], return_inverse=True)[1].astype(np.int32)
+        train, count = self.setup.dataset.split.train, self.counts[round_index]
+        classes = np.unique(self.setup.dataset.labels[train], return_inverse=True)[1].astype(np.int32)
         labelled = self.is_labelled
         self.heads = self.learner.fit(train[labelled], classes[labelled], round_index)
         row = RoundRow(
             round_index=round_index,
-            bits_spent=round(count * bits_per_label(self.setup.problem)),
+            bits_spent=round(count * bits_per_label(self.setup.dataset)),
             num_labelled_images=count,
             select_s=self.select_s,
         )
@@ -165,12 +165,12 @@ class AllPairs(LabelBaseline):
 
     def fit(self, round_index: int, previous: Params | None) -> Fitted:
         """Train on all pairs."""
-        config, problem, learner = self.setup.config, self.setup.problem, self.setup.learner
+        config, dataset, learner = self.setup.config, self.setup.dataset, self.setup.learner
         assert isinstance(learner, FrozenLearner)
-        train, rng = problem.split.train, host_rng(config.seed, 0, Use.SELECTION)
+        train, rng = dataset.split.train, host_rng(config.seed, 0, Use.SELECTION)
         most = config.all_pairs_steps * config.batch_size
         pairs = train[draw_random_pairs(rng, len(train), most, known=np.empty(0, np.int64))]
-        first, second = problem.labels[pairs].T
+        first, second = dataset.labels[pairs].T
         labelled = TrainingPairs(pairs, (first == second).astype(np.int8))
         long_learner = dataclasses.replace(learner, num_steps=config.all_pairs_steps)
         params = long_learner.fit_pairs(labelled, round_index, previous, use="all pairs: train")
@@ -183,40 +183,40 @@ class AllPairs(LabelBaseline):
 
 def class_labels(setup: Setup) -> AbstractContextManager[Method]:
     """Train on every training image's class: the upper bound of labels."""
-    train, labels = setup.problem.split.train, setup.problem.labels
-    bits = np.array([round(len(train) * bits_per_label(setup.problem))])
+    train, labels = setup.dataset.split.train, setup.dataset.labels
+    bits = np.array([round(len(train) * bits_per_label(setup.dataset))])
     return nullcontext(KnownGroups(setup, train, labels[train], np.array([len(train)]), bits))
 
 
 def random_labels(setup: Setup) -> AbstractContextManager[Method]:
     """Train on the classes of as many random images as each budget of the grid pays for."""
-    config, problem = setup.config, setup.problem
-    images = host_rng(config.seed, 0, Use.SELECTION).permutation(problem.split.train)
-    counts = (bit_grid(config, problem) / bits_per_label(problem)).astype(np.int64).clip(1, len(images))
-    bits = np.rint(counts * bits_per_label(problem)).astype(np.int64)
-    return nullcontext(KnownGroups(setup, images, problem.labels[images], counts, bits))
+    config, dataset = setup.config, setup.dataset
+    images = host_rng(config.seed, 0, Use.SELECTION).permutation(dataset.split.train)
+    counts = (bit_grid(config, dataset) / bits_per_label(dataset)).astype(np.int64).clip(1, len(images))
+    bits = np.rint(counts * bits_per_label(dataset)).astype(np.int64)
+    return nullcontext(KnownGroups(setup, images, dataset.labels[images], counts, bits))
 
 
 def group_ask(setup: Setup) -> AbstractContextManager[Method]:
     """Train on the groups that as many questions as each budget of the grid allows have found."""
-    config, problem, learner = setup.config, setup.problem, setup.learner
-    images = host_rng(config.seed, 0, Use.SELECTION).permutation(problem.split.train)
-    features = centred(learner.features(learner.template()), problem.split.train)
-    found = group_by_asking(images, features, class_oracle(config, problem))
-    counts = np.searchsorted(found.questions, bit_grid(config, problem), side="right")
+    config, dataset, learner = setup.config, setup.dataset, setup.learner
+    images = host_rng(config.seed, 0, Use.SELECTION).permutation(dataset.split.train)
+    features = centred(learner.features(learner.template()), dataset.split.train)
+    found = group_by_asking(images, features, class_oracle(config, dataset))
+    counts = np.searchsorted(found.questions, bit_grid(config, dataset), side="right")
     return nullcontext(KnownGroups(setup, images, found.groups, counts, found.questions[counts - 1]))
 
 
 def tcal(setup: Setup) -> AbstractContextManager[Method]:
     """Let a class classifier choose; its first images are those that the paper's first pairs are around."""
-    config, problem = setup.config, setup.problem
+    config, dataset = setup.config, setup.dataset
     assert isinstance(setup.learner, FrozenLearner)
-    learner, num_train = ClassLearner(setup.learner, class_count(problem)), len(problem.split.train)
+    learner, num_train = ClassLearner(setup.learner, class_count(dataset)), len(dataset.split.train)
     rng = host_rng(config.seed, 0, Use.INITIAL_PAIRS)
     first = draw_anchors(rng, num_train, config.initial_fraction)
     is_first = np.isin(np.arange(num_train), first)
     return nullcontext(
-        ClassifierRounds(setup, learner, _tcal_counts(config, problem, len(first)), is_first)
+        ClassifierRounds(setup, learner, _tcal_counts(config, dataset, len(first)), is_first)
     )
 
 
@@ -225,26 +225,26 @@ def all_pairs(setup: Setup) -> AbstractContextManager[Method]:
     return nullcontext(AllPairs(setup))
 
 
-def class_count(problem: Problem) -> int:
+def class_count(dataset: Dataset) -> int:
     """Return C, the number of classes among the training images, at least two."""
-    return max(2, len(np.unique(problem.labels[problem.split.train])))
+    return max(2, len(np.unique(dataset.labels[dataset.split.train])))
 
 
-def bits_per_label(problem: Problem) -> float:
+def bits_per_label(dataset: Dataset) -> float:
     """Return what one class label costs, log2 C bits."""
-    return math.log2(class_count(problem))
+    return math.log2(class_count(dataset))
 
 
-def bit_grid(config: ExperimentConfig, problem: Problem) -> npt.NDArray[np.int64]:
+def bit_grid(config: ExperimentConfig, dataset: Dataset) -> npt.NDArray[np.int64]:
     """Return the bits that active learning on pairs has spent after each round, int64[rounds + 1]."""
-    per_round = questions_per_round(config, problem)
-    return len(draw_first_pairs(config, problem)) + per_round * np.arange(config.rounds + 1)
+    per_round = questions_per_round(config, dataset)
+    return len(draw_first_pairs(config, dataset)) + per_round * np.arange(config.rounds + 1)
 
 
-def _tcal_counts(config: ExperimentConfig, problem: Problem, num_first: int) -> list[int]:
+def _tcal_counts(config: ExperimentConfig, dataset: Dataset, num_first: int) -> list[int]:
     """Return the number of labels after each round: as many more bits a round as pairs would cost."""
-    per_round = questions_per_round(config, problem) / bits_per_label(problem)
-    most = min(len(problem.split.train), int(config.tcal_bits / bits_per_label(problem)))
+    per_round = questions_per_round(config, dataset) / bits_per_label(dataset)
+    most = min(len(dataset.split.train), int(config.tcal_bits / bits_per_label(dataset)))
     num_rounds = max(0, math.ceil((most - num_first) / per_round))
     return [num_first + math.floor(index * per_round) for index in range(num_rounds)] + [
         max(num_first, most)

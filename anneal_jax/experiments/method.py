@@ -4,7 +4,7 @@ import pathlib
 from typing import NamedTuple, Protocol
 
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.experiments.dataset import Problem
+from anneal_jax.experiments.dataset import Dataset
 from anneal_jax.experiments.round_log import RoundRow
 from anneal_jax.training.learner import Learner, Model
 from anneal_jax.types import Annotator, Params
@@ -20,7 +20,7 @@ class Setup(NamedTuple):
 
     Attributes:
       config: the settings.
-      problem: the archive and its split.
+      dataset: the archive and its split.
       learner: of the configured regime.
       workdir: an existing folder.
       annotator: who answers.
@@ -28,7 +28,7 @@ class Setup(NamedTuple):
     """
 
     config: ExperimentConfig
-    problem: Problem
+    dataset: Dataset
     learner: Learner
     workdir: pathlib.Path
     annotator: Annotator

@@ -3,7 +3,7 @@
 import dataclasses
 
 from anneal_jax.evaluation.retrieval_quality import Retrieval, evaluate_retrieval
-from anneal_jax.experiments.dataset import Problem
+from anneal_jax.experiments.dataset import Dataset
 from anneal_jax.experiments.round_log import Row
 from anneal_jax.training.learner import Model, centred
 
@@ -13,30 +13,30 @@ class Outcome:
     """What a finished run leaves in memory; everything else lies in its workdir.
 
     Attributes:
-      problem: the archive and its split.
+      dataset: the archive and its split.
       rows: one per round, as in `rounds.jsonl`.
       retrieval: the last round's five nearest tiles of each query.
       notes: sentences for the user: tiles left out, why the run ended early.
       num_new_rounds: rounds that this call added; 0 where all were there.
     """
 
-    problem: Problem
+    dataset: Dataset
     rows: list[Row]
     retrieval: Retrieval
     notes: tuple[str, ...]
     num_new_rounds: int
 
 
-def retrieve(problem: Problem, model: Model) -> Retrieval:
+def retrieve(dataset: Dataset, model: Model) -> Retrieval:
     """Answer the queries with the embeddings of a model."""
-    return evaluate_retrieval(model.embeddings, problem.labels, problem.split)
+    return evaluate_retrieval(model.embeddings, dataset.labels, dataset.split)
 
 
-def measure(problem: Problem, model: Model) -> tuple[Retrieval, Row]:
+def measure(dataset: Dataset, model: Model) -> tuple[Retrieval, Row]:
     """Answer the queries, and measure that, with what the features alone find beside it."""
-    found = retrieve(problem, model)
-    features = centred(model.features, problem.split.train)
-    by_features = evaluate_retrieval(features, problem.labels, problem.split)
+    found = retrieve(dataset, model)
+    features = centred(model.features, dataset.split.train)
+    by_features = evaluate_retrieval(features, dataset.labels, dataset.split)
     return found, {
         "mean_average_precision_at_5": found.mean_average_precision,
         "precision_at_5": found.precision,

@@ -14,7 +14,7 @@ from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError, WorkdirError
-from anneal_jax.experiments.dataset import Problem
+from anneal_jax.experiments.dataset import Dataset
 from anneal_jax.experiments.method import Fitted, Method, Setup
 from anneal_jax.experiments.round_log import RoundRow, read_rounds
 from anneal_jax.experiments.selection import (
@@ -52,7 +52,7 @@ def opened_store(setup: Setup) -> Iterator[AnswerStore]:
       WorkdirError: the log has a round of which the answers know nothing.
     """
     last_round = len(read_rounds(setup.log_path)) - 1
-    with closing(AnswerStore(setup.workdir / "answers.sqlite", setup.problem.archive.ids)) as store:
+    with closing(AnswerStore(setup.workdir / "answers.sqlite", setup.dataset.archive.ids)) as store:
         if last_round >= 0 and store.facts(last_round) is None:
             raise WorkdirError(
                 f"{setup.log_path} tells of round {last_round}, and the answer store beside it does not: "
@@ -83,13 +83,13 @@ class AskedRounds:
     @property
     def questions_per_round(self) -> int:
         """The k of the settings."""
-        return questions_per_round(self.setup.config, self.setup.problem)
+        return questions_per_round(self.setup.config, self.setup.dataset)
 
     def knowledge(self, round_index: int) -> Knowledge:
         """Return what is known after a round; nothing of audits, whose pairs are never asked."""
         return gather_knowledge(
             self.store.answered(round_index),
-            self.setup.problem,
+            self.setup.dataset,
             transitive=self.setup.config.transitive,
             reserved=self.store.audited_pairs(),
         )
@@ -122,7 +122,7 @@ class PairRounds(AskedRounds):
         selected = self._select(round_index, model)
         if not len(selected.pair_indices):
             if model is None:
-                raise nothing_to_ask(self.setup.problem)
+                raise nothing_to_ask(self.setup.dataset)
             return (
                 f"The pool was empty after round {round_index - 1}: every pair of training tiles is "
                 "answered, or follows from answers."
@@ -154,16 +154,16 @@ class PairRounds(AskedRounds):
         return self.setup.learner.template()
 
     def _select(self, round_index: int, model: Model | None) -> SelectedPairs:
-        config, problem, learner = self.setup.config, self.setup.problem, self.setup.learner
+        config, dataset, learner = self.setup.config, self.setup.dataset, self.setup.learner
         if model is None:
-            return SelectedPairs(draw_first_pairs(config, problem), None, {})
+            return SelectedPairs(draw_first_pairs(config, dataset), None, {})
         last = round_index - 1
         answered = self.store.answered(last)
         if get_acquisition(config.acquisition).needs_threshold and config.threshold == "prequential":
-            answered = score_first_answers(config, learner, self.store, answered, len(problem.labels))
+            answered = score_first_answers(config, learner, self.store, answered, len(dataset.labels))
         return select_questions(
             config,
-            problem,
+            dataset,
             learner,
             answered,
             self.knowledge(last),
@@ -179,10 +179,10 @@ def trains_classifier(config: ExperimentConfig) -> bool:
     return config.supervision == "pairs" and is_wanted
 
 
-def nothing_to_ask(problem: Problem) -> ConfigError:
+def nothing_to_ask(dataset: Dataset) -> ConfigError:
     """Return the error of an archive whose training tiles hold no question."""
     return ConfigError(
-        f"the {len(problem.split.train)} training tiles hold no pair to ask first; raise train_fraction, "
+        f"the {len(dataset.split.train)} training tiles hold no pair to ask first; raise train_fraction, "
         "or give an archive with more different tiles."
     )
 

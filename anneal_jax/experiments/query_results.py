@@ -7,7 +7,7 @@ import pathlib
 
 from anneal_jax.errors import WorkdirError
 from anneal_jax.evaluation.retrieval_quality import Retrieval
-from anneal_jax.experiments.dataset import Problem
+from anneal_jax.experiments.dataset import Dataset
 from anneal_jax.files import atomic
 
 
@@ -28,11 +28,11 @@ class QueryResults:
     num_relevant: list[int]
 
 
-def name_results(problem: Problem, retrieval: Retrieval) -> QueryResults:
+def name_results(dataset: Dataset, retrieval: Retrieval) -> QueryResults:
     """Return a retrieval with tiles by name, so that it can be read without its archive."""
-    ids = problem.archive.ids
+    ids = dataset.archive.ids
     return QueryResults(
-        [ids[int(index)] for index in problem.split.query],
+        [ids[int(index)] for index in dataset.split.query],
         [[ids[int(index)] for index in row] for row in retrieval.neighbours],
         retrieval.relevant.tolist(),
         retrieval.num_relevant.tolist(),

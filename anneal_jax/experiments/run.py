@@ -21,7 +21,7 @@ from typing import Any
 import jax
 
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.experiments.dataset import class_oracle, fingerprints, load_problem
+from anneal_jax.experiments.dataset import class_oracle, fingerprints, load_dataset
 from anneal_jax.experiments.distributed import held
 from anneal_jax.experiments.method import ANNOTATOR, ORACLE, Fitted, Method, Setup
 from anneal_jax.experiments.outcome import Outcome, measure, retrieve
@@ -72,15 +72,15 @@ def run_experiment(
         config = settle_start(config, workdir)
         check_config(workdir, config)
         check_method(config)
-        problem = load_problem(config)
-        config = settle_side(config, problem.archive)
+        dataset = load_dataset(config)
+        config = settle_side(config, dataset.archive)
         learner = make_learner(
-            config, problem.archive, problem.split.train, with_classifier=trains_classifier(config)
+            config, dataset.archive, dataset.split.train, with_classifier=trains_classifier(config)
         )
-        inputs = fingerprints(config, problem)
+        inputs = fingerprints(config, dataset)
         settle_config(workdir, config, inputs)
-        answers = (annotator, ANNOTATOR) if annotator else (class_oracle(config, problem), ORACLE)
-        setup = Setup(config, problem, learner, workdir, *answers)
+        answers = (annotator, ANNOTATOR) if annotator else (class_oracle(config, dataset), ORACLE)
+        setup = Setup(config, dataset, learner, workdir, *answers)
         provenance = {"config": dataclasses.asdict(config), "inputs": inputs}
         with (
             closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints,
@@ -90,9 +90,9 @@ def run_experiment(
 
 
 def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
-    method, problem = run.method, run.setup.problem
+    method, dataset = run.method, run.setup.dataset
     rows, model = _resume(run)
-    num_old, notes, retrieval = len(rows), list(problem.archive.notes), None
+    num_old, notes, retrieval = len(rows), list(dataset.archive.notes), None
     for round_index in range(num_old, method.num_rounds):
         if reason := method.ask(round_index, model):
             notes.append(f"{reason} The run ended there.")
@@ -100,7 +100,7 @@ def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
         method.answer(round_index)
         fitted = _fit_and_save(run, round_index, model.params if model else None)
         model = represent(run.setup.learner, fitted.params)
-        retrieval, figures = measure(problem, model)
+        retrieval, figures = measure(dataset, model)
         row = dataclasses.replace(fitted.row, **figures).to_row()
         append_round(run.setup.log_path, row)
         on_round(row)
@@ -110,8 +110,8 @@ def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
             notes.append(f"Round {round_index} asked {num_asked:,} questions: no more were left.")
     assert model is not None  # round 0 is there, or was refused
     if retrieval is None:  # every round was there
-        retrieval = retrieve(problem, model)
-    return Outcome(problem, rows, retrieval, tuple(notes), len(rows) - num_old)
+        retrieval = retrieve(dataset, model)
+    return Outcome(dataset, rows, retrieval, tuple(notes), len(rows) - num_old)
 
 
 def _fit_and_save(run: _Run, round_index: int, previous: Params | None) -> Fitted:

@@ -19,7 +19,7 @@ from anneal_jax.acquisition.threshold import (
 )
 from anneal_jax.answers.store import Answered, AnswerStore
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.experiments.dataset import Problem
+from anneal_jax.experiments.dataset import Dataset
 from anneal_jax.pairs.canonical import PairKeys, agreed, contains, pair_keys
 from anneal_jax.pairs.closure import expand_closure
 from anneal_jax.pairs.drawing import draw_class_balanced_pairs, draw_random_pairs
@@ -67,7 +67,7 @@ class SelectedPairs(NamedTuple):
 
 
 def gather_knowledge(
-    answered: Answered, problem: Problem, *, transitive: str, reserved: PairIndices | None = None
+    answered: Answered, dataset: Dataset, *, transitive: str, reserved: PairIndices | None = None
 ) -> Knowledge:
     """Collect what is known from the answered questions.
 
@@ -75,52 +75,52 @@ def gather_knowledge(
 
     Args:
       answered: every answered question so far.
-      problem: the archive.
+      dataset: the archive.
       transitive: `one_step`, `closure` or `none`.
       reserved: int32[R, 2], more pairs never to be asked, such as those of audits.
     """
     is_usable = answered.answers != Answer.UNSURE
-    num_images = len(problem.labels)
+    num_images = len(dataset.labels)
     usable = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
     labelled = TrainingPairs(*agreed(*usable[:2], num_images))
     derived = _derive(usable, num_images, transitive)
     never_asked = [
-        problem.local_keys(answered.pair_indices),
-        problem.local_keys(derived.pair_indices),
-        problem.identical_in_train,
+        dataset.local_keys(answered.pair_indices),
+        dataset.local_keys(derived.pair_indices),
+        dataset.identical_in_train,
     ]
     if reserved is not None:
-        never_asked.append(problem.local_keys(reserved))
+        never_asked.append(dataset.local_keys(reserved))
     return Knowledge(labelled, derived, np.unique(np.concatenate(never_asked)))
 
 
-def draw_first_pairs(config: ExperimentConfig, problem: Problem) -> PairIndices:
+def draw_first_pairs(config: ExperimentConfig, dataset: Dataset) -> PairIndices:
     """Draw the questions of round 0 among the training images, int32[P, 2] into the archive."""
-    train = problem.split.train
+    train = dataset.split.train
     rng = host_rng(config.seed, 0, Use.INITIAL_PAIRS)
     if config.initial_draw == "class_balanced":
         local = draw_class_balanced_pairs(
             rng,
-            problem.labels[train],
+            dataset.labels[train],
             fraction=config.initial_fraction,
             num_similar=config.initial_partners,
             num_dissimilar=config.initial_partners,
         )
     else:
         count = 2 * config.initial_partners * max(1, round(config.initial_fraction * len(train)))
-        local = draw_random_pairs(rng, len(train), count, known=problem.identical_in_train)
-    is_identical = contains(problem.identical_in_train, pair_keys(local, len(train)))
+        local = draw_random_pairs(rng, len(train), count, known=dataset.identical_in_train)
+    is_identical = contains(dataset.identical_in_train, pair_keys(local, len(train)))
     return train[local[~is_identical]]
 
 
-def questions_per_round(config: ExperimentConfig, problem: Problem) -> int:
+def questions_per_round(config: ExperimentConfig, dataset: Dataset) -> int:
     """Return k, the questions of a later round."""
-    return config.pairs_per_round or max(1, round(0.2 * len(problem.split.train)))
+    return config.pairs_per_round or max(1, round(0.2 * len(dataset.split.train)))
 
 
 def select_questions(
     config: ExperimentConfig,
-    problem: Problem,
+    dataset: Dataset,
     learner: Learner,
     answered: Answered,
     knowledge: Knowledge,
@@ -133,7 +133,7 @@ def select_questions(
 
     Args:
       config: the settings.
-      problem: the archive.
+      dataset: the archive.
       learner: of the model.
       answered: every answered question so far; the threshold `prequential` looks at its similarities, see
         `score_first_answers`.
@@ -146,7 +146,7 @@ def select_questions(
       Exactly k pairs while the pool has as many; none where it is empty.
     """
     acquisition = get_acquisition(config.acquisition)
-    embeddings, train = model.embeddings, problem.split.train
+    embeddings, train = model.embeddings, dataset.split.train
     facts: dict[str, Any] = {}
     threshold = initial_threshold(config.margin)
     if acquisition.needs_threshold:
@@ -172,7 +172,7 @@ def select_questions(
     chosen = select_pairs(
         acquisition,
         view,
-        questions_per_round(config, problem),
+        questions_per_round(config, dataset),
         diversity=config.diversity,
         candidate_factor=config.candidate_factor,
     )

@@ -63,7 +63,7 @@ def run_in_processes(
                 worker = idle.pop() if idle else _start(free.pop())
                 index, arguments = waiting.popleft()
                 busy[worker.connection] = (index, worker)
-                with contextlib.suppress(BrokenPipeError):  # it died idle: told as any death, below
+                with contextlib.suppress(BrokenPipeError):  # it died idle: reported as any death, below
                     worker.connection.send((function, arguments))
             for connection in wait(list(busy)):
                 index, worker = busy.pop(connection)

@@ -18,7 +18,7 @@ from anneal_jax.files.threads import threaded
 
 _CHUNK_BYTES = 1 << 20
 _PROGRESS_AFTER_S = 2
-_MOST_THREADS = 16
+_MAX_THREADS = 16
 
 
 class FileSeal(NamedTuple):
@@ -84,7 +84,7 @@ def damaged_files(
         disable=None if progress else True,
     ) as bar:
         is_sound = threaded(
-            lambda name: _is_sound(Path(folder, name), seals[name], bar), names, most_threads=_MOST_THREADS
+            lambda name: _is_sound(Path(folder, name), seals[name], bar), names, most_threads=_MAX_THREADS
         )
         return [name for name, sound in zip(names, is_sound, strict=True) if not sound]
 

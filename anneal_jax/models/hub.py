@@ -16,7 +16,7 @@ from anneal_jax.errors import WeightsError, how_to_install
 _PREFIX = "hf:"
 _WEIGHTS = "model.safetensors"
 _BESIDE = ("config.json", "preprocessor_config.json")
-_PATIENCE_S = 4.0
+_TIMEOUT_S = 4.0
 _FORM = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
@@ -95,7 +95,7 @@ def _require_answer(hub: Any, url: str) -> None:
 
     def ask() -> None:
         try:
-            hub.get_hf_file_metadata(url, timeout=_PATIENCE_S)
+            hub.get_hf_file_metadata(url, timeout=_TIMEOUT_S)
         except hub.errors.HfHubHTTPError:  # an answer, which the client will explain
             pass
         except Exception as error:  # the client lets through whatever its network layer raises
@@ -103,9 +103,9 @@ def _require_answer(hub: Any, url: str) -> None:
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(_PATIENCE_S)
+    thread.join(_TIMEOUT_S)
     if thread.is_alive() or failures:
-        reason = failures[0] if failures else f"none in {_PATIENCE_S:.0f} seconds"
+        reason = failures[0] if failures else f"none in {_TIMEOUT_S:.0f} seconds"
         raise WeightsError(
             f"there is no answer from {url} ({reason}); connect to the network, or fetch the file by other "
             "means and give its path"

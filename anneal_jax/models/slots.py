@@ -18,7 +18,7 @@ Paths = tuple[str, ...]
 Shapes = Mapping[Paths, tuple[int, ...]]
 Arrays = Mapping[str, np.ndarray]
 
-_MOST_DIFFERENCES_SHOWN = 5
+_MAX_DIFFERENCES_SHOWN = 5
 
 
 class Slot(NamedTuple):
@@ -80,8 +80,8 @@ def _refuse_differences(
         if found.get(name) != expected.get(name)
     ]
     if differences:
-        shown = "; ".join(differences[:_MOST_DIFFERENCES_SHOWN])
-        more = len(differences) - _MOST_DIFFERENCES_SHOWN
+        shown = "; ".join(differences[:_MAX_DIFFERENCES_SHOWN])
+        more = len(differences) - _MAX_DIFFERENCES_SHOWN
         raise WeightsError(
             f"{file} does not fit the network in {len(differences)} of {len(expected)} arrays: {shown}"
             + (f"; and {more:,} more" if more > 0 else "")

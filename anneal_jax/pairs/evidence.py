@@ -7,7 +7,7 @@ from typing import NamedTuple
 Ids = tuple[int, ...]
 """Answer ids."""
 
-_LEAST = 64  # images that one side of a search looks at before it is the other's turn
+_MIN_LOOKED_AT = 64  # images that one side of a search looks at before it is the other's turn
 
 _Joins = dict[int, dict[int, Ids]]
 
@@ -124,7 +124,7 @@ def _advance(
     seen_by_other: Mapping[int, int],
 ) -> tuple[list[int], int | None]:
     """Take whole levels until one side has seen twice what the other has, is through, or meets it."""
-    limit = 2 * len(seen_by_other) + _LEAST
+    limit = 2 * len(seen_by_other) + _MIN_LOOKED_AT
     while frontier and len(seen) <= limit:
         reached = []
         for image in frontier:

@@ -19,7 +19,7 @@ _LABEL_PX, _FRAME_PX = 58, 260  # a line of label, and what stands above and bel
 _NAME_LETTERS = 26
 _BAND_OPACITY, _SEED_OPACITY = 0.15, 0.45
 
-_FEWEST_SEEDS_WITH_BAND = 3
+_MIN_SEEDS_WITH_BAND = 3
 """The t interval of two seeds is 12.7 standard errors wide: it would hide every curve and tell nothing."""
 
 
@@ -60,7 +60,7 @@ def _draw(axes: Axes, order: int, name: str, runs: Sequence[Sequence[Row]]) -> C
     values = [np.array([row[FIGURE] for row in rows]) for rows in rounds]
     means = [float(np.mean(of_seeds)) for of_seeds in values]
     colour = style.SERIES_COLOURS[order % len(style.SERIES_COLOURS)]
-    if len(runs) >= _FEWEST_SEEDS_WITH_BAND:
+    if len(runs) >= _MIN_SEEDS_WITH_BAND:
         intervals = [mean_interval(of_seeds) for of_seeds in values]
         lower, upper = [each.lower for each in intervals], [each.upper for each in intervals]
         axes.fill_between(bits, lower, upper, color=colour, alpha=_BAND_OPACITY, linewidth=0, zorder=2)

@@ -15,7 +15,7 @@ from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.errors import AnnealError
 from anneal_jax.evaluation.metrics import average_precision_at_k
 from anneal_jax.evaluation.retrieval_quality import DENOMINATOR, evaluate_retrieval
-from anneal_jax.experiments.dataset import Problem, load_problem
+from anneal_jax.experiments.dataset import Dataset, load_dataset
 from anneal_jax.experiments.grid import Cell, query_results
 from anneal_jax.experiments.query_results import QueryResults, name_results
 from anneal_jax.experiments.systems import configure
@@ -62,8 +62,8 @@ def write_queries_page(
       AnnealError: the archive cannot be used.
     """
     seed = min(cell.seed for cell in cells)
-    problem = load_problem(configure(config, cells[0].system, seed))
-    methods, notes = [_frozen_features(configure(config, cells[0].system, seed), problem)], []
+    dataset = load_dataset(configure(config, cells[0].system, seed))
+    methods, notes = [_frozen_features(configure(config, cells[0].system, seed), dataset)], []
     for cell in (cell for cell in cells if cell.seed == seed):
         cost = f"{cell.rows[-1]['bits_spent']:,} bits"
         try:
@@ -72,8 +72,8 @@ def write_queries_page(
             methods.append(Method(cell.system, cost, results))
         except AnnealError as error:
             notes.append(f"{cell.system} is not shown: {error}")
-    pictures = _pictures(config, problem, methods) if problem.archive.kind == "image" else {}
-    page = queries_page(methods, _classes(problem), pictures, title=title, seed=seed, notes=notes)
+    pictures = _pictures(config, dataset, methods) if dataset.archive.kind == "image" else {}
+    page = queries_page(methods, _classes(dataset), pictures, title=title, seed=seed, notes=notes)
     atomic.write_text(pathlib.Path(workdir) / "queries.html", page)
 
 
@@ -142,12 +142,12 @@ def _average_precisions(results: QueryResults) -> npt.NDArray[np.float64]:
     return average_precision_at_k(results.relevant, results.num_relevant, denominator=DENOMINATOR)
 
 
-def _frozen_features(config: ExperimentConfig, problem: Problem) -> Method:
+def _frozen_features(config: ExperimentConfig, dataset: Dataset) -> Method:
     """Search by the backbone's features, which nobody is asked for."""
-    learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
-    features = centred(learner.features(learner.template()), problem.split.train)
-    retrieval = evaluate_retrieval(features, problem.labels, problem.split)
-    return Method("frozen features", "0 bits", name_results(problem, retrieval))
+    learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
+    features = centred(learner.features(learner.template()), dataset.split.train)
+    retrieval = evaluate_retrieval(features, dataset.labels, dataset.split)
+    return Method("frozen features", "0 bits", name_results(dataset, retrieval))
 
 
 def _require_same_queries(results: QueryResults, expected: QueryResults) -> None:
@@ -155,21 +155,21 @@ def _require_same_queries(results: QueryResults, expected: QueryResults) -> None
         raise AnnealError("it was run with other queries; the archive changed since.")
 
 
-def _classes(problem: Problem) -> list[str]:
-    names = problem.archive.class_names
-    return [str(names[label]) for label in problem.labels[problem.split.query]]
+def _classes(dataset: Dataset) -> list[str]:
+    names = dataset.archive.class_names
+    return [str(names[label]) for label in dataset.labels[dataset.split.query]]
 
 
-def _pictures(config: ExperimentConfig, problem: Problem, methods: Sequence[Method]) -> dict[str, str]:
+def _pictures(config: ExperimentConfig, dataset: Dataset, methods: Sequence[Method]) -> dict[str, str]:
     """Return the picture of each tile that is shown, as it will stand in the page."""
-    spread, differing = chosen_queries(methods, _classes(problem))
+    spread, differing = chosen_queries(methods, _classes(dataset))
     rows = [method.results for method in methods]
     shown = {rows[0].query_ids[query] for query in spread + differing}
     shown |= {tile for row in rows for query in spread + differing for tile in row.neighbour_ids[query]}
     ids = sorted(shown)
-    place_of = {name: place for place, name in enumerate(problem.archive.ids)}
+    place_of = {name: place for place, name in enumerate(dataset.archive.ids)}
     side = min(_SHOWN_SIDE_PX, input_size(config))
-    tiles = rgb_tiles(problem.archive, [place_of[name] for name in ids], side)
+    tiles = rgb_tiles(dataset.archive, [place_of[name] for name in ids], side)
     return {name: _data_address(tile) for name, tile in zip(ids, tiles, strict=True)}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from anneal_jax.files import atomic
 from anneal_jax.retrieval.duplicates import Duplicates
 
-MOST_SHOWN = 20
+MAX_SHOWN = 20
 """Rows of the table; the CSV has all."""
 
 _COLUMNS = ("kind", "difference", "first", "second")
@@ -36,7 +36,7 @@ def duplicates_table(duplicates: Duplicates, ids: Sequence[str]) -> str:
         lines.append(
             "There are more such pairs than can be listed; these are the nearest by a coarse look."
         )
-    rows = [row for row, _ in zip(_rows(duplicates, ids), range(MOST_SHOWN), strict=False)]
+    rows = [row for row, _ in zip(_rows(duplicates, ids), range(MAX_SHOWN), strict=False)]
     if rows:
         width = max(len(first) for _, _, first, _ in [*rows, _COLUMNS])
         lines.append(f"{'kind':<9}  difference  {'first':<{width}}  second")

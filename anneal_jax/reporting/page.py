@@ -202,7 +202,7 @@ def _glossary(denominator: Denominator) -> str:
 
 def _how_to_go_on(config: Mapping[str, Any]) -> str:
     if not METHODS[config.get("supervision", "pairs")].asks:
-        return "<p>A rival of active learning on pairs, for comparison, with an end of its own.</p>"
+        return "<p>A baseline of active learning on pairs, for comparison, with an end of its own.</p>"
     now = f" (this run: {escaped(config['rounds'])})" if "rounds" in config else ""
     return (
         f"<p>Run the same command again with a larger <code>--config.rounds</code>{now}. "

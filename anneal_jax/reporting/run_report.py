@@ -48,7 +48,7 @@ def report_run(config: ExperimentConfig, outcome: Outcome, workdir: str | pathli
         baseline=baseline if config.regime == "frozen" else None,
     )
     images = {"Retrieval quality against the number of questions": workdir / "curve.png"}
-    if outcome.problem.archive.kind == "image":
+    if outcome.dataset.archive.kind == "image":
         _draw_gallery(config, outcome, workdir / "gallery.png")
         images["Queries and their five nearest tiles, after the last round"] = workdir / "gallery.png"
     if caption := _draw_map(outcome, workdir / "map.png"):
@@ -90,7 +90,7 @@ def print_round(row: Row) -> None:
 def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
     """Return the result in one sentence, with what it is compared to and counted over."""
     last = outcome.rows[-1]
-    split = outcome.problem.split
+    split = outcome.dataset.split
     bits = f"{last['bits_spent']:,}"
     is_answered = METHODS[config.supervision].is_answered
     cost = f"{bits} answers" if is_answered else f"class labels worth {bits} bits"
@@ -114,7 +114,7 @@ def _method(config: ExperimentConfig) -> str:
 
 
 def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path) -> None:
-    archive, split = outcome.problem.archive, outcome.problem.split
+    archive, split = outcome.dataset.archive, outcome.dataset.split
     rows = _shown_queries(outcome.retrieval)
     neighbours = outcome.retrieval.neighbours[rows]
     # Small tiles are shown as the network saw them, pixel by pixel.
@@ -132,11 +132,11 @@ def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path
 
 def _draw_map(outcome: Outcome, path: pathlib.Path) -> str:
     """Map what the median query finds in the whole archive; return the caption, "" without a map."""
-    archive, labels = outcome.problem.archive, outcome.problem.labels
+    archive, labels = outcome.dataset.archive, outcome.dataset.labels
     if archive.boxes is None:
         return ""
     placed = np.flatnonzero(np.isfinite(archive.boxes).all(axis=1)).astype(np.int32)
-    queries = np.intersect1d(outcome.problem.split.query, placed)
+    queries = np.intersect1d(outcome.dataset.split.query, placed)
     if not len(queries) or len(placed) < 2:
         return ""
     query, hits = _median_find(labels, outcome.retrieval.vectors, queries, placed)

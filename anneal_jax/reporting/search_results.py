@@ -22,7 +22,7 @@ from anneal_jax.retrieval.queries import Query, read_image
 from anneal_jax.retrieval.search import Hits
 from anneal_jax.types import Archive
 
-MOST_SHOWN_QUERIES, MOST_SHOWN_RESULTS = 20, 10
+MAX_SHOWN_QUERIES, MAX_SHOWN_RESULTS = 20, 10
 _SIDE_PX = 192
 _LABEL_LETTERS = 11  # what fits beside a similarity, below a tile
 _FOLDER = "folder:"
@@ -105,10 +105,10 @@ def draw_results(index: TileIndex, results: Sequence[Results], path: str | os.Pa
       ConfigError: nothing was found, or the tiles are vectors, of which there is no picture.
       ArchiveError: a tile is no longer where it was indexed.
     """
-    shown = [found for found in results if found.ids][:MOST_SHOWN_QUERIES]
+    shown = [found for found in results if found.ids][:MAX_SHOWN_QUERIES]
     if not shown:
         raise ConfigError("no tile was found, so there is no picture to draw.")
-    num_columns = min(MOST_SHOWN_RESULTS, *(len(found.ids) for found in shown))
+    num_columns = min(MAX_SHOWN_RESULTS, *(len(found.ids) for found in shown))
     tiles = [[_tile(index, row) for row in found.rows[:num_columns]] for found in shown]
     queries = [_query_tile(index, found.query) for found in shown]
     plot_gallery(

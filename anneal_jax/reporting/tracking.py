@@ -1,4 +1,4 @@
-"""Rounds told to a tracker as scalars, with the bits spent as the step. Both trackers are extras.
+"""Logs rounds to a tracker as scalars, with the bits spent as the step. Both trackers are extras.
 
 TensorBoard files are written by tensorboardX, which needs neither TensorFlow nor TensorBoard. Weights &
 Biases stays offline unless its user has set it up: without `WANDB_MODE`, an API key or a login nothing is
@@ -26,7 +26,7 @@ from anneal_jax.files import atomic
 _TellRow = Callable[[Row], None]
 
 _PROJECT = "anneal-jax"
-_NUM_TOLD_FILE = "rounds_told"
+_NUM_LOGGED_FILE = "rounds_told"
 
 
 @contextlib.contextmanager
@@ -40,8 +40,8 @@ def tracking(
 ) -> Iterator[Callable[[], None]]:
     """Keep a tracker level with the `rounds.jsonl` of a run.
 
-    How many rounds it was told is kept beside its files, in a folder of its name in the workdir: no round
-    is told twice, and a tracker that is named later learns of the earlier ones.
+    How many rounds it was given is kept beside its files, in a folder of its name in the workdir: no round
+    is logged twice, and a tracker that is named later learns of the earlier ones.
 
     Args:
       tracker: `tensorboard`, `wandb`, or None.
@@ -69,9 +69,9 @@ def tracking(
 
         def tell_new_rounds() -> None:
             rows = read_rounds(folder.parent / "rounds.jsonl")
-            for row in rows[_num_told(folder) :]:
+            for row in rows[_num_logged(folder) :]:
                 tell_row()(row)
-                atomic.write_text(folder / _NUM_TOLD_FILE, str(row["round_index"] + 1))
+                atomic.write_text(folder / _NUM_LOGGED_FILE, str(row["round_index"] + 1))
 
         yield tell_new_rounds
         tell_new_rounds()
@@ -132,8 +132,8 @@ def _opener(tracker: str) -> "_Open":
     return open_tracker
 
 
-def _num_told(folder: pathlib.Path) -> int:
-    path = folder / _NUM_TOLD_FILE
+def _num_logged(folder: pathlib.Path) -> int:
+    path = folder / _NUM_LOGGED_FILE
     return int(path.read_text(encoding="utf-8")) if path.exists() else 0
 
 
@@ -145,7 +145,7 @@ def _tensorboard(
 
     del name, group  # TensorBoard names runs by their folders
     # Files are named by the second; two openings within one would be one file.
-    suffix = f".from_round_{_num_told(folder)}"
+    suffix = f".from_round_{_num_logged(folder)}"
     with tensorboardX.SummaryWriter(str(folder), filename_suffix=suffix) as writer:
         settings = (f"    {key}: {value}" for key, value in dataclasses.asdict(config).items())
         writer.add_text("settings", "\n".join(settings))

@@ -20,7 +20,7 @@ from anneal_jax.types import Archive, FloatArray, IntArray, PairIndices
 MAX_DIFFERENCE = {"image": 4.0, "vector": 1e-3}
 """Largest difference of near copies where none is given, by `Archive.kind`."""
 
-MOST_PAIRS = 100_000
+MAX_PAIRS = 100_000
 """Near copies that are listed at most."""
 
 _SIDE_PX = 32  # of the small pictures that are compared
@@ -50,7 +50,7 @@ class Duplicates(NamedTuple):
 
 
 def find_duplicates(
-    archive: Archive, *, max_difference: float | None = None, most_pairs: int = MOST_PAIRS
+    archive: Archive, *, max_difference: float | None = None, most_pairs: int = MAX_PAIRS
 ) -> Duplicates:
     """Compare all tiles of an archive with each other.
 

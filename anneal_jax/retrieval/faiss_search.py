@@ -28,7 +28,7 @@ from anneal_jax.retrieval.index_reader import TileIndex
 from anneal_jax.retrieval.search import Hits, Masks, similarities_of
 from anneal_jax.types import FloatArray
 
-FEWEST_TILES = 10_000
+MIN_TILES = 10_000
 """Below it exact search takes milliseconds, and lists cannot be trained well."""
 
 _SAMPLES_PER_LIST = 64
@@ -96,9 +96,9 @@ def build_faiss(index: TileIndex, *, seed: int = 0) -> None:
       RetrievalError: faiss is not installed, or there are too few tiles.
     """
     faiss = import_faiss()
-    if index.num_rows < FEWEST_TILES:
+    if index.num_rows < MIN_TILES:
         raise RetrievalError(
-            f"{index.num_rows:,} tiles are searched exactly in milliseconds; faiss is for {FEWEST_TILES:,} "
+            f"{index.num_rows:,} tiles are searched exactly in milliseconds; faiss is for {MIN_TILES:,} "
             "and more."
         )
     shards = index.column("vectors") or []

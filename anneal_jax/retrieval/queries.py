@@ -15,7 +15,7 @@ from anneal_jax.retrieval.index_reader import TileIndex
 from anneal_jax.text import require_utf8
 from anneal_jax.types import FloatArray
 
-_MOST_IDS_COMPARED = 50_000  # beyond it a hint takes longer than the search
+_MAX_IDS_COMPARED = 50_000  # beyond it a hint takes longer than the search
 
 
 class Query(NamedTuple):
@@ -111,7 +111,7 @@ def _query(index: TileIndex, name: str, row: int) -> Query:
         return Query(name, row, None)
     path = Path(name.removeprefix("file:")).expanduser()
     if name.startswith("id:") or not path.is_file():
-        known = index.ids(np.arange(index.num_rows)) if index.num_rows <= _MOST_IDS_COMPARED else []
+        known = index.ids(np.arange(index.num_rows)) if index.num_rows <= _MAX_IDS_COMPARED else []
         hint = nearest_hint(name.removeprefix("id:"), known)
         raise RetrievalError(f"{name!r} is neither the id of a tile in {index.folder} nor a file{hint}.")
     return Query(name, -1, path)

@@ -20,7 +20,7 @@ from anneal_jax.errors import RetrievalError
 from anneal_jax.retrieval.columns import MAX_NORM
 from anneal_jax.types import FloatArray
 
-MOST_RESULTS = 1_000
+MAX_RESULTS = 1_000
 """Largest k."""
 
 _BLOCK_ROWS = 8_192  # on CPU the scores of a block stay in its cache
@@ -283,8 +283,8 @@ def _slices(length: int, size: int) -> Iterator[slice]:
 
 
 def _checked_queries(shards: Sequence[np.ndarray], queries: FloatArray, k: int) -> FloatArray:
-    if not 1 <= k <= MOST_RESULTS:
-        raise RetrievalError(f"k={k} is out of range; ask for 1 to {MOST_RESULTS:,} results.")
+    if not 1 <= k <= MAX_RESULTS:
+        raise RetrievalError(f"k={k} is out of range; ask for 1 to {MAX_RESULTS:,} results.")
     dim = shards[0].shape[1] if shards else 0
     if queries.ndim != 2 or queries.shape[1] != dim:
         raise RetrievalError(

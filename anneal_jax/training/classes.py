@@ -1,4 +1,4 @@
-"""A class classifier on frozen features: the model of the label-based rivals (TCAL)."""
+"""A class classifier on frozen features: the model of the label baselines (TCAL)."""
 
 import dataclasses
 from typing import Any, NamedTuple

@@ -35,10 +35,10 @@ from anneal_jax.training.sampling import (
 )
 from anneal_jax.types import ClassifierTables, FloatArray, IntArray
 
-MOST_DIRECTIONS = 256
+MAX_DIRECTIONS = 256
 """Numbers of an embedding that features may take, as many as what is learnt."""
 
-_MOST_SPANNED = 20_000  # training tiles whose directions are looked for
+_MAX_SPANNED = 20_000  # training tiles whose directions are looked for
 
 CHUNK_STEPS = 50
 """Steps per call of the compiled function. A fit is rounded up to a whole number of calls."""
@@ -154,11 +154,11 @@ class FrozenLearner:
     @functools.cached_property
     def main_directions(self) -> FloatArray:
         """float32[F, P], the principal directions of the training tiles, standardised; P at most 256."""
-        step = max(1, len(self.train_images) // _MOST_SPANNED)
+        step = max(1, len(self.train_images) // _MAX_SPANNED)
         rows = self.stored_features[self.train_images[::step]]
         standard = standardise(rows, self.mean, self.scale).astype(np.float64)
         _, directions = np.linalg.eigh(standard.T @ standard)
-        return np.ascontiguousarray(directions[:, : -MOST_DIRECTIONS - 1 : -1], np.float32)
+        return np.ascontiguousarray(directions[:, : -MAX_DIRECTIONS - 1 : -1], np.float32)
 
     def _initial(self, round_index: int) -> HeadParams:
         key = device_key(self.seed, round_index, Use.WEIGHTS)

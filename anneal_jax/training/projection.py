@@ -7,10 +7,9 @@ import numpy as np
 from flax import traverse_util
 
 from anneal_jax.training.learner import embed_standardised
-from anneal_jax.types import FloatArray, Params
+from anneal_jax.types import MIN_NORM, FloatArray, Params
 
 _PREFIX = "projection/"
-_SHORTEST = 1e-12
 
 
 class Projection(NamedTuple):
@@ -32,7 +31,7 @@ class Projection(NamedTuple):
             return embed_standardised(self.similarity, features, self.mean, self.scale)
         centred = (features - self.mean) / self.scale
         lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-        return np.asarray(centred / np.maximum(lengths, np.float32(_SHORTEST)), np.float32)
+        return np.asarray(centred / np.maximum(lengths, np.float32(MIN_NORM)), np.float32)
 
 
 def centring(features: FloatArray) -> Projection:

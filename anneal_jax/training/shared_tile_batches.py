@@ -15,7 +15,7 @@ import numpy.typing as npt
 _PAIRS_PER_SEED = 16
 """A batch grows from one drawn pair for every so many, so that it is of several neighbourhoods."""
 
-_MOST_PER_TILE = 8
+_MAX_PER_TILE = 8
 """Pairs that a batch takes for the sake of one tile, of each kind."""
 
 
@@ -126,7 +126,7 @@ def _next_neighbour(draws: _Draws, batch: _Batch, kind: int, room: int) -> int |
         tile, num_joined = queue[0]
         waiting = draws.of_tile[kind].get(tile, [])
         waiting[:] = [draw for draw in waiting if not draws.is_taken[draw]]
-        if num_joined < _MOST_PER_TILE:
+        if num_joined < _MAX_PER_TILE:
             for draw in waiting:
                 if batch.num_new_tiles(draws.ends[draw]) <= room:
                     queue[0][1] += 1

@@ -25,7 +25,7 @@ _TILES_PER_PAIR = 0.75
 """Tiles that a batch encodes for each pair that it may hold. Two towers encode 2; on UC Merced's pairs of
 any round batches of 3/4 encode 0.8 to 0.9 for each pair in fact, of 1 about 1, of 1/2 hardly fewer."""
 
-_LEAST_BATCHES = 8
+_MIN_BATCHES = 8
 """Batches that are grouped at once, by drawing several epochs together: the last one is seldom full."""
 
 
@@ -106,7 +106,7 @@ def draw_pair_tiles(
       ConfigError: there are no pairs.
     """
     num_pairs = max(1, len(pairs.labels))  # drawing refuses none
-    at_once = math.ceil(_LEAST_BATCHES * shape.num_targets / num_pairs)
+    at_once = math.ceil(_MIN_BATCHES * shape.num_targets / num_pairs)
     for first in range(0, epochs, at_once):
         num_epochs = min(at_once, epochs - first)
         drawn = draw_pair_batches(

@@ -26,7 +26,7 @@ def small_regions(monkeypatch):
     """Let 60 points be many: split into regions of some 10, at most 4 at a time."""
     monkeypatch.setattr(kmeans, "_WHOLE_POINTS", 20)
     monkeypatch.setattr(kmeans, "_REGION_POINTS", 10)
-    monkeypatch.setattr(kmeans, "_MOST_REGIONS", 4)
+    monkeypatch.setattr(kmeans, "_MAX_REGIONS", 4)
 
 
 def test_a_pair_and_its_mirror_image_are_one_point():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from anneal_jax.acquisition.group_ask import group_by_asking
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.types import Answer
-from tests.reference import label_rivals as twin
+from tests.reference import label_baselines as twin
 
 
 @given(seed=st.integers(0, 999), num_images=st.integers(1, 40), num_classes=st.integers(1, 6))

@@ -12,7 +12,7 @@ from anneal_jax.acquisition.image_acquisitions import (
     most_uncertain,
     rbf_kernel,
 )
-from tests.reference import label_rivals as twin
+from tests.reference import label_baselines as twin
 
 every_acquisition = pytest.mark.parametrize("name", sorted(IMAGE_ACQUISITIONS))
 

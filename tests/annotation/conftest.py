@@ -10,13 +10,13 @@ pytest.importorskip("starlette", reason="needs the extra serve: pip install 'ann
 import httpx
 
 from anneal_jax.annotation.questions.cold_start import unit_directions
-from anneal_jax.annotation.questions.plan import make_guide
-from anneal_jax.annotation.session import Desk
+from anneal_jax.annotation.questions.plan import make_plan
+from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web.access import make_access
 from anneal_jax.annotation.web.app import create_app
-from anneal_jax.annotation.web.context import Office
+from anneal_jax.annotation.web.context import AppContext
 from anneal_jax.annotation.web.pictures import TilePictures
-from anneal_jax.annotation.web.uploads import DroppedTiles
+from anneal_jax.annotation.web.uploads import UploadedImages
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.data.archives import open_archive
 from anneal_jax.training.projection import centring
@@ -49,15 +49,15 @@ def tiles_folder(tmp_path_factory):
 
 
 @pytest.fixture
-def make_desk(tmp_path, directions):
-    """Open a desk on the store of this test; called again, as after a restart."""
+def make_session(tmp_path, directions):
+    """Open a session on the store of this test; called again, as after a restart."""
 
     def make(sentence="Same land use"):
         store = AnswerStore(tmp_path / "answers.sqlite", [f"tile{i}" for i in range(NUM_TILES)])
         if sentence:
             store.set_sentence(sentence)
-        guide = make_guide(directions, seed=0, project=centring(directions))
-        return Desk(store, directions, np.arange(NUM_TILES), guide)
+        plan = make_plan(directions, seed=0, project=centring(directions))
+        return AnnotationSession(store, directions, np.arange(NUM_TILES), plan)
 
     return make
 
@@ -68,20 +68,20 @@ def encode_by_colour(pixels):
 
 
 @contextlib.contextmanager
-def served(tiles_folder, desk, allowed_hosts=(), learning=None, pictures=None):
+def served(tiles_folder, session, allowed_hosts=(), learning=None, pictures=None):
     archive = open_archive(f"folder:{tiles_folder}")
     pictures = pictures or TilePictures(archive)
     access = make_access("127.0.0.1", allowed_hosts)
     with ThreadPoolExecutor(1) as writer:
-        dropped = DroppedTiles(encode_by_colour, archive.digests())
-        office = Office(desk, writer, pictures, learning, tuple(archive.ids), dropped)
-        yield create_app(office, access), access
+        uploads = UploadedImages(encode_by_colour, archive.digests())
+        context = AppContext(session, writer, pictures, learning, tuple(archive.ids), uploads)
+        yield create_app(context, access), access
     pictures.close()
 
 
 @pytest.fixture
-def app(tiles_folder, make_desk):
-    with served(tiles_folder, make_desk()) as parts:
+def app(tiles_folder, make_session):
+    with served(tiles_folder, make_session()) as parts:
         yield parts
 
 

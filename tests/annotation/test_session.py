@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from anneal_jax.annotation.questions.plan import SILENT, make_guide
+from anneal_jax.annotation.questions.plan import SILENT, make_plan
 from anneal_jax.annotation.questions.scheduler import AUDIT_EVERY
-from anneal_jax.annotation.session import Desk
+from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.answers.reading import TRAINED_KINDS
 from anneal_jax.answers.writing import KINDS
 from anneal_jax.errors import StoreError
@@ -11,315 +11,317 @@ from anneal_jax.types import Answer
 from tests.annotation.driving import TAB, answers_of, run, state_of
 
 
-def test_answers_are_on_disk_when_the_call_returns_and_a_new_desk_goes_on(make_desk, classes):
-    desk = make_desk()
-    run(desk, answers_of(classes), 40)
-    again = make_desk()
-    assert state_of(again) == state_of(desk)
+def test_answers_are_on_disk_when_the_call_returns_and_a_new_session_goes_on(make_session, classes):
+    session = make_session()
+    run(session, answers_of(classes), 40)
+    again = make_session()
+    assert state_of(again) == state_of(session)
     assert state_of(again)["num_answers"] == 40 and state_of(again)["bits_spent"] == 40
     assert state_of(again)["minutes"] == pytest.approx(1.0)
-    assert again.answers() == desk.answers()
+    assert again.answers() == session.answers()
 
 
-def test_no_pair_is_asked_that_is_known_or_put_elsewhere(make_desk, classes):
-    desk = make_desk()
+def test_no_pair_is_asked_that_is_known_or_put_elsewhere(make_session, classes):
+    session = make_session()
     oracle = answers_of(classes)
-    one, other = desk.open_tab(TAB, "Ada"), desk.open_tab("tab-number-2", "Bob")
+    one, other = session.open_tab(TAB, "Ada"), session.open_tab("tab-number-2", "Bob")
     for _ in range(60):
         shown = [(q["first"], q["second"]) for view in (one, other) for q in view["questions"]]
         assert len(set(shown)) == len(shown)
         before = {
-            name: desk._ledger.label(q["first"], q["second"]) for name, q in [("q", one["questions"][0])]
+            name: session._standing.label(q["first"], q["second"])
+            for name, q in [("q", one["questions"][0])]
         }
-        question = desk._tab(TAB).issued[one["questions"][0]["key"]]
+        question = session._tab(TAB).issued[one["questions"][0]["key"]]
         assert question.kind == "repeat" or before["q"] is None
-        one = desk.answer(TAB, one["questions"][0]["key"], oracle(one["questions"][0]), 1.0)
-        other = desk.view("tab-number-2")
+        one = session.answer(TAB, one["questions"][0]["key"], oracle(one["questions"][0]), 1.0)
+        other = session.view("tab-number-2")
 
 
-def test_the_same_request_again_stores_nothing(make_desk, classes):
-    desk = make_desk()
-    key = desk.open_tab(TAB, "Ada")["questions"][0]["key"]
-    first = desk.answer(TAB, key, Answer.SIMILAR, 1.0)
-    again = desk.answer(TAB, key, Answer.SIMILAR, 1.0)
+def test_the_same_request_again_stores_nothing(make_session, classes):
+    session = make_session()
+    key = session.open_tab(TAB, "Ada")["questions"][0]["key"]
+    first = session.answer(TAB, key, Answer.SIMILAR, 1.0)
+    again = session.answer(TAB, key, Answer.SIMILAR, 1.0)
     assert first["num_answers"] == again["num_answers"] == 1 and again["bits_spent"] == 1
-    reopened = make_desk()
+    reopened = make_session()
     reopened.open_tab(TAB, "Ada")
     assert reopened.answer(TAB, key, Answer.SIMILAR, 1.0)["num_answers"] == 1
     with pytest.raises(StoreError, match="another answer already"):
         reopened.answer(TAB, key, Answer.DISSIMILAR, 1.0)
 
 
-def test_undo_goes_back_to_nothing_also_after_a_restart(make_desk, classes):
-    desk = make_desk()
-    run(desk, answers_of(classes), 30)
+def test_undo_goes_back_to_nothing_also_after_a_restart(make_session, classes):
+    session = make_session()
+    run(session, answers_of(classes), 30)
     for step in range(15):
-        desk.undo(TAB, f"undo-key-{step}")
-    desk = make_desk()
-    desk.open_tab(TAB, "Ada")
-    view = desk.undo(TAB, "undo-key-14")  # a repeated request takes nothing back
+        session.undo(TAB, f"undo-key-{step}")
+    session = make_session()
+    session.open_tab(TAB, "Ada")
+    view = session.undo(TAB, "undo-key-14")  # a repeated request takes nothing back
     assert view["num_answers"] == 15
     for step in range(15, 30):
-        view = desk.undo(TAB, f"undo-key-{step}")
+        view = session.undo(TAB, f"undo-key-{step}")
         question = view["questions"][0]
         assert (question["first"], question["second"]) == (
             view["undone"]["first"],
             view["undone"]["second"],
         )
     assert (view["num_answers"], view["num_known"], view["bits_spent"]) == (0, 0, 30)
-    assert desk.undo(TAB, "undo-key-30")["undone"] is None
+    assert session.undo(TAB, "undo-key-30")["undone"] is None
 
 
-def test_what_was_undone_leaves_no_trace_in_what_is_known(make_desk, classes):
-    desk = make_desk()
-    run(desk, answers_of(classes), 25)
-    known = {(i, j): desk._ledger.label(i, j) for i in range(60) for j in range(i + 1, 60)}
-    run(desk, answers_of(classes), 20, desk.view(TAB))
+def test_what_was_undone_leaves_no_trace_in_what_is_known(make_session, classes):
+    session = make_session()
+    run(session, answers_of(classes), 25)
+    known = {(i, j): session._standing.label(i, j) for i in range(60) for j in range(i + 1, 60)}
+    run(session, answers_of(classes), 20, session.view(TAB))
     for step in range(20):
-        desk.undo(TAB, f"undo-key-{step}")
-    assert known == {(i, j): desk._ledger.label(i, j) for i in range(60) for j in range(i + 1, 60)}
+        session.undo(TAB, f"undo-key-{step}")
+    assert known == {(i, j): session._standing.label(i, j) for i in range(60) for j in range(i + 1, 60)}
 
 
-def test_undo_takes_back_ones_own_answers_only(make_desk):
-    desk = make_desk()
+def test_undo_takes_back_ones_own_answers_only(make_session):
+    session = make_session()
     for tab, name in ((TAB, "Ada"), ("tab-number-2", "Bob")):
-        key = desk.open_tab(tab, name)["questions"][0]["key"]
-        desk.answer(tab, key, Answer.UNSURE, 1.0)
-    assert desk.undo(TAB, "undo-key-1")["undone"]["annotator"] == "Ada"
-    assert desk.undo(TAB, "undo-key-2")["undone"] is None
-    assert [row["annotator"] for row in desk.answers()] == ["Bob"]
+        key = session.open_tab(tab, name)["questions"][0]["key"]
+        session.answer(tab, key, Answer.UNSURE, 1.0)
+    assert session.undo(TAB, "undo-key-1")["undone"]["annotator"] == "Ada"
+    assert session.undo(TAB, "undo-key-2")["undone"] is None
+    assert [row["annotator"] for row in session.answers()] == ["Bob"]
 
 
-def test_unsure_is_neither_trained_on_nor_asked_again(make_desk, classes):
-    desk = make_desk()
+def test_unsure_is_neither_trained_on_nor_asked_again(make_session, classes):
+    session = make_session()
     asked = set()
-    view = desk.open_tab(TAB, "Ada")
+    view = session.open_tab(TAB, "Ada")
     for _ in range(120):
         question = view["questions"][0]
         assert (question["first"], question["second"]) not in asked
         asked.add((question["first"], question["second"]))
-        view = desk.answer(TAB, question["key"], Answer.UNSURE, 1.0)
-    assert not desk.ledger.trainable_ids() and view["quality"]["num_audits"] == 0
+        view = session.answer(TAB, question["key"], Answer.UNSURE, 1.0)
+    assert not session.standing.trainable_ids() and view["quality"]["num_audits"] == 0
 
 
-def test_a_contradiction_is_told_at_the_click_and_ends_with_the_wrong_answer(make_desk, classes):
-    desk = make_desk()
-    view = desk.open_tab(TAB, "Ada")
+def test_a_contradiction_is_reported_at_the_click_and_ends_with_the_wrong_answer(make_session, classes):
+    session = make_session()
+    view = session.open_tab(TAB, "Ada")
     ids = {}
     # One group said to be all alike, then a pair of it said not to be: put by hand, in the tab.
     for step, (pair, said) in enumerate([((0, 5), 1), ((5, 10), 1), ((0, 10), 0)]):
-        question = desk._asker.question(*pair, "training")
-        desk._tab(TAB).issued[question.key] = question
-        view = desk.answer(TAB, question.key, Answer(said), 1.0)
-        ids[pair] = desk.answers()[0]["answer_id"]
+        question = session._scheduler.question(*pair, "training")
+        session._tab(TAB).issued[question.key] = question
+        view = session.answer(TAB, question.key, Answer(said), 1.0)
+        ids[pair] = session.answers()[0]["answer_id"]
         assert (view["conflict"] is not None) == (step == 2)
     chain = view["conflict"]["chain"]
     assert {row["answer_id"] for row in chain} == set(ids.values()) and view["num_contradictions"] == 1
-    assert desk.contradiction()["chain"] == chain
-    view = desk.retract(TAB, ids[0, 10], "retract-key")
-    assert view["num_contradictions"] == 0 and desk._ledger.label(0, 10) == 1
-    assert make_desk().counters("")["num_contradictions"] == 0
+    assert session.contradiction()["chain"] == chain
+    view = session.retract(TAB, ids[0, 10], "retract-key")
+    assert view["num_contradictions"] == 0 and session._standing.label(0, 10) == 1
+    assert make_session().counters("")["num_contradictions"] == 0
 
 
-def test_a_repeated_request_is_told_the_contradiction_that_its_answer_made(make_desk):
+def test_a_repeated_request_is_reported_the_contradiction_that_its_answer_made(make_session):
     """The first reply may have been lost, and with it the contradiction."""
-    desk = make_desk()
-    desk.open_tab(TAB, "Ada")
-    question = desk._asker.question(0, 5, "training")
-    desk._tab(TAB).issued[question.key] = question
-    desk.volunteer(TAB, (5, 10), Answer.SIMILAR, "mark-number-1")
-    desk.volunteer(TAB, (10, 0), Answer.DISSIMILAR, "mark-number-2")
-    apart = desk.answers()[0]["answer_id"]
+    session = make_session()
+    session.open_tab(TAB, "Ada")
+    question = session._scheduler.question(0, 5, "training")
+    session._tab(TAB).issued[question.key] = question
+    session.volunteer(TAB, (5, 10), Answer.SIMILAR, "mark-number-1")
+    session.volunteer(TAB, (10, 0), Answer.DISSIMILAR, "mark-number-2")
+    apart = session.answers()[0]["answer_id"]
     requests = [
-        lambda: desk.answer(TAB, question.key, Answer.SIMILAR, 1.0),
-        lambda: desk.volunteer(TAB, (0, 15), Answer.SIMILAR, "mark-number-3"),  # it has no part in it
-        lambda: desk.correct(TAB, apart, Answer.DISSIMILAR, "correct-key"),
-        lambda: desk.volunteer(TAB, (15, 10), Answer.DISSIMILAR, "mark-number-4"),
+        lambda: session.answer(TAB, question.key, Answer.SIMILAR, 1.0),
+        lambda: session.volunteer(TAB, (0, 15), Answer.SIMILAR, "mark-number-3"),  # it has no part in it
+        lambda: session.correct(TAB, apart, Answer.DISSIMILAR, "correct-key"),
+        lambda: session.volunteer(TAB, (15, 10), Answer.DISSIMILAR, "mark-number-4"),
     ]
     for request, makes_one in zip(requests, (True, False, True, True), strict=True):
         first, again = request(), request()
         assert first["conflict"] == again["conflict"] and (first["conflict"] is not None) == makes_one
         assert first.get("answer_id", again["answer_id"]) == again["answer_id"]
-    desk.retract(TAB, again["answer_id"], "retract-key")
+    session.retract(TAB, again["answer_id"], "retract-key")
     assert requests[-1]()["conflict"] is None
     for pair, said in (((15, 10), Answer.SIMILAR), ((15, 9), Answer.DISSIMILAR)):
         with pytest.raises(StoreError, match="another answer already"):
-            desk.volunteer(TAB, pair, said, "mark-number-4")
+            session.volunteer(TAB, pair, said, "mark-number-4")
 
 
-def test_a_corrected_answer_replaces_the_old_one(make_desk):
-    desk = make_desk()
-    key = desk.open_tab(TAB, "Ada")["questions"][0]["key"]
-    desk.answer(TAB, key, Answer.SIMILAR, 1.0)
-    old = desk.answers()[0]
+def test_a_corrected_answer_replaces_the_old_one(make_session):
+    session = make_session()
+    key = session.open_tab(TAB, "Ada")["questions"][0]["key"]
+    session.answer(TAB, key, Answer.SIMILAR, 1.0)
+    old = session.answers()[0]
     for _ in range(2):
-        view = desk.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "correct-key")
+        view = session.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "correct-key")
     assert (view["num_answers"], view["bits_spent"]) == (1, 2)
-    assert desk.answers()[0]["answer"] == "dissimilar"
+    assert session.answers()[0]["answer"] == "dissimilar"
 
 
-def test_an_answer_that_was_taken_back_is_not_corrected(make_desk):
-    desk = make_desk()
-    key = desk.open_tab(TAB, "Ada")["questions"][0]["key"]
-    desk.answer(TAB, key, Answer.SIMILAR, 1.0)
-    old = desk.answers()[0]
-    desk.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "correct-key")
+def test_an_answer_that_was_taken_back_is_not_corrected(make_session):
+    session = make_session()
+    key = session.open_tab(TAB, "Ada")["questions"][0]["key"]
+    session.answer(TAB, key, Answer.SIMILAR, 1.0)
+    old = session.answers()[0]
+    session.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "correct-key")
     with pytest.raises(StoreError, match="taken back already; load this page again"):
-        desk.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "other-key")  # two pages, or two clicks
-    (now,) = desk.answers()
-    desk.retract(TAB, now["answer_id"], "retract-key")
+        session.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "other-key")  # two pages, or two clicks
+    (now,) = session.answers()
+    session.retract(TAB, now["answer_id"], "retract-key")
     with pytest.raises(StoreError, match="taken back already"):
-        desk.correct(TAB, now["answer_id"], Answer.SIMILAR, "third-key")
-    assert desk.answers() == [] and len(desk.store.records()) == 2
+        session.correct(TAB, now["answer_id"], Answer.SIMILAR, "third-key")
+    assert session.answers() == [] and len(session.store.records()) == 2
     with pytest.raises(StoreError, match="there is no answer 99"):
-        desk.correct(TAB, 99, Answer.SIMILAR, "fourth-key")
+        session.correct(TAB, 99, Answer.SIMILAR, "fourth-key")
 
 
-def test_audits_are_blind_and_stay_out_of_training(make_desk, classes):
-    desk = make_desk()
-    view = run(desk, answers_of(classes), 4 * AUDIT_EVERY)
-    kinds = [row["kind"] for row in desk.answers()]
+def test_audits_are_blind_and_stay_out_of_training(make_session, classes):
+    session = make_session()
+    view = run(session, answers_of(classes), 4 * AUDIT_EVERY)
+    kinds = [row["kind"] for row in session.answers()]
     assert kinds.count("audit") == 4 and kinds.count("repeat") == 2
     assert set(view["questions"][0]) == {"key", "first", "second", "members"}
     num_trained = sum(kind in TRAINED_KINDS for kind in kinds)
-    assert len(desk.trainable().answers) == num_trained == len(kinds) - 6
+    assert len(session.trainable().answers) == num_trained == len(kinds) - 6
     assert view["quality"]["num_audits"] >= 4
     assert view["quality"]["lower"] < view["quality"]["share"] < view["quality"]["upper"]
-    audited = {(row["first"], row["second"]) for row in desk.answers() if row["kind"] == "audit"}
-    assert audited <= set(map(tuple, desk.reserved().tolist()))
-    (again,) = desk.people()["consistency"]
+    audited = {(row["first"], row["second"]) for row in session.answers() if row["kind"] == "audit"}
+    assert audited <= set(map(tuple, session.reserved().tolist()))
+    (again,) = session.people()["consistency"]
     assert again["share"] == 1.0 and again["num_pairs"] == 2
 
 
-def test_in_group_mode_no_kind_of_question_is_told_by_what_the_page_gets(make_desk, classes):
-    desk = make_desk()
-    view = run(desk, answers_of(classes), 60)  # some pairs to repeat that no group was asked about
-    view = desk.open_tab(TAB, "Ada", "groups")
+def test_in_group_mode_no_kind_of_question_is_reported_by_what_the_page_gets(make_session, classes):
+    session = make_session()
+    view = run(session, answers_of(classes), 60)  # some pairs to repeat that no group was asked about
+    view = session.open_tab(TAB, "Ada", "groups")
     sizes, stored = {}, {}
     for _ in range(160):
         if not view["questions"]:
             break
         question = view["questions"][0]
-        issued = desk._tab(TAB).issued[question["key"]]
+        issued = session._tab(TAB).issued[question["key"]]
         assert set(question) == {"key", "first", "second", "members"}
         founder, *others = question["members"]
         assert founder in (question["first"], question["second"]) and len(others) <= 5
         assert not {question["first"], question["second"]} & set(others)
         shown = {question["first"], question["second"], *others}
         assert {issued.first, issued.second} <= shown  # nobody answers about a tile that is not shown
-        state = desk._asker.histories["groups"].state
+        state = session._scheduler.replay_logs["groups"].state
         assert not others or founder in state.founders  # as the questions that find groups have it
         sizes.setdefault(issued.kind, []).append(len(others))
         stored.setdefault(issued.kind, []).append((issued.first, issued.second))
-        put = [desk._asker.question(issued.first, issued.second, kind, "groups").told() for kind in KINDS]
-        assert len({(told["first"], told["second"], told["members"]) for told in put}) == 1
-        view = desk.answer(TAB, question["key"], answers_of(classes)(question), 1.0)
+        put = [
+            session._scheduler.question(issued.first, issued.second, kind, "groups").to_json()
+            for kind in KINDS
+        ]
+        assert len({(said["first"], said["second"], said["members"]) for said in put}) == 1
+        view = session.answer(TAB, question["key"], answers_of(classes)(question), 1.0)
     assert max(sizes["audit"]) > 0 and max(sizes["repeat"]) > 0 and max(sizes["training"]) == 5
-    answered = {(row["first"], row["second"]) for row in desk.answers() if row["kind"] == "audit"}
+    answered = {(row["first"], row["second"]) for row in session.answers() if row["kind"] == "audit"}
     assert set(stored["audit"]) <= answered  # the pair that was drawn, not that of the founder
-    view = desk.undo(TAB, "undo-key-1")
+    view = session.undo(TAB, "undo-key-1")
     assert view["questions"][0]["members"]
 
 
-def test_copies_are_never_asked_about(tmp_path, make_desk, directions):
-    desk = make_desk()
+def test_copies_are_never_asked_about(tmp_path, make_session, directions):
+    session = make_session()
     copies = np.arange(len(directions)) // 30
-    all_copies = Desk(desk._store, directions, copies * 0, make_guide(directions, seed=0))
+    all_copies = AnnotationSession(session._store, directions, copies * 0, make_plan(directions, seed=0))
     assert all_copies.open_tab(TAB, "Ada")["questions"] == []
     near = np.repeat(directions[:1], len(directions), axis=0)
     assert (
-        Desk(desk._store, near, np.arange(60), make_guide(directions, seed=0)).open_tab(TAB, "Ada")[
-            "questions"
-        ]
+        AnnotationSession(session._store, near, np.arange(60), make_plan(directions, seed=0)).open_tab(
+            TAB, "Ada"
+        )["questions"]
         == []
     )
 
 
-def test_audits_of_copies_count_as_alike_and_leave_no_gap(make_desk, directions, classes):
+def test_audits_of_copies_count_as_alike_and_leave_no_gap(make_session, directions, classes):
     """Nobody is asked about copies: unanswered, they would keep the figure stale for ever."""
-    guide = make_guide(directions, seed=0)
-    (near, far), (one, other) = guide.audits.pairs[2], guide.audits.pairs[7]
+    plan = make_plan(directions, seed=0)
+    (near, far), (one, other) = plan.audits.pairs[2], plan.audits.pairs[7]
     features, copies = directions.copy(), np.arange(len(directions))
     features[far], copies[other] = features[near], copies[one]
-    desk = Desk(make_desk().store, features, copies, guide)
-    desk.open_tab(TAB, "Ada")
+    session = AnnotationSession(make_session().store, features, copies, plan)
+    session.open_tab(TAB, "Ada")
     copied = {(near, far), (one, other)}
-    told = {
-        pair: int(pair in copied or classes[pair[0]] == classes[pair[1]]) for pair in guide.audits.pairs
-    }
-    for number, pair in enumerate(told.keys() - copied):
-        desk.volunteer(TAB, pair, Answer(told[pair]), f"key-number-{number}")
-    assert all(desk.ledger.label(*pair) is None for pair in copied)
-    quality = desk.precision()
-    assert not quality.is_stale and quality.num_audits == len(guide.audits.pairs)
-    assert quality.share == pytest.approx(np.mean([told[pair] for pair in guide.audits.pairs]))
-    desk.volunteer(TAB, (near, far), Answer.DISSIMILAR, "key-of-a-copy")  # who says otherwise is heard
-    assert desk.precision().share < quality.share
+    said = {pair: int(pair in copied or classes[pair[0]] == classes[pair[1]]) for pair in plan.audits.pairs}
+    for number, pair in enumerate(said.keys() - copied):
+        session.volunteer(TAB, pair, Answer(said[pair]), f"key-number-{number}")
+    assert all(session.standing.label(*pair) is None for pair in copied)
+    quality = session.precision()
+    assert not quality.is_stale and quality.num_audits == len(plan.audits.pairs)
+    assert quality.share == pytest.approx(np.mean([said[pair] for pair in plan.audits.pairs]))
+    session.volunteer(TAB, (near, far), Answer.DISSIMILAR, "key-of-a-copy")  # a contradiction counts
+    assert session.precision().share < quality.share
 
 
-def test_a_new_model_asks_from_the_next_question_on_and_loses_no_answer(make_desk, directions):
-    desk = make_desk()
-    shown = desk.open_tab(TAB, "Ada")["questions"]
+def test_a_new_model_asks_from_the_next_question_on_and_loses_no_answer(make_session, directions):
+    session = make_session()
+    shown = session.open_tab(TAB, "Ada")["questions"]
     chosen = [(3, 17), (4, 21)]
-    desk.adopt(make_guide(directions, seed=0, version=20, chosen=chosen))
-    view = desk.view(TAB)
+    session.adopt(make_plan(directions, seed=0, version=20, chosen=chosen))
+    view = session.view(TAB)
     assert view["questions"][0] == shown[0] and view["model_answers"] == 20
     assert [(q["first"], q["second"]) for q in view["questions"][1:]] == chosen
-    # The page had gone on to the next question before it heard of the model.
-    view = desk.answer(TAB, shown[1]["key"], Answer.SIMILAR, 1.0)
+    # The page had gone on to the next question before it knew of the model.
+    view = session.answer(TAB, shown[1]["key"], Answer.SIMILAR, 1.0)
     assert view["num_answers"] == 1
 
 
 @pytest.mark.parametrize("wrong", ["", "two\nlines", "x" * 501])
-def test_what_cannot_be_stored_is_refused(make_desk, wrong):
-    desk = make_desk()
-    desk.open_tab(TAB, "Ada")
+def test_what_cannot_be_stored_is_refused(make_session, wrong):
+    session = make_session()
+    session.open_tab(TAB, "Ada")
     with pytest.raises(StoreError):
-        desk.set_sentence(TAB, wrong)
+        session.set_sentence(TAB, wrong)
     with pytest.raises(StoreError):
-        desk.open_tab("tab-number-3", wrong)
+        session.open_tab("tab-number-3", wrong)
     with pytest.raises(StoreError, match="not open"):
-        desk.answer(TAB, "no-such-key", Answer.SIMILAR, 1.0)
+        session.answer(TAB, "no-such-key", Answer.SIMILAR, 1.0)
     with pytest.raises(StoreError, match="load it again"):
-        desk.view("no-such-tab")
+        session.view("no-such-tab")
 
 
-def test_an_answer_given_while_the_mode_changes_is_kept(make_desk):
-    desk = make_desk()
-    shown = desk.open_tab(TAB, "Ada")["questions"][0]
-    desk.open_tab(TAB, "Ada", "groups")
-    view = desk.answer(TAB, shown["key"], Answer.SIMILAR, 1.0)
+def test_an_answer_given_while_the_mode_changes_is_kept(make_session):
+    session = make_session()
+    shown = session.open_tab(TAB, "Ada")["questions"][0]
+    session.open_tab(TAB, "Ada", "groups")
+    view = session.answer(TAB, shown["key"], Answer.SIMILAR, 1.0)
     assert view["num_answers"] == 1 and view["mode"] == "groups"
 
 
-def test_what_is_shown_stays_open_when_answers_come_in_as_a_file(make_desk):
-    desk = make_desk()
-    shown = desk.open_tab(TAB, "Ada")["questions"][0]
-    desk.begin_anew()
-    assert desk.answer(TAB, shown["key"], Answer.SIMILAR, 1.0)["num_answers"] == 1
+def test_what_is_shown_stays_open_when_answers_come_in_as_a_file(make_session):
+    session = make_session()
+    shown = session.open_tab(TAB, "Ada")["questions"][0]
+    session.begin_anew()
+    assert session.answer(TAB, shown["key"], Answer.SIMILAR, 1.0)["num_answers"] == 1
 
 
-def test_questions_of_a_page_that_went_away_are_put_to_others(make_desk, monkeypatch):
-    desk = make_desk()
-    shown = desk.open_tab(TAB, "Ada")["questions"]
+def test_questions_of_a_page_that_went_away_are_put_to_others(make_session, monkeypatch):
+    session = make_session()
+    shown = session.open_tab(TAB, "Ada")["questions"]
     pairs = [(question["first"], question["second"]) for question in shown]
-    monkeypatch.setattr("anneal_jax.annotation.tab._PATIENCE_S", 0.0)
-    again = desk.open_tab("tab-number-2", "Ada")["questions"]
+    monkeypatch.setattr("anneal_jax.annotation.tab._TIMEOUT_S", 0.0)
+    again = session.open_tab("tab-number-2", "Ada")["questions"]
     assert [(question["first"], question["second"]) for question in again] == pairs
-    assert desk.answer(TAB, shown[0]["key"], Answer.SIMILAR, 1.0)["num_answers"] == 1
+    assert session.answer(TAB, shown[0]["key"], Answer.SIMILAR, 1.0)["num_answers"] == 1
 
 
-def test_a_page_that_only_marks_holds_no_question(make_desk):
-    desk, other = make_desk(), "tab-number-2"
-    assert desk.open_tab(other, "Ada", SILENT)["questions"] == []
-    view = desk.volunteer(other, (3, 4), Answer.SIMILAR, "volunteer-key")
+def test_a_page_that_only_marks_holds_no_question(make_session):
+    session, other = make_session(), "tab-number-2"
+    assert session.open_tab(other, "Ada", SILENT)["questions"] == []
+    view = session.volunteer(other, (3, 4), Answer.SIMILAR, "volunteer-key")
     assert view["questions"] == [] and view["num_answers"] == 1
 
 
-def test_a_page_in_use_is_not_let_go_however_many_come(make_desk):
-    desk = make_desk()
-    shown = desk.open_tab(TAB, "Ada")["questions"][0]
+def test_a_page_in_use_is_not_let_go_however_many_come(make_session):
+    session = make_session()
+    shown = session.open_tab(TAB, "Ada")["questions"][0]
     for number in range(100):
-        desk.open_tab(f"tab-of-marks-{number}", "Ada", SILENT)
-        desk.view(TAB)
-    assert desk.answer(TAB, shown["key"], Answer.SIMILAR, 1.0)["num_answers"] == 1
+        session.open_tab(f"tab-of-marks-{number}", "Ada", SILENT)
+        session.view(TAB)
+    assert session.answer(TAB, shown["key"], Answer.SIMILAR, 1.0)["num_answers"] == 1

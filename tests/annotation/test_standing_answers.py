@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.annotation.standing_answers import Ledger
+from anneal_jax.annotation.standing_answers import StandingAnswers
 from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.answers.writing import KINDS
 from anneal_jax.types import Answer
@@ -35,13 +35,13 @@ def record(answer_id, pair, answer, kind="training"):
     )
 
 
-def num_known(ledger):
-    return sum(ledger.label(*pair) in (0, 1) for pair in PAIRS)
+def num_known(standing):
+    return sum(standing.label(*pair) in (0, 1) for pair in PAIRS)
 
 
 def test_unsure_pairs_are_not_known():
-    ledger = Ledger([record(n, pair, Answer.UNSURE) for n, pair in enumerate(PAIRS[:5])], IDS)
-    assert ledger.num_answers == 5 and ledger.num_known() == num_known(ledger) == 0
+    standing = StandingAnswers([record(n, pair, Answer.UNSURE) for n, pair in enumerate(PAIRS[:5])], IDS)
+    assert standing.num_answers == 5 and standing.num_known() == num_known(standing) == 0
 
 
 @given(
@@ -53,10 +53,10 @@ def test_unsure_pairs_are_not_known():
 )
 def test_known_pairs_are_counted_once(said, forgotten):
     """Also audits of pairs that follow from other answers, and pairs of which two things were said."""
-    ledger = Ledger([], IDS)
+    standing = StandingAnswers([], IDS)
     for answer_id, (pair, answer, kind) in enumerate(said):
-        ledger.take(record(answer_id, pair, answer, kind))
-        assert ledger.num_known() == num_known(ledger)
+        standing.add_answer(record(answer_id, pair, answer, kind))
+        assert standing.num_known() == num_known(standing)
     for answer_id in forgotten:
-        ledger.forget(answer_id)
-        assert ledger.num_known() == num_known(ledger)
+        standing.remove_answer(answer_id)
+        assert standing.num_known() == num_known(standing)

@@ -156,10 +156,10 @@ def test_the_settings_remember_what_is_shown(tmp_path):
         annotation_settings(tmp_path, features="e.npz")
 
 
-def test_nobody_judges_vectors_without_pictures(tiles_folder, make_desk, make_client):
+def test_nobody_judges_vectors_without_pictures(tiles_folder, make_session, make_client):
     names = tuple(f"tile {number}" for number in range(60))
     blind = VectorArchive(spec="e", ids=names, kind="vector", vectors=np.eye(60, dtype=np.float32))
-    with served(tiles_folder, make_desk(), pictures=open_pictures(blind, "")) as parts:
+    with served(tiles_folder, make_session(), pictures=open_pictures(blind, "")) as parts:
         request = make_client(parts)
         tab = {"tab": "tab-number-1", "annotator": "Ada", "mode": "pairs"}
         view = request("POST", "/session", json=tab).json()

@@ -78,7 +78,7 @@ def test_a_missing_workdir_is_one_sentence():
     assert (done.returncode, done.stderr) == (2, "error: --workdir is missing; --help says what it is.\n")
 
 
-def test_a_mistake_inside_a_recipe_is_told_in_its_own_words(tmp_path):
+def test_a_mistake_inside_a_recipe_is_reported_in_its_own_words(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         textwrap.dedent("""
@@ -267,7 +267,7 @@ def test_the_advice_about_a_bad_image_works_as_it_is_printed(app, arguments, tmp
     assert again.returncode == 2 and "holds no usable JPEG" in again.stderr
 
 
-def test_a_python_without_the_package_is_told_the_right_one_in_a_line(tmp_path):
+def test_a_python_without_the_package_is_reported_the_right_one_in_a_line(tmp_path):
     bare = [sys.executable, "-I", "-S"]  # no site-packages
     for app in APPS:
         start = f"import sys, runpy; sys.path.insert(0, 'launch'); sys.argv = [{app!r}]; "

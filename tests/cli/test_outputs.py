@@ -147,7 +147,7 @@ def test_a_closed_pipe_ends_without_a_word_and_the_files_are_there(place, tmp_pa
 
 
 @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
-def test_a_full_disk_behind_stdout_is_told_and_the_files_are_there(place, tmp_path):
+def test_a_full_disk_behind_stdout_is_reported_and_the_files_are_there(place, tmp_path):
     code, _, err = app(
         *("duplicates", f"--archive=embeddings:{place}/v.npz", f"--csv={tmp_path}/d.csv"),
         after="> /dev/full",

@@ -160,7 +160,7 @@ def test_the_end_is_explained_when_nothing_is_left(supervision, tmp_path):
         assert outcome.notes[-1].endswith("The run ended there.")
     else:
         assert outcome.notes == ()
-        num_train = len(outcome.problem.split.train)
+        num_train = len(outcome.dataset.split.train)
         known = [row["num_labelled_images"] or row["num_labelled_pairs"] for row in outcome.rows]
         assert known == sorted(set(known))  # no round after the one that knows all
         assert known[-1] in (num_train, num_train * (num_train - 1) // 2)

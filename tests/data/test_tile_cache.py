@@ -15,7 +15,7 @@ NUM_TILES = 11
 
 
 class FakeArchive:
-    """Random tiles of five bands; counts how often each was read, and breaks where it is told to."""
+    """Random tiles of five bands; counts how often each was read, and breaks where it is asked to."""
 
     spec, kind = "fake", "image"
 

@@ -45,7 +45,7 @@ def small(vectors, **changes):
 
 
 def answers_of(workdir, outcome, last_round=99):
-    return AnswerStore(workdir / "answers.sqlite", outcome.problem.archive.ids).answered(last_round)
+    return AnswerStore(workdir / "answers.sqlite", outcome.dataset.archive.ids).answered(last_round)
 
 
 def test_digits_are_learnt_from_a_few_questions(tmp_path):
@@ -62,16 +62,16 @@ def test_digits_are_learnt_from_a_few_questions(tmp_path):
     outcome = run_experiment(config, tmp_path)
     rows = read_rounds(tmp_path / "rounds.jsonl")
     assert rows == outcome.rows
-    first = 8 * round(0.005 * len(outcome.problem.split.train))
+    first = 8 * round(0.005 * len(outcome.dataset.split.train))
     assert [row["bits_spent"] for row in rows] == [first, first + 30, first + 60]
     last = rows[-1]
     assert last["mean_average_precision_at_5"] > last["mean_average_precision_at_5_features"] - 0.05
     assert rows[0]["mean_average_precision_at_5"] < last["mean_average_precision_at_5"]
     answered = answers_of(tmp_path, outcome)
-    keys = pair_keys(answered.pair_indices, len(outcome.problem.labels))
+    keys = pair_keys(answered.pair_indices, len(outcome.dataset.labels))
     assert np.unique(keys).size == keys.size == first + 60
-    assert np.isin(answered.pair_indices, outcome.problem.split.train).all()
-    classes = outcome.problem.labels[answered.pair_indices]
+    assert np.isin(answered.pair_indices, outcome.dataset.split.train).all()
+    classes = outcome.dataset.labels[answered.pair_indices]
     np.testing.assert_array_equal(answered.answers, classes[:, 0] == classes[:, 1])
     assert 0.2 < last["yes_share"] < 0.95
 
@@ -138,7 +138,7 @@ def test_a_person_loses_no_answer_when_they_stop(vectors, tmp_path):
     assert len(stored.answers) == 32
     rested = run_experiment(config, tmp_path / "rested", annotator=truth)
     assert without_times(rested.rows) == without_times(outcome.rows)
-    records = AnswerStore(tmp_path / "stopped" / "answers.sqlite", outcome.problem.archive.ids).records()
+    records = AnswerStore(tmp_path / "stopped" / "answers.sqlite", outcome.dataset.archive.ids).records()
     assert {record.annotator for record in records} == {ANNOTATOR}
 
 

@@ -9,7 +9,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError
 from anneal_jax.experiments import dataset
-from anneal_jax.experiments.dataset import _identical_pairs, load_problem
+from anneal_jax.experiments.dataset import _identical_pairs, load_dataset
 
 DIGITS = open_archive("digits")
 
@@ -34,16 +34,16 @@ def test_identical_pairs_are_all_pairs_within_a_group(groups):
     assert found.tolist() == expected
 
 
-def test_a_problem_lists_its_identical_tiles(vectors):
-    keys = load_problem(ExperimentConfig(archive=vectors)).identical
+def test_a_dataset_lists_its_identical_tiles(vectors):
+    keys = load_dataset(ExperimentConfig(archive=vectors)).identical
     assert keys.tolist() == [40 * i + j for i, j in combinations([3, 5, 8, 20], 2)]
 
 
 def test_too_many_copies_are_refused_with_their_number_and_one_of_them(vectors, monkeypatch):
-    monkeypatch.setattr(dataset, "_MOST_IDENTICAL_PAIRS", 5)
+    monkeypatch.setattr(dataset, "_MAX_IDENTICAL_PAIRS", 5)
     message = r"6 pairs of identical tiles, more than the 5 .* 4 copies of 'row03'\. Remove the copies\.$"
     with pytest.raises(ArchiveError, match=message):
-        load_problem(ExperimentConfig(archive=vectors))
+        load_dataset(ExperimentConfig(archive=vectors))
 
 
 def test_a_huge_group_is_refused_before_its_pairs_are_listed():

@@ -16,7 +16,7 @@ from anneal_jax.experiments.round_log import read_rounds, without_times
 from anneal_jax.experiments.run import run_experiment
 from tests.conftest import ROOT
 
-PATIENCE_S = 600
+TIMEOUT_S = 600
 CHANGES = {
     "backbone": "tiny_cnn",
     "image_size": 8,
@@ -70,7 +70,7 @@ def together(*command):
         )
         for number in range(2)
     ]
-    said = [child.communicate(timeout=PATIENCE_S) for child in children]
+    said = [child.communicate(timeout=TIMEOUT_S) for child in children]
     return said, [child.returncode for child in children]
 
 

@@ -96,7 +96,7 @@ def test_more_rounds_that_a_kill_interrupts_are_not_taken_for_finished(config, t
     assert len(cell.rows) == 3
 
 
-def test_an_error_in_one_cell_is_told_with_its_name_and_the_others_go_on(config, tmp_path, monkeypatch):
+def test_an_error_in_one_cell_is_reported_with_its_name_and_the_others_go_on(config, tmp_path, monkeypatch):
     for folder in ("random/seed_1", "group_ask/seed_0"):
         (tmp_path / "grid" / folder).mkdir(parents=True)
     (tmp_path / "grid/random/seed_1/notes.txt").write_text("mine")
@@ -163,7 +163,7 @@ def test_as_many_workers_as_pay_are_chosen(monkeypatch):
 def test_what_each_query_found_is_kept_and_restored_where_it_was_not(config, tmp_path, monkeypatch):
     list(run_grid(config, ["random"], [0], tmp_path / "grid"))
     outcome = run_experiment(grid.configure(config, "random", 0), tmp_path / "grid/random/seed_0")
-    expected = name_results(outcome.problem, outcome.retrieval)
+    expected = name_results(outcome.dataset, outcome.retrieval)
     path = tmp_path / "grid/random/seed_0/queries.json"
     assert read_results(path) == expected
     assert np.shape(expected.neighbour_ids) == np.shape(expected.relevant) == (4, 4)

@@ -1,4 +1,4 @@
-"""The rivals of active learning on pairs, on a small archive of vectors."""
+"""The label baselines of active learning on pairs, on a small archive of vectors."""
 
 import dataclasses
 import itertools
@@ -11,7 +11,7 @@ import pytest
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
 from anneal_jax.experiments import label_baselines
-from anneal_jax.experiments.dataset import load_problem
+from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.experiments.label_baselines import bit_grid, bits_per_label
 from anneal_jax.experiments.registry import METHODS
 from anneal_jax.experiments.run import run_experiment
@@ -46,7 +46,7 @@ def small(vectors: pathlib.Path, **changes: object) -> ExperimentConfig:
 
 def test_labels_on_the_grid_cost_what_pairs_cost_or_just_less(vectors, tmp_path):
     config = small(vectors)
-    grid = bit_grid(config, load_problem(config))
+    grid = bit_grid(config, load_dataset(config))
     pairs = run_experiment(config, tmp_path / "pairs")
     assert grid.tolist() == [row["bits_spent"] for row in pairs.rows]
     labels = run_experiment(small(vectors, supervision="random_labels"), tmp_path / "labels")
@@ -74,10 +74,10 @@ def test_tcal_starts_where_the_first_pairs_were_drawn_and_spends_as_much_a_round
     assert all(before < after for before, after in itertools.pairwise(fitted))
 
     config = small(vectors, initial_partners=9)
-    problem = load_problem(config)
-    pairs = label_baselines.draw_first_pairs(config, problem)
+    dataset = load_dataset(config)
+    pairs = label_baselines.draw_first_pairs(config, dataset)
     assert all(fitted[0] & set(pair) for pair in pairs.tolist())
-    assert fitted[0] <= set(problem.split.train.tolist())
+    assert fitted[0] <= set(dataset.split.train.tolist())
 
 
 def test_labels_and_all_pairs_cost_what_they_say(vectors, tmp_path):
@@ -90,13 +90,13 @@ def test_labels_and_all_pairs_cost_what_they_say(vectors, tmp_path):
 
 
 def test_a_label_costs_log2_of_the_classes_that_training_images_have(vectors):
-    problem = load_problem(small(vectors))
-    assert bits_per_label(problem) == 2.0
-    train = problem.split.train
-    labels = problem.labels.copy()
+    dataset = load_dataset(small(vectors))
+    assert bits_per_label(dataset) == 2.0
+    train = dataset.split.train
+    labels = dataset.labels.copy()
     labels[train] = labels[train] % 3
-    assert bits_per_label(problem._replace(labels=labels)) == math.log2(3)
-    assert bits_per_label(problem._replace(labels=np.zeros_like(labels))) == 1.0
+    assert bits_per_label(dataset._replace(labels=labels)) == math.log2(3)
+    assert bits_per_label(dataset._replace(labels=np.zeros_like(labels))) == 1.0
 
 
 @pytest.mark.parametrize("supervision", ["tcal", "all_pairs"])

@@ -11,7 +11,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.experiments import pretrain as pretrain_module
-from anneal_jax.experiments.dataset import load_problem
+from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.experiments.pretrain import pretrain
 from anneal_jax.training import factory
 from anneal_jax.training.feed import HostFeed, ResidentFeed
@@ -70,7 +70,7 @@ def test_only_training_tiles_take_part_and_bands_are_scaled_by_the_archive(confi
 def test_the_split_is_that_of_a_run_with_the_same_seed(given, tmp_path):
     config = ExperimentConfig(backbone="tiny_cnn", image_size=8, seed=3, cache_dir=str(tmp_path))
     pretrain(config, tmp_path / "warm.safetensors")
-    np.testing.assert_array_equal(given[0][3], load_problem(config).split.train)
+    np.testing.assert_array_equal(given[0][3], load_dataset(config).split.train)
 
 
 def test_tiles_come_from_the_cache_whichever_feed_they_get(config, monkeypatch):
@@ -85,7 +85,7 @@ def test_tiles_come_from_the_cache_whichever_feed_they_get(config, monkeypatch):
         np.testing.assert_array_equal(tiles, archive.load(rows, 8))
 
 
-def test_what_cannot_be_written_or_trained_is_told_before_the_work(config, given, tmp_path):
+def test_what_cannot_be_written_or_trained_is_reported_before_the_work(config, given, tmp_path):
     with pytest.raises(WorkdirError, match="its folder does not exist"):
         pretrain(config, tmp_path / "absent" / "warm.safetensors")
     with pytest.raises(ConfigError, match=r"must end in .safetensors"):

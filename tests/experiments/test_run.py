@@ -54,19 +54,19 @@ def test_every_round_asks_k_new_pairs_and_logs_them(vectors, tmp_path, acquisiti
     assert all(0.0 <= row["mean_average_precision_at_5"] <= 1.0 for row in rows)
     assert (rows[1]["threshold"] is not None) == (acquisition == "mgue")
 
-    store = AnswerStore(tmp_path / "answers.sqlite", outcome.problem.archive.ids)
+    store = AnswerStore(tmp_path / "answers.sqlite", outcome.dataset.archive.ids)
     answered = store.answered(2)
     keys = pair_keys(answered.pair_indices, NUM_IMAGES)
     assert np.unique(keys).size == keys.size == rows[-1]["bits_spent"]
-    assert np.isin(answered.pair_indices, outcome.problem.split.train).all()
-    labels = outcome.problem.labels[answered.pair_indices]
+    assert np.isin(answered.pair_indices, outcome.dataset.split.train).all()
+    labels = outcome.dataset.labels[answered.pair_indices]
     np.testing.assert_array_equal(answered.answers, labels[:, 0] == labels[:, 1])
     assert (tmp_path / "checkpoints" / "2").is_dir()
 
 
 def test_a_derived_pair_is_never_asked(vectors, tmp_path):
     outcome = run_experiment(small(vectors, acquisition="random", rounds=3), tmp_path)
-    store = AnswerStore(tmp_path / "answers.sqlite", outcome.problem.archive.ids)
+    store = AnswerStore(tmp_path / "answers.sqlite", outcome.dataset.archive.ids)
     for last in range(3):
         before = store.answered(last)
         derived = expand_one_step(before.pair_indices, before.answers, NUM_IMAGES)
@@ -132,7 +132,7 @@ def test_an_empty_pool_ends_the_run_with_a_message(vectors, tmp_path):
     assert len(outcome.rows) < 6
     assert "pool was empty" in outcome.notes[-1]
     assert "questions: no more were left" in outcome.notes[-2]
-    num_train = len(outcome.problem.split.train)
+    num_train = len(outcome.dataset.split.train)
     last = outcome.rows[-1]
     assert last["num_labelled_pairs"] + last["num_derived_pairs"] == count_pairs(num_train)
 
@@ -152,7 +152,7 @@ def test_unsure_answers_cost_a_bit_and_teach_nothing(vectors, tmp_path):
         return Answer.UNSURE if second % 2 else Answer(first % NUM_CLASSES == second % NUM_CLASSES)
 
     outcome = run_experiment(small(vectors, transitive="none"), tmp_path, annotator=half_sure)
-    answered = AnswerStore(tmp_path / "answers.sqlite", outcome.problem.archive.ids).answered(2)
+    answered = AnswerStore(tmp_path / "answers.sqlite", outcome.dataset.archive.ids).answered(2)
     num_unsure = int(np.sum(answered.answers == Answer.UNSURE))
     last = outcome.rows[-1]
     assert num_unsure > 0
@@ -221,7 +221,7 @@ def test_a_person_loses_no_answer_when_they_stop(vectors, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run_experiment(small(vectors, acquisition="random"), tmp_path, annotator=tired)
-    ids = run_experiment(small(vectors, acquisition="random"), tmp_path).problem.archive.ids
+    ids = run_experiment(small(vectors, acquisition="random"), tmp_path).dataset.archive.ids
     stored = AnswerStore(tmp_path / "answers.sqlite", ids).answered(0)
     assert stored.pair_indices[:3].tolist() == [list(pair) for pair in given]
     assert (stored.answers[:3] == Answer.SIMILAR).all()
@@ -264,7 +264,7 @@ def test_queries_with_nothing_to_find_are_counted_and_not_shown(tmp_path):
     np.savez(tmp_path / "v.npz", embeddings=rng.normal(size=(64, 5)), labels=labels)
     config = small(tmp_path / "v.npz", rounds=0, query_fraction=0.4, train_fraction=0.4)
     outcome = run_experiment(config, tmp_path / "run")
-    num_queries = len(outcome.problem.split.query)
+    num_queries = len(outcome.dataset.split.query)
     num_measured = int(np.sum(outcome.retrieval.num_relevant > 0))
     assert 0 < num_measured < num_queries
     sentence = summarise(config, outcome)

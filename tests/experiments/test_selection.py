@@ -10,7 +10,7 @@ from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.experiments import selection
-from anneal_jax.experiments.dataset import load_problem
+from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.experiments.run import run_experiment
 from anneal_jax.experiments.selection import gather_knowledge, score_first_answers
 from anneal_jax.pairs.canonical import count_pairs, pair_keys
@@ -52,7 +52,7 @@ def answered(rows):
 
 def test_a_round_asks_nothing_that_follows_and_nothing_that_is_audited(config, tmp_path):
     outcome = run_experiment(config, tmp_path)
-    train, ids = outcome.problem.split.train, outcome.problem.archive.ids
+    train, ids = outcome.dataset.split.train, outcome.dataset.archive.ids
     store = AnswerStore(tmp_path / "answers.sqlite", ids)
     known = expand_closure(*store.answered(0)[:2], NUM_IMAGES)
     taken = pair_keys(np.concatenate([known.pair_indices, store.answered(0).pair_indices]), NUM_IMAGES)
@@ -70,26 +70,26 @@ def test_a_round_asks_nothing_that_follows_and_nothing_that_is_audited(config, t
     assert not np.isin(asked_keys, pair_keys(audits, NUM_IMAGES)).any()
     last = expand_closure(*asked[:2], NUM_IMAGES)
     assert outcome.rows[-1]["num_derived_pairs"] == len(last.pair_labels)
-    labels = outcome.problem.labels[last.pair_indices]
+    labels = outcome.dataset.labels[last.pair_indices]
     np.testing.assert_array_equal(last.pair_labels, labels[:, 0] == labels[:, 1])
 
 
 def test_a_pair_counts_once_and_not_at_all_where_its_answers_differ(config):
-    problem = load_problem(config)
-    a, b, c, d, e = problem.split.train[:5].tolist()
+    dataset = load_dataset(config)
+    a, b, c, d, e = dataset.split.train[:5].tolist()
     rows = [(a, b, 1), (b, c, 1), (a, b, 1), (d, e, 1), (d, e, 0), (a, d, Answer.UNSURE)]
     for transitive in ("one_step", "closure"):
-        knowledge = gather_knowledge(answered(rows), problem, transitive=transitive)
+        knowledge = gather_knowledge(answered(rows), dataset, transitive=transitive)
         assert knowledge.labelled.pair_indices.tolist() == [[a, b], [b, c]]
         assert knowledge.labelled.labels.tolist() == [1, 1]
         assert knowledge.derived.pair_indices.tolist() == [[a, c]]
         assert knowledge.training_pairs.labels.tolist() == [1, 1, 1]
-        num_identical = problem.identical_in_train.size
+        num_identical = dataset.identical_in_train.size
         assert knowledge.known.size == 5 + num_identical  # four answered pairs and one that follows
     reserved = np.array([[b, d]], np.int32)
-    held = gather_knowledge(answered(rows), problem, transitive="closure", reserved=reserved)
+    held = gather_knowledge(answered(rows), dataset, transitive="closure", reserved=reserved)
     assert np.setdiff1d(held.known, knowledge.known).size == 1
-    assert held.known.size < count_pairs(len(problem.split.train))
+    assert held.known.size < count_pairs(len(dataset.split.train))
 
 
 class LearnerOfFits:
@@ -170,9 +170,9 @@ def test_a_single_answer_cannot_be_held_out(config):
     )
 )
 def test_what_is_trained_on_is_what_the_graph_says(config, transitive, rows):
-    problem = load_problem(config)
-    usable = [(problem.split.train[i], problem.split.train[j], label) for i, j, label in rows]
-    derived = gather_knowledge(answered(usable), problem, transitive=transitive).derived
+    dataset = load_dataset(config)
+    usable = [(dataset.split.train[i], dataset.split.train[j], label) for i, j, label in rows]
+    derived = gather_knowledge(answered(usable), dataset, transitive=transitive).derived
     pairs = [
         (*pair, label)
         for pair, label in zip(derived.pair_indices.tolist(), derived.pair_labels, strict=True)
@@ -185,8 +185,8 @@ def test_what_is_trained_on_is_what_the_graph_says(config, transitive, rows):
     [("none", []), ("one_step", [(0, 2), (1, 3)]), ("closure", [(0, 2), (0, 3), (1, 3)])],
 )
 def test_the_setting_chooses_what_is_derived(config, transitive, expected):
-    problem = load_problem(config)
-    train = problem.split.train
+    dataset = load_dataset(config)
+    train = dataset.split.train
     rows = [(train[0], train[1], 1), (train[1], train[2], 1), (train[2], train[3], 0)]
-    derived = gather_knowledge(answered(rows), problem, transitive=transitive).derived
+    derived = gather_knowledge(answered(rows), dataset, transitive=transitive).derived
     assert derived.pair_indices.tolist() == [[train[i], train[j]] for i, j in expected]

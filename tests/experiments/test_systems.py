@@ -29,7 +29,7 @@ def test_every_system_can_be_configured_and_no_two_are_alike():
     assert set(SHARED_SETTINGS) <= set(SETTING_TYPES)
 
 
-def test_a_recipe_of_a_rival_does_not_leak_into_pairs():
+def test_a_recipe_of_a_baseline_does_not_leak_into_pairs():
     config = configure(ExperimentConfig(supervision="tcal"), "mgue", 0)
     assert (config.supervision, config.acquisition, config.diversity) == ("pairs", "mgue", False)
 

@@ -14,7 +14,7 @@ from anneal_jax.errors import ConfigError
 from anneal_jax.experiments.workers import Died, run_in_processes
 from tests.conftest import ROOT
 
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
 def results(tasks, num_workers, **options):
@@ -28,9 +28,9 @@ def is_running(pid):
 
 
 def wait_until_gone(pid):
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + TIMEOUT_S
     while is_running(pid):
-        assert time.monotonic() < end, f"process {pid} is still there after {PATIENCE_S} s"
+        assert time.monotonic() < end, f"process {pid} is still there after {TIMEOUT_S} s"
         time.sleep(0.05)
 
 
@@ -61,7 +61,7 @@ def test_closing_the_generator_ends_busy_workers_and_idle_ones():
     pids = [next(running)[1], next(running)[1]]
     start = time.monotonic()
     running.close()
-    assert time.monotonic() - start < PATIENCE_S
+    assert time.monotonic() - start < TIMEOUT_S
     for pid in pids:
         wait_until_gone(pid)
 
@@ -115,6 +115,6 @@ def test_workers_leave_with_a_parent_that_is_killed(parent):
 def test_ctrl_c_at_a_terminal_ends_all_without_a_word_from_the_workers(parent):
     pid = int(parent.stdout.readline())
     os.killpg(parent.pid, signal.SIGINT)
-    out, err = parent.communicate(timeout=PATIENCE_S)
+    out, err = parent.communicate(timeout=TIMEOUT_S)
     assert (out, err) == ("stopped\n", "")
     wait_until_gone(pid)

@@ -18,7 +18,7 @@ from anneal_jax.annotation.learning import job
 from anneal_jax.annotation.questions.plan import MODES
 from anneal_jax.annotation.web.access import make_access
 from anneal_jax.annotation.web.app import create_app
-from anneal_jax.annotation.web.context import Office
+from anneal_jax.annotation.web.context import AppContext
 from anneal_jax.annotation.web.server import opened
 from anneal_jax.answers.reading import Answered
 from anneal_jax.answers.store import AnswerStore
@@ -114,7 +114,7 @@ QUICK = {**VECTOR_RUNS, "finetune, pairs, mgue": DIGIT_RUNS["finetune, pairs, mg
 def rounds(settings: dict, workdir) -> dict:
     """Run one method; return its log, without times, and every answer in its order."""
     outcome = run_experiment(ExperimentConfig(**settings), workdir)
-    with closing(AnswerStore(workdir / "answers.sqlite", outcome.problem.archive.ids)) as store:
+    with closing(AnswerStore(workdir / "answers.sqlite", outcome.dataset.archive.ids)) as store:
         answered = store.answered(99)
     asked = np.column_stack([answered.round_indices, answered.pair_indices, answered.answers])
     return {
@@ -177,8 +177,10 @@ def at_the_page(workdir, talk) -> list[dict]:
         opened(ExperimentConfig(**PAGE), workdir, sentence="Same class", learns=False) as parts,
         ThreadPoolExecutor(1) as writer,
     ):
-        office = Office(parts.desk, writer, parts.pictures, parts.learning, parts.names, parts.dropped)
-        views = asyncio.run(_talk(create_app(office, access), access.token, talk))
+        context = AppContext(
+            parts.session, writer, parts.pictures, parts.learning, parts.names, parts.uploads
+        )
+        views = asyncio.run(_talk(create_app(context, access), access.token, talk))
     return [without_random(view) for view in views]
 
 
@@ -243,7 +245,7 @@ def checkpoint(workdir) -> dict:
 def routes() -> list[str]:
     """Return the paths that the page serves, below its token."""
     access = make_access("127.0.0.1")
-    app = create_app(Office(*[None] * len(Office._fields)), access)  # pyright: ignore[reportArgumentType]
+    app = create_app(AppContext(*[None] * len(AppContext._fields)), access)  # pyright: ignore[reportArgumentType]
     (mount,) = app._app.routes  # pyright: ignore[reportAttributeAccessIssue]
     return sorted(f"{' '.join(sorted(route.methods))} {route.path}" for route in mount.routes)
 

@@ -168,7 +168,7 @@ def test_a_run_fixes_the_settings_that_the_loss_takes(name, expected):
     assert dict(group_loss_settings(ExperimentConfig(group_loss=name, temperature=0.25))) == expected
 
 
-def test_unknown_name_is_told_the_nearest():
+def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ConfigError, match=r"no group loss 'info_nse' \(did you mean 'info_nce'\?\)"):
         get_group_loss("info_nse")
     with pytest.raises(ConfigError, match="choose one of contrastive, info_nce"):

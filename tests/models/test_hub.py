@@ -110,7 +110,7 @@ def test_an_unreachable_hub_is_asked_once_and_named_by_the_files_address(hub, mo
 def test_a_hub_that_stays_silent_is_not_waited_for(hub, monkeypatch):
     is_over = threading.Event()
     monkeypatch.setattr(hub, "get_hf_file_metadata", lambda url, *, timeout: is_over.wait())
-    monkeypatch.setattr("anneal_jax.models.hub._PATIENCE_S", 0.01)
+    monkeypatch.setattr("anneal_jax.models.hub._TIMEOUT_S", 0.01)
     with pytest.raises(WeightsError, match=r"none in 0 seconds"):
         fetch("hf:owner/name")
     is_over.set()

@@ -142,13 +142,13 @@ def test_a_run_is_prepared_as_the_files_say_and_remembers_it(tmp_path):
 @pytest.mark.parametrize(("before", "after"), [(True, False), (False, True)])
 def test_a_run_does_not_go_on_when_the_files_beside_its_weights_come_or_go(tmp_path, before, after):
     bicubic = dataclasses.replace(get_backbone("resnet18"), resampling="bicubic")
-    told = {"weights": "aa", "preprocessing": preparation(bicubic)}
-    untold = {"weights": "aa"}
+    with_preprocessing = {"weights": "aa", "preprocessing": preparation(bicubic)}
+    without = {"weights": "aa"}
     config = ExperimentConfig()
-    settle_config(tmp_path, config, told if before else untold)
-    settle_config(tmp_path, config, told if before else untold)
+    settle_config(tmp_path, config, with_preprocessing if before else without)
+    settle_config(tmp_path, config, with_preprocessing if before else without)
     with pytest.raises(WorkdirError, match="the preprocessing changed since"):
-        settle_config(tmp_path, config, told if after else untold)
+        settle_config(tmp_path, config, with_preprocessing if after else without)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "vit_s14"])

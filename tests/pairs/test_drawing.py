@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from anneal_jax.pairs import drawing
 from anneal_jax.pairs.canonical import contains, count_pairs, pair_keys, pairs_of_ranks
 from anneal_jax.pairs.drawing import draw_class_balanced_pairs, draw_random_pairs
-from tests.answers.known import known_keys
+from tests.pairs.known import known_keys
 from tests.reference import pairs as twin
 
 

@@ -27,7 +27,7 @@ def answers_of(oracle):
 
 
 @pytest.mark.parametrize(("wrong_share", "unsure_share"), [(0.05, 0.0), (0.0, 0.2), (0.1, 0.3)])
-def test_the_oracle_errs_as_often_as_it_is_told_to(wrong_share, unsure_share):
+def test_the_oracle_errs_as_often_as_configured(wrong_share, unsure_share):
     said = answers_of(ClassOracle(LABELS, wrong_share, unsure_share, seed=3))
     truth = answers_of(ClassOracle(LABELS))
     unsure = said == Answer.UNSURE

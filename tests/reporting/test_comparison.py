@@ -31,14 +31,14 @@ def rows_of(bits, figures, **more):
 
 @pytest.fixture
 def cells():
-    """Two seeds; the second one's first questions are two fewer, and its rival starts later."""
+    """Two seeds; the second one's first questions are two fewer, and its baseline starts later."""
     return [
         Cell("random", 0, rows_of([100, 200], [0.5, 0.6])),
-        Cell("rival", 0, rows_of([50, 150, 250], [0.4, 0.6, 0.8], num_labelled_images=3)),
+        Cell("baseline", 0, rows_of([50, 150, 250], [0.4, 0.6, 0.8], num_labelled_images=3)),
         Cell("late", 0, rows_of([150, 250], [0.6, 0.7])),
         Cell("class_labels", 0, rows_of([900], [0.8])),
         Cell("random", 1, rows_of([98, 198], [0.5, 0.8])),
-        Cell("rival", 1, rows_of([48, 148, 248], [0.4, 0.6, 0.8])),
+        Cell("baseline", 1, rows_of([48, 148, 248], [0.4, 0.6, 0.8])),
         Cell("late", 1, rows_of([150, 250], [0.6, 0.7])),
         Cell("class_labels", 1, rows_of([900], [0.9])),
     ]
@@ -59,14 +59,14 @@ def table_rows(text, title):
 def test_systems_are_read_off_at_the_costs_of_the_reference(cells):
     header, *rows = table_rows(comparison_markdown(cells), "bits")
     assert header == ["bits", "99", "199"]
-    # At 100 and 200, and at 98 and 198, the rival has come half of its way.
-    assert rows[1] == ["rival", "0.500 ± 0.000", "0.700 ± 0.000"]
+    # At 100 and 200, and at 98 and 198, the baseline has come half of its way.
+    assert rows[1] == ["baseline", "0.500 ± 0.000", "0.700 ± 0.000"]
     assert rows[2] == ["late", "–", "0.649 ± 0.013"]
     assert rows[0][0] == "random" and rows[0][2].startswith("0.700 ± 1.27")
 
 
 def test_another_reference_heads_the_columns_and_an_absent_one_is_replaced(cells):
-    header, *_ = table_rows(comparison_markdown(cells, reference="rival"), "bits")
+    header, *_ = table_rows(comparison_markdown(cells, reference="baseline"), "bits")
     assert header == ["bits", "49", "149", "249"]
     assert comparison_markdown(cells, reference="absent") == comparison_markdown(cells)
 
@@ -78,11 +78,11 @@ def test_what_everything_known_reaches_stands_apart(cells):
 
 
 def test_height_and_cost_of_the_targets(cells):
-    _, random, rival, late = table_rows(comparison_markdown(cells), "system")
-    # 95% of the seed's own bound is 0.76 and 0.855; the rival gets to 0.8.
+    _, random, baseline, late = table_rows(comparison_markdown(cells), "system")
+    # 95% of the seed's own bound is 0.76 and 0.855; the baseline gets to 0.8.
     assert random[2:] == ["reached by 0 of 2 seeds"] * 2
-    assert rival[1].startswith("0.600 ± 0.000")
-    assert rival[2:] == ["reached by 1 of 2 seeds"] * 2
+    assert baseline[1].startswith("0.600 ± 0.000")
+    assert baseline[2:] == ["reached by 1 of 2 seeds"] * 2
     assert late[1] == "–"
     lower = [cell for cell in cells if cell.system != "class_labels"]
     for bound, cost in ((0.5 / 0.95 + 1e-12, "99 ± 13"), (0.4, "≤ 99 ± 13")):  # at the first or earlier
@@ -92,10 +92,10 @@ def test_height_and_cost_of_the_targets(cells):
 
 def test_differences_are_paired_by_seed(cells):
     shuffled = [cells[n] for n in (5, 0, 4, 1)]
-    header, rival = table_rows(comparison_markdown(shuffled), "less random, paired by seed")
+    header, baseline = table_rows(comparison_markdown(shuffled), "less random, paired by seed")
     assert header[1:] == ["at 199 bits", "mean mAP@5"]
     # At the last column 0.7 - 0.6 and 0.7 - 0.8; the sign of a rounded zero is anybody's.
-    assert rival[1][1:] == "0.000, -1.271 to +1.271"
+    assert baseline[1][1:] == "0.000, -1.271 to +1.271"
 
 
 def test_one_seed_has_figures_without_intervals_and_no_differences(cells):
@@ -114,7 +114,7 @@ def test_bounds_alone_are_a_comparison(cells):
 def test_the_csv_holds_every_field_of_every_row(cells):
     rows = list(csv.DictReader(io.StringIO(comparison_csv(cells))))
     assert len(rows) == sum(len(cell.rows) for cell in cells)
-    assert rows[2]["system"] == "rival" and rows[2]["num_labelled_images"] == "3"
+    assert rows[2]["system"] == "baseline" and rows[2]["num_labelled_images"] == "3"
     assert rows[0]["num_labelled_images"] == ""
     assert [row["bits_spent"] for row in rows[:2]] == ["100", "200"]
 
@@ -139,7 +139,7 @@ def test_the_picture_names_every_system_and_draws_means_and_levels(cells, tmp_pa
     (figure,) = saved
     assert _texts(figure) == [
         "0.733 random",
-        "0.800 rival",
+        "0.800 baseline",
         "0.700 late",
         "0.867 class_labels, 900 bits",
         "0.250 frozen, 0 bits",
@@ -169,9 +169,9 @@ def test_a_run_that_has_no_question_left_stays_where_it_ended(cells, tmp_path, s
     plot_comparison(short, tmp_path / "compare.png", title="vectors")
     ends = [
         np.mean([cell.rows[-1]["mean_average_precision_at_5"] for cell in short if cell.system == name])
-        for name in ("random", "rival")
+        for name in ("random", "baseline")
     ]
-    assert _texts(saved[0])[:2] == [f"{ends[0]:.3f} random", f"{ends[1]:.3f} rival"]
+    assert _texts(saved[0])[:2] == [f"{ends[0]:.3f} random", f"{ends[1]:.3f} baseline"]
 
 
 def test_variants_of_levels_are_levels_and_variants_of_curves_are_curves(cells, tmp_path, saved):

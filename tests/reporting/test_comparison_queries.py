@@ -107,7 +107,7 @@ def test_the_page_of_a_grid_shows_each_method_and_its_tiles(folder_config, tmp_p
     }
 
 
-def test_a_cell_whose_results_are_gone_is_told_and_the_others_are_shown(folder_config, tmp_path):
+def test_a_cell_whose_results_are_gone_is_reported_and_the_others_are_shown(folder_config, tmp_path):
     cells = list(run_grid(folder_config, ["random", "class_labels"], [0], tmp_path / "grid"))
     (tmp_path / "grid/random/seed_0/queries.json").write_text("{")
     write_queries_page(folder_config, cells, tmp_path / "grid", title="tiles")

@@ -167,7 +167,7 @@ def test_it_tells_how_to_go_on_and_what_lies_beside_it(tmp_path):
     assert page.texts_in("code")[-2:] == ["config.json", "checkpoints"]
 
 
-def test_a_rival_of_pairs_is_not_told_to_ask_more(tmp_path):
+def test_a_baseline_of_pairs_is_not_reported_to_ask_more(tmp_path):
     page = _report(tmp_path, config={"rounds": 2, "supervision": "class_labels"})
     assert "with an end of its own" in " ".join(page.texts_in("p"))
     assert "--config.rounds" not in page.texts_in("code")

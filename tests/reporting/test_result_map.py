@@ -154,10 +154,10 @@ def test_a_run_on_tiles_with_places_reports_a_map_of_the_median_query(tmp_path):
     assert not (tmp_path / "run" / "map.png").exists()  # these vectors have no places
 
     boxes = np.stack([classes * 20.0, classes * 9.0, classes * 20.0 + 1, classes * 9.0 + 1], axis=1)
-    boxes[outcome.problem.split.query[1:]] = np.nan
-    archive = dataclasses.replace(outcome.problem.archive, boxes=boxes)
-    outcome = dataclasses.replace(outcome, problem=outcome.problem._replace(archive=archive))
+    boxes[outcome.dataset.split.query[1:]] = np.nan
+    archive = dataclasses.replace(outcome.dataset.archive, boxes=boxes)
+    outcome = dataclasses.replace(outcome, dataset=outcome.dataset._replace(archive=archive))
     report_run(config, outcome, tmp_path / "run")
-    query = archive.ids[outcome.problem.split.query[0]]
+    query = archive.ids[outcome.dataset.split.query[0]]
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert f"nearest tiles of {query} (" in page and "<code>map.png</code>" in page

@@ -27,7 +27,7 @@ def row(index):
 
 
 def tell(tracker, workdir, count):
-    """Append so many rounds to a log, each told at once."""
+    """Append so many rounds to a log, each logged at once."""
     workdir.mkdir(parents=True, exist_ok=True)
     old = (
         len((workdir / "rounds.jsonl").read_text().splitlines())
@@ -82,7 +82,7 @@ def test_nothing_is_opened_before_there_is_a_round(tmp_path):
 
 @pytest.fixture
 def wandb(monkeypatch, tmp_path):
-    """A stand-in for the wandb package that keeps what it is told."""
+    """A stand-in for the wandb package that keeps what it is given."""
     calls = types.SimpleNamespace(inits=[], logs=[], finished=0)
 
     class Run:
@@ -121,7 +121,7 @@ def test_wandb_stays_offline_unless_it_was_set_up(wandb, tmp_path, monkeypatch):
     assert "mode" not in wandb.inits[2] and wandb.inits[2]["id"] != init["id"]
 
 
-def test_a_cell_is_told_once_under_its_own_name(wandb, tmp_path):
+def test_a_cell_is_reported_once_under_its_own_name(wandb, tmp_path):
     folder = cell_folder(tmp_path, "mgue+margin=0.3", 4)
     folder.mkdir(parents=True)
     append_round(folder / "rounds.jsonl", row(0))

@@ -22,7 +22,7 @@ from tests.retrieval.small_index import Tiles
 pytestmark = pytest.mark.slow  # each test starts processes of their own
 
 NUM_ROWS, SHARD_ROWS = 40_000, 1_000
-PATIENCE_S = 300.0
+TIMEOUT_S = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def embed(place, index, process):
 
 def kill_after_its_first_shard(child, index, process):
     """Return how many shards it had acknowledged."""
-    path, deadline = manifest_path(index, process), time.monotonic() + PATIENCE_S
+    path, deadline = manifest_path(index, process), time.monotonic() + TIMEOUT_S
     while not path.exists():
         assert child.poll() is None and time.monotonic() < deadline
         time.sleep(0.002)
@@ -64,7 +64,7 @@ def test_two_commands_at_once_one_killed_and_started_again(place, tmp_path):
     children = [embed(place, index, process) for process in range(2)]
     num_kept = kill_after_its_first_shard(children[1], index, 1)
     assert 0 < num_kept < NUM_ROWS // SHARD_ROWS // 2
-    said, _ = children[0].communicate(timeout=PATIENCE_S)
+    said, _ = children[0].communicate(timeout=TIMEOUT_S)
     assert children[0].returncode == 0 and said.startswith("20,000 tiles encoded")
     broken = open_index(index)
     assert "process 1 has not come to its end" in broken.notes[0]
@@ -72,7 +72,7 @@ def test_two_commands_at_once_one_killed_and_started_again(place, tmp_path):
     written = {path.name: path.stat().st_mtime_ns for path in index.glob("shard-*")}
 
     again = embed(place, index, 1)
-    said, _ = again.communicate(timeout=PATIENCE_S)
+    said, _ = again.communicate(timeout=TIMEOUT_S)
     assert again.returncode == 0
     assert said.startswith(f"{NUM_ROWS // 2 - num_kept * SHARD_ROWS:,} tiles encoded, {num_kept},000 were")
     whole = open_index(index)
@@ -115,7 +115,7 @@ def test_processes_of_jax_distributed_know_their_shares(tmp_path):
         )
         for process in range(2)
     ]
-    said = [child.communicate(timeout=PATIENCE_S)[0] for child in children]
+    said = [child.communicate(timeout=TIMEOUT_S)[0] for child in children]
     assert [child.returncode for child in children] == [0, 0]
     assert [int(line.split()[-1]) for line in said] == [20, 21]
     index = open_index(tmp_path)

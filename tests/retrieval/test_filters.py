@@ -95,7 +95,7 @@ def test_a_search_returns_only_what_is_allowed(index):
         (([], None, "June", None), ConfigError, "a date 2021-06-30"),
     ],
 )
-def test_conditions_that_cannot_be_met_are_told(index, texts, error, sentence):
+def test_conditions_that_cannot_be_met_are_reported(index, texts, error, sentence):
     with pytest.raises(error, match=sentence):
         rows_of(index, *texts)
 

@@ -109,7 +109,7 @@ def test_a_torn_note_of_what_is_trusted_trusts_nothing(folder):
         open_index(folder, verify="once")
 
 
-def test_what_is_no_index_is_told_in_words(tmp_path):
+def test_what_is_no_index_is_reported_in_words(tmp_path):
     with pytest.raises(RetrievalError, match=r"holds no index; write one with launch/embed.py"):
         open_index(tmp_path / "absent")
     with pytest.raises(ConfigError, match="there is no verify 'twice'"):

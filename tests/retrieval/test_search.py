@@ -29,7 +29,7 @@ def assert_same(hits, expected, k):
 
 
 @st.composite
-def problems(draw):
+def datasets(draw):
     """Vectors of few small whole numbers: many are equal, and many cosines are."""
     dim = draw(st.integers(1, 4))
     components = st.lists(st.integers(-2, 2), min_size=dim, max_size=dim)
@@ -42,9 +42,9 @@ def problems(draw):
     return unit(archive, dtype), unit(queries), cuts, allowed, own
 
 
-@given(problems(), st.integers(1, 70), st.integers(1, 40), st.integers(1, 8))
-def test_it_finds_what_sorting_all_cosines_in_float64_finds(problem, k, block_rows, num_devices):
-    archive, queries, cuts, allowed, own = problem
+@given(datasets(), st.integers(1, 70), st.integers(1, 40), st.integers(1, 8))
+def test_it_finds_what_sorting_all_cosines_in_float64_finds(dataset, k, block_rows, num_devices):
+    archive, queries, cuts, allowed, own = dataset
     own_rows = None if own is None else np.array(own[: len(queries)])
     hits = search_exact(
         np.split(archive, cuts),

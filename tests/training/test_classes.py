@@ -13,7 +13,7 @@ from anneal_jax.training.classes import (
 from anneal_jax.training.frozen import FrozenLearner
 from anneal_jax.training.head_steps import FitSettings
 from anneal_jax.training.sampling import draw_group_batches
-from tests.reference.label_rivals import cross_entropy
+from tests.reference.label_baselines import cross_entropy
 from tests.reference.networks import similarity_embedding
 
 NUM_IMAGES, NUM_CLASSES, DIM = 60, 3, 10

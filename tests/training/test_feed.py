@@ -51,7 +51,7 @@ def test_the_host_reads_only_what_blocks_name_and_few_of_them_ahead():
     assert sorted(read[-16:]) == [5] * 8 + [6] * 8
 
 
-def test_a_tile_that_cannot_be_read_is_told_in_its_place():
+def test_a_tile_that_cannot_be_read_is_reported_in_its_place():
     def load(rows):
         if 9 in rows:
             raise ArchiveError("tile 9 has changed")
@@ -64,7 +64,7 @@ def test_a_tile_that_cannot_be_read_is_told_in_its_place():
         next(results)
 
 
-def test_cpu_cores_of_one_process_are_one_device_unless_told_otherwise():
+def test_cpu_cores_of_one_process_are_one_device_unless_set_otherwise():
     assert make_mesh().size == 1
     assert make_mesh(8).size == jax.device_count() == 8
 

@@ -145,7 +145,7 @@ def test_embeddings_learn_the_classes_from_pairs_and_from_labels():
 
 @pytest.mark.parametrize("most", [256, 2])
 def test_main_directions_are_those_of_the_training_images(monkeypatch, most):
-    monkeypatch.setattr(frozen, "MOST_DIRECTIONS", most)
+    monkeypatch.setattr(frozen, "MAX_DIRECTIONS", most)
     learner = make_learner()
     standard = np.asarray(learner.standardised, np.float64)
     _, _, directions = np.linalg.svd(standard[TRAIN], full_matrices=False)

@@ -30,10 +30,10 @@ UNREACHED_WEIGHT = 2.0
 OWN_WEIGHT = 0.3
 """Weight of a tile's own uncertainty beside that of its neighbourhood."""
 
-MOST_SHOWN = 20
+MAX_SHOWN = 20
 """Members of a group that are compared with those of another one."""
 
-LEAST_GROUP = 1e-4
+MIN_GROUP = 1e-4
 """Chance of a group below which it is not asked about."""
 
 
@@ -107,7 +107,7 @@ def partner(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> 
     """Return the tile to compare the subject with; None where no group is worth a question."""
     believed = chances(graph, state, state.subject, settings)
     must_ask = len(state.replies) < min(settings.least_answers, state.num_groups)
-    least = LEAST_GROUP if must_ask else max(LEAST_GROUP, believed[-1])
+    least = MIN_GROUP if must_ask else max(MIN_GROUP, believed[-1])
     for group in np.argsort(-believed[:-1], kind="stable"):
         if believed[group] < least:
             return None
@@ -153,7 +153,7 @@ def joining_pair(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings
         one, other = np.unravel_index(flat, chance.shape)
         if chance[one, other] < settings.least_joining:
             return None
-        firsts, seconds = (_clear(state, exemplars(state, group))[:MOST_SHOWN] for group in (one, other))
+        firsts, seconds = (_clear(state, exemplars(state, group))[:MAX_SHOWN] for group in (one, other))
         rows, columns = np.indices((len(firsts), len(seconds))).reshape(2, -1)
         for place in np.lexsort((rows + columns, np.abs(rows - columns))):
             low, high = sorted((int(firsts[rows[place]]), int(seconds[columns[place]])))

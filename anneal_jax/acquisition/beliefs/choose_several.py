@@ -21,7 +21,7 @@ from anneal_jax.acquisition.beliefs.state import (
     membership,
     own_beliefs,
 )
-from anneal_jax.acquisition.beliefs.update import absorb, better_known, settle_subject
+from anneal_jax.acquisition.beliefs.update import add_answer, better_known, settle_subject
 from anneal_jax.types import Answer
 
 Replies = tuple[tuple[int, bool], ...]
@@ -40,7 +40,7 @@ class Interleaved(NamedTuple):
     pending: dict[int, Replies]
 
 
-def hear_interleaved(
+def add_interleaved_answer(
     graph: NeighbourGraph,
     state: Interleaved,
     first: int,
@@ -62,7 +62,7 @@ def hear_interleaved(
     beliefs, pending = state.beliefs, dict(state.pending)
     subject = _subject(graph, state, first, second, settings)
     asking = _about(beliefs, subject, pending.get(subject, ()))
-    beliefs = absorb(graph, asking, first, second, answer, settings)
+    beliefs = add_answer(graph, asking, first, second, answer, settings)
     replies = pending.pop(subject, ())
     if beliefs.subject != OPEN:
         other = second if beliefs.subject == first else first
@@ -145,7 +145,7 @@ def _question(
 def _subject(
     graph: NeighbourGraph, state: Interleaved, first: int, second: int, settings: BeliefSettings
 ) -> int:
-    """Return the tile that a question was about, or OPEN where `absorb` can tell."""
+    """Return the tile that a question was about, or OPEN where `add_answer` can tell."""
     groups, pending = state.beliefs.groups, state.pending
     for tile, other in ((first, second), (second, first)):
         if tile in pending and groups[other] != OPEN:

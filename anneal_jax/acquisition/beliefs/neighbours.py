@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
 from anneal_jax.files.progress import progress_bar
-from anneal_jax.types import FloatArray
+from anneal_jax.types import MIN_NORM, FloatArray
 
 NUM_NEIGHBOURS = 10
 """Neighbours of a tile, before edges are made mutual."""
@@ -16,7 +16,6 @@ NUM_NEIGHBOURS = 10
 SHARPNESS = 4.0
 """Power of the cosine that weighs an edge: a neighbour twice as alike counts sixteen times."""
 
-_SHORTEST = 1e-12  # features that cancel out have no direction, and no cosine
 _ROWS_AT_ONCE = 4_096
 _FAINTEST = 1e-6  # of an edge: a tile whose neighbours are all at right angles keeps them
 
@@ -55,12 +54,12 @@ def neighbour_graph(
     """
     num_tiles = len(features)
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    units = (features / np.maximum(lengths, _SHORTEST)).astype(np.float32)
+    units = (features / np.maximum(lengths, MIN_NORM)).astype(np.float32)
     weights = sparse.csr_array((num_tiles, num_tiles), dtype=np.float32)
     if count := min(num_neighbours, num_tiles - 1):
         distances, places = _nearest(units, count)
         cosines = np.maximum(1 - distances.astype(np.float64) ** 2 / 2, _FAINTEST)
-        is_bare = lengths < _SHORTEST
+        is_bare = lengths < MIN_NORM
         cosines[is_bare | is_bare[places, 0]] = _FAINTEST
         rows = np.repeat(np.arange(num_tiles), count)
         shape = (num_tiles, num_tiles)

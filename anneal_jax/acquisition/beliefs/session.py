@@ -9,22 +9,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from anneal_jax.acquisition.beliefs import choose_several, update
 from anneal_jax.acquisition.beliefs.choose import next_question
 from anneal_jax.acquisition.beliefs.choose_several import (
     Interleaved,
-    hear_interleaved,
     open_questions,
     settle_stuck,
 )
 from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
 from anneal_jax.acquisition.beliefs.state import Beliefs
-from anneal_jax.acquisition.beliefs.update import absorb
 from anneal_jax.answers.store import Answered
 from anneal_jax.pairs.canonical import keys_within
 from anneal_jax.types import Answer, IntArray
 
 
-class Interview(NamedTuple):
+class BeliefSession(NamedTuple):
     """What questions are chosen from.
 
     Attributes:
@@ -38,69 +37,73 @@ class Interview(NamedTuple):
     start: Beliefs
 
 
-def ask_next(interview: Interview, beliefs: Beliefs) -> tuple[Beliefs, tuple[int, int] | None]:
+def ask_next(session: BeliefSession, beliefs: Beliefs) -> tuple[Beliefs, tuple[int, int] | None]:
     """Choose the next question.
 
     Returns:
       (beliefs, pair): the state to learn the answer with, and indices (i, j) into the archive, i < j. Where
       nothing is left to ask, the state given, which follows from the answers alone, and None.
     """
-    chosen, pair = next_question(interview.graph, beliefs)
+    chosen, pair = next_question(session.graph, beliefs)
     if pair is None:
         return beliefs, None
-    return chosen, (int(interview.tiles[pair[0]]), int(interview.tiles[pair[1]]))
+    return chosen, (int(session.tiles[pair[0]]), int(session.tiles[pair[1]]))
 
 
-def hear(interview: Interview, beliefs: Beliefs, first: int, second: int, answer: Answer) -> Beliefs:
+def add_answer(
+    session: BeliefSession, beliefs: Beliefs, first: int, second: int, answer: Answer
+) -> Beliefs:
     """Learn from the answer about two tiles of the archive; pairs with others teach nothing here."""
     pair = np.array([first, second])
-    if not np.isin(pair, interview.tiles).all():
+    if not np.isin(pair, session.tiles).all():
         return beliefs
-    places = np.searchsorted(interview.tiles, pair)
-    return absorb(interview.graph, beliefs, int(places[0]), int(places[1]), answer)
+    places = np.searchsorted(session.tiles, pair)
+    return update.add_answer(session.graph, beliefs, int(places[0]), int(places[1]), answer)
 
 
-def replay(interview: Interview, answered: Answered) -> Beliefs:
-    """Hear all answers again, in their order, as they were heard when they were given.
+def replay(session: BeliefSession, answered: Answered) -> Beliefs:
+    """Add all answers again, in their order, as they were added when they were given.
 
     Args:
-      interview: what was asked about.
+      session: what was asked about.
       answered: the answers that stand, from any source.
     """
-    beliefs = interview.start
+    beliefs = session.start
     for (first, second), answer in zip(answered.pair_indices.tolist(), answered.answers, strict=True):
-        chosen, pair = ask_next(interview, beliefs)
+        chosen, pair = ask_next(session, beliefs)
         beliefs = chosen if pair == (first, second) else beliefs
-        beliefs = hear(interview, beliefs, first, second, Answer(int(answer)))
+        beliefs = add_answer(session, beliefs, first, second, Answer(int(answer)))
     return beliefs
 
 
-def propose_several(interview: Interview, state: Interleaved) -> Iterator[tuple[int, int]]:
+def propose_several(session: BeliefSession, state: Interleaved) -> Iterator[tuple[int, int]]:
     """Propose pairs of the archive, each good whatever is answered to those before it, the best first."""
-    for first, second in open_questions(interview.graph, state):
-        yield int(interview.tiles[first]), int(interview.tiles[second])
+    for first, second in open_questions(session.graph, state):
+        yield int(session.tiles[first]), int(session.tiles[second])
 
 
-def hear_several(
-    interview: Interview, state: Interleaved, first: int, second: int, answer: Answer
+def add_interleaved_answer(
+    session: BeliefSession, state: Interleaved, first: int, second: int, answer: Answer
 ) -> Interleaved:
-    """Learn from an answer where several questions are open at once, as on a page; see `hear`."""
-    places = np.searchsorted(interview.tiles, (first, second))
-    if not np.array_equal(interview.tiles.take(places, mode="clip"), (first, second)):
+    """Learn from an answer where several questions are open at once, as on a page; see `add_answer`."""
+    places = np.searchsorted(session.tiles, (first, second))
+    if not np.array_equal(session.tiles.take(places, mode="clip"), (first, second)):
         return state
-    return hear_interleaved(interview.graph, state, int(places[0]), int(places[1]), answer)
+    return choose_several.add_interleaved_answer(
+        session.graph, state, int(places[0]), int(places[1]), answer
+    )
 
 
-def keep_off(interview: Interview, state: Interleaved, first: int, second: int) -> Interleaved:
+def keep_off(session: BeliefSession, state: Interleaved, first: int, second: int) -> Interleaved:
     """Never propose a pair, and learn nothing about it; a tile without any other question is settled."""
-    keys = keys_within(interview.tiles, np.array([(first, second)], np.int32))
+    keys = keys_within(session.tiles, np.array([(first, second)], np.int32))
     asked = np.union1d(state.beliefs.asked, keys)
-    return settle_stuck(interview.graph, state._replace(beliefs=state.beliefs._replace(asked=asked)))
+    return settle_stuck(session.graph, state._replace(beliefs=state.beliefs._replace(asked=asked)))
 
 
-def hear_page(interview: Interview, answered: Answered) -> Beliefs:
+def beliefs_of_page(session: BeliefSession, answered: Answered) -> Beliefs:
     """Return what a page believes after answers, in the order given."""
-    state = Interleaved(interview.start, {})
+    state = Interleaved(session.start, {})
     for (first, second), answer in zip(answered.pair_indices.tolist(), answered.answers, strict=True):
-        state = hear_several(interview, state, first, second, Answer(int(answer)))
+        state = add_interleaved_answer(session, state, first, second, Answer(int(answer)))
     return state.beliefs

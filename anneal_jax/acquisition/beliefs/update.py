@@ -17,7 +17,7 @@ from anneal_jax.acquisition.beliefs.state import (
 from anneal_jax.types import Answer
 
 
-def absorb(
+def add_answer(
     graph: NeighbourGraph,
     state: Beliefs,
     first: int,
@@ -50,7 +50,7 @@ def absorb(
         return state._replace(subject=OPEN, replies=()) if subject == state.subject else state
     group, is_yes = int(state.groups[other]), answer == Answer.SIMILAR
     if state.groups[subject] != OPEN and state.subject != subject:
-        return _absorb_between(graph, state, subject, other, is_yes, settings)
+        return _add_answer_between(graph, state, subject, other, is_yes, settings)
     replies = state.replies if state.subject == subject else ()
     state = _weigh(state, subject, group, is_yes, settings)
     state = state._replace(subject=subject, replies=(*replies, (group, is_yes)))
@@ -191,7 +191,7 @@ def _split(state: Beliefs, group: int, settings: BeliefSettings) -> Beliefs:
     return state._replace(groups=groups, evidence=evidence)
 
 
-def _absorb_between(
+def _add_answer_between(
     graph: NeighbourGraph,
     state: Beliefs,
     first: int,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from anneal_jax.pairs.canonical import PairKeys
 
-_FEWEST_PENDING = 1 << 16  # trimming less often than this would cost more than it saves
+_MIN_PENDING = 1 << 16  # trimming less often than this would cost more than it saves
 _LAST_HASH = np.uint64(2**64 - 1)
 
 
@@ -96,7 +96,7 @@ class BestPairs:
         useful = pairs.where(self._beats_bound(pairs))
         self._pending.append(useful)
         self._num_pending += len(useful.keys)
-        if self._num_pending > max(_FEWEST_PENDING, len(self._kept.keys) // 2):
+        if self._num_pending > max(_MIN_PENDING, len(self._kept.keys) // 2):
             self._trim()
 
     def tighten(self, bound: np.float32, last_hash: np.uint64) -> None:
@@ -110,7 +110,7 @@ class BestPairs:
             self.bound, self.last_hash = bound, last_hash
             self._kept = self._kept.where(self._beats_bound(self._kept))
 
-    def foresee(self, pairs: ScoredPairs) -> bool:
+    def tighten_from_sample(self, pairs: ScoredPairs) -> bool:
         """Tighten the bound by pairs that will be offered later, and tell whether that was possible.
 
         If more of them than fit are within some distance, then what is kept in the end is within it too.

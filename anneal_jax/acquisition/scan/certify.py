@@ -9,7 +9,7 @@ from anneal_jax.acquisition.scan.best_pairs import BestPairs, ScoredPairs
 from anneal_jax.acquisition.scan.scorers import PairScorer
 from anneal_jax.pairs.canonical import pairs_of_keys
 
-_FEWEST_MEASURED = 4096  # pairs whose error is measured where no bound is proved
+_MIN_MEASURED = 4096  # pairs whose error is measured where no bound is proved
 _SAFETY_FACTOR = 8.0  # times the largest measured error
 
 
@@ -44,14 +44,14 @@ def settle(best: BestPairs, scorer: PairScorer, num_pairs: int, proved_bound: fl
     near = candidates.distances.astype(np.float64)
     exact = np.empty(0)
     is_proved = math.isfinite(proved_bound)
-    num_needed = min(near.size, num_pairs if is_proved else max(num_pairs, _FEWEST_MEASURED))
+    num_needed = min(near.size, num_pairs if is_proved else max(num_pairs, _MIN_MEASURED))
     error_bound = measured_error = worst = 0.0
     while exact.size < num_needed:
         pairs = pairs_of_keys(candidates.keys[exact.size : num_needed], scorer.num_images)
         exact = np.append(exact, np.abs(scorer.rescore(pairs) - scorer.boundary))
         measured_error = float(np.max(np.abs(exact - near[: exact.size])))
         if is_proved and measured_error > proved_bound:
-            is_proved, num_needed = False, max(num_needed, min(near.size, _FEWEST_MEASURED))
+            is_proved, num_needed = False, max(num_needed, min(near.size, _MIN_MEASURED))
         error_bound = proved_bound if is_proved else _SAFETY_FACTOR * measured_error
         worst = float(np.partition(exact, min(num_pairs, exact.size) - 1)[:num_pairs].max())
         num_needed = max(num_needed, np.searchsorted(near, worst + error_bound, side="right"))

@@ -27,9 +27,9 @@ from anneal_jax.acquisition.scan.tile_scores import MESH_AXIS
 from anneal_jax.pairs.canonical import PairKeys, contains
 
 _TILES_AT_ONCE = 16  # of each device: a call then takes milliseconds, long beside its start
-_FEWEST_LISTED = 1 << 16
+_MIN_LISTED = 1 << 16
 _LISTED_PER_KEPT = 4
-_MOST_LISTED = 1 << 26  # 12 bytes each on every device
+_MAX_LISTED = 1 << 26  # 12 bytes each on every device
 _BATCHES_IN_FLIGHT = 2
 _LARGEST_COUNT = 2**31 - 1  # pairs of one call, all of which might have to be counted in int32
 _LARGEST_INDEX = 2**31  # the kernel counts an operand's numbers in int32: 8 million images of 256
@@ -44,7 +44,7 @@ def is_fusible(
     scorer: PairScorer, grid: TileGrid, num_kept: int, precision: Precision, devices: Sequence[Any]
 ) -> bool:
     """Tell whether the kernel can score these pairs on these devices."""
-    if grid.tile_size**2 > _LARGEST_COUNT or _LISTED_PER_KEPT * num_kept > _MOST_LISTED:
+    if grid.tile_size**2 > _LARGEST_COUNT or _LISTED_PER_KEPT * num_kept > _MAX_LISTED:
         return False
     if not scorer.is_dot_product or not precision.num_passes or not all(map(has_room, devices)):
         return False
@@ -95,7 +95,7 @@ def make_finder(
     """
     shape = shape or SHAPES[num_passes]
     operands = _split_once(images, num_passes=num_passes, shape=shape)
-    capacity = max(_FEWEST_LISTED, _LISTED_PER_KEPT * num_kept)
+    capacity = max(_MIN_LISTED, _LISTED_PER_KEPT * num_kept)
     tiles_each = min(_TILES_AT_ONCE, _LARGEST_COUNT // grid.tile_size**2)
 
     def find(cells: Cells, bound: np.float32, side: int) -> list[FoundPairs]:
@@ -152,7 +152,7 @@ def _take_in(best: BestPairs, listed: FoundPairs, num_images: int, known: PairKe
     pairs = ScoredPairs(np.asarray(listed.distances)[:num_found], first * num_images + second)
     pairs = pairs.where(~contains(known, pairs.keys))
     if num_found > len(listed.distances):
-        best.foresee(pairs)
+        best.tighten_from_sample(pairs)
         return False
     best.offer(pairs)
     return True

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from anneal_jax.annotation.types import AnsweredPairs, Evidence
 from anneal_jax.types import FloatArray, PairIndices
 
-FEWEST = 20
+MIN_COMPARED = 20
 """Audits, or answered pairs, from which on two models are compared."""
 
-FEWEST_OF_EACH = 4
+MIN_OF_EACH = 4
 """Of answered pairs, similar ones and again dissimilar ones."""
 
 
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
     refusal: str
 
 
-def judge(evidence: Evidence, embeddings: Sequence[FloatArray], names: Sequence[str]) -> Verdict:
+def judge_model(evidence: Evidence, embeddings: Sequence[FloatArray], names: Sequence[str]) -> Verdict:
     """Compare a new model with others.
 
     By audits of the same tiles and ranks where 20 are known for both; else by how well cosines tell the
@@ -64,26 +64,28 @@ def judge(evidence: Evidence, embeddings: Sequence[FloatArray], names: Sequence[
 
 def _by_audits(new: Sequence[int | None], old: Sequence[int | None], name: str) -> Verdict | None:
     both = [(one, other) for one, other in zip(new, old, strict=True) if one in (0, 1) and other in (0, 1)]
-    if len(both) < FEWEST:
+    if len(both) < MIN_COMPARED:
         return None
     table = np.array(both, np.float64)
     difference = table[:, 0] - table[:, 1]
     error = float(difference.std(ddof=1)) / math.sqrt(len(both))
-    told = f"of {len(both)} audited neighbours"
-    return _verdict(table.mean(axis=0), float(difference.mean()), error, f"{told}, fewer are similar", name)
+    reason = f"of {len(both)} audited neighbours"
+    return _verdict(
+        table.mean(axis=0), float(difference.mean()), error, f"{reason}, fewer are similar", name
+    )
 
 
 def _by_pairs(pairs: AnsweredPairs, new: FloatArray, old: FloatArray, name: str) -> Verdict | None:
     is_similar = pairs.labels == 1
-    if is_similar.size < FEWEST or min(is_similar.sum(), (~is_similar).sum()) < FEWEST_OF_EACH:
+    if is_similar.size < MIN_COMPARED or min(is_similar.sum(), (~is_similar).sum()) < MIN_OF_EACH:
         return None
     wins = [_wins(embeddings, pairs.pair_indices, is_similar) for embeddings in (new, old)]
     shares = np.array([won.mean() for won in wins])
     gain = wins[0] - wins[1]
     by_row, by_column = gain.mean(axis=1), gain.mean(axis=0)
     error = math.sqrt(by_row.var(ddof=1) / by_row.size + by_column.var(ddof=1) / by_column.size)
-    told = f"on {is_similar.size} answers that it was not trained on, it tells similar pairs less well"
-    return _verdict(shares, float(gain.mean()), error, told, name)
+    reason = f"on {is_similar.size} answers that it was not trained on, it tells similar pairs less well"
+    return _verdict(shares, float(gain.mean()), error, reason, name)
 
 
 def _wins(
@@ -96,8 +98,8 @@ def _wins(
 
 
 def _verdict(
-    shares: npt.NDArray[np.float64], difference: float, error: float, told: str, name: str
+    shares: npt.NDArray[np.float64], difference: float, error: float, reason: str, name: str
 ) -> Verdict:
     if difference >= -max(error, 1e-9):
         return Verdict(True, "")
-    return Verdict(True, f"{told} than by {name} ({shares[0]:.2f} against {shares[1]:.2f})")
+    return Verdict(True, f"{reason} than by {name} ({shares[0]:.2f} against {shares[1]:.2f})")

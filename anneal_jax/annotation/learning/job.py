@@ -16,16 +16,16 @@ NUM_CHOSEN = 64
 """Questions that a model chooses before the next one is there."""
 
 _NICENESS = 15
-_LEAST_SCORED = 20  # answers with an out-of-sample similarity, for a threshold by these alone
+_MIN_SCORED = 20  # answers with an out-of-sample similarity, for a threshold by these alone
 
 
 def main() -> None:
     """Do one job."""
-    _be_humble()
+    lower_priority()
     train(pathlib.Path(sys.argv[1]), sys.argv[2])
 
 
-def _be_humble() -> None:
+def lower_priority() -> None:
     """Before any library counts the cores."""
     os.nice(_NICENESS)
     if hasattr(os, "sched_setaffinity"):
@@ -71,15 +71,15 @@ def train(folder: pathlib.Path, job: str) -> None:
         answered = Answered(*(snapshot[name] for name in Answered._fields))
         reserved = snapshot["reserved"]
         trained_on = {name: snapshot[name] for name in ("set_id", "answer_ids", "pair_indices")}
-    problem = load_whole_archive(config)
-    learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
-    knowledge = gather_knowledge(answered, problem, transitive=config.transitive, reserved=reserved)
+    dataset = load_whole_archive(config)
+    learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
+    knowledge = gather_knowledge(answered, dataset, transitive=config.transitive, reserved=reserved)
     num_answers = len(answered.answers)
-    params, doubt = fit_answers(config, problem, learner, answered, num_answers)
+    params, doubt = fit_answers(config, dataset, learner, answered, num_answers)
     model = represent(learner, params)
-    if config.threshold == "prequential" and np.isfinite(answered.similarities).sum() < _LEAST_SCORED:
+    if config.threshold == "prequential" and np.isfinite(answered.similarities).sum() < _MIN_SCORED:
         config = dataclasses.replace(config, threshold="midpoint")
-    chosen = select_questions(config, problem, learner, answered, knowledge, model, num_answers)
+    chosen = select_questions(config, dataset, learner, answered, knowledge, model, num_answers)
     with atomic.replacing(folder / f"{job}.result.npz") as path:
         arrays = to_arrays(Projection(learner.mean, learner.scale, params.similarity))
         arrays |= {"embeddings": model.embeddings, "chosen": chosen.pair_indices, "doubt": doubt}

@@ -7,16 +7,16 @@ import pathlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from anneal_jax.annotation.learning.acceptance import judge
-from anneal_jax.annotation.learning.trainer import BackgroundTrainer, Result
-from anneal_jax.annotation.questions.plan import Guide, make_guide
-from anneal_jax.annotation.session import Desk
+from anneal_jax.annotation.learning.acceptance import judge_model
+from anneal_jax.annotation.learning.trainer import Result, TrainerProcess
+from anneal_jax.annotation.questions.plan import QuestionPlan, make_plan
+from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.files import atomic
 
 _log = logging.getLogger(__name__)
 
-AtDesk = Callable[..., Awaitable[Any]]
-"""Runs a function in the thread that owns the desk."""
+InWriterThread = Callable[..., Awaitable[Any]]
+"""Runs a function in the thread that owns the session."""
 
 UNTRIED_FROM = 100
 """Answers to questions from which on a model is used although nothing tells how good it is: from so many on
@@ -27,14 +27,14 @@ here: as many of them can leave whole kinds out (docs/annotation.md)."""
 STEP = 100
 """Answers that the forecast looks ahead."""
 
-LEAST_GAIN = 0.01
+MIN_GAIN = 0.01
 """Expected gain below which the page says that more answers will hardly help, a share of the tiles."""
 
 _WRONG_PER_DOUBT = 0.5  # measured: docs/label_efficiency.md, "When to stop"
 
 
-class Learning:
-    """Starts jobs when they are due and judges and adopts their results; the desk is never kept waiting.
+class LearningLoop:
+    """Starts jobs when they are due and judges and adopts their results; the session is never kept waiting.
 
     A model of few answers is on trial until there is evidence that it is no worse than what it replaces.
 
@@ -42,51 +42,53 @@ class Learning:
       curve: one row for each model, and what audits said of it while it was in use.
     """
 
-    def __init__(self, desk: Desk, trainer: BackgroundTrainer, folder: pathlib.Path, *, seed: int):
+    def __init__(
+        self, session: AnnotationSession, trainer: TrainerProcess, folder: pathlib.Path, *, seed: int
+    ):
         """Go on with the curve in a folder, and with the model that was in use, if its answers all stand.
 
         Args:
-          desk: used through `AtDesk` only; its guide is that of the features.
+          session: used through `InWriterThread` only; its plan is that of the features.
           trainer: runs the jobs.
           folder: keeps `curve.json`.
           seed: of the choice of questions.
         """
-        self._desk, self._trainer, self._seed = desk, trainer, seed
-        self._features = desk.guide
+        self._session, self._trainer, self._seed = session, trainer, seed
+        self._features = session.plan
         self._path = folder / "curve.json"
         self.curve: list[dict[str, Any]] = _read(self._path)
-        self._on_trial: tuple[Guide, Result] | None = None
+        self._on_trial: tuple[QuestionPlan, Result] | None = None
         self._tried_with = -1
         self.refusal = ""
         self._refused_in = 0  # the set that `refusal` speaks of
         if (kept := trainer.kept()) and self._is_current(kept):
-            desk.adopt(self._guide(kept))
+            session.adopt(self._plan(kept))
 
-    async def advance(self, at_desk: AtDesk) -> None:
-        """Look once after the background; a failure is told, and nothing else ends by it."""
+    async def advance(self, in_writer_thread: InWriterThread) -> None:
+        """Look once after the background; a failure is reported, and nothing else ends by it."""
         try:
             if result := await asyncio.to_thread(self._trainer.fetch):
                 self._on_trial, self._tried_with = (
-                    (await asyncio.to_thread(self._guide, result), result),
+                    (await asyncio.to_thread(self._plan, result), result),
                     -1,
                 )
             elif not self._trainer.is_busy:
-                await at_desk(self._start_if_due)
+                await in_writer_thread(self._start_if_due)
             if self._on_trial is not None:
-                await self._try(at_desk, *self._on_trial)
+                await self._try(in_writer_thread, *self._on_trial)
         except Exception as error:
             self._trainer.failure = f"{type(error).__name__}: {error}"
             _log.exception("the background could not go on")
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return what the page says of the background."""
         return {
             "is_training": self._trainer.is_busy,
             "training_failure": self._trainer.failure,
-            "refusal": self.refusal if self._refused_in == self._desk.set_id else "",
+            "refusal": self.refusal if self._refused_in == self._session.set_id else "",
             "on_trial": self._on_trial[1].num_answers if self._on_trial else None,
-            "expected_gain": expected_gain(self.curve, self._desk.set_id),
-            "least_gain": LEAST_GAIN,
+            "expected_gain": expected_gain(self.curve, self._session.set_id),
+            "least_gain": MIN_GAIN,
         }
 
     def close(self) -> None:
@@ -94,18 +96,20 @@ class Learning:
         self._trainer.close()
 
     def _start_if_due(self) -> None:
-        answer_ids, set_id = self._desk.ledger.trainable_ids(), self._desk.set_id
+        answer_ids, set_id = self._session.standing.trainable_ids(), self._session.set_id
         if self._trainer.is_due(answer_ids, set_id):
-            self._trainer.start(self._desk.trainable(), self._desk.reserved(), answer_ids, set_id)
+            self._trainer.start(self._session.trainable(), self._session.reserved(), answer_ids, set_id)
 
     def _is_current(self, result: Result) -> bool:
         """Tell whether what a model was trained on stands, under the present sentence."""
         trained_on = result.snapshot
-        return trained_on.set_id == self._desk.set_id and self._desk.ledger.stand(trained_on.answer_ids)
+        return trained_on.set_id == self._session.set_id and self._session.standing.stand(
+            trained_on.answer_ids
+        )
 
-    def _guide(self, result: Result) -> Guide:
+    def _plan(self, result: Result) -> QuestionPlan:
         chosen = [(first, second) for first, second in result.chosen.tolist()]
-        return make_guide(
+        return make_plan(
             result.embeddings,
             seed=self._seed,
             version=result.num_answers,
@@ -115,38 +119,41 @@ class Learning:
             answer_ids=result.snapshot.answer_ids,
         )
 
-    async def _try(self, at_desk: AtDesk, guide: Guide, result: Result) -> None:
+    async def _try(self, in_writer_thread: InWriterThread, plan: QuestionPlan, result: Result) -> None:
         """Judge a new model by what is known now, and use it or not; without evidence it waits for some."""
-        if not await at_desk(self._is_current, result):  # another sentence since, or an answer taken back
+        # Since it began there may be another sentence, or an answer taken back.
+        if not await in_writer_thread(self._is_current, result):
             self._on_trial = None
             return
-        if self._tried_with == len(self._desk.ledger):
+        if self._tried_with == len(self._session.standing):
             return
-        self._tried_with = len(self._desk.ledger)
-        others = {"the features": self._features, "the model in use": self._desk.guide}
-        if not self._desk.guide.version:
+        self._tried_with = len(self._session.standing)
+        others = {"the features": self._features, "the model in use": self._session.plan}
+        if not self._session.plan.version:
             del others["the model in use"]
-        guides = [guide, *others.values()]
-        evidence = await at_desk(self._desk.evidence, result.snapshot.pairs, guides)
-        verdict = await asyncio.to_thread(judge, evidence, [one.embeddings for one in guides], [*others])
-        num_asked = await at_desk(self._desk.ledger.num_asked, result.snapshot.answer_ids)
+        plans = [plan, *others.values()]
+        evidence = await in_writer_thread(self._session.evidence, result.snapshot.pairs, plans)
+        verdict = await asyncio.to_thread(
+            judge_model, evidence, [one.embeddings for one in plans], [*others]
+        )
+        num_asked = await in_writer_thread(self._session.standing.num_asked, result.snapshot.answer_ids)
         if verdict.is_measured or num_asked >= UNTRIED_FROM:
             self._on_trial = None
-            await at_desk(self._end_trial, guide, result, verdict.refusal)
+            await in_writer_thread(self._end_trial, plan, result, verdict.refusal)
 
-    def _end_trial(self, guide: Guide, result: Result, refusal: str) -> None:
-        if not self._is_current(result):  # not any more: it was judged beside the desk
+    def _end_trial(self, plan: QuestionPlan, result: Result, refusal: str) -> None:
+        if not self._is_current(result):  # not any more: it was judged beside the session
             return
-        told = f"The model of {result.num_answers} answers is not used: {refusal}."
-        self.refusal, self._refused_in = told if refusal else "", result.snapshot.set_id
-        counters = self._desk.counters("")
+        sentence = f"The model of {result.num_answers} answers is not used: {refusal}."
+        self.refusal, self._refused_in = sentence if refusal else "", result.snapshot.set_id
+        counters = self._session.counters("")
         names = ("num_answers", "num_known", "bits_spent", "minutes", "model_answers", "quality")
         row = {name: counters[name] for name in names}
         row |= {"set_id": result.snapshot.set_id, "trained_on": result.num_answers, "doubt": result.doubt}
         self.curve.append(row | {"refusal": self.refusal})
         atomic.write_text(self._path, json.dumps(self.curve) + "\n")
         if not refusal:
-            self._desk.adopt(guide)
+            self._session.adopt(plan)
             self._trainer.keep()
 
 
@@ -160,7 +167,7 @@ def _read(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def expected_gain(curve: Sequence[Mapping[str, Any]], set_id: int) -> float | None:
-    """Estimate how much more of the archive is told rightly after a hundred more answers.
+    """Estimate how much more of the archive is in its right group after a hundred more answers.
 
     The share of tiles that n answers leave in a wrong group is taken to be half of the mean doubt d about
     their groups, and to fall as 1 / n: so the next hundred bring 100 d / (2 n).

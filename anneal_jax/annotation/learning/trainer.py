@@ -69,7 +69,7 @@ class Result(NamedTuple):
         return len(self.snapshot.answer_ids)
 
 
-class BackgroundTrainer:
+class TrainerProcess:
     """Runs `job` in a spawned process, one job at a time; never waits for it."""
 
     def __init__(self, folder: pathlib.Path, config: ExperimentConfig, features: FloatArray):
@@ -131,7 +131,7 @@ class BackgroundTrainer:
     def fetch(self) -> Result | None:
         """Return the result of a job that has just ended; None while there is none, or where it failed.
 
-        A failure is told in `failure`, and the next job comes after as many answers as always.
+        A failure is reported in `failure`, and the next job comes after as many answers as always.
         """
         if self._process is None or self._process.poll() is None:
             return None

@@ -18,9 +18,9 @@ from anneal_jax.types import FloatArray
 NEIGHBOURS = 5
 """Ranks that precision@5 looks at."""
 
-MOST_AUDITS = 400
+MAX_AUDITS = 400
 
-_MOST_OPEN = 0.2
+_MAX_OPEN_SHARE = 0.2
 
 
 class Precision(NamedTuple):
@@ -64,7 +64,7 @@ class AuditDraws(NamedTuple):
         labels = self._labels(known)
         is_open = np.array([label is None for label in labels], np.bool_)
         whole = int(np.argmax(is_open)) if is_open.any() else len(labels)
-        within = np.flatnonzero(np.cumsum(is_open) <= _MOST_OPEN * np.arange(1, len(labels) + 1))
+        within = np.flatnonzero(np.cumsum(is_open) <= _MAX_OPEN_SHARE * np.arange(1, len(labels) + 1))
         loose = int(within[-1]) + 1 if within.size else 0
         is_stale = loose > 2 * whole
         counted = [label for label in labels[: loose if is_stale else whole] if label in (0, 1)]
@@ -78,7 +78,7 @@ class AuditDraws(NamedTuple):
         for pair in self.pairs:
             labels.append(label := known(*pair))
             num_open += label is None
-            if num_open > _MOST_OPEN * len(self.pairs):
+            if num_open > _MAX_OPEN_SHARE * len(self.pairs):
                 break
         return labels
 
@@ -92,7 +92,7 @@ def draw_audits(embeddings: FloatArray, *, seed: int) -> AuditDraws:
     """
     num_tiles = len(embeddings)
     rng = np.random.default_rng([seed, 0xA0D17])
-    tiles = rng.permutation(num_tiles)[:MOST_AUDITS]
+    tiles = rng.permutation(num_tiles)[:MAX_AUDITS]
     ranks = rng.integers(min(NEIGHBOURS, num_tiles - 1), size=num_tiles)[: len(tiles)]
     nearest = nearest_tiles(embeddings, tiles, min(NEIGHBOURS, num_tiles - 1))
     pairs = (

@@ -4,7 +4,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from anneal_jax.acquisition.beliefs.choose_several import Interleaved
-from anneal_jax.acquisition.beliefs.session import Interview, hear_several, keep_off, propose_several
+from anneal_jax.acquisition.beliefs.session import (
+    BeliefSession,
+    add_interleaved_answer,
+    keep_off,
+    propose_several,
+)
 from anneal_jax.annotation.types import Known, Pair, Said
 
 
@@ -16,22 +21,22 @@ class BeliefQuestions(NamedTuple):
     audits and repeats it learns only that their pairs are not to be asked.
 
     Attributes:
-      interview: the tiles, and the graph of their neighbours by the features before any training.
+      belief_session: the tiles, and the graph of their neighbours by the features before any training.
     """
 
-    interview: Interview
+    belief_session: BeliefSession
 
     def start(self) -> Interleaved:
         """Return what is believed before any answer."""
-        return Interleaved(self.interview.start, {})
+        return Interleaved(self.belief_session.start, {})
 
-    def absorb(self, state: Interleaved, said: Said) -> Interleaved:
+    def add_answer(self, state: Interleaved, said: Said) -> Interleaved:
         """Learn from one more answer."""
         if not said.is_trained:
-            return keep_off(self.interview, state, said.first, said.second)
-        return hear_several(self.interview, state, said.first, said.second, said.answer)
+            return keep_off(self.belief_session, state, said.first, said.second)
+        return add_interleaved_answer(self.belief_session, state, said.first, said.second, said.answer)
 
     def propose(self, state: Interleaved, known: Known) -> tuple[Interleaved, Iterator[Pair]]:
         """Propose pairs; the state is that of the answers alone, and is left as it is."""
         del known
-        return state, propose_several(self.interview, state)
+        return state, propose_several(self.belief_session, state)

@@ -6,12 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from anneal_jax.annotation.types import Known, Pair, Said
-from anneal_jax.types import FloatArray, IntArray
+from anneal_jax.types import MIN_NORM, FloatArray, IntArray
 
 MEMBERS = 5
 """Tiles of a group that are shown beside its founder."""
-
-_SHORTEST = 1e-12
 
 
 class _Groups(NamedTuple):
@@ -41,7 +39,7 @@ class GroupQuestions(NamedTuple):
         """Return no groups."""
         return _Groups(0, (), np.zeros((0, self.directions.shape[1]), np.float32))
 
-    def absorb(self, state: _Groups, said: Said) -> _Groups:
+    def add_answer(self, state: _Groups, said: Said) -> _Groups:
         """Leave the groups as they are: `propose` reads them off what is known."""
         del said
         return state
@@ -94,7 +92,7 @@ class GroupQuestions(NamedTuple):
             yield _pair(following, state.founders[self._nearest(state, following)[0]])
 
     def _nearest(self, state: _Groups, tile: int) -> IntArray:
-        lengths = np.maximum(np.linalg.norm(state.sums, axis=1), _SHORTEST)
+        lengths = np.maximum(np.linalg.norm(state.sums, axis=1), MIN_NORM)
         return np.argsort(-(state.sums @ self.directions[tile]) / lengths, kind="stable").astype(np.int32)
 
     def _join(self, state: _Groups, tile: int, group: int | None) -> _Groups:

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from anneal_jax.annotation.questions.by_group import _SHORTEST
 from anneal_jax.pairs.canonical import canonicalise
-from anneal_jax.types import FloatArray, PairIndices
+from anneal_jax.types import MIN_NORM, FloatArray, PairIndices
 
 ANCHORS = 256
 """Tiles that the cold start asks about, at most."""
@@ -58,4 +57,4 @@ def cold_start_pairs(directions: FloatArray, *, seed: int) -> PairIndices:
 def unit_directions(vectors: FloatArray) -> FloatArray:
     """Centre vectors float32[N, F] and give each unit length; the products are cosines."""
     centred = vectors - np.mean(vectors, axis=0, dtype=np.float64).astype(np.float32)
-    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), np.float32(_SHORTEST))
+    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), np.float32(MIN_NORM))

@@ -23,7 +23,7 @@ SILENT = "none"
 _RANDOM_PAIRS = 5_000  # behind the chosen ones, so that there is always something to ask
 
 
-class Guide(NamedTuple):
+class QuestionPlan(NamedTuple):
     """Where the next questions come from: the features, or a model, and what is chosen by them.
 
     Attributes:
@@ -43,7 +43,7 @@ class Guide(NamedTuple):
     answer_ids: frozenset[int] = frozenset()
 
 
-def make_guide(
+def make_plan(
     embeddings: FloatArray,
     *,
     seed: int,
@@ -52,7 +52,7 @@ def make_guide(
     project: Projection | None = None,
     by_belief: QuestionSource | None = None,
     answer_ids: frozenset[int] = frozenset(),
-) -> Guide:
+) -> QuestionPlan:
     """Choose questions by embeddings: `chosen` ones first, then the cold start, then any.
 
     Args:
@@ -60,9 +60,9 @@ def make_guide(
       seed: of the draws.
       version: number of answers that the model was trained on.
       chosen: the model's most uncertain pairs, the most uncertain first.
-      project: see `Guide`.
+      project: see `QuestionPlan`.
       by_belief: the source of the mode `pairs`; None: that of the mode `mgue`.
-      answer_ids: see `Guide`.
+      answer_ids: see `QuestionPlan`.
     """
     rng = np.random.default_rng([seed, 0xA5C])
     first = cold_start_pairs(embeddings, seed=seed)
@@ -72,4 +72,6 @@ def make_guide(
     doubtful = ListedPairs(listed)
     groups = GroupQuestions(embeddings, order)
     sources = {"pairs": by_belief or doubtful, "groups": groups, "mgue": doubtful}
-    return Guide(embeddings, version, sources, draw_audits(embeddings, seed=seed), project, answer_ids)
+    return QuestionPlan(
+        embeddings, version, sources, draw_audits(embeddings, seed=seed), project, answer_ids
+    )

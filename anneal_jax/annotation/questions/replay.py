@@ -9,7 +9,7 @@ from anneal_jax.annotation.types import Said
 _DENSE = 4  # newest states that are all kept
 
 
-class History:
+class ReplayLog:
     """A source, its state after all answers that stand, and some of its states before.
 
     Of the states some n answers ago, two are kept for each power of two below n. So there are few,
@@ -42,11 +42,11 @@ class History:
     def state(self, state: Any) -> None:
         self._states[len(self._answers)] = state
 
-    def take(self, answer_id: int, said: Said) -> None:
+    def add_answer(self, answer_id: int, said: Said) -> None:
         """Take one more answer up."""
         self._extend([(answer_id, said)])
 
-    def forget(self, answer_id: int) -> None:
+    def remove_answer(self, answer_id: int) -> None:
         """Let go of an answer; the state is the one that the others lead to."""
         place = next(place for place, (key, _) in enumerate(self._answers) if key == answer_id)
         self._states = {count: state for count, state in self._states.items() if count <= place}
@@ -57,7 +57,7 @@ class History:
 
     def _extend(self, answers: Iterable[tuple[int, Said]]) -> None:
         for answer_id, said in answers:
-            state = self._source.absorb(self.state, said)
+            state = self._source.add_answer(self.state, said)
             self._answers.append((answer_id, said))
             self._states[len(self._answers)] = state
             self._thin()

@@ -5,9 +5,9 @@ import secrets
 
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.by_group import GroupQuestions
-from anneal_jax.annotation.questions.plan import Guide
-from anneal_jax.annotation.questions.replay import History
-from anneal_jax.annotation.standing_answers import Ledger, said_of
+from anneal_jax.annotation.questions.plan import QuestionPlan
+from anneal_jax.annotation.questions.replay import ReplayLog
+from anneal_jax.annotation.standing_answers import StandingAnswers, said_of
 from anneal_jax.annotation.tab import Question
 from anneal_jax.annotation.types import Pair
 from anneal_jax.answers.reading import AnswerRecord
@@ -24,8 +24,8 @@ _REPEAT_AFTER = 20  # answers in between
 _LOOKED_AT = 20_000  # proposals, at most, for one question
 
 
-class Asker:
-    """Chooses questions by the guide in use, and keeps what its sources think of the answers that stand."""
+class QuestionScheduler:
+    """Chooses questions by the plan in use, and keeps what its sources think of the answers that stand."""
 
     def __init__(self, directions: FloatArray, copies: IntArray, *, checks: bool):
         """Know the tiles; nothing is asked before `begin`.
@@ -36,75 +36,75 @@ class Asker:
           checks: whether an implied pair may be asked once, where beliefs deny what implies it.
         """
         self._directions, self._copies, self._checks = directions, copies, checks
-        self.histories: dict[str, History] = {}
+        self.replay_logs: dict[str, ReplayLog] = {}
 
-    def begin(self, ledger: Ledger, guide: Guide) -> None:
+    def begin(self, standing: StandingAnswers, plan: QuestionPlan) -> None:
         """Take up other answers, all anew."""
-        self._ledger = ledger
-        self._turn = len(ledger)
-        self.histories.clear()
-        self.follow(guide)
+        self._standing = standing
+        self._turn = len(standing)
+        self.replay_logs.clear()
+        self.follow(plan)
 
-    def follow(self, guide: Guide) -> None:
-        """Ask by a guide from now on; sources that it has new hear all answers."""
-        self._guide = guide
-        self._copied = {pair for pair in guide.audits.pairs if self._are_copies(*pair)}
-        said = self._ledger.said
-        for mode, source in guide.sources.items():
-            history = self.histories.get(mode)
-            if history is None or history.source is not source:
-                self.histories[mode] = History(source, said)
+    def follow(self, plan: QuestionPlan) -> None:
+        """Ask by a plan from now on; its new sources are given all answers."""
+        self._plan = plan
+        self._copied = {pair for pair in plan.audits.pairs if self._are_copies(*pair)}
+        said = self._standing.said
+        for mode, source in plan.sources.items():
+            replay_log = self.replay_logs.get(mode)
+            if replay_log is None or replay_log.source is not source:
+                self.replay_logs[mode] = ReplayLog(source, said)
 
-    def take(self, record: AnswerRecord) -> None:
-        """Let every source hear an answer."""
-        for history in self.histories.values():
-            history.take(record.answer_id, said_of(record))
+    def add_answer(self, record: AnswerRecord) -> None:
+        """Give an answer to every source."""
+        for replay_log in self.replay_logs.values():
+            replay_log.add_answer(record.answer_id, said_of(record))
 
-    def forget(self, answer_id: int) -> None:
-        """Let every source forget an answer."""
-        for history in self.histories.values():
-            history.forget(answer_id)
+    def remove_answer(self, answer_id: int) -> None:
+        """Take an answer back from every source."""
+        for replay_log in self.replay_logs.values():
+            replay_log.remove_answer(answer_id)
 
     def next(self, mode: str, taken: set[Pair]) -> Question | None:
         """Choose a question, none of those put elsewhere; None where nothing is left to ask."""
         self._turn += 1
         if self._turn % AUDIT_EVERY == 0:
-            for pair in self._guide.audits.open_pairs(self.audit_label):
+            for pair in self._plan.audits.open_pairs(self.audit_label):
                 if self._may_ask(pair, taken):
                     return self.question(*pair, "audit", mode)
         if self._turn % REPEAT_EVERY == _REPEAT_TURN:
-            old = self._ledger.old_pair(self._turn, after=_REPEAT_AFTER)
+            old = self._standing.old_pair(self._turn, after=_REPEAT_AFTER)
             if old and old not in taken:
                 return self.question(*old, "repeat", mode)
         return self._training_question(mode, taken)
 
     def question(self, first: int, second: int, kind: str, mode: str = "pairs") -> Question:
         """Put a pair as a question, with a key of its own; in a mode all kinds are put alike."""
-        embeddings = self._guide.embeddings
-        similarity = float(embeddings[first] @ embeddings[second]) if self._guide.version else None
-        source, group = self._guide.sources.get(mode), ()
+        embeddings = self._plan.embeddings
+        similarity = float(embeddings[first] @ embeddings[second]) if self._plan.version else None
+        source, group = self._plan.sources.get(mode), ()
         if isinstance(source, GroupQuestions):
-            history = self.histories[mode]
-            history.state, _ = source.propose(history.state, self._ledger.known)
-            group = source.shown(history.state, (first, second))
+            replay_log = self.replay_logs[mode]
+            replay_log.state, _ = source.propose(replay_log.state, self._standing.known)
+            group = source.shown(replay_log.state, (first, second))
         return Question(secrets.token_hex(16), first, second, kind, similarity, group)
 
     def is_unknown(self, first: int, second: int) -> bool:
         """Tell whether nothing is known of a pair, by those who choose questions."""
-        return self._ledger.known(first, second) is None
+        return self._standing.known(first, second) is None
 
     def audit_label(self, first: int, second: int) -> int | None:
         """Return what is known of an audit's pair; copies, about which nobody is asked, are alike."""
-        label = self._ledger.label(first, second)
+        label = self._standing.label(first, second)
         return 1 if label is None and (first, second) in self._copied else label
 
     def _training_question(self, mode: str, taken: set[Pair]) -> Question | None:
-        history, source = self.histories[mode], self._guide.sources[mode]
-        history.state, proposals = source.propose(history.state, self._ledger.known)
+        replay_log, source = self.replay_logs[mode], self._plan.sources[mode]
+        replay_log.state, proposals = source.propose(replay_log.state, self._standing.known)
         may_check = self._checks and isinstance(source, BeliefQuestions)
         for pair in itertools.islice(proposals, _LOOKED_AT):
             is_check = not self.is_unknown(*pair)
-            is_settled = self._ledger.was_asked(*pair) or self._ledger.are_labelled(*pair)
+            is_settled = self._standing.was_asked(*pair) or self._standing.are_labelled(*pair)
             is_allowed = not is_check or (may_check and not is_settled)
             if is_allowed and self._may_ask(pair, taken):
                 return self.question(*pair, "training", mode)._replace(is_check=is_check)

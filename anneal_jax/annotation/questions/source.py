@@ -1,8 +1,8 @@
 """Where questions come from: one small contract, and the sources behind it.
 
 A source is a value with pure functions over a state of its own. It is given every standing answer in the
-order given (`absorb`), and proposes pairs, the best first (`propose`); whoever asks takes the first that
-may be asked. After an answer was taken back the state is made anew from the answers that still stand.
+order given (`add_answer`), and proposes pairs, the best first (`propose`); whoever asks takes the first
+that may be asked. After an answer was taken back the state is made anew from the answers that still stand.
 """
 
 import functools
@@ -19,7 +19,7 @@ class QuestionSource(Protocol):
         """Return the state before any answer."""
         ...
 
-    def absorb(self, state: Any, said: Said) -> Any:
+    def add_answer(self, state: Any, said: Said) -> Any:
         """Return the state after one more answer, also an unsure one, asked by whomever."""
         ...
 
@@ -39,7 +39,7 @@ class QuestionSource(Protocol):
 
 def replayed(source: QuestionSource, answers: Iterable[Said]) -> Any:
     """Return a source's state after all standing answers, in the order given."""
-    return functools.reduce(source.absorb, answers, source.start())
+    return functools.reduce(source.add_answer, answers, source.start())
 
 
 class ListedPairs(NamedTuple):
@@ -59,7 +59,7 @@ class ListedPairs(NamedTuple):
         """Return the place of the first pair."""
         return 0
 
-    def absorb(self, state: int, said: Said) -> int:
+    def add_answer(self, state: int, said: Said) -> int:
         """Leave the place as it is: `propose` moves it."""
         del said
         return state

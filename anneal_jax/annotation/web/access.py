@@ -79,14 +79,14 @@ def shown_host(host: str) -> str:
     return socket.gethostname() if host in _ANY_ADDRESS else host
 
 
-class Guard:
+class AccessMiddleware:
     """ASGI middleware: refuses what `Access` does not allow, and marks every answer as private."""
 
     def __init__(self, app: ASGIApp, access: Access, uploads: Mapping[str, int] | None = None):
         """Stand before an app that serves below `/TOKEN/`.
 
         Args:
-          app: what is guarded.
+          app: what is protected.
           access: who may use it.
           uploads: paths below the token that take a file in place of JSON, and the most bytes of it.
         """

@@ -17,13 +17,13 @@ from starlette.types import ASGIApp
 
 from anneal_jax.annotation.questions.plan import MODES, SILENT
 from anneal_jax.annotation.search_by_example import nearest_tiles
-from anneal_jax.annotation.session import Desk
+from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web import file_routes, search_routes
-from anneal_jax.annotation.web.access import Access, Guard
+from anneal_jax.annotation.web.access import Access, AccessMiddleware
 from anneal_jax.annotation.web.context import (
+    AppContext,
     BadRequestError,
-    Office,
-    office_of,
+    context_of,
     tile_number,
 )
 from anneal_jax.errors import AnnealError, StorageFullError, StoreError, UnwritableError, reason_of
@@ -46,8 +46,8 @@ _PAGE_ROWS = 100
 _NEIGHBOURS_SHOWN = 10
 
 
-def create_app(office: Office, access: Access) -> ASGIApp:
-    """Return the app, guarded; everything lies below the token."""
+def create_app(context: AppContext, access: Access) -> ASGIApp:
+    """Return the app behind its access checks; everything lies below the token."""
     routes = [
         Route("/", _file("page.html")),
         Route("/review", _file("review.html")),
@@ -66,7 +66,7 @@ def create_app(office: Office, access: Access) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        learner = asyncio.create_task(_learn(office)) if office.learning else None
+        learner = asyncio.create_task(_learn(context)) if context.learning else None
         yield
         if learner:
             learner.cancel()
@@ -75,69 +75,69 @@ def create_app(office: Office, access: Access) -> ASGIApp:
         routes=[Mount(f"/{access.token}", routes=routes)],
         lifespan=lifespan,
         exception_handlers={
-            BadRequestError: _told(400),
-            StorageFullError: _told(507),
-            StoreError: _told(409),
-            UnwritableError: _told(507),
-            AnnealError: _told(409),
-            OSError: _told(507),
-            MemoryError: _told(507),
+            BadRequestError: _error_response(400),
+            StorageFullError: _error_response(507),
+            StoreError: _error_response(409),
+            UnwritableError: _error_response(507),
+            AnnealError: _error_response(409),
+            OSError: _error_response(507),
+            MemoryError: _error_response(507),
         },
     )
-    app.state.office = office
-    return Guard(app, access, {**search_routes.UPLOADS, **file_routes.UPLOADS})
+    app.state.context = context
+    return AccessMiddleware(app, access, {**search_routes.UPLOADS, **file_routes.UPLOADS})
 
 
-async def _learn(office: Office) -> None:
+async def _learn(context: AppContext) -> None:
     """Let the background go on, twice a second, whatever becomes of it."""
-    assert office.learning is not None
+    assert context.learning is not None
     while True:
         await asyncio.sleep(0.5)
-        await office.learning.advance(office.at_desk)
+        await context.learning.advance(context.in_writer_thread)
 
 
-# What is posted: each takes the desk and the checked body, and returns what the tab shows. A question is of
-# one set; whatever else is said names the set that its page shows.
+# What is posted: each takes the session and the checked body, and returns what the tab shows. A question is
+# of one set; whatever else is said names the set that its page shows.
 
 
-def _session(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+def _session(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
     mode = _one_of(body, "mode", (*MODES, SILENT))
-    return desk.open_tab(_key(body, "tab"), _text(body, "annotator"), mode)
+    return session.open_tab(_key(body, "tab"), _text(body, "annotator"), mode)
 
 
-def _answer(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+def _answer(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
     said = _ANSWERS[_one_of(body, "answer", _ANSWERS)]
-    return desk.answer(_key(body, "tab"), _key(body, "key"), said, _seconds(body))
+    return session.answer(_key(body, "tab"), _key(body, "key"), said, _seconds(body))
 
 
-def _undo(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
-    desk.require_set(_whole(body, "set_id"))
-    return desk.undo(_key(body, "tab"), _key(body, "key"))
+def _undo(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
+    session.require_set(_whole(body, "set_id"))
+    return session.undo(_key(body, "tab"), _key(body, "key"))
 
 
-def _retract(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
-    desk.require_set(_whole(body, "set_id"))
-    return desk.retract(_key(body, "tab"), _whole(body, "answer_id"), _key(body, "key"))
+def _retract(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
+    session.require_set(_whole(body, "set_id"))
+    return session.retract(_key(body, "tab"), _whole(body, "answer_id"), _key(body, "key"))
 
 
-def _correct(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+def _correct(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
     said = _ANSWERS[_one_of(body, "answer", _ANSWERS)]
-    desk.require_set(_whole(body, "set_id"))
-    return desk.correct(_key(body, "tab"), _whole(body, "answer_id"), said, _key(body, "key"))
+    session.require_set(_whole(body, "set_id"))
+    return session.correct(_key(body, "tab"), _whole(body, "answer_id"), said, _key(body, "key"))
 
 
-def _volunteer(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
+def _volunteer(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
     said = _ANSWERS[_one_of(body, "answer", _ANSWERS)]
     pair = _whole(body, "first"), _whole(body, "second")
-    desk.require_set(_whole(body, "set_id"))
-    return desk.volunteer(_key(body, "tab"), pair, said, _key(body, "key"))
+    session.require_set(_whole(body, "set_id"))
+    return session.volunteer(_key(body, "tab"), pair, said, _key(body, "key"))
 
 
-def _sentence(desk: Desk, body: dict[str, Any]) -> dict[str, Any]:
-    return desk.set_sentence(_key(body, "tab"), _text(body, "sentence"))
+def _sentence(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
+    return session.set_sentence(_key(body, "tab"), _text(body, "sentence"))
 
 
-_POSTS: dict[str, Callable[[Desk, dict[str, Any]], dict[str, Any]]] = {
+_POSTS: dict[str, Callable[[AnnotationSession, dict[str, Any]], dict[str, Any]]] = {
     "session": _session,
     "answer": _answer,
     "undo": _undo,
@@ -153,48 +153,48 @@ _JUDGEMENTS = ("answer", "correct", "volunteer")
 
 def _post(name: str) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
-        office = office_of(request)
-        if name in _JUDGEMENTS and not office.pictures.show_tiles:
+        context = context_of(request)
+        if name in _JUDGEMENTS and not context.pictures.show_tiles:
             raise BadRequestError("these vectors have no pictures, so nobody can judge them here.")
-        view = await office.at_desk(_POSTS[name], office.desk, await _body(request))
-        _prefetch(office, view)
-        return _json(view | _background(office))
+        view = await context.in_writer_thread(_POSTS[name], context.session, await _body(request))
+        _prefetch(context, view)
+        return _json(view | _background(context))
 
     return endpoint
 
 
-def _prefetch(office: Office, view: dict[str, Any]) -> None:
+def _prefetch(context: AppContext, view: dict[str, Any]) -> None:
     for question in view["questions"]:
-        office.pictures.prefetch((question["first"], question["second"], *question["members"]))
+        context.pictures.prefetch((question["first"], question["second"], *question["members"]))
 
 
 # What is fetched.
 
 
 async def _state(request: Request) -> Response:
-    office = office_of(request)
+    context = context_of(request)
     annotator = request.query_params.get("annotator", "")[:500]
-    counters = await office.at_desk(office.desk.counters, annotator)
-    return _json(counters | _background(office) | {"warnings": office.warnings})
+    counters = await context.in_writer_thread(context.session.counters, annotator)
+    return _json(counters | _background(context) | {"warnings": context.warnings})
 
 
 async def _notes(request: Request) -> Response:
     """Return what is to be known of the archive, with the names of the files that were skipped."""
-    office = office_of(request)
-    return _json({"notes": office.notes, "left_out": office.left_out})
+    context = context_of(request)
+    return _json({"notes": context.notes, "left_out": context.left_out})
 
 
 async def _contradiction(request: Request) -> Response:
-    office = office_of(request)
-    return _json({"conflict": await office.at_desk(office.desk.contradiction)})
+    context = context_of(request)
+    return _json({"conflict": await context.in_writer_thread(context.session.contradiction)})
 
 
 async def _answers(request: Request) -> Response:
     """Return a page of the answers, filtered, with how far people agree."""
-    office = office_of(request)
+    context = context_of(request)
     query = request.query_params
     wanted, text = query.get("answer", ""), query.get("text", "").lower()
-    set_id, found, people = await office.at_desk(_reviewed, office.desk)
+    set_id, found, people = await context.in_writer_thread(_reviewed, context.session)
     rows = [
         row
         for row in found
@@ -205,28 +205,30 @@ async def _answers(request: Request) -> Response:
     if not (offset.isascii() and offset.isdigit()):
         raise BadRequestError("offset must be a whole number.")
     start = int(offset[:12])
-    models = office.learning.curve if office.learning else []
+    models = context.learning.curve if context.learning else []
     curve = [row for row in models if row.get("set_id") == set_id]
     page = {"answers": rows[start : start + _PAGE_ROWS], "num_answers": len(rows), "curve": curve}
     return _json({"set_id": set_id} | page | people)
 
 
-def _reviewed(desk: Desk) -> tuple[int, list[dict[str, Any]], dict[str, Any]]:
-    return desk.set_id, desk.answers(), desk.people()
+def _reviewed(session: AnnotationSession) -> tuple[int, list[dict[str, Any]], dict[str, Any]]:
+    return session.set_id, session.answers(), session.people()
 
 
 async def _neighbours(request: Request) -> Response:
-    office = office_of(request)
-    tile, embeddings = tile_number(request.path_params["tile"], office), office.desk.guide.embeddings
+    context = context_of(request)
+    tile, embeddings = tile_number(request.path_params["tile"], context), context.session.plan.embeddings
     count = min(_NEIGHBOURS_SHOWN, len(embeddings) - 1)
     found = await asyncio.to_thread(nearest_tiles, embeddings, np.array([tile]), count)
-    near = [{"tile": row, "name": office.names[row]} for row in found[0].tolist()]
-    return _json({"tile": tile, "name": office.names[tile], "neighbours": near})
+    near = [{"tile": row, "name": context.names[row]} for row in found[0].tolist()]
+    return _json({"tile": tile, "name": context.names[tile], "neighbours": near})
 
 
 async def _tile(request: Request) -> Response:
-    office = office_of(request)
-    picture = await asyncio.to_thread(office.pictures.get, tile_number(request.path_params["tile"], office))
+    context = context_of(request)
+    picture = await asyncio.to_thread(
+        context.pictures.get, tile_number(request.path_params["tile"], context)
+    )
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 
@@ -239,16 +241,16 @@ def _file(name: str) -> Callable[[Request], Any]:
     return endpoint
 
 
-def _background(office: Office) -> dict[str, Any]:
-    told = office.learning.told() if office.learning else {}
-    return told | {"shows_tiles": office.pictures.show_tiles}
+def _background(context: AppContext) -> dict[str, Any]:
+    told = context.learning.to_json() if context.learning else {}
+    return told | {"shows_tiles": context.pictures.show_tiles}
 
 
 def _json(content: dict[str, Any]) -> Response:
     return JSONResponse(content)
 
 
-def _told(status: int) -> Callable[[Request, Exception], Response]:
+def _error_response(status: int) -> Callable[[Request, Exception], Response]:
     def handler(request: Request, error: Exception) -> Response:
         said = str(error) if isinstance(error, AnnealError | BadRequestError) else f"{reason_of(error)}."
         return JSONResponse({"error": said}, status)

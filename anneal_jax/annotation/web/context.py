@@ -8,57 +8,57 @@ from typing import Any, NamedTuple
 
 from starlette.requests import Request
 
-from anneal_jax.annotation.learning.loop import Learning
-from anneal_jax.annotation.session import Desk
+from anneal_jax.annotation.learning.loop import LearningLoop
+from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web.pictures import TilePictures
-from anneal_jax.annotation.web.uploads import DroppedTiles
+from anneal_jax.annotation.web.uploads import UploadedImages
 
 
 class BadRequestError(ValueError):
     """A request that the page would not send."""
 
 
-class Office(NamedTuple):
+class AppContext(NamedTuple):
     """All that the routes work with.
 
     Attributes:
-      desk: used in the writer's thread alone.
+      session: used in the writer's thread alone.
       writer: the one thread that owns the store.
       pictures: of the tiles.
       learning: what happens in the background; None trains nothing.
       names: of the tiles.
-      dropped: files that people search by.
+      uploads: files that people search by.
       notes: sentences about the archive and the model.
       left_out: names of the files that were skipped.
       warnings: sentences that stay on the page.
     """
 
-    desk: Desk
+    session: AnnotationSession
     writer: ThreadPoolExecutor
     pictures: TilePictures
-    learning: Learning | None
+    learning: LearningLoop | None
     names: tuple[str, ...]
-    dropped: DroppedTiles
+    uploads: UploadedImages
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    async def at_desk(self, work: Callable[..., Any], *args: Any) -> Any:
+    async def in_writer_thread(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run something in the writer's thread."""
         return await asyncio.get_running_loop().run_in_executor(self.writer, work, *args)
 
 
-def office_of(request: Request) -> Office:
-    """Return the office of the app that got a request."""
-    return request.app.state.office
+def context_of(request: Request) -> AppContext:
+    """Return the context of the app that got a request."""
+    return request.app.state.context
 
 
-def tile_number(text: str, office: Office) -> int:
+def tile_number(text: str, context: AppContext) -> int:
     """Return the number of a tile.
 
     Raises:
       BadRequestError: it is none.
     """
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) >= len(office.names):
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) >= len(context.names):
         raise BadRequestError("there is no such tile.")
     return int(text)

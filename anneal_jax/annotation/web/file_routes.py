@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from anneal_jax.annotation.session import Desk
-from anneal_jax.annotation.web.context import office_of
+from anneal_jax.annotation.session import AnnotationSession
+from anneal_jax.annotation.web.context import context_of
 from anneal_jax.answers.file_format import SharedAnswer, answers_text, parse_answers
 from anneal_jax.answers.import_export import add_answers, shared_answers
 
@@ -16,7 +16,7 @@ UPLOADS = {"answers/add": 2**26}
 """Paths that take a file in place of JSON, and the most bytes of it: some 300,000 answers."""
 
 _KINDS = {"answers.csv": "text/csv", "answers.jsonl": "application/jsonl"}
-_LONGEST_NAME = 100
+_MAX_NAME_LENGTH = 100
 
 
 def file_routes() -> list[Route]:
@@ -29,8 +29,8 @@ def file_routes() -> list[Route]:
 
 async def _download(request: Request) -> Response:
     """Give out every answer of every set, also those taken back."""
-    office, name = office_of(request), request.url.path.rpartition("/")[2]
-    rows = await office.at_desk(shared_answers, office.desk.store)
+    context, name = context_of(request), request.url.path.rpartition("/")[2]
+    rows = await context.in_writer_thread(shared_answers, context.session.store)
     text = await asyncio.to_thread(answers_text, rows, name)  # a long one keeps nobody's answer waiting
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(text.encode(), media_type=_KINDS[name], headers=headers)
@@ -38,13 +38,13 @@ async def _download(request: Request) -> Response:
 
 async def _add(request: Request) -> Response:
     """Add the answers of a file; its name says of what format it is."""
-    office, name = office_of(request), request.query_params.get("name", "")[-_LONGEST_NAME:]
+    context, name = context_of(request), request.query_params.get("name", "")[-_MAX_NAME_LENGTH:]
     rows = await asyncio.to_thread(parse_answers, await request.body(), name)
-    return JSONResponse(await office.at_desk(_add_at_desk, office.desk, rows, name))
+    return JSONResponse(await context.in_writer_thread(_add_at_desk, context.session, rows, name))
 
 
-def _add_at_desk(desk: Desk, rows: list[SharedAnswer], name: str) -> dict[str, Any]:
-    report = add_answers(desk.store, rows, name)
-    desk.begin_anew()
+def _add_at_desk(session: AnnotationSession, rows: list[SharedAnswer], name: str) -> dict[str, Any]:
+    report = add_answers(session.store, rows, name)
+    session.begin_anew()
     counts = {"num_added": report.num_added, "num_known": report.num_known}
     return counts | {"num_disagreements": len(report.disagreements)}

@@ -24,7 +24,7 @@ from anneal_jax.errors import AnnealError, ConfigError
 HEIGHT_PX = 720
 """Of the frame, with room for two tiles and the buttons."""
 
-_PATIENCE_S = 20.0  # for the store to be closed
+_TIMEOUT_S = 20.0  # for the store to be closed
 
 
 class AnnotationPage:
@@ -136,7 +136,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
     with contextlib.suppress(OSError):  # it ended before it had read what was written
         process.stdin.close()  # which ends it, as the end of this process would
     try:
-        process.wait(_PATIENCE_S)
+        process.wait(_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

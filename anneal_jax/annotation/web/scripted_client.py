@@ -1,4 +1,4 @@
-"""A rehearsal of a session: a simulated person answers an open page, by the requests that a browser sends.
+"""A simulated person answers an open page, by the requests that a browser sends.
 
   from anneal_jax.annotation.web.scripted_client import answer_page
 
@@ -17,14 +17,14 @@ from urllib.parse import urlsplit
 from anneal_jax.errors import AnnealError
 from anneal_jax.types import Annotator
 
-_PATIENCE_S = 60
+_TIMEOUT_S = 60
 
 
 def answer_page(url: str, annotator: Annotator, num_answers: int, *, name: str = "simulated") -> int:
     """Answer the questions of a page one after the other.
 
     Args:
-      url: the page's whole address, with its token, as it was told when the server started.
+      url: the page's whole address, with its token, as it was printed when the server started.
       annotator: who answers.
       num_answers: how many questions to answer.
       name: under which the answers are stored.
@@ -35,7 +35,7 @@ def answer_page(url: str, annotator: Annotator, num_answers: int, *, name: str =
     Raises:
       AnnealError: the page cannot be reached, or refused an answer; the message says why.
     """
-    tab = f"rehearsal-{secrets.token_hex(8)}"
+    tab = f"scripted-{secrets.token_hex(8)}"
     view = _post(url, "session", {"tab": tab, "annotator": name, "mode": "pairs"})
     for count in range(num_answers):
         if not view["questions"]:
@@ -52,7 +52,7 @@ def _post(url: str, route: str, body: dict[str, Any]) -> dict[str, Any]:
     headers = {"Content-Type": "application/json", "Origin": f"{parts.scheme}://{parts.netloc}"}
     request = urllib.request.Request(url + route, json.dumps(body).encode(), headers)  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE_S) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
             return json.load(response)
     except urllib.error.HTTPError as error:
         raise AnnealError(f"the page refused {route}: {error.read().decode(errors='replace')}") from error

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from anneal_jax.annotation.questions.plan import Guide
+from anneal_jax.annotation.questions.plan import QuestionPlan
 from anneal_jax.annotation.search_by_example import (
     Found,
     calibrate,
@@ -16,26 +16,26 @@ from anneal_jax.annotation.search_by_example import (
     nearest_answers,
     offered_tiles,
 )
-from anneal_jax.annotation.session import Desk
+from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web.context import (
+    AppContext,
     BadRequestError,
-    Office,
-    office_of,
+    context_of,
     tile_number,
 )
 from anneal_jax.annotation.web.uploads import MAX_UPLOAD_BYTES
 from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.data.image_headers import FORMATS
 from anneal_jax.errors import ArchiveError
-from anneal_jax.evaluation.calibration import FEWEST_LABELS, FEWEST_OF_EACH, Calibration
-from anneal_jax.retrieval.search import MOST_RESULTS
+from anneal_jax.evaluation.calibration import MIN_LABELS, MIN_OF_EACH, Calibration
+from anneal_jax.retrieval.search import MAX_RESULTS
 from anneal_jax.types import Answer, FloatArray
 
 UPLOADS = {"search/drop": MAX_UPLOAD_BYTES}
 """Paths that take a file in place of JSON, and the most bytes of it."""
 
 _MANY = 24
-_LONGEST_TEXT = 200
+_MAX_TEXT_LENGTH = 200
 
 
 class _Query(NamedTuple):
@@ -58,107 +58,107 @@ def search_routes() -> list[Route]:
 
 async def _drop(request: Request) -> Response:
     """Take a file; the reply says by which key, or by which tile of the archive, to search."""
-    office = office_of(request)
+    context = context_of(request)
     try:
-        key = await asyncio.to_thread(office.dropped.take, await request.body())
+        key = await asyncio.to_thread(context.uploads.take, await request.body())
     except ArchiveError as error:
         raise BadRequestError(f"the file {error}; drop a {FORMATS} file of 8 bits.") from error
-    dropped = office.dropped.get(key)
-    tile = None if dropped is None else dropped.tile
+    upload = context.uploads.get(key)
+    tile = None if upload is None else upload.tile
     return JSONResponse(
-        {"dropped": key, "tile": tile, "name": None if tile is None else office.names[tile]}
+        {"dropped": key, "tile": tile, "name": None if tile is None else context.names[tile]}
     )
 
 
 async def _picture(request: Request) -> Response:
-    dropped = office_of(request).dropped.get(request.path_params["key"])
-    if dropped is None:
+    upload = context_of(request).uploads.get(request.path_params["key"])
+    if upload is None:
         raise BadRequestError("this file is not kept any more; drop it again.")
-    return Response(dropped.picture, media_type="image/jpeg")
+    return Response(upload.picture, media_type="image/jpeg")
 
 
 async def _tiles(request: Request) -> Response:
     """Offer tiles to pick one from."""
-    office = office_of(request)
-    text = request.query_params.get("text", "")[:_LONGEST_TEXT]
+    context = context_of(request)
+    text = request.query_params.get("text", "")[:_MAX_TEXT_LENGTH]
     turn = _number(request, "turn", 0, 10**6)
-    offered = await asyncio.to_thread(offered_tiles, office.names, text, turn)
-    office.pictures.prefetch(offered)
-    return JSONResponse({"tiles": [{"tile": tile, "name": office.names[tile]} for tile in offered]})
+    offered = await asyncio.to_thread(offered_tiles, context.names, text, turn)
+    context.pictures.prefetch(offered)
+    return JSONResponse({"tiles": [{"tile": tile, "name": context.names[tile]} for tile in offered]})
 
 
 async def _results(request: Request) -> Response:
     """Search by a tile or a dropped file, and tell what is known of each result."""
-    office = office_of(request)
-    guide = office.desk.guide
-    query = await asyncio.to_thread(_query, request, office, guide)  # the first one compiles
-    count = _number(request, "count", _MANY, MOST_RESULTS)
-    found = await asyncio.to_thread(nearest, guide.embeddings, query.embedding, count, own=query.own)
-    office.pictures.prefetch(result.tile for result in found[:_MANY])
-    asked, verdicts, records = await office.at_desk(_verdicts, office.desk, query.tile, found)
-    told = await asyncio.to_thread(_told, office, guide, query.embedding, found, records)
-    for row, verdict in zip(told["results"], verdicts, strict=True):
+    context = context_of(request)
+    plan = context.session.plan
+    query = await asyncio.to_thread(_query, request, context, plan)  # the first one compiles
+    count = _number(request, "count", _MANY, MAX_RESULTS)
+    found = await asyncio.to_thread(nearest, plan.embeddings, query.embedding, count, own=query.own)
+    context.pictures.prefetch(result.tile for result in found[:_MANY])
+    asked, verdicts, records = await context.in_writer_thread(_verdicts, context.session, query.tile, found)
+    shown = await asyncio.to_thread(_shown_results, context, plan, query.embedding, found, records)
+    for row, verdict in zip(shown["results"], verdicts, strict=True):
         row.update(verdict)
-    return JSONResponse(asked | told)
+    return JSONResponse(asked | shown)
 
 
-def _query(request: Request, office: Office, guide: Guide) -> _Query:
+def _query(request: Request, context: AppContext, plan: QuestionPlan) -> _Query:
     if tile := request.query_params.get("tile"):
-        row = tile_number(tile, office)
-        return _Query(guide.embeddings[row], row, row)
-    dropped = office.dropped.get(request.query_params.get("dropped", ""))
-    if dropped is None:
+        row = tile_number(tile, context)
+        return _Query(plan.embeddings[row], row, row)
+    upload = context.uploads.get(request.query_params.get("dropped", ""))
+    if upload is None:
         raise BadRequestError("this file is not kept any more; drop it again.")
-    assert guide.project is not None  # every guide of a server has one
+    assert plan.project is not None  # every plan of a server has one
     anchor = request.query_params.get("anchor")
     return _Query(
-        guide.project(dropped.feature[None])[0], -1, tile_number(anchor, office) if anchor else None
+        plan.project(upload.feature[None])[0], -1, tile_number(anchor, context) if anchor else None
     )
 
 
 def _verdicts(
-    desk: Desk, tile: int | None, found: Sequence[Found]
+    session: AnnotationSession, tile: int | None, found: Sequence[Found]
 ) -> tuple[dict[str, Any], list[dict[str, Any]], list[AnswerRecord]]:
     """Return the present set, what is known there of a tile and each result, and all answers that stand."""
-    asked = {"set_id": desk.set_id, "sentence": desk.sentence}
-    return asked, [_verdict(desk, tile, result.tile) for result in found], desk.ledger.records
+    asked = {"set_id": session.set_id, "sentence": session.sentence}
+    return asked, [_verdict(session, tile, result.tile) for result in found], session.standing.records
 
 
-def _verdict(desk: Desk, tile: int | None, other: int) -> dict[str, Any]:
+def _verdict(session: AnnotationSession, tile: int | None, other: int) -> dict[str, Any]:
     """Return what is known of a pair, in a word, and the answer that says so, if one does."""
     if tile is None or tile == other:
         return {"known": None, "answer_id": None}
     pair = min(tile, other), max(tile, other)
-    label, answer_id = desk.ledger.label(*pair), desk.ledger.newest(*pair)
+    label, answer_id = session.standing.label(*pair), session.standing.newest(*pair)
     return {"known": None if label is None else Answer(label).name.lower(), "answer_id": answer_id}
 
 
-def _told(
-    office: Office,
-    guide: Guide,
+def _shown_results(
+    context: AppContext,
+    plan: QuestionPlan,
     embedding: FloatArray,
     found: Sequence[Found],
     records: Sequence[AnswerRecord],
 ) -> dict[str, Any]:
     """Tell the results with their chances of being similar, and which answers lie near."""
-    calibration, num_audits = calibrate(records, guide.embeddings)
+    calibration, num_audits = calibrate(records, plan.embeddings)
     chances = [_chance(calibration, result.similarity) for result in found]
-    near = nearest_answers(records, guide.embeddings, embedding)
+    near = nearest_answers(records, plan.embeddings, embedding)
     return {
-        "model": guide.version,
+        "model": plan.version,
         "calibration": {
             "is_known": calibration is not None,
             "num_audits": num_audits,
-            "fewest": FEWEST_LABELS,
-            "fewest_of_each": FEWEST_OF_EACH,
+            "fewest": MIN_LABELS,
+            "fewest_of_each": MIN_OF_EACH,
         },
         "results": [
-            {"name": office.names[result.tile], **result._asdict(), **chance}
+            {"name": context.names[result.tile], **result._asdict(), **chance}
             for result, chance in zip(found, chances, strict=True)
         ],
         "answers": [
             {
-                **office.desk.ledger.told(answer.record),
+                **context.session.standing.to_json(answer.record),
                 "nearer": answer.nearer,
                 "similarity": answer.similarity,
             }

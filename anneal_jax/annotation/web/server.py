@@ -8,12 +8,12 @@ from typing import NamedTuple, cast
 
 from threadpoolctl import threadpool_limits
 
-from anneal_jax.annotation.learning.loop import Learning
-from anneal_jax.annotation.learning.trainer import BackgroundTrainer
+from anneal_jax.annotation.learning.loop import LearningLoop
+from anneal_jax.annotation.learning.trainer import TrainerProcess
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.cold_start import unit_directions
-from anneal_jax.annotation.questions.plan import make_guide
-from anneal_jax.annotation.session import Desk
+from anneal_jax.annotation.questions.plan import make_plan
+from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web.access import make_access
 from anneal_jax.annotation.web.listening import address, exposure, listen
 from anneal_jax.annotation.web.page_address import (
@@ -24,7 +24,7 @@ from anneal_jax.annotation.web.page_address import (
     read_page,
 )
 from anneal_jax.annotation.web.pictures import TilePictures, open_pictures
-from anneal_jax.annotation.web.uploads import DroppedTiles, backbone_encoder
+from anneal_jax.annotation.web.uploads import UploadedImages, backbone_encoder
 from anneal_jax.answers.class_labels import give_labels
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
@@ -33,7 +33,7 @@ from anneal_jax.data.labels import labels_of_csv
 from anneal_jax.data.splits import duplicate_groups
 from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.experiments.answered_workdir import load_whole_archive, settle_annotation
-from anneal_jax.experiments.belief_rounds import open_interview
+from anneal_jax.experiments.belief_rounds import open_belief_session
 from anneal_jax.experiments.registry import asking_methods
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import holder, locked
@@ -55,21 +55,21 @@ class Opened(NamedTuple):
     """A workdir that is open for a person.
 
     Attributes:
-      desk: puts the questions.
+      session: puts the questions.
       learning: what happens in the background; None where nothing is trained.
       pictures: of the tiles.
       names: of the tiles.
-      dropped: files that people search by.
+      uploads: files that people search by.
       notes: sentences for the user.
       left_out: names of the files that were skipped.
       warnings: those among them that stay on the page.
     """
 
-    desk: Desk
-    learning: Learning | None
+    session: AnnotationSession
+    learning: LearningLoop | None
     pictures: TilePictures
     names: tuple[str, ...]
-    dropped: DroppedTiles
+    uploads: UploadedImages
     notes: tuple[str, ...]
     left_out: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -107,35 +107,35 @@ def opened(
     with ExitStack() as stack:
         stack.enter_context(locked(workdir))
         config = settle_start(config, workdir)
-        problem = load_whole_archive(config)
-        config = settle_side(config, problem.archive)
-        shown = open_pictures(problem.archive, pictures, on_bad_image=config.on_bad_image)
+        dataset = load_whole_archive(config)
+        config = settle_side(config, dataset.archive)
+        shown = open_pictures(dataset.archive, pictures, on_bad_image=config.on_bad_image)
         stack.callback(shown.close)
-        learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
-        settle_annotation(workdir, config, problem, pictures=pictures)
+        learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
+        settle_annotation(workdir, config, dataset, pictures=pictures)
         features = learner.features(None)
         directions = unit_directions(features)
-        store = stack.enter_context(closing(AnswerStore(workdir / "answers.sqlite", problem.archive.ids)))
+        store = stack.enter_context(closing(AnswerStore(workdir / "answers.sqlite", dataset.archive.ids)))
         if sentence:
             store.set_sentence(sentence)
-        left_out = list_left_out(workdir, problem.archive)
+        left_out = list_left_out(workdir, dataset.archive)
         warnings = start_warnings(config)
-        notes = [*warnings, *problem.archive.notes]
-        notes += [take_labels(store, problem.archive, labels)] if labels else []
-        digests = problem.archive.digests()
-        by_belief = BeliefQuestions(open_interview(config, problem, learner))
+        notes = [*warnings, *dataset.archive.notes]
+        notes += [take_labels(store, dataset.archive, labels)] if labels else []
+        digests = dataset.archive.digests()
+        by_belief = BeliefQuestions(open_belief_session(config, dataset, learner))
         # Threads of a matrix product that wait for each other on busy cores keep answers waiting.
         stack.enter_context(threadpool_limits(1))
-        guide = make_guide(directions, seed=config.seed, project=centring(features), by_belief=by_belief)
-        desk = Desk(store, directions, duplicate_groups(digests), guide)
+        plan = make_plan(directions, seed=config.seed, project=centring(features), by_belief=by_belief)
+        session = AnnotationSession(store, directions, duplicate_groups(digests), plan)
         learning = None
         if learns:
-            trainer = BackgroundTrainer(workdir / _FOLDER, config, features)
-            learning = Learning(desk, trainer, workdir / _FOLDER, seed=config.seed)
+            trainer = TrainerProcess(workdir / _FOLDER, config, features)
+            learning = LearningLoop(session, trainer, workdir / _FOLDER, seed=config.seed)
             stack.callback(learning.close)
-        dropped = DroppedTiles(backbone_encoder(config, problem.archive.kind), digests)
-        ids = tuple(problem.archive.ids)
-        yield Opened(desk, learning, shown, ids, dropped, tuple(notes), left_out, tuple(warnings))
+        uploads = UploadedImages(backbone_encoder(config, dataset.archive.kind), digests)
+        ids = tuple(dataset.archive.ids)
+        yield Opened(session, learning, shown, ids, uploads, tuple(notes), left_out, tuple(warnings))
 
 
 def list_left_out(workdir: pathlib.Path, archive: Archive) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ def serve(
         import uvicorn
 
         from anneal_jax.annotation.web.app import create_app
-        from anneal_jax.annotation.web.context import Office
+        from anneal_jax.annotation.web.context import AppContext
     except ImportError as error:
         raise ConfigError(
             f"the page needs the extra serve; {how_to_install('serve')} brings it."
@@ -214,7 +214,7 @@ def serve(
         opened(config, workdir, pictures=pictures, labels=labels, sentence=sentence) as parts,
         ThreadPoolExecutor(1) as writer,
     ):
-        office = Office(writer=writer, **parts._asdict())
+        context = AppContext(writer=writer, **parts._asdict())
         news = [NEW_ADDRESS] if is_distrusted(workdir) else []
         access = access._replace(token=(read_page(workdir) or access).token)
         bound = listener.getsockname()[1]
@@ -222,7 +222,7 @@ def serve(
         keep_page(workdir, PageAddress(access.token, url, holder(workdir)))
         tell(url, [*parts.notes, *_whole_list(workdir, parts), *news, *exposure(access, host, bound)])
         settings = uvicorn.Config(
-            create_app(office, access),
+            create_app(context, access),
             log_level="warning",
             access_log=False,
             server_header=False,

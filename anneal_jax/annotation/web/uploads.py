@@ -42,7 +42,7 @@ class Dropped(NamedTuple):
     picture: bytes
 
 
-class DroppedTiles:
+class UploadedImages:
     """The last files that were dropped, each under a key that is drawn for it."""
 
     def __init__(self, encoder: Encoder, digests: npt.NDArray[np.uint8]):

@@ -1,4 +1,4 @@
-"""Small archives and interviews for the tests of beliefs."""
+"""Small archives and sessions for the tests of beliefs."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from anneal_jax.acquisition.beliefs.state import (
     begin,
     spread,
 )
-from anneal_jax.acquisition.beliefs.update import absorb
+from anneal_jax.acquisition.beliefs.update import add_answer
 from anneal_jax.pairs.oracle import ClassOracle
 
 
@@ -32,7 +32,7 @@ def blobs(seed=0, *, num_classes=6, per_class=20, dim=16, spread=0.6):
     return (features - features.mean(axis=0)).astype(np.float32), labels
 
 
-def interview(graph, annotator, *, num_questions=10**6, state=None):
+def session(graph, annotator, *, num_questions=10**6, state=None):
     """Ask until nothing is left; return the beliefs and (first, second, answer) of each question."""
     state = begin(graph) if state is None else state
     asked = []
@@ -42,7 +42,7 @@ def interview(graph, annotator, *, num_questions=10**6, state=None):
             break
         answer = annotator(*pair)
         asked.append((*pair, answer))
-        state = absorb(graph, state, *pair, answer)
+        state = add_answer(graph, state, *pair, answer)
     return state, asked
 
 
@@ -52,7 +52,7 @@ def oracle(labels, **errors):
 
 def with_a_slip(graph, labels):
     """Return beliefs after 60 true answers, the same with one settled tile misplaced, and that tile."""
-    state, _ = interview(graph, oracle(labels), num_questions=60)
+    state, _ = session(graph, oracle(labels), num_questions=60)
     tile = int(np.flatnonzero((state.groups != OPEN) & (state.num_answers == 1))[-1])
     groups = state.groups.copy()
     groups[tile] = (groups[tile] + 1) % state.num_groups

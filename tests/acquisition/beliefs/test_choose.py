@@ -14,14 +14,14 @@ from anneal_jax.acquisition.beliefs.state import (
     settled_groups,
     spread,
 )
-from anneal_jax.acquisition.beliefs.update import absorb, settle_subject
+from anneal_jax.acquisition.beliefs.update import add_answer, settle_subject
 from anneal_jax.acquisition.group_ask import group_by_asking
 from anneal_jax.types import Answer
 from tests.acquisition.beliefs.cases import (
     blobs,
-    interview,
     oracle,
     partition,
+    session,
     with_a_slip,
 )
 
@@ -39,12 +39,12 @@ def test_true_answers_found_the_classes_and_a_third_of_them_tells_the_rest(seed)
     features, labels = blobs(seed)
     graph, tiles = neighbour_graph(features), np.arange(len(labels), dtype=np.int32)
     plain = group_by_asking(tiles, features, oracle(labels))
-    state, asked = interview(graph, oracle(labels))
+    state, asked = session(graph, oracle(labels))
     assert partition(state.groups) == partition(labels)
     assert len(asked) <= plain.questions[-1]
     # After as many questions, asking tile by tile has come to a third of the tiles.
     third = int(plain.questions[-1]) // 3
-    early, _ = interview(graph, oracle(labels), num_questions=third)
+    early, _ = session(graph, oracle(labels), num_questions=third)
     groups, _ = settled_groups(graph, early)
     assert purity(groups, labels) >= 0.97
     assert early.num_groups == 6
@@ -52,12 +52,12 @@ def test_true_answers_found_the_classes_and_a_third_of_them_tells_the_rest(seed)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_groups_that_overlap_are_mostly_told_apart_with_half_the_questions(seed):
+def test_groups_that_overlap_are_mostly_reported_apart_with_half_the_questions(seed):
     features, labels = blobs(seed, spread=1.2)
     tiles = np.arange(len(labels), dtype=np.int32)
     plain = group_by_asking(tiles, features, oracle(labels))
     half = int(plain.questions[-1]) // 2
-    state, _ = interview(neighbour_graph(features), oracle(labels), num_questions=half)
+    state, _ = session(neighbour_graph(features), oracle(labels), num_questions=half)
     groups, _ = settled_groups(neighbour_graph(features), state)
     assert state.num_groups == 6
     assert purity(groups, labels) > np.mean(plain.questions <= half) + 0.2
@@ -67,9 +67,9 @@ def test_slips_about_known_classes_are_outweighed():
     """One answer in ten is wrong, but for those about the first tiles of a class."""
     features, labels = blobs(0)
     graph, truth = neighbour_graph(features), oracle(labels)
-    state, _ = interview(graph, truth, num_questions=40)
+    state, _ = session(graph, truth, num_questions=40)
     assert len(np.unique(labels[state.groups != OPEN])) == state.num_groups == 6
-    state, asked = interview(graph, oracle(labels, wrong_share=0.1), state=state)
+    state, asked = session(graph, oracle(labels, wrong_share=0.1), state=state)
     num_wrong = sum(answer != truth(first, second) for first, second, answer in asked)
     assert num_wrong > 5
     groups, _ = settled_groups(graph, state)
@@ -82,7 +82,7 @@ def test_one_wrong_answer_in_twenty_is_survived_by_most():
     for seed in range(10):
         features, labels = blobs(seed)
         graph = neighbour_graph(features)
-        state, _ = interview(graph, oracle(labels, wrong_share=0.05, seed=seed))
+        state, _ = session(graph, oracle(labels, wrong_share=0.05, seed=seed))
         purities.append(purity(settled_groups(graph, state)[0], labels))
     assert np.quantile(purities, 0.25) >= 0.98
 
@@ -91,7 +91,7 @@ def test_one_wrong_answer_in_twenty_is_survived_by_most():
 def test_a_class_whose_first_tile_was_let_in_elsewhere_is_found_again(seed):
     features, labels = blobs(seed)
     graph = neighbour_graph(features)
-    state, _ = interview(graph, oracle(labels, wrong_share=0.05, seed=seed))
+    state, _ = session(graph, oracle(labels, wrong_share=0.05, seed=seed))
     assert purity(settled_groups(graph, state)[0], labels) >= 0.95
 
 
@@ -128,7 +128,7 @@ def test_two_groups_of_one_kind_are_compared_and_joined_after_two_yeses(seed):
         state, pair = next_question(graph, state)
         assert state.subject == OPEN  # the question is about two groups
         answers.append(oracle(labels)(*pair))
-        state = absorb(graph, state, *pair, answers[-1])
+        state = add_answer(graph, state, *pair, answers[-1])
     assert answers.count(Answer.SIMILAR) == 2
     assert len(answers) <= 4
     settled = state.groups != OPEN
@@ -140,24 +140,24 @@ def test_two_groups_of_one_kind_are_compared_and_joined_after_two_yeses(seed):
 def test_one_wrong_yes_joins_no_groups(seed, one):
     graph, _, state = two_of_one_kind(seed)
     pair = int(exemplars(state, one)[0]), int(exemplars(state, 2)[0])
-    once = absorb(graph, state, *pair, Answer.SIMILAR)
+    once = add_answer(graph, state, *pair, Answer.SIMILAR)
     assert once.num_groups == 4
     np.testing.assert_array_equal(once.groups, state.groups)
     # A truthful answer about two other members settles it.
     other = int(exemplars(state, one)[1]), int(exemplars(state, 2)[1])
-    refused = absorb(graph, once, *other, Answer.DISSIMILAR)
+    refused = add_answer(graph, once, *other, Answer.DISSIMILAR)
     assert refused.apart[one, 2] == pytest.approx(0, abs=1e-5)
     assert refused.num_groups == 4
 
 
-def test_two_groups_that_were_told_apart_twice_are_not_compared_again():
+def test_two_groups_that_were_reported_apart_twice_are_not_compared_again():
     graph, _, state = two_of_one_kind()
     asked = []
     while state.subject == OPEN:  # questions about two groups
         state, pair = next_question(graph, state)
         if state.subject == OPEN:
             asked.append(tuple(sorted(state.groups[list(pair)].tolist())))
-            state = absorb(graph, state, *pair, Answer.DISSIMILAR)
+            state = add_answer(graph, state, *pair, Answer.DISSIMILAR)
     assert 1 <= asked.count((2, 3)) <= 2
     assert joining_chances(graph, state, SETTINGS)[2, 3] < SETTINGS.least_joining
 
@@ -169,7 +169,7 @@ def test_each_question_about_two_groups_shows_tiles_of_its_own():
         state, pair = next_question(graph, state)
         if state.subject == OPEN and sorted(state.groups[list(pair)].tolist()) == [2, 3]:
             shown.extend(pair)
-        state = absorb(graph, state, *pair, Answer.DISSIMILAR)
+        state = add_answer(graph, state, *pair, Answer.DISSIMILAR)
     assert {int(exemplars(state, group)[0]) for group in (2, 3)} <= set(shown)
     assert len(set(shown)) == len(shown)
 
@@ -179,11 +179,11 @@ def test_many_refusals_of_one_group_by_another_weigh_as_one():
     truth, weight = oracle(labels), np.log(0.95 / 0.05)
     for tile in np.flatnonzero((state.groups == OPEN) & (labels == labels[exemplars(state, 3)[0]]))[:4]:
         state = state._replace(subject=int(tile), replies=())
-        state = absorb(graph, state, int(tile), int(exemplars(state, 2)[0]), Answer.DISSIMILAR)
+        state = add_answer(graph, state, int(tile), int(exemplars(state, 2)[0]), Answer.DISSIMILAR)
         while state.subject == tile:
             founder = int(exemplars(state, 3)[0])
             answer = truth(int(tile), founder)
-            state = absorb(graph, state, int(tile), founder, answer)
+            state = add_answer(graph, state, int(tile), founder, answer)
     assert np.sum(state.groups == 3) > 2
     assert state.apart[2, 3] == pytest.approx(-weight, rel=0.1)
 
@@ -217,13 +217,13 @@ def kinds(state, labels):
 
 def test_the_joined_group_keeps_the_lower_number_and_all_tiles():
     graph, _, state = two_of_one_kind()
-    state = absorb(
+    state = add_answer(
         graph, found_group(state, int(np.flatnonzero(state.groups == OPEN)[0])), 0, 1, Answer.UNSURE
     )
     before = state.groups
     for place in range(2):
         pair = int(exemplars(state, 2)[place]), int(exemplars(state, 3)[place])
-        state = absorb(graph, state, *pair, Answer.SIMILAR)
+        state = add_answer(graph, state, *pair, Answer.SIMILAR)
     assert before.max() == 4
     np.testing.assert_array_equal(state.groups, np.array([0, 1, 2, 2, 3, OPEN])[before])
 
@@ -239,7 +239,7 @@ def test_a_question_that_stands_outlasts_a_joining_that_somebody_else_brings_abo
     asked = in_question(state, refused=3)
     for place in range(2):
         pair = int(exemplars(state, 2)[place]), int(exemplars(state, 3)[place])
-        asked = absorb(graph, asked, *pair, Answer.SIMILAR)
+        asked = add_answer(graph, asked, *pair, Answer.SIMILAR)
     assert asked.num_groups == 3
     assert asked.replies == ((2, False),)
 
@@ -248,11 +248,11 @@ def test_a_question_that_stands_outlasts_doubts_about_other_tiles():
     graph, _, state = two_of_one_kind()
     asked = in_question(state, refused=1)
     first, second = (int(tile) for tile in np.flatnonzero(state.groups == OPEN)[-2:])
-    after = absorb(graph, asked, first, second, Answer.UNSURE)
+    after = add_answer(graph, asked, first, second, Answer.UNSURE)
     assert (after.subject, after.replies) == (asked.subject, asked.replies)
     assert after.is_aside.sum() == 1
     member = int(exemplars(state, 0)[0])
-    ended = absorb(graph, asked, asked.subject, member, Answer.UNSURE)
+    ended = add_answer(graph, asked, asked.subject, member, Answer.UNSURE)
     assert (ended.subject, ended.replies) == (OPEN, ())
     assert ended.is_aside[asked.subject]
 
@@ -262,7 +262,7 @@ def test_an_unsure_tile_waits_until_all_others_are_done():
     graph = neighbour_graph(features)
     truth = oracle(labels)
     founder = int(np.argmax(begin(graph).groups))
-    _, asked = interview(graph, truth, num_questions=8)
+    _, asked = session(graph, truth, num_questions=8)
     puzzling = next(tile for tile in asked[-1][:2] if tile != founder)
 
     def puzzled(first, second):
@@ -278,18 +278,18 @@ def test_an_unsure_tile_waits_until_all_others_are_done():
                 others = np.arange(len(labels)) != puzzling
                 assert (state.groups[others] != OPEN).all()
                 assert partition(state.groups[others]) == partition(labels[others])
-        state = absorb(graph, state, *pair, puzzled(*pair))
+        state = add_answer(graph, state, *pair, puzzled(*pair))
     assert state.is_aside[puzzling]
     assert state.groups[puzzling] == OPEN
-    # Asked again, and told: it takes its place among the others.
-    state, _ = interview(graph, truth, state=state)
+    # Asked again, and answered: it takes its place among the others.
+    state, _ = session(graph, truth, state=state)
     assert partition(state.groups) == partition(labels)
 
 
 def test_nobody_is_asked_about_a_settled_tile_that_all_agree_on():
     features, labels = blobs(2)
     graph = neighbour_graph(features)
-    state, _ = interview(graph, oracle(labels))
+    state, _ = session(graph, oracle(labels))
     nats = openness(graph, state, SETTINGS)
     assert (nats[state.groups != OPEN] <= 1e-6).all()
 
@@ -300,7 +300,7 @@ def test_a_settled_tile_that_its_neighbours_deny_is_asked_about_again():
     state, slipped, tile = with_a_slip(graph, labels)
     assert openness(graph, state, SETTINGS)[tile] == 0
     assert openness(graph, slipped, SETTINGS)[tile] > 0
-    state, asked = interview(graph, oracle(labels), state=slipped)
+    state, asked = session(graph, oracle(labels), state=slipped)
     assert any(tile in pair[:2] for pair in asked)
     assert partition(state.groups) == partition(labels)
 
@@ -328,5 +328,5 @@ def test_the_founder_is_asked_first_and_then_the_nearest_member():
                 assert graph.features[other] @ graph.features[state.subject] >= nearness.max() - 1e-6
                 num_nearest += 1
         asked.add(pair)
-        state = absorb(graph, state, *pair, person(*pair))
+        state = add_answer(graph, state, *pair, person(*pair))
     assert min(num_founders, num_nearest) > 5

@@ -8,7 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anneal_jax.acquisition.beliefs.choose import partner
-from anneal_jax.acquisition.beliefs.choose_several import Interleaved, hear_interleaved, open_questions
+from anneal_jax.acquisition.beliefs.choose_several import (
+    Interleaved,
+    add_interleaved_answer,
+    open_questions,
+)
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.state import (
     OPEN,
@@ -21,10 +25,10 @@ from anneal_jax.acquisition.beliefs.state import (
 from anneal_jax.types import Answer
 from tests.acquisition.beliefs.cases import (
     blobs,
-    interview,
     oracle,
     partition,
     random_graph,
+    session,
     with_a_slip,
 )
 from tests.acquisition.beliefs.test_invariants import ANSWERS, check
@@ -43,7 +47,7 @@ def converse(graph, annotator, *, depth, num_questions=10**6):
             break
         pair = flight.pop(0)
         asked.append((*pair, annotator(*pair)))
-        state = hear_interleaved(graph, state, *asked[-1])
+        state = add_interleaved_answer(graph, state, *asked[-1])
     return state, asked
 
 
@@ -51,7 +55,7 @@ def test_one_question_at_a_time_is_what_a_run_asks():
     features, labels = blobs(3, spread=0.9)
     graph = neighbour_graph(features)
     mine, asked = converse(graph, oracle(labels), depth=1)
-    found, run = interview(graph, oracle(labels))
+    found, run = session(graph, oracle(labels))
     assert asked == run
     np.testing.assert_array_equal(mine.beliefs.groups, found.groups)
     np.testing.assert_array_equal(mine.beliefs.reached, found.reached)
@@ -88,7 +92,7 @@ def test_any_answers_leave_it_in_order_and_the_questions_end(seed, num_tiles, de
     again = Interleaved(begin(graph), {})
     for said in asked:
         before = copy.deepcopy(again)
-        after = hear_interleaved(graph, again, *said)
+        after = add_interleaved_answer(graph, again, *said)
         list(open_questions(graph, again))  # whatever was proposed meanwhile changes nothing
         np.testing.assert_equal(again, before)
         again = after
@@ -105,7 +109,7 @@ def test_every_tile_in_question_has_a_question_whatever_is_said_of_others(seed):
     for _ in range(60):
         first, second = rng.choice(num_tiles, 2, replace=False).tolist()
         answer = Answer(int(rng.choice(3, p=[0.45, 0.45, 0.1])))
-        state = hear_interleaved(graph, state, first, second, answer)
+        state = add_interleaved_answer(graph, state, first, second, answer)
         check(state.beliefs, num_tiles)
         for tile, replies in state.pending.items():
             groups = tuple((int(state.beliefs.groups[other]), is_yes) for other, is_yes in replies)
@@ -137,7 +141,7 @@ def test_a_tile_that_somebody_was_unsure_about_waits():
     state, _ = converse(graph, truth, depth=3, num_questions=20)
     pair = next(open_questions(graph, state))
     (tile,) = (tile for tile in pair if tile in state.pending or state.beliefs.groups[tile] == OPEN)
-    state = hear_interleaved(graph, state, *pair, Answer.UNSURE)
+    state = add_interleaved_answer(graph, state, *pair, Answer.UNSURE)
     for turn, proposed in enumerate(open_questions(graph, state)):
         assert tile not in proposed
         if turn == 20:
@@ -153,7 +157,7 @@ def test_of_two_settled_tiles_an_answer_is_about_the_doubted_one():
     others = np.flatnonzero((slipped.groups == right) & (labels == labels[tile]))
     state = Interleaved(slipped, {})
     for other in others[:3].tolist():
-        state = hear_interleaved(graph, state, tile, other, Answer.SIMILAR)
+        state = add_interleaved_answer(graph, state, tile, other, Answer.SIMILAR)
         assert not set(state.pending) - {tile}
     assert state.beliefs.groups[tile] == right and not state.pending
 
@@ -161,11 +165,11 @@ def test_of_two_settled_tiles_an_answer_is_about_the_doubted_one():
 def test_an_answer_between_two_settled_tiles_that_nobody_doubts_is_about_their_groups():
     features, labels = blobs(2)
     graph = neighbour_graph(features)
-    found, _ = interview(graph, oracle(labels), num_questions=60)
+    found, _ = session(graph, oracle(labels), num_questions=60)
     state = Interleaved(found._replace(subject=OPEN, replies=()), {})
     once = np.flatnonzero((found.groups != OPEN) & (found.num_answers == 1))
     first, second = once[0], once[found.groups[once] != found.groups[once[0]]][0]
-    state = hear_interleaved(graph, state, int(first), int(second), Answer.DISSIMILAR)
+    state = add_interleaved_answer(graph, state, int(first), int(second), Answer.DISSIMILAR)
     assert not state.pending
     assert state.beliefs.num_answers[[first, second]].tolist() == [2, 2]
 
@@ -179,7 +183,7 @@ def test_what_was_said_of_a_tile_holds_on_where_it_is_compared_with_an_open_one(
     beliefs = spread(graph, beliefs, BeliefSettings())
     founder = int(np.flatnonzero(beliefs.groups == 0)[0])
     tile, other = np.flatnonzero((labels == 0) & (unreached(beliefs) == 1)).tolist()[:2]
-    state = hear_interleaved(graph, Interleaved(beliefs, {}), tile, founder, Answer.SIMILAR)
+    state = add_interleaved_answer(graph, Interleaved(beliefs, {}), tile, founder, Answer.SIMILAR)
     assert state.pending == {tile: ((founder, True),)}  # one yes about a tile far from all groups
-    state = hear_interleaved(graph, state, tile, other, Answer.DISSIMILAR)
+    state = add_interleaved_answer(graph, state, tile, other, Answer.DISSIMILAR)
     assert state.beliefs.groups[tile] == 0 and tile not in state.pending

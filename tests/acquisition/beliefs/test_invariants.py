@@ -12,7 +12,7 @@ from anneal_jax.acquisition.beliefs.state import (
     membership,
     settled_groups,
 )
-from anneal_jax.acquisition.beliefs.update import absorb
+from anneal_jax.acquisition.beliefs.update import add_answer
 from anneal_jax.types import Answer
 from tests.acquisition.beliefs.cases import random_graph
 
@@ -67,11 +67,11 @@ def test_any_answers_leave_the_beliefs_in_order_and_the_questions_end(
         np.testing.assert_array_equal(before.asked, state.asked)
         known.add(pair)
         answer = answers[turn] if turn < len(answers) else Answer.DISSIMILAR
-        state = absorb(graph, state, *pair, answer)
+        state = add_answer(graph, state, *pair, answer)
         if turn < len(volunteered) and volunteered[turn] is not None:
             first, second, answer = volunteered[turn]
             if first != second and max(first, second) < num_tiles:
-                state = absorb(graph, state, first, second, answer)
+                state = add_answer(graph, state, first, second, answer)
                 known.add((min(first, second), max(first, second)))
     else:
         raise AssertionError("more questions than pairs")
@@ -93,10 +93,10 @@ def test_answers_that_nobody_asked_for_are_learnt_from_in_any_order(seed, num_ti
     state = begin(graph)
     for first, second, answer in pairs:
         if first != second and max(first, second) < num_tiles:
-            state = absorb(graph, state, first, second, answer)
+            state = add_answer(graph, state, first, second, answer)
             check(state, num_tiles)
             key = min(first, second) * num_tiles + max(first, second)
             assert key in state.asked
-            swapped = absorb(graph, begin(graph), second, first, answer)
-            straight = absorb(graph, begin(graph), first, second, answer)
+            swapped = add_answer(graph, begin(graph), second, first, answer)
+            straight = add_answer(graph, begin(graph), first, second, answer)
             np.testing.assert_array_equal(swapped.asked, straight.asked)

@@ -18,7 +18,7 @@ from anneal_jax.acquisition.beliefs.state import (
     spread,
     unreached,
 )
-from anneal_jax.acquisition.beliefs.update import absorb
+from anneal_jax.acquisition.beliefs.update import add_answer
 from anneal_jax.types import Answer
 from tests.acquisition.beliefs.cases import blobs, random_graph
 from tests.reference import beliefs as twin
@@ -102,7 +102,7 @@ def test_chances_follow_bayes(seed, replies):
     founders = [int(np.flatnonzero(state.groups == group)[0]) for group in range(3)]
     assert rate == 0.05
     for group, is_yes in replies:
-        state = absorb(graph, state, subject, founders[group], Answer(int(is_yes)), never)
+        state = add_answer(graph, state, subject, founders[group], Answer(int(is_yes)), never)
         if state.subject != subject:
             return  # a tile with a group of its own: `test_a_tile_refused_by_all_founds_a_group`
     expected = twin.chances(prior, new, replies, rate)

@@ -92,26 +92,26 @@ def test_buffer_keeps_the_same_pairs_in_whatever_order_they_come(num_pairs, spar
 def test_what_is_foreseen_changes_nothing_in_the_end(num_pairs, spare, slack, num_levels, seed):
     rng = np.random.default_rng(seed)
     distances, keys = neighbouring_floats(num_levels, rng)
-    plain, told = (BestPairs(num_pairs, num_pairs + spare, slack, 40, seed=seed) for _ in range(2))
+    plain, tightened = (BestPairs(num_pairs, num_pairs + spare, slack, 40, seed=seed) for _ in range(2))
     for part in np.array_split(rng.permutation(keys.size), 7):
-        pairs, before = ScoredPairs(distances[part], keys[part]), told.bound
-        assert told.foresee(pairs) == (told.bound < before)
-        assert told.bound == before or np.sum(pairs.distances <= told.bound) > num_pairs + spare
-        for best in (plain, told):
+        pairs, before = ScoredPairs(distances[part], keys[part]), tightened.bound
+        assert tightened.tighten_from_sample(pairs) == (tightened.bound < before)
+        assert tightened.bound == before or np.sum(pairs.distances <= tightened.bound) > num_pairs + spare
+        for best in (plain, tightened):
             best.offer(pairs)
             best.ranked()
-    for one, other in zip(plain.ranked(), told.ranked(), strict=True):
+    for one, other in zip(plain.ranked(), tightened.ranked(), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert (plain.bound, plain.last_hash) == (told.bound, told.last_hash)
+    assert (plain.bound, plain.last_hash) == (tightened.bound, tightened.last_hash)
 
 
 def test_a_few_pairs_or_a_wider_bound_foresee_nothing():
     keys = pair_keys(pairs_of_ranks(np.arange(12), 40), 40)
     pairs = ScoredPairs(np.arange(1, 13, dtype=np.float32), keys)
     best = BestPairs(2, 4, np.inf, 40, seed=0)
-    assert not best.foresee(pairs.where(np.arange(12) < 4))
-    assert best.foresee(pairs) and best.bound == 5
-    assert not best.foresee(pairs) and best.bound == 5
+    assert not best.tighten_from_sample(pairs.where(np.arange(12) < 4))
+    assert best.tighten_from_sample(pairs) and best.bound == 5
+    assert not best.tighten_from_sample(pairs) and best.bound == 5
 
 
 def test_only_what_is_within_the_bound_is_held():
@@ -187,7 +187,7 @@ def test_certified_means_that_the_band_fitted(threshold, is_certified):
     assert found.band_size == (band_size if is_certified else 11 * 5) <= band_size
 
 
-def test_a_band_of_ties_past_the_buffer_is_no_smaller_than_told():
+def test_a_band_of_ties_past_the_buffer_is_no_smaller_than_reported():
     # A constant classifier: all 79,800 pairs tie, and 4,096 are kept.
     layers = [(np.zeros((3, 1), np.float32), np.zeros(1, np.float32))]
     scorer = classifier_scorer(np.ones((400, 3)), np.ones((400, 3)), layers)

@@ -157,7 +157,7 @@ def test_what_overflows_the_list_is_found_in_small_parts(monkeypatch, tile_size)
     call = {"precision": "bfloat16_3x", "tile_size": tile_size, "devices": jax.devices()[:1]}
     known = np.sort(pair_keys(scan_pairs(scorer, 300, 20, **call).pair_indices, 300))
     without = scan_pairs(scorer, 300, 50, known=known, **call)
-    monkeypatch.setattr(fused_pass, "_FEWEST_LISTED", 256)
+    monkeypatch.setattr(fused_pass, "_MIN_LISTED", 256)
     monkeypatch.setattr(fused_pass, "_LISTED_PER_KEPT", 0)
     sides, seen = spy_on_sides(monkeypatch), []
     assert_same(
@@ -171,7 +171,7 @@ def test_what_overflows_the_list_is_found_in_small_parts(monkeypatch, tile_size)
 def test_the_kernel_returns_the_same_on_any_number_of_devices_certified_or_not(monkeypatch, num_pairs):
     # One pass of bfloat16 and a small buffer: other scores of a tile would show.
     scorer = scorers.threshold_scorer(unit_vectors(400, 20), 0.1)._replace(band_pairs=0)
-    monkeypatch.setattr(fused_pass, "_FEWEST_LISTED", 4)
+    monkeypatch.setattr(fused_pass, "_MIN_LISTED", 4)
     sides = spy_on_sides(monkeypatch)
     one, two, eight = (
         scan_fused(
@@ -208,7 +208,7 @@ def test_a_list_that_overflows_tells_as_much_as_one_that_does_not(monkeypatch, n
     for num_pairs in (1, 2):
         whole = scan_fused(monkeypatch, scorer, 300, num_pairs, **call)
         with monkeypatch.context() as patch:
-            patch.setattr(fused_pass, "_FEWEST_LISTED", 11 * num_pairs + 3)
+            patch.setattr(fused_pass, "_MIN_LISTED", 11 * num_pairs + 3)
             patch.setattr(fused_pass, "_LISTED_PER_KEPT", 0)
             overflowing = scan_fused(monkeypatch, scorer, 300, num_pairs, **call)
         assert_same(whole, overflowing)
@@ -228,7 +228,7 @@ def test_equal_scores_and_tiny_archives_lose_nothing(monkeypatch, num_devices):
     assert_same(scan_pairs(tiny, 3, 9, **call), scan_fused(monkeypatch, tiny, 3, 9, **call))
     # More ties than are kept, in tiles that cannot be listed: the hash draws from all of them.
     few = same._replace(band_pairs=0)
-    monkeypatch.setattr(fused_pass, "_FEWEST_LISTED", 4)
+    monkeypatch.setattr(fused_pass, "_MIN_LISTED", 4)
     sides = spy_on_sides(monkeypatch)
     assert_same(
         scan_pairs(few, 200, 3, tile_size=40, **call),

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from anneal_jax.annotation.learning.acceptance import judge
-from anneal_jax.annotation.learning.loop import Learning, expected_gain
+from anneal_jax.annotation.learning.acceptance import judge_model
+from anneal_jax.annotation.learning.loop import LearningLoop, expected_gain
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
 from anneal_jax.annotation.types import AnsweredPairs, Evidence
 from anneal_jax.training.projection import centring
@@ -36,134 +36,136 @@ class OneResult(IdleTrainer):
         return result
 
 
-def learning_of(desk, embeddings, folder, *, num_taught=0):
+def learning_of(session, embeddings, folder, *, num_taught=0):
     """Return what learns, with a model on trial that knows so many of the answers."""
-    taught = desk.ledger.records[:num_taught]
+    taught = session.standing.records[:num_taught]
     pairs = frozenset((record.first, record.second) for record in taught)
-    snapshot = Snapshot(desk.set_id, frozenset(record.answer_id for record in taught), pairs)
+    snapshot = Snapshot(session.set_id, frozenset(record.answer_id for record in taught), pairs)
     chosen = np.array([(0, 1)], np.int32)
     result = Result(snapshot, embeddings, chosen, centring(embeddings), 0.2)
     folder.mkdir(exist_ok=True)
-    return Learning(desk, OneResult(result), folder, seed=0)
+    return LearningLoop(session, OneResult(result), folder, seed=0)
 
 
 def advance(learning):
-    async def at_desk(work, *args):
+    async def in_writer_thread(work, *args):
         return work(*args)
 
-    asyncio.run(learning.advance(at_desk))
-    assert learning.told()["training_failure"] == ""
+    asyncio.run(learning.advance(in_writer_thread))
+    assert learning.to_json()["training_failure"] == ""
 
 
-def test_a_poisoned_result_is_not_adopted_and_it_is_told(make_desk, classes, tmp_path):
-    desk = make_desk()
-    run(desk, answers_of(classes), 60)
-    learning = learning_of(desk, noise(), tmp_path / "annotation", num_taught=20)
+def test_a_poisoned_result_is_not_adopted_and_it_is_reported(make_session, classes, tmp_path):
+    session = make_session()
+    run(session, answers_of(classes), 60)
+    learning = learning_of(session, noise(), tmp_path / "annotation", num_taught=20)
     advance(learning)
-    assert desk.guide.version == 0
-    told = learning.told()
-    assert told["refusal"].startswith("The model of 20 answers is not used: ")
-    assert "than by the features" in told["refusal"] and told["on_trial"] is None
+    assert session.plan.version == 0
+    state = learning.to_json()
+    assert state["refusal"].startswith("The model of 20 answers is not used: ")
+    assert "than by the features" in state["refusal"] and state["on_trial"] is None
     (row,) = json.loads((tmp_path / "annotation" / "curve.json").read_text())
-    assert row["refusal"] == told["refusal"] and row["model_answers"] == 0
+    assert row["refusal"] == state["refusal"] and row["model_answers"] == 0
 
 
-def test_a_good_result_is_adopted_and_a_worse_one_after_it_is_not(make_desk, classes, tmp_path):
-    desk = make_desk()
-    view = run(desk, answers_of(classes), 60)
-    advance(learning_of(desk, one_hot(classes), tmp_path / "annotation", num_taught=20))
-    assert desk.guide.version == 20
-    run(desk, answers_of(classes), 25, view)
-    learning = learning_of(desk, noise(), tmp_path / "annotation", num_taught=40)
+def test_a_good_result_is_adopted_and_a_worse_one_after_it_is_not(make_session, classes, tmp_path):
+    session = make_session()
+    view = run(session, answers_of(classes), 60)
+    advance(learning_of(session, one_hot(classes), tmp_path / "annotation", num_taught=20))
+    assert session.plan.version == 20
+    run(session, answers_of(classes), 25, view)
+    learning = learning_of(session, noise(), tmp_path / "annotation", num_taught=40)
     advance(learning)
-    assert desk.guide.version == 20 and "than by the" in learning.told()["refusal"]
+    assert session.plan.version == 20 and "than by the" in learning.to_json()["refusal"]
 
 
-def test_no_model_is_adopted_when_the_sentence_changes_while_it_is_judged(make_desk, classes, tmp_path):
-    desk = make_desk()
-    run(desk, answers_of(classes), 60)
-    learning = learning_of(desk, one_hot(classes), tmp_path / "annotation", num_taught=20)
+def test_no_model_is_adopted_when_the_sentence_changes_while_it_is_judged(make_session, classes, tmp_path):
+    session = make_session()
+    run(session, answers_of(classes), 60)
+    learning = learning_of(session, one_hot(classes), tmp_path / "annotation", num_taught=20)
 
-    async def at_desk(work, *args):
+    async def in_writer_thread(work, *args):
         if work == learning._end_trial:
-            desk.set_sentence(TAB, "Something else")
+            session.set_sentence(TAB, "Something else")
         return work(*args)
 
-    asyncio.run(learning.advance(at_desk))
-    assert desk.guide.version == 0 and learning.curve == []
-    assert learning.told()["training_failure"] == "" and learning.told()["on_trial"] is None
+    asyncio.run(learning.advance(in_writer_thread))
+    assert session.plan.version == 0 and learning.curve == []
+    assert learning.to_json()["training_failure"] == "" and learning.to_json()["on_trial"] is None
 
 
-def test_without_evidence_a_model_of_few_answers_waits_for_it(make_desk, classes, tmp_path):
-    desk = make_desk()
-    view = run(desk, answers_of(classes), 20)
-    learning = learning_of(desk, one_hot(classes), tmp_path / "a", num_taught=20)
+def test_without_evidence_a_model_of_few_answers_waits_for_it(make_session, classes, tmp_path):
+    session = make_session()
+    view = run(session, answers_of(classes), 20)
+    learning = learning_of(session, one_hot(classes), tmp_path / "a", num_taught=20)
     advance(learning)
-    assert desk.guide.version == 0 and learning.told()["on_trial"] == 20
-    run(desk, answers_of(classes), 30, view)
+    assert session.plan.version == 0 and learning.to_json()["on_trial"] == 20
+    run(session, answers_of(classes), 30, view)
     advance(learning)
-    assert desk.guide.version == 20 and learning.told()["on_trial"] is None
+    assert session.plan.version == 20 and learning.to_json()["on_trial"] is None
 
 
 def test_many_answers_are_enough_without_evidence_but_marks_are_none_of_them(
-    make_desk, classes, tmp_path, monkeypatch
+    make_session, classes, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("anneal_jax.annotation.learning.loop.UNTRIED_FROM", 30)
-    desk = make_desk()
-    desk.open_tab(TAB, "Ada")
+    session = make_session()
+    session.open_tab(TAB, "Ada")
     for other in range(1, 41):
-        desk.volunteer(TAB, (0, other), Answer(int(classes[0] == classes[other])), f"mark-number-{other}")
+        session.volunteer(
+            TAB, (0, other), Answer(int(classes[0] == classes[other])), f"mark-number-{other}"
+        )
     for num_taught, version in ((40, 0), (80, 80)):
-        advance(learning_of(desk, one_hot(classes), tmp_path / "annotation", num_taught=num_taught))
-        assert desk.guide.version == version
-        run(desk, answers_of(classes), 40, desk.view(TAB))
+        advance(learning_of(session, one_hot(classes), tmp_path / "annotation", num_taught=num_taught))
+        assert session.plan.version == version
+        run(session, answers_of(classes), 40, session.view(TAB))
 
 
-def test_a_model_goes_with_an_answer_that_it_was_trained_on(make_desk, classes, tmp_path):
-    desk = make_desk()
-    run(desk, answers_of(classes), 60)
-    advance(learning_of(desk, one_hot(classes), tmp_path / "annotation", num_taught=20))
-    ids = [record.answer_id for record in desk.ledger.records]
-    desk.retract(TAB, ids[40], "retract-it-1")  # no model knows it
-    assert desk.guide.version == 20
-    desk.retract(TAB, ids[5], "retract-it-2")
-    assert desk.guide.version == 0
+def test_a_model_goes_with_an_answer_that_it_was_trained_on(make_session, classes, tmp_path):
+    session = make_session()
+    run(session, answers_of(classes), 60)
+    advance(learning_of(session, one_hot(classes), tmp_path / "annotation", num_taught=20))
+    ids = [record.answer_id for record in session.standing.records]
+    session.retract(TAB, ids[40], "retract-it-1")  # no model knows it
+    assert session.plan.version == 20
+    session.retract(TAB, ids[5], "retract-it-2")
+    assert session.plan.version == 0
 
 
-def test_a_model_on_trial_goes_with_an_answer_that_it_was_trained_on(make_desk, classes, tmp_path):
-    desk = make_desk()
-    view = run(desk, answers_of(classes), 20)
-    learning = learning_of(desk, one_hot(classes), tmp_path / "annotation", num_taught=20)
+def test_a_model_on_trial_goes_with_an_answer_that_it_was_trained_on(make_session, classes, tmp_path):
+    session = make_session()
+    view = run(session, answers_of(classes), 20)
+    learning = learning_of(session, one_hot(classes), tmp_path / "annotation", num_taught=20)
     advance(learning)
-    assert learning.told()["on_trial"] == 20
-    desk.retract(TAB, desk.ledger.records[5].answer_id, "retract-it-1")
-    run(desk, answers_of(classes), 30, view)
+    assert learning.to_json()["on_trial"] == 20
+    session.retract(TAB, session.standing.records[5].answer_id, "retract-it-1")
+    run(session, answers_of(classes), 30, view)
     advance(learning)
-    assert learning.told()["on_trial"] is None and desk.guide.version == 0
+    assert learning.to_json()["on_trial"] is None and session.plan.version == 0
 
 
-def test_an_answer_given_again_is_no_news_to_a_model(make_desk, classes):
-    desk = make_desk()
-    run(desk, answers_of(classes), 20)
-    taught = {(record.first, record.second) for record in desk.ledger.records}
-    for record in desk.ledger.records[:10]:
-        desk.retract(TAB, record.answer_id, f"retract-it-{record.answer_id}")
-        desk.volunteer(
+def test_an_answer_given_again_is_no_news_to_a_model(make_session, classes):
+    session = make_session()
+    run(session, answers_of(classes), 20)
+    taught = {(record.first, record.second) for record in session.standing.records}
+    for record in session.standing.records[:10]:
+        session.retract(TAB, record.answer_id, f"retract-it-{record.answer_id}")
+        session.volunteer(
             TAB, (record.first, record.second), Answer.DISSIMILAR, f"again-it-{record.answer_id}"
         )
     for kind in ("training", "volunteered"):
-        pairs, labels = desk.ledger.held_out(taught, kind)
+        pairs, labels = session.standing.held_out(taught, kind)
         assert len(pairs) == len(labels) == 0
-    asked, marked = (desk.ledger.held_out(set(), kind)[0] for kind in ("training", "volunteered"))
-    assert len(marked) == 10 and len(asked) == sum(r.kind == "training" for r in desk.ledger.records)
+    asked, marked = (session.standing.held_out(set(), kind)[0] for kind in ("training", "volunteered"))
+    assert len(marked) == 10 and len(asked) == sum(r.kind == "training" for r in session.standing.records)
 
 
-def test_audits_are_not_compared_by_cosine(make_desk, classes):
+def test_audits_are_not_compared_by_cosine(make_session, classes):
     """Their neighbours are those of the model that chose them, which would never be left."""
-    desk = make_desk()
-    run(desk, answers_of(classes), 100)
-    audited = {(r.first, r.second) for r in desk.ledger.records if r.kind == "audit"}
-    asked, marked = desk.evidence((), [desk.guide]).answered
+    session = make_session()
+    run(session, answers_of(classes), 100)
+    audited = {(r.first, r.second) for r in session.standing.records if r.kind == "audit"}
+    asked, marked = session.evidence((), [session.plan]).answered
     assert audited and len(marked.labels) == 0
     assert not audited & {tuple(pair) for pair in asked.pair_indices.tolist()}
 
@@ -173,18 +175,18 @@ def test_answers_of_different_origin_are_not_compared():
     new, old = noise(0), noise(1)
     asked = AnsweredPairs(np.array([(0, other) for other in range(1, 31)], np.int32), np.zeros(30, np.int8))
     marked = AnsweredPairs(asked.pair_indices + 1, np.ones(30, np.int8))
-    assert judge(Evidence([[], []], [asked, marked]), [new, old], ["x"]) == (False, "")
+    assert judge_model(Evidence([[], []], [asked, marked]), [new, old], ["x"]) == (False, "")
     mixed = AnsweredPairs(*(np.concatenate(both) for both in zip(asked, marked, strict=True)))
-    assert judge(Evidence([[], []], [mixed, marked]), [new, old], ["x"]).is_measured
+    assert judge_model(Evidence([[], []], [mixed, marked]), [new, old], ["x"]).is_measured
 
 
-def test_an_audited_pair_that_a_model_was_trained_on_is_no_evidence(make_desk, classes):
-    desk = make_desk()
-    audited = next(iter(desk.guide.audits.pairs))
-    desk.open_tab(TAB, "Ada")
-    desk.volunteer(TAB, audited, Answer.SIMILAR, "mark-number-1")
-    assert desk.ledger.label(*audited) == 1 and desk.ledger.audited(*audited) is None
-    assert not any(desk.evidence((), [desk.guide]).audits[0])
+def test_an_audited_pair_that_a_model_was_trained_on_is_no_evidence(make_session, classes):
+    session = make_session()
+    audited = next(iter(session.plan.audits.pairs))
+    session.open_tab(TAB, "Ada")
+    session.volunteer(TAB, audited, Answer.SIMILAR, "mark-number-1")
+    assert session.standing.label(*audited) == 1 and session.standing.audited(*audited) is None
+    assert not any(session.evidence((), [session.plan]).audits[0])
 
 
 def test_audits_come_first_and_count_by_the_same_draws(classes):
@@ -192,11 +194,11 @@ def test_audits_come_first_and_count_by_the_same_draws(classes):
     old = [1] * 20 + [0] * 10 + [None] * 5
     worse, same = [0] * 12 + old[12:], list(old)
     embeddings = [noise(0), noise(1)]
-    refused = judge(Evidence([worse, old], nothing), embeddings, ["the features"])
+    refused = judge_model(Evidence([worse, old], nothing), embeddings, ["the features"])
     assert refused.refusal.startswith("of 30 audited neighbours, fewer are similar than by the features")
-    assert judge(Evidence([same, old], nothing), embeddings, ["the features"]) == (True, "")
+    assert judge_model(Evidence([same, old], nothing), embeddings, ["the features"]) == (True, "")
     few = Evidence([same[:19], old[:19]], nothing)
-    assert judge(few, embeddings, ["the features"]) == (False, "")
+    assert judge_model(few, embeddings, ["the features"]) == (False, "")
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -213,7 +215,7 @@ def test_the_standard_error_of_answered_pairs_is_that_of_many_samples(seed):
         ]
         pairs = np.stack([np.arange(60), np.arange(60, 120)], 1).astype(np.int32)
         refusals.append(
-            judge(Evidence([[], []], [AnsweredPairs(pairs, labels)]), models, ["x"]).refusal != ""
+            judge_model(Evidence([[], []], [AnsweredPairs(pairs, labels)]), models, ["x"]).refusal != ""
         )
     assert 0.05 < np.mean(refusals) < 0.3
 

@@ -8,7 +8,7 @@ import pytest
 from anneal_jax.acquisition.registry import ScanSettings, select_pairs
 from anneal_jax.acquisition.threshold import estimate_threshold
 from anneal_jax.annotation.learning import job
-from anneal_jax.annotation.learning.trainer import BackgroundTrainer
+from anneal_jax.annotation.learning.trainer import TrainerProcess
 from anneal_jax.answers.reading import Answered
 from anneal_jax.config import CHOICES, ExperimentConfig
 from anneal_jax.experiments import selection
@@ -30,7 +30,7 @@ def train(directions, tmp_path, monkeypatch):
     """Do a job; return what the acquisition was given, and the result."""
 
     def done(config, answered):
-        BackgroundTrainer(tmp_path, config, directions)
+        TrainerProcess(tmp_path, config, directions)
         numbers = {"set_id": 1, "answer_ids": np.arange(len(answered.answers))}
         reserved = np.empty((0, 2), np.int32)
         np.savez(tmp_path / "job.snapshot.npz", reserved=reserved, **numbers, **answered._asdict())

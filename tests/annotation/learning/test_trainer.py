@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from anneal_jax.annotation.learning.loop import Learning
-from anneal_jax.annotation.learning.trainer import AGAIN_AFTER, FIRST_AFTER, BackgroundTrainer
-from anneal_jax.annotation.questions.plan import make_guide
+from anneal_jax.annotation.learning.loop import LearningLoop
+from anneal_jax.annotation.learning.trainer import AGAIN_AFTER, FIRST_AFTER, TrainerProcess
+from anneal_jax.annotation.questions.plan import make_plan
 from anneal_jax.config import ExperimentConfig
 from tests.annotation.driving import TAB, answers_of, run
 
@@ -20,23 +20,23 @@ CONFIG = ExperimentConfig(archive="folder:elsewhere", steps=50, batch_size=16, t
 
 
 @pytest.fixture
-def learning(tmp_path, make_desk, directions, monkeypatch):
+def learning(tmp_path, make_session, directions, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setenv("XLA_FLAGS", "")
     monkeypatch.setattr("anneal_jax.annotation.learning.loop.UNTRIED_FROM", 0)  # no evidence is waited for
-    desk = make_desk()
-    trainer = BackgroundTrainer(tmp_path / "annotation", CONFIG, directions)
-    learning = Learning(desk, trainer, tmp_path / "annotation", seed=0)
-    yield desk, trainer, learning
+    session = make_session()
+    trainer = TrainerProcess(tmp_path / "annotation", CONFIG, directions)
+    learning = LearningLoop(session, trainer, tmp_path / "annotation", seed=0)
+    yield session, trainer, learning
     learning.close()
 
 
-async def at_desk(work, *args):
+async def in_writer_thread(work, *args):
     return work(*args)
 
 
 def advance(learning):
-    asyncio.run(learning.advance(at_desk))
+    asyncio.run(learning.advance(in_writer_thread))
 
 
 def wait(trainer, learning, patience_s=240.0):
@@ -48,74 +48,74 @@ def wait(trainer, learning, patience_s=240.0):
 
 
 def test_a_model_is_trained_beside_and_adopted_with_its_questions(learning, classes, tmp_path):
-    desk, trainer, learning = learning
-    view = run(desk, answers_of(classes), FIRST_AFTER - 1)
+    session, trainer, learning = learning
+    view = run(session, answers_of(classes), FIRST_AFTER - 1)
     advance(learning)
     assert not trainer.is_busy  # too few
-    view = run(desk, answers_of(classes), AGAIN_AFTER, view)
+    view = run(session, answers_of(classes), AGAIN_AFTER, view)
     advance(learning)
     assert trainer.is_busy
-    num_trained = len(desk.ledger.trainable_ids())
+    num_trained = len(session.standing.trainable_ids())
     os.kill(trainer.process_id, signal.SIGSTOP)
-    run(desk, answers_of(classes), 5, view)  # nobody waits for the model, however long it takes
+    run(session, answers_of(classes), 5, view)  # nobody waits for the model, however long it takes
     assert trainer._process.poll() is None
     os.kill(trainer.process_id, signal.SIGCONT)
     wait(trainer, learning)
-    assert trainer.failure == "" and desk.guide.version == num_trained
-    assert np.isfinite(desk.guide.embeddings).all()
-    assert desk.guide.embeddings.shape[1] == 256 + desk.guide.project.mean.size  # features beside
+    assert trainer.failure == "" and session.plan.version == num_trained
+    assert np.isfinite(session.plan.embeddings).all()
+    assert session.plan.embeddings.shape[1] == 256 + session.plan.project.mean.size  # features beside
     (row,) = learning.curve
     assert row["model_answers"] == 0 and row["num_answers"] >= num_trained
-    question = desk.view(TAB)["questions"][1]
-    issued = desk._tab(TAB).issued[question["key"]]
+    question = session.view(TAB)["questions"][1]
+    issued = session._tab(TAB).issued[question["key"]]
     assert issued.similarity is not None  # kept with the answer, to estimate the threshold by
     assert not list((tmp_path / "annotation").glob("*.snapshot.npz"))
-    assert Learning(desk, trainer, tmp_path / "annotation", seed=0).curve == learning.curve
+    assert LearningLoop(session, trainer, tmp_path / "annotation", seed=0).curve == learning.curve
 
 
 def test_a_model_in_use_outlives_its_server_while_its_answers_stand(
-    learning, classes, directions, make_desk, tmp_path
+    learning, classes, directions, make_session, tmp_path
 ):
-    desk, trainer, learning = learning
-    run(desk, answers_of(classes), FIRST_AFTER + 5)
+    session, trainer, learning = learning
+    run(session, answers_of(classes), FIRST_AFTER + 5)
     advance(learning)
     wait(trainer, learning)
-    embeddings = desk.guide.embeddings
-    assert desk.guide.version > 0
+    embeddings = session.plan.embeddings
+    assert session.plan.version > 0
 
     def start_again(features=directions):
-        desk.adopt(make_guide(features, seed=0))
-        again = BackgroundTrainer(tmp_path / "annotation", CONFIG, features)
-        return again, Learning(desk, again, tmp_path / "annotation", seed=0)
+        session.adopt(make_plan(features, seed=0))
+        again = TrainerProcess(tmp_path / "annotation", CONFIG, features)
+        return again, LearningLoop(session, again, tmp_path / "annotation", seed=0)
 
     again, _ = start_again()
-    np.testing.assert_array_equal(desk.guide.embeddings, embeddings)
-    answer_ids = desk.ledger.trainable_ids()
-    assert not again.is_due(answer_ids, desk.set_id)  # it knows what it was trained on
+    np.testing.assert_array_equal(session.plan.embeddings, embeddings)
+    answer_ids = session.standing.trainable_ids()
+    assert not again.is_due(answer_ids, session.set_id)  # it knows what it was trained on
     start_again(directions[:, ::-1].copy())
-    assert desk.guide.version == 0  # other features
-    desk.retract(TAB, min(answer_ids), "retract-it-1")
+    assert session.plan.version == 0  # other features
+    session.retract(TAB, min(answer_ids), "retract-it-1")
     again, _ = start_again()
-    assert desk.guide.version == 0
-    assert again.is_due(desk.ledger.trainable_ids(), desk.set_id)
+    assert session.plan.version == 0
+    assert again.is_due(session.standing.trainable_ids(), session.set_id)
     model = tmp_path / "annotation" / "model.npz"
     model.write_bytes(model.read_bytes()[:-200])
     assert start_again()[0].kept() is None
 
 
-def test_a_killed_job_is_told_and_the_next_one_comes(learning, classes):
-    desk, trainer, learning = learning
-    view = run(desk, answers_of(classes), FIRST_AFTER + 5)
+def test_a_killed_job_is_reported_and_the_next_one_comes(learning, classes):
+    session, trainer, learning = learning
+    view = run(session, answers_of(classes), FIRST_AFTER + 5)
     advance(learning)
     os.kill(trainer.process_id, signal.SIGKILL)
     wait(trainer, learning)
-    assert "ended with code -9" in trainer.failure and desk.guide.version == 0
+    assert "ended with code -9" in trainer.failure and session.plan.version == 0
     advance(learning)
     assert not trainer.is_busy  # not again on the same answers
-    run(desk, answers_of(classes), AGAIN_AFTER + 5, view)
+    run(session, answers_of(classes), AGAIN_AFTER + 5, view)
     wait_started(trainer, learning)
     wait(trainer, learning)
-    assert trainer.failure == "" and desk.guide.version > 0
+    assert trainer.failure == "" and session.plan.version > 0
 
 
 def wait_started(trainer, learning):
@@ -124,17 +124,17 @@ def wait_started(trainer, learning):
 
 
 def test_what_was_learnt_for_another_sentence_is_dropped(learning, classes):
-    desk, trainer, learning = learning
-    run(desk, answers_of(classes), FIRST_AFTER + 5)
+    session, trainer, learning = learning
+    run(session, answers_of(classes), FIRST_AFTER + 5)
     advance(learning)
-    desk.set_sentence(TAB, "Something else")
+    session.set_sentence(TAB, "Something else")
     wait(trainer, learning)
-    assert desk.guide.version == 0 and learning.curve == []
+    assert session.plan.version == 0 and learning.curve == []
 
 
-def test_a_job_is_humble_and_ends_with_its_server(learning, classes):
-    desk, trainer, learning = learning
-    run(desk, answers_of(classes), FIRST_AFTER + 5)
+def test_a_job_is_of_low_priority_and_ends_with_its_server(learning, classes):
+    session, trainer, learning = learning
+    run(session, answers_of(classes), FIRST_AFTER + 5)
     advance(learning)
     deadline = time.monotonic() + 60
     process_id = trainer.process_id

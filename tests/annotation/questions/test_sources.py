@@ -52,7 +52,7 @@ def test_group_mode_asks_what_grouping_asks_less_what_follows(directions, classe
             break
         mine.append(pair)
         graph.insert(len(mine), *pair, is_similar=bool(classes[pair[0]] == classes[pair[1]]))
-        state = source.absorb(state, Said(*pair, Answer.SIMILAR))
+        state = source.add_answer(state, Said(*pair, Answer.SIMILAR))
     groups = dict(zip(grouping.images.tolist(), grouping.groups.tolist(), strict=True))
     assert {tile: number for number, tiles in enumerate(state.members) for tile in tiles} == groups
     assert mine == asked
@@ -110,15 +110,15 @@ def test_audits_draw_the_same_tiles_whatever_the_model(directions):
 
 def test_audited_precision_is_the_share_of_yes_up_to_the_first_gap(directions):
     draws = draw_audits(directions, seed=0)
-    told = {pair: sum(pair) % 2 for pair in draws.pairs[:20]}
-    prefix = list(itertools.takewhile(told.__contains__, draws.pairs))  # two tiles may name one pair
-    found = draws.precision(lambda first, second: told.get((first, second)))
+    answers = {pair: sum(pair) % 2 for pair in draws.pairs[:20]}
+    prefix = list(itertools.takewhile(answers.__contains__, draws.pairs))  # two tiles may name one pair
+    found = draws.precision(lambda first, second: answers.get((first, second)))
     assert found.num_audits == len(prefix) and not found.is_stale
-    assert found.share == pytest.approx(np.mean([told[pair] for pair in prefix]))
-    told[draws.pairs[0]] = int(Answer.UNSURE)
-    assert draws.precision(lambda first, second: told.get((first, second))).num_audits == len(prefix) - 1
-    del told[draws.pairs[1]]  # another model: this neighbour is another tile now
-    found = draws.precision(lambda first, second: told.get((first, second)))
+    assert found.share == pytest.approx(np.mean([answers[pair] for pair in prefix]))
+    answers[draws.pairs[0]] = int(Answer.UNSURE)
+    assert draws.precision(lambda first, second: answers.get((first, second))).num_audits == len(prefix) - 1
+    del answers[draws.pairs[1]]  # another model: this neighbour is another tile now
+    found = draws.precision(lambda first, second: answers.get((first, second)))
     assert found.is_stale and 17 <= found.num_audits < len(prefix)
     assert draws.precision(lambda first, second: None).share is None
 

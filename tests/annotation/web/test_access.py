@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from anneal_jax.annotation.learning import job
-from anneal_jax.annotation.learning.loop import Learning
-from anneal_jax.annotation.learning.trainer import BackgroundTrainer
+from anneal_jax.annotation.learning.loop import LearningLoop
+from anneal_jax.annotation.learning.trainer import TrainerProcess
 from anneal_jax.annotation.web.server import serve
 from anneal_jax.config import ExperimentConfig
 from tests.annotation.scripted import Person, Server
@@ -31,17 +31,17 @@ from tests.annotation.web.test_search_routes import (
 URL = "http://192.0.2.1/tile.png"  # of a network that is kept for documentation
 
 
-def test_it_listens_on_this_machine_alone_unless_told(tiles_folder, tmp_path, monkeypatch):
+def test_it_listens_on_this_machine_alone_unless_asked(tiles_folder, tmp_path, monkeypatch):
     import uvicorn
 
-    bound, told = [], []
+    bound, ready = [], []
     monkeypatch.setattr(
         uvicorn.Server, "run", lambda self, sockets: bound.extend(one.getsockname() for one in sockets)
     )
     config = ExperimentConfig(archive=f"folder:{tiles_folder}", backbone="pixels", image_size=8)
-    serve(config, tmp_path / "work", port=0, tell=lambda url, notes: told.append((url, notes)))
+    serve(config, tmp_path / "work", port=0, tell=lambda url, notes: ready.append((url, notes)))
     assert [name for name, _ in bound] == ["127.0.0.1"]
-    ((url, notes),) = told
+    ((url, notes),) = ready
     assert url.startswith(f"http://127.0.0.1:{bound[0][1]}/") and not any(
         "Exposed" in note for note in notes
     )
@@ -171,12 +171,12 @@ def save_pickled(path, harmed, names):
     harmed.unlink()
 
 
-def test_a_pickled_result_is_refused_and_told(make_desk, directions, tmp_path):
-    desk = make_desk()
-    trainer = BackgroundTrainer(
+def test_a_pickled_result_is_refused_and_reported(make_session, directions, tmp_path):
+    session = make_session()
+    trainer = TrainerProcess(
         tmp_path / "annotation", ExperimentConfig(archive="folder:nowhere"), directions
     )
-    learning = Learning(desk, trainer, tmp_path / "annotation", seed=0)
+    learning = LearningLoop(session, trainer, tmp_path / "annotation", seed=0)
     harmed, names = (
         tmp_path / "harmed",
         ("pair_indices", "set_id", "answer_ids", "embeddings", "chosen", "doubt"),
@@ -186,17 +186,17 @@ def test_a_pickled_result_is_refused_and_told(make_desk, directions, tmp_path):
     trainer._process = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
     trainer._process.wait()
 
-    async def at_desk(work, *arguments):
+    async def in_writer_thread(work, *arguments):
         return work(*arguments)
 
-    asyncio.run(learning.advance(at_desk))
-    assert not harmed.exists() and desk.guide.version == 0
-    assert "allow_pickle=False" in learning.told()["training_failure"]
+    asyncio.run(learning.advance(in_writer_thread))
+    assert not harmed.exists() and session.plan.version == 0
+    assert "allow_pickle=False" in learning.to_json()["training_failure"]
 
 
 def test_a_pickled_snapshot_is_refused_by_the_job(directions, tmp_path):
     folder, harmed = tmp_path / "annotation", tmp_path / "harmed"
-    BackgroundTrainer(folder, ExperimentConfig(archive="folder:nowhere"), directions)
+    TrainerProcess(folder, ExperimentConfig(archive="folder:nowhere"), directions)
     names = ("pair_indices", "answers", "similarities", "round_indices", "reserved")
     save_pickled(folder / "job.snapshot.npz", harmed, names)
     with pytest.raises(ValueError, match="allow_pickle=False"):

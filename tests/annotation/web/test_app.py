@@ -103,7 +103,7 @@ def test_pages_hold_no_inline_script_or_style_and_name_no_other_site(client):
 
 @pytest.mark.parametrize("path", GETS)
 @pytest.mark.parametrize("token", ["", "wrong", "../..", "x" * 32])
-def test_nothing_is_told_without_the_token(client, path, token):
+def test_nothing_is_reported_without_the_token(client, path, token):
     assert client("GET", path, token=token).status_code == 404
     assert client("POST", "/session", token=token, json=SESSION).status_code in (404, 405)
 
@@ -123,7 +123,7 @@ def test_another_host_is_refused(client, host):
      f"file://{HOST}", "http://[", ""],
 )  # fmt: skip
 @pytest.mark.parametrize("name", POSTS)
-def test_no_page_of_another_origin_writes(client, make_desk, origin, name):
+def test_no_page_of_another_origin_writes(client, make_session, origin, name):
     assert client("POST", f"/{name}", json=SESSION, headers={"origin": origin}).status_code == 403
     assert client("GET", "/state", headers={"origin": origin}).status_code == 403
     assert client("GET", "/state").json()["num_answers"] == 0
@@ -218,15 +218,15 @@ FIELDS = st.fixed_dictionaries(
 @pytest.fixture(scope="module")
 def fuzzed(tiles_folder, tmp_path_factory):
     from anneal_jax.annotation.questions.cold_start import unit_directions
-    from anneal_jax.annotation.questions.plan import make_guide
-    from anneal_jax.annotation.session import Desk
+    from anneal_jax.annotation.questions.plan import make_plan
+    from anneal_jax.annotation.session import AnnotationSession
     from anneal_jax.answers.store import AnswerStore
 
     directions = unit_directions(np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32))
     store = AnswerStore(tmp_path_factory.mktemp("fuzz") / "answers.sqlite", [str(i) for i in range(60)])
-    desk = Desk(store, directions, np.arange(60), make_guide(directions, seed=0))
-    desk.open_tab(TAB, "Ada")
-    with served(tiles_folder, desk) as parts:
+    session = AnnotationSession(store, directions, np.arange(60), make_plan(directions, seed=0))
+    session.open_tab(TAB, "Ada")
+    with served(tiles_folder, session) as parts:
         yield parts
 
 
@@ -279,7 +279,7 @@ def test_no_path_breaks_the_server(fuzzed, place, rest):
     assert response.status_code in (200, 307, 400, 404)
 
 
-def test_a_full_disk_is_told_and_nothing_is_acknowledged(client, monkeypatch):
+def test_a_full_disk_is_reported_and_nothing_is_acknowledged(client, monkeypatch):
     from anneal_jax.answers import writing
 
     view = client("POST", "/session", json=SESSION).json()
@@ -300,8 +300,8 @@ def test_a_full_disk_is_told_and_nothing_is_acknowledged(client, monkeypatch):
     )  # the same key, when there is room
 
 
-def test_an_allowed_host_may_call_and_frame_and_is_told(tiles_folder, make_desk):
-    with served(tiles_folder, make_desk(), allowed_hosts=["tunnel.example"]) as parts:
+def test_an_allowed_host_may_call_and_frame_and_is_reported(tiles_folder, make_session):
+    with served(tiles_folder, make_session(), allowed_hosts=["tunnel.example"]) as parts:
         own = {"host": "tunnel.example", "origin": "https://tunnel.example"}
         response = _with(parts, own)
         assert response.status_code == 200
@@ -316,7 +316,7 @@ def test_an_allowed_host_may_call_and_frame_and_is_told(tiles_folder, make_desk)
     assert exposed.startswith("Exposed: whoever reaches 0.0.0.0:8765")
 
 
-def test_the_address_that_is_told_is_answered_also_where_it_is_written_in_capitals():
+def test_the_address_that_is_reported_is_answered_also_where_it_is_written_in_capitals():
     access = make_access("0.0.0.0", ["Tunnel.Example"])
     assert access.may_call(urlsplit(address(access, "0.0.0.0", 8765)).netloc)
     assert access.may_call("tunnel.example") and access.may_write(
@@ -336,9 +336,9 @@ def test_an_allowed_host_that_is_no_name_is_refused_in_a_sentence(name):
     assert repr(name) in str(caught.value)
 
 
-def test_the_curve_is_that_of_the_present_sentence(tiles_folder, make_desk, make_client):
+def test_the_curve_is_that_of_the_present_sentence(tiles_folder, make_session, make_client):
     rows = [{"set_id": set_id, "refusal": ""} for set_id in (1, 2)]
-    with served(tiles_folder, make_desk(), learning=SimpleNamespace(curve=rows, told=dict)) as parts:
+    with served(tiles_folder, make_session(), learning=SimpleNamespace(curve=rows, to_json=dict)) as parts:
         assert make_client(parts)("GET", "/answers").json()["curve"] == rows[1:]
 
 

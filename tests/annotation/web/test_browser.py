@@ -254,7 +254,7 @@ def test_everything_fits_the_screen_and_swipes_answer(browser, ucm, tmp_path, si
 def touch(page, *fingers, at_s=0.0):
     """Put fingers down, each at (x, y) or drawn from there to (to_x, to_y), and lift them.
 
-    Times are told to the browser, so that a busy machine makes no two taps of one, nor one of two.
+    Times are given to the browser, so that a busy machine makes no two taps of one, nor one of two.
     """
     session = page.context.new_cdp_session(page)
     start_s = time.time() + at_s

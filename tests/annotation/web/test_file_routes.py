@@ -50,7 +50,7 @@ def test_the_page_gives_all_answers_out_and_takes_a_file_in_once(client, name):
      ("a.csv", b"\xff\xfe", "cannot be read"), ("a.jsonl", b"[" * 100_000, "cannot be read"),
      ("", b"", "neither")],
 )  # fmt: skip
-def test_a_file_that_is_none_is_told_and_changes_nothing(client, name, content, said):
+def test_a_file_that_is_none_is_reported_and_changes_nothing(client, name, content, said):
     response = client("POST", f"/answers/add?name={name}", content=content, headers=FILE)
     assert response.status_code == 409 and said in response.json()["error"]
     assert client("GET", "/state").json()["num_answers"] == 0
@@ -67,7 +67,7 @@ def launch(*arguments):
     return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
 
 
-def test_files_are_merged_and_what_they_differ_on_is_told(client, tmp_path):
+def test_files_are_merged_and_what_they_differ_on_is_reported(client, tmp_path):
     say(client, 2)
     rows = parse_answers(client("GET", "/answers.jsonl").content, "a.jsonl")
     ada, ben, both = (tmp_path / name for name in ("ada.csv", "ben.jsonl", "both.csv"))
@@ -89,8 +89,8 @@ def test_a_workdir_gives_out_and_takes_in_by_command(tiles_folder, tmp_path):
     config = ExperimentConfig(archive=f"folder:{tiles_folder}", backbone="pixels", image_size=8)
     for name, said in (("ada", Answer.SIMILAR), ("ben", Answer.DISSIMILAR)):
         with opened(config, tmp_path / name, sentence="Alike?", learns=False) as parts:
-            view = parts.desk.open_tab(TAB, name)
-            parts.desk.answer(TAB, view["questions"][0]["key"], said, 1.0)
+            view = parts.session.open_tab(TAB, name)
+            parts.session.answer(TAB, view["questions"][0]["key"], said, 1.0)
     out = tmp_path / "ben.jsonl"
     assert launch(f"--workdir={tmp_path / 'ben'}", f"--export={out}").stdout.startswith("1 answers")
     assert json.loads(out.read_text())["annotator"] == "ben"

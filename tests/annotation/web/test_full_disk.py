@@ -22,21 +22,23 @@ def client_on(tiles_folder, directions, make_client):
 
     import numpy as np
 
-    from anneal_jax.annotation.questions.plan import make_guide
-    from anneal_jax.annotation.session import Desk
+    from anneal_jax.annotation.questions.plan import make_plan
+    from anneal_jax.annotation.session import AnnotationSession
 
     with contextlib.ExitStack() as stack:
 
         def make(folder):
             store = AnswerStore(folder / "answers.sqlite", [f"tile{i}" for i in range(NUM_TILES)])
             store.set_sentence("Same land use")
-            desk = Desk(store, directions, np.arange(NUM_TILES), make_guide(directions, seed=0))
-            return make_client(stack.enter_context(served(tiles_folder, desk)))
+            session = AnnotationSession(
+                store, directions, np.arange(NUM_TILES), make_plan(directions, seed=0)
+            )
+            return make_client(stack.enter_context(served(tiles_folder, session)))
 
         yield make
 
 
-def test_a_full_disk_is_told_and_what_was_acknowledged_is_there(full_disk, client_on):
+def test_a_full_disk_is_reported_and_what_was_acknowledged_is_there(full_disk, client_on):
     client = client_on(full_disk)
     view = client("POST", "/session", json=SESSION).json()
     (full_disk / "ballast").write_bytes(b"x" * 100_000)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from anneal_jax.annotation.learning.loop import Learning
+from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
@@ -41,29 +41,29 @@ WAYS_OUT = [
 def page(tiles_folder, tmp_path_factory):
     """A server whose store and tiles lie beside a file that it must never show."""
     from anneal_jax.annotation.questions.cold_start import unit_directions
-    from anneal_jax.annotation.questions.plan import make_guide
-    from anneal_jax.annotation.session import Desk
+    from anneal_jax.annotation.questions.plan import make_plan
+    from anneal_jax.annotation.session import AnnotationSession
     from anneal_jax.answers.store import AnswerStore
 
     (tiles_folder.parent / "secret.txt").write_bytes(SECRET)
     features = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
     folder = tmp_path_factory.mktemp("fuzz")
     store = AnswerStore(folder / "answers.sqlite", [str(i) for i in range(60)])
-    guide = make_guide(unit_directions(features), seed=0, project=centring(features))
-    desk = Desk(store, unit_directions(features), np.arange(60), guide)
-    desk.open_tab(TAB, "Ada")
-    learning = Learning(desk, Trainings(desk, features), folder, seed=0)
+    plan = make_plan(unit_directions(features), seed=0, project=centring(features))
+    session = AnnotationSession(store, unit_directions(features), np.arange(60), plan)
+    session.open_tab(TAB, "Ada")
+    learning = LearningLoop(session, Trainings(session, features), folder, seed=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("anneal_jax.annotation.learning.loop.UNTRIED_FROM", 0)
-        with served(tiles_folder, desk, learning=learning) as (app, access):
+        with served(tiles_folder, session, learning=learning) as (app, access):
             yield app, access, store
 
 
 class Trainings(IdleTrainer):
     """A trainer that leaves a model with every tenth look, as good as the features: it is used."""
 
-    def __init__(self, desk, features):
-        self.desk, self.features, self.turn = desk, features, 0
+    def __init__(self, session, features):
+        self.session, self.features, self.turn = session, features, 0
 
     def fetch(self):
         self.turn += 1
@@ -71,8 +71,8 @@ class Trainings(IdleTrainer):
             return None
         chosen, project = np.array([(0, self.turn % 59 + 1)], np.int32), centring(self.features)
         embeddings = project(self.features)
-        taught = frozenset(record.answer_id for record in self.desk.ledger.records)
-        return Result(Snapshot(self.desk.set_id, taught, frozenset()), embeddings, chosen, project, 0.2)
+        taught = frozenset(record.answer_id for record in self.session.standing.records)
+        return Result(Snapshot(self.session.set_id, taught, frozenset()), embeddings, chosen, project, 0.2)
 
 
 def routes_of(app):
@@ -187,14 +187,17 @@ def requests(draw, app, token):
 
 def check(page, request):
     app, _, store = page
-    asyncio.run(app._app.state.office.learning.advance(at_once))
-    assert app._app.state.office.learning.told()["training_failure"] == ""
+    asyncio.run(app._app.state.context.learning.advance(at_once))
+    assert app._app.state.context.learning.to_json()["training_failure"] == ""
     method, path, query, headers, body, is_host_own, origin = request
     before = store._path.read_bytes()  # answers, sentences and all else
-    status, told, content = call(app, method, path, query, headers, body)
+    status, sent_headers, content = call(app, method, path, query, headers, body)
     assert status < 500, (status, content)
     assert SECRET not in content and b"root:x:" not in content
-    assert told[b"x-content-type-options"] == b"nosniff" and b"access-control-allow-origin" not in told
+    assert (
+        sent_headers[b"x-content-type-options"] == b"nosniff"
+        and b"access-control-allow-origin" not in sent_headers
+    )
     is_own = is_host_own and (origin == OWN if method == "POST" else origin in (None, OWN))
     if not is_own:
         assert status == 403
@@ -236,15 +239,15 @@ def test_no_other_token_opens_anything(page, token, rest):
 def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
     """A sentence no more than an answer; and the same from the page itself is taken."""
     app, access, store = page
-    desk = app._app.state.office.desk
-    view = desk.open_tab(TAB, "Ada")
-    desk.volunteer(TAB, (3, 4), Answer.SIMILAR, f"mark-before-{name}")
-    body = {"tab": TAB, "annotator": "Ada", "mode": "pairs", "answer": "similar", "set_id": desk.set_id}
+    session = app._app.state.context.session
+    view = session.open_tab(TAB, "Ada")
+    session.volunteer(TAB, (3, 4), Answer.SIMILAR, f"mark-before-{name}")
+    body = {"tab": TAB, "annotator": "Ada", "mode": "pairs", "answer": "similar", "set_id": session.set_id}
     body |= {
         "first": 3,
         "second": 5,
         "sentence": f"Same {name}",
-        "answer_id": desk.ledger.records[-1].answer_id,
+        "answer_id": session.standing.records[-1].answer_id,
     }
     key = view["questions"][0]["key"] if name == "answer" else f"key-of-{name}"
     content = json.dumps(body | {"key": key}).encode()
@@ -264,11 +267,11 @@ def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
 
 def test_models_come_into_use_meanwhile(page):
     app, access, _ = page
-    app._app.state.office.desk.open_tab(TAB, "Ada")
-    app._app.state.office.desk.volunteer(TAB, (6, 7), Answer.SIMILAR, "mark-to-learn-from")
+    app._app.state.context.session.open_tab(TAB, "Ada")
+    app._app.state.context.session.volunteer(TAB, (6, 7), Answer.SIMILAR, "mark-to-learn-from")
     for _ in range(11):
         check(page, ("GET", f"/{access.token}/state", b"", [(b"host", HOST.encode())], b"", True, None))
-    assert app._app.state.office.desk.guide.version > 0
+    assert app._app.state.context.session.plan.version > 0
 
 
 def test_every_route_is_among_those_that_are_called(page):

@@ -90,7 +90,7 @@ def test_fifty_kills_lose_and_double_nothing(tiles_folder, tmp_path):
 
 
 class Restless:
-    """Answers before one server, and takes everything back where nothing is left, or when told to."""
+    """Answers before one server, and takes everything back where nothing is left, or when asked to."""
 
     def __init__(self, server, person):
         self.server, self.person = server, person
@@ -189,8 +189,8 @@ def test_a_second_server_is_refused_and_a_run_trains_on_the_answers(tiles_folder
     config = read_config(workdir)
     with pytest.raises(WorkdirError, match="a person's answers"):
         run_experiment(config, workdir)
-    told = train_on_answers(config, workdir)
-    assert told.startswith("Trained on the groups that 30 answers") and "nothing was asked" in told
+    sentence = train_on_answers(config, workdir)
+    assert sentence.startswith("Trained on the groups that 30 answers") and "nothing was asked" in sentence
     assert train_on_answers(config, workdir).startswith("Nothing was asked, and nothing is new")
     tiles = open_archive(f"folder:{tiles_folder}")
     embeddings = load_embedder(workdir).embed_archive(tiles, np.arange(60))

@@ -72,7 +72,7 @@ def test_what_is_wrong_is_one_sentence(tmp_path):
     ("said", "sentence"),
     [('print(\'{"error": "no room here."}\')', r"no room here\."), ("pass", "ended before it was ready")],
 )
-def test_a_server_that_ends_before_it_is_asked_is_told_and_waited_for(
+def test_a_server_that_ends_before_it_is_asked_is_reported_and_waited_for(
     tmp_path, monkeypatch, said, sentence
 ):
     started, popen = [], subprocess.Popen
@@ -118,7 +118,7 @@ def test_colab_is_called_by_its_proxy_and_may_frame_the_page(tmp_path, colab, mo
     assert "https://*.googleusercontent.com" in access.frames
 
 
-def test_without_a_notebook_the_address_is_told(tmp_path, monkeypatch):
+def test_without_a_notebook_the_address_is_reported(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython.display", None)
     with pytest.raises(AnnealError, match=r"open http://here/ in a browser"):
         notebook._Jupyter().show("http://here/", 720)

@@ -38,7 +38,7 @@ def test_every_answer_is_stored_as_it_was_said(url, classes):
     assert 0 < sum(alike) < 12
 
 
-def test_another_rehearsal_goes_on_behind_the_answers_that_stand(url, classes):
+def test_another_simulation_goes_on_behind_the_answers_that_stand(url, classes):
     for _ in range(2):
         assert answer_page(url, ClassOracle(classes), 5) == 5
     with urllib.request.urlopen(url + "answers", timeout=60) as response:

@@ -1,5 +1,5 @@
 # ruff: noqa: F811
-"""The search page as a person uses it: a name, a file, a drop, marks; on a desk and on a phone."""
+"""The search page as a person uses it: a name, a file, a drop, marks; in a wide window and on a phone."""
 
 import base64
 import io

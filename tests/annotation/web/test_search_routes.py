@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anneal_jax.annotation.learning.trainer import BackgroundTrainer
+from anneal_jax.annotation.learning.trainer import TrainerProcess
 from anneal_jax.annotation.search_by_example import (
     ANSWERS_SHOWN,
     calibrate,
@@ -222,7 +222,7 @@ def test_marks_for_a_file_are_about_the_tile_that_stands_for_it(client):
     assert {row["known"] for row in results(client, f"dropped={key}")["results"]} == {None}
 
 
-def test_the_next_questions_follow_from_marks(client, make_desk):
+def test_the_next_questions_follow_from_marks(client, make_session):
     """What a search answered is not asked, and what follows from it is not asked either."""
     questions = client("POST", "/session", json=SESSION).json()["questions"]
     coming = [(q["first"], q["second"]) for q in questions]
@@ -234,69 +234,69 @@ def test_the_next_questions_follow_from_marks(client, make_desk):
     assert not {coming[1], coming[2]} & set(pairs)
 
 
-def test_every_source_of_questions_hears_of_a_mark_and_it_is_trained_on(make_desk):
-    desk = make_desk()
-    desk.open_tab(TAB, "Ada")
+def test_every_source_of_questions_gets_a_mark_and_it_is_trained_on(make_session):
+    session = make_session()
+    session.open_tab(TAB, "Ada")
 
     class Hearing:
         def start(self):
             return ()
 
-        def absorb(self, state, said):
+        def add_answer(self, state, said):
             return (*state, said)
 
         def propose(self, state, known):
             return state, iter((int(said.first), 59) for said in state)  # asks on where a mark was made
 
-    desk.adopt(desk.guide._replace(sources={mode: Hearing() for mode in desk.guide.sources}))
-    desk.volunteer(TAB, (9, 4), Answer.SIMILAR, "key-number-1")
-    desk.volunteer(TAB, (4, 30), Answer.DISSIMILAR, "key-number-2")
-    heard = [(4, 9, Answer.SIMILAR), (4, 30, Answer.DISSIMILAR)]
-    states = [history.state for history in desk._asker.histories.values()]
-    assert states and all([said[:3] for said in state] == heard for state in states)
-    desk._tabs.clear()
-    view = desk.open_tab(TAB, "Ada")
+    session.adopt(session.plan._replace(sources={mode: Hearing() for mode in session.plan.sources}))
+    session.volunteer(TAB, (9, 4), Answer.SIMILAR, "key-number-1")
+    session.volunteer(TAB, (4, 30), Answer.DISSIMILAR, "key-number-2")
+    given = [(4, 9, Answer.SIMILAR), (4, 30, Answer.DISSIMILAR)]
+    states = [replay_log.state for replay_log in session._scheduler.replay_logs.values()]
+    assert states and all([said[:3] for said in state] == given for state in states)
+    session._tabs.clear()
+    view = session.open_tab(TAB, "Ada")
     assert (view["questions"][0]["first"], view["questions"][0]["second"]) == (4, 59)
-    trained = desk.trainable()
+    trained = session.trainable()
     assert trained.pair_indices.tolist() == [[4, 9], [4, 30]] and trained.answers.tolist() == [1, 0]
 
 
 @pytest.mark.slow
 def test_a_model_is_trained_on_marks_alone_and_files_are_searched_by_it(
-    make_desk, directions, classes, tmp_path, monkeypatch
+    make_session, directions, classes, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XLA_FLAGS", "")
-    desk = make_desk()
-    desk.open_tab(TAB, "Ada")
+    session = make_session()
+    session.open_tab(TAB, "Ada")
     marked = set()
     for tile in range(12):  # a person marks the first eight results of twelve searches
         for found in nearest(directions, directions[tile], 8, own=tile):
             said = Answer(int(classes[tile] == classes[found.tile]))
-            desk.volunteer(TAB, (tile, found.tile), said, f"key-{tile:03d}-{found.tile:03d}")
+            session.volunteer(TAB, (tile, found.tile), said, f"key-{tile:03d}-{found.tile:03d}")
             marked.add((tile, found.tile))
     config = ExperimentConfig(archive="folder:elsewhere", steps=100, batch_size=16)
-    trainer = BackgroundTrainer(tmp_path / "annotation", config, directions)
-    answers = desk.trainable(), desk.reserved(), desk.ledger.trainable_ids()
-    trainer.start(*answers, desk.set_id)
+    trainer = TrainerProcess(tmp_path / "annotation", config, directions)
+    answers = session.trainable(), session.reserved(), session.standing.trainable_ids()
+    trainer.start(*answers, session.set_id)
     deadline, result = time.monotonic() + 300, None
     while result is None and time.monotonic() < deadline and not trainer.failure:
         time.sleep(0.1)
         result = trainer.fetch()
     assert result is not None, trainer.failure
     np.testing.assert_allclose(result.project(directions), result.embeddings, atol=1e-6)
-    assert (result.num_answers, result.snapshot.set_id) == (len(marked), desk.set_id)
+    assert (result.num_answers, result.snapshot.set_id) == (len(marked), session.set_id)
     assert np.abs(result.embeddings @ result.embeddings.T - directions @ directions.T).max() > 0.1
 
 
-def test_the_nearest_answers_are_those_of_plain_loops(make_desk, directions):
-    desk, rng = make_desk(), np.random.default_rng(3)
-    desk.open_tab(TAB, "Ada")
+def test_the_nearest_answers_are_those_of_plain_loops(make_session, directions):
+    session, rng = make_session(), np.random.default_rng(3)
+    session.open_tab(TAB, "Ada")
     for number in range(40):
         pair = rng.choice(NUM_TILES, 2, replace=False).tolist()
-        desk.volunteer(TAB, tuple(pair), Answer(int(rng.integers(3))), f"key-number-{number}")
+        session.volunteer(TAB, tuple(pair), Answer(int(rng.integers(3))), f"key-number-{number}")
     query = directions[11]
     cosines = directions.astype(np.float64) @ query.astype(np.float64)
-    newest = {(r.first, r.second): r for r in desk.ledger.records}
+    newest = {(r.first, r.second): r for r in session.standing.records}
     expected = sorted(
         newest.values(),
         key=lambda r: (
@@ -304,7 +304,7 @@ def test_the_nearest_answers_are_those_of_plain_loops(make_desk, directions):
             -min(cosines[r.first], cosines[r.second]),
         ),
     )[:ANSWERS_SHOWN]
-    found = nearest_answers(desk.ledger.records, directions, query)
+    found = nearest_answers(session.standing.records, directions, query)
     assert [answer.record.answer_id for answer in found] == [r.answer_id for r in expected]
     for answer, record in zip(found, expected, strict=True):
         assert answer.nearer == max((record.first, record.second), key=lambda tile: cosines[tile])
@@ -313,7 +313,7 @@ def test_the_nearest_answers_are_those_of_plain_loops(make_desk, directions):
 
 
 def test_the_chance_of_a_result_is_fitted_to_audits_alone(app, client, classes, directions):
-    desk = app[0]._app.state.office.desk
+    session = app[0]._app.state.context.session
     before = results(client, "tile=7")
     assert before["calibration"]["is_known"] is False and before["results"][0]["probability"] is None
     pairs = [sorted(pair) for pair in np.random.default_rng(4).integers(NUM_TILES, size=(90, 2)).tolist()]
@@ -329,12 +329,12 @@ def test_the_chance_of_a_result_is_fitted_to_audits_alone(app, client, classes, 
         writing.Given(2, 3, Answer.UNSURE, "Ada", kind="audit"),
         given[0]._replace(answer=Answer(1 - said[0]), key="audit-number-x"),
     ]
-    with desk._store.changing() as connection:
+    with session._store.changing() as connection:
         writing.give(connection, [noise[2], *given, *noise[:2]])
-    desk._reload()
+    session._reload()
     cosines = [float(directions[first] @ directions[second]) for first, second in pairs]
     expected = fit_calibration(cosines, said)
-    found, num_audits = calibrate(desk.ledger.records, directions)
+    found, num_audits = calibrate(session.standing.records, directions)
     assert num_audits == len(pairs) == found.num_labels
     assert (found.intercept, found.slope) == pytest.approx((expected.intercept, expected.slope), abs=1e-6)
 

@@ -50,16 +50,16 @@ def test_class_labels_come_in_as_groups_at_log2_c_bits_and_are_no_step_to_undo(
     settings = settings_for(tmp_path / "work", tiles_folder)
     for sentence in ("Same land use", ""):  # the same command again stores nothing
         with open_here(tmp_path / "work", settings, labels=str(labels_csv), sentence=sentence) as parts:
-            counters = parts.desk.counters("Ada")
+            counters = parts.session.counters("Ada")
             assert counters["bits_spent"] == 40 * 2 and counters["num_known"] == 40 * 39 // 2
             assert (counters["num_answers"], counters["num_labels"]) == (0, 40)
-            assert {row["annotator"] for row in parts.desk.answers()} == {LABELLER}
-            view = parts.desk.open_tab("tab-number-1", "Ada")
-            labelled = {tile for row in parts.desk.answers() for tile in (row["first"], row["second"])}
+            assert {row["annotator"] for row in parts.session.answers()} == {LABELLER}
+            view = parts.session.open_tab("tab-number-1", "Ada")
+            labelled = {tile for row in parts.session.answers() for tile in (row["first"], row["second"])}
             for question in view["questions"]:
                 assert not {question["first"], question["second"]} <= labelled
-            assert parts.desk.undo("tab-number-1", "undo-key-1")["undone"] is None
-            assert parts.desk.counters("Ada")["bits_spent"] == 80
+            assert parts.session.undo("tab-number-1", "undo-key-1")["undone"] is None
+            assert parts.session.counters("Ada")["bits_spent"] == 80
             assert "40 class labels" in parts.notes[-1]
 
 
@@ -76,7 +76,7 @@ def test_the_default_sentence_counts_as_said_where_it_is_said(tiles_folder, labe
     settings = settings_for(tmp_path / "work", tiles_folder)
     options = {"labels": str(labels_csv), "sentence": DEFAULT_SENTENCE}
     with open_here(tmp_path / "work", settings, **options) as parts:
-        assert parts.desk.set_id == 1 and parts.desk.counters("")["num_labels"] == 40
+        assert parts.session.set_id == 1 and parts.session.counters("")["num_labels"] == 40
 
 
 def test_labels_of_a_folder_count_only_where_a_file_gives_them(tmp_path):
@@ -91,7 +91,7 @@ def test_labels_of_a_folder_count_only_where_a_file_gives_them(tmp_path):
     with open_here(
         tmp_path / "work", settings, labels=str(tmp_path / "labels.csv"), sentence="Alike?"
     ) as parts:
-        (row,) = parts.desk.answers()
+        (row,) = parts.session.answers()
         assert row["names"] == ["a/1.png", "b/3.png"] and row["answer"] == "similar"
 
 
@@ -109,7 +109,7 @@ def test_vectors_are_learnt_from_and_the_tiles_of_their_names_are_shown(
         whole = TilePictures(tiles)
         assert parts.pictures.get(0) == whole.get(59) and parts.pictures.get(49) == whole.get(10)
         whole.close()
-        assert parts.desk.guide.embeddings.shape == (50, 8)
+        assert parts.session.plan.embeddings.shape == (50, 8)
     assert read_pictures(tmp_path / "work") == f"folder:{tiles_folder}"
     again = annotation_settings(tmp_path / "work")  # the same workdir, without a word
     assert again == settings
@@ -117,7 +117,7 @@ def test_vectors_are_learnt_from_and_the_tiles_of_their_names_are_shown(
     assert moved.config == settings.config and moved.pictures == "folder:elsewhere"
 
 
-def test_vectors_without_tiles_are_told(tiles_folder, vectors_npz, tmp_path):
+def test_vectors_without_tiles_are_reported(tiles_folder, vectors_npz, tmp_path):
     with pytest.raises(ConfigError, match="--archive=folder:PATH"):
         annotation_settings(tmp_path / "work", features=str(vectors_npz))
     bare = annotation_settings(tmp_path / "bare", f"embeddings:{vectors_npz}", config=CONFIG)
@@ -144,7 +144,7 @@ def test_a_random_network_is_warned_of_in_the_terminal_and_on_the_page(tiles_fol
 def test_any_recipe_that_asks_is_asked_by_the_page_and_no_other(tiles_folder, tmp_path):
     config = ExperimentConfig(archive=f"folder:{tiles_folder}", backbone="pixels", supervision="belief_ask")
     with opened(config, tmp_path / "beliefs", sentence="Same", learns=False) as parts:
-        assert parts.desk.open_tab("tab-number-1", "Ada")["questions"]
+        assert parts.session.open_tab("tab-number-1", "Ada")["questions"]
     for changes in ({"supervision": "class_labels"}, {"regime": "finetune"}):
         with (
             pytest.raises(ConfigError, match="a person is asked with regime='frozen'"),

@@ -36,7 +36,7 @@ export async function answerOf(response) {
   return content;
 }
 
-// What goes wrong is told in the page's line of trouble.
+// What goes wrong is shown in the page's line of trouble.
 export const attempt = (work) => async (...args) => {
   const trouble = document.getElementById("trouble");
   try {

@@ -6,8 +6,8 @@ const TAB = randomKey();
 const SWIPE_PX = 70;
 const TAP_PX = 8;
 const [TWO_TAPS_MS, TWO_TAPS_PX] = [400, 40];
-const PATIENCE_MS = [300, 1000, 2000, 4000, 8000];
-const MOST_ZOOM = 8;
+const RETRY_AFTER_MS = [300, 1000, 2000, 4000, 8000];
+const MAX_ZOOM = 8;
 const AGAIN_MS = 2000;
 const BLIND = "These are vectors without pictures, so nobody can judge them here. Search finds what is near a tile by "
   + "its name. Start again with --thumbnails to see the tiles and answer.";
@@ -34,7 +34,7 @@ async function pump() {
     const view = await post(request.path, request.body);
     state.waiting.shift();
     state.given.delete(request.body.key);
-    if (request.tries || request.path !== "session") tellTrouble(""); // why one was begun anew stays told
+    if (request.tries || request.path !== "session") tellTrouble(""); // why one was begun anew stays shown
     apply(view);
     request.then(view);
     tellSaved(request.path === "answer" ? "✓ saved" : "");
@@ -58,7 +58,7 @@ async function failed(request, error) {
   const isRefused = error instanceof Refusal;
   tellTrouble(isRefused ? error.message : "The server cannot be reached. Nothing is lost: this page keeps trying.");
   tellSaved("not saved yet", "waiting");
-  await new Promise((done) => setTimeout(done, PATIENCE_MS[Math.min(request.tries++, PATIENCE_MS.length - 1)]));
+  await new Promise((done) => setTimeout(done, RETRY_AFTER_MS[Math.min(request.tries++, RETRY_AFTER_MS.length - 1)]));
 }
 
 // Of the answers whose sentence stands on this page: what is said of it is not taken for another one.
@@ -120,8 +120,8 @@ function count(view) {
 
 function forecast({ expected_gain: gain, least_gain: least }) {
   if (gain === null || gain === undefined) return "";
-  const told = `100 more answers: about ${(100 * gain).toFixed(0)}% more tiles told rightly`;
-  return gain < least ? `${told}, they will hardly help` : told;
+  const sentence = `100 more answers: about ${(100 * gain).toFixed(0)}% more tiles told rightly`;
+  return gain < least ? `${sentence}, they will hardly help` : sentence;
 }
 
 function show() {
@@ -182,7 +182,7 @@ function setZoom(zoom, x, y) {
 }
 
 function zoomAt(factor, across = 50, down = 50) {
-  const zoom = Math.min(MOST_ZOOM, Math.max(1, state.zoom * factor));
+  const zoom = Math.min(MAX_ZOOM, Math.max(1, state.zoom * factor));
   const scale = zoom / state.zoom; // the point under the pointer stays where it is
   setZoom(zoom, across - (across - state.x) * scale, down - (down - state.y) * scale);
 }

@@ -4,7 +4,7 @@ import { answerOf, attempt, element, get, inWords, openConflict, post, randomKey
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
 const STEP = 24;
-const MOST = 1000;
+const MAX_RESULTS = 1000;
 
 // The query is a tile of the archive, or a file that the server holds under a key. A file is no side of an
 // answer; the first result that is called right stands for it from then on: that is its anchor.
@@ -45,12 +45,12 @@ const byFile = attempt(async (file) => {
   }
 });
 
-function ask(query, picture, told) {
+function ask(query, picture, caption) {
   Object.assign(state, { anchor: null, count: STEP, ...query });
   $("query").src = picture;
   $("query").alt = state.name;
   $("query").hidden = false;
-  $("asked").textContent = told;
+  $("asked").textContent = caption;
   search();
 }
 
@@ -76,7 +76,7 @@ function show() {
   $("explained").textContent = explained();
   $("calibrated").textContent = calibrated(state.shown.calibration);
   $("results").replaceChildren(...results.map(figure));
-  $("more").hidden = results.length < state.count || state.count >= MOST;
+  $("more").hidden = results.length < state.count || state.count >= MAX_RESULTS;
   $("none").hidden = answers.length > 0;
   $("answers").replaceChildren(...answers.map(pair));
   tellModel(state.shown.model);
@@ -222,7 +222,7 @@ $("others").onclick = () => {
   offer();
 };
 $("more").onclick = () => {
-  state.count = Math.min(MOST, state.count + 2 * STEP);
+  state.count = Math.min(MAX_RESULTS, state.count + 2 * STEP);
   search();
 };
 $("again").onclick = () => search();

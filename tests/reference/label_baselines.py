@@ -1,4 +1,4 @@
-"""Plain twins of the rivals that ask for labels or groups: loops, float64, no cleverness."""
+"""Plain twins of the baselines that ask for labels or groups: loops, float64, no cleverness."""
 
 import math
 

@@ -3,12 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from anneal_jax.acquisition.gradients import gradient_embeddings, rank_by_gradients
-from anneal_jax.acquisition.representative import sample_pool
+from anneal_jax.acquisition.badge import gradient_embeddings, rank_by_gradients
+from anneal_jax.acquisition.pool_sample import sample_pool
 from anneal_jax.pairs.canonical import contains, pair_keys, pairs_of_ranks
 from anneal_jax.types import ClassifierTables
-from tests.answers.known import known_keys
-from tests.reference import representative as twin
+from tests.pairs.known import known_keys
+from tests.reference import pool_sample as twin
 
 NUM_IMAGES = 9
 

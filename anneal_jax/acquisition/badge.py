@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from anneal_jax.acquisition.representative import farthest_first, sample_pool
+from anneal_jax.acquisition.coreset import farthest_first
+from anneal_jax.acquisition.pool_sample import sample_pool
 from anneal_jax.acquisition.scan.rescoring import last_hidden
 from anneal_jax.pairs.canonical import PairKeys
 from anneal_jax.types import ClassifierTables, FloatArray, PairIndices
