@@ -36,7 +36,7 @@ import numpy as np
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.experiments.dataset import load_dataset
-from anneal_jax.experiments.pair_rounds import draw_first_pairs
+from anneal_jax.experiments.selection import draw_first_pairs
 from anneal_jax.models.backbones import Backbone, get_backbone
 from anneal_jax.seeds import Use, host_rng
 from anneal_jax.training.feed import ResidentFeed, make_mesh

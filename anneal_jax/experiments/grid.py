@@ -17,13 +17,13 @@ from tqdm import tqdm
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import AnnealError, WorkdirError
 from anneal_jax.experiments.dataset import load_dataset
-from anneal_jax.experiments.label_baselines import check_label_baseline
 from anneal_jax.experiments.query_results import (
     QueryResults,
     name_results,
     read_results,
     write_results,
 )
+from anneal_jax.experiments.registry import check_method
 from anneal_jax.experiments.round_log import Row, read_rounds
 from anneal_jax.experiments.run import run_experiment
 from anneal_jax.experiments.systems import canonical_systems, configure
@@ -108,7 +108,7 @@ def run_grid(
     settings = {(name, seed): configure(config, name, seed) for seed in seeds for name in names}
     folders = {key: cell_folder(workdir, *key) for key in settings}
     for key, folder in folders.items():
-        check_label_baseline(settings[key])
+        check_method(settings[key])
         check_config(folder, settings[key])
     finished = [key for key, folder in folders.items() if _is_finished(folder, settings[key])]
     for key in finished:

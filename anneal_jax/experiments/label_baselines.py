@@ -1,4 +1,4 @@
-"""One run of a label baseline of active learning on pairs: class labels, groups, or all pairs at once.
+"""Baselines of active learning on pairs: class labels, groups, or all pairs at once.
 
 These are simulations, answered from the archive's labels. They write the same rows as active learning on
 pairs, at the same costs, from the same split and seeds, so that one table holds both. Nothing is asked of
@@ -15,157 +15,214 @@ a person, so a run that was killed starts again; a finished one is only read.
 """
 
 import dataclasses
-import functools
 import math
-import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
-from typing import NamedTuple
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
-import jax
 import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.acquisition.group_ask import group_by_asking
 from anneal_jax.acquisition.image_acquisitions import IMAGE_ACQUISITIONS, ImagePool
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.errors import ConfigError
-from anneal_jax.evaluation.retrieval_quality import Retrieval
 from anneal_jax.experiments.dataset import Dataset, class_oracle
-from anneal_jax.experiments.outcome import Outcome, measure, retrieve
-from anneal_jax.experiments.pair_rounds import draw_first_pairs, questions_per_round
-from anneal_jax.experiments.round_log import Row, append_round, read_rounds
+from anneal_jax.experiments.method import Fitted, Method, Setup
+from anneal_jax.experiments.round_log import RoundRow
+from anneal_jax.experiments.selection import draw_first_pairs, questions_per_round
 from anneal_jax.pairs.canonical import count_pairs
 from anneal_jax.pairs.drawing import draw_anchors, draw_random_pairs
 from anneal_jax.seeds import Use, host_rng, host_seed
-from anneal_jax.training.checkpoints import RoundCheckpoints
-from anneal_jax.training.classes import ClassLearner, as_head_params
+from anneal_jax.training.classes import ClassHeads, ClassLearner, as_head_params
 from anneal_jax.training.frozen import FrozenLearner
-from anneal_jax.training.learner import (
-    Learner,
-    TrainingPairs,
-    centred,
-    checkpoint_state,
-    represent,
-)
+from anneal_jax.training.learner import Model, TrainingPairs, centred
 from anneal_jax.types import IntArray, Params
 
 
-class BaselineRound(NamedTuple):
-    """One round of a label experiment: what was paid for, and what was learnt from it.
+class LabelBaseline:
+    """What the baselines share as a `Method`: nobody is asked, and only the last round is saved."""
+
+    saves_every_round = False
+    questions_per_round = 0
+
+    setup: Setup
+
+    def ask(self, round_index: int, model: Model | None) -> str:
+        """Ask nothing: what a round pays for is fixed."""
+        del round_index, model
+        return ""
+
+    def answer(self, round_index: int) -> None:
+        """Do nothing: the labels are there."""
+
+    def template(self) -> Params:
+        """Return what the learner trains."""
+        return self.setup.learner.template()
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownGroups(LabelBaseline):
+    """Trains anew on the first of the images, more each round, until all are known.
 
     Attributes:
-      params: the trained model, in the shape that the learner embeds with.
-      bits_spent: so far.
-      num_labelled_images: whose class or group is known.
-      num_labelled_pairs: whose label is known.
-      select_s: seconds it took to choose what to pay for.
+      setup: what the run works on.
+      images: int32[M], indices into the archive, in the order in which their groups become known.
+      groups: int32[M], the class or group of each.
+      counts: int64[R], how many are known after each round.
+      bits: int64[R], what they have cost.
     """
 
-    params: Params
-    bits_spent: int
-    num_labelled_images: int = 0
-    num_labelled_pairs: int = 0
+    setup: Setup
+    images: IntArray
+    groups: IntArray
+    counts: npt.NDArray[np.int64]
+    bits: npt.NDArray[np.int64]
+
+    @property
+    def num_rounds(self) -> int:
+        """As many as there are counts, or until all images are known."""
+        return min(len(self.counts), int(np.count_nonzero(self.counts < len(self.images))) + 1)
+
+    def fit(self, round_index: int, previous: Params | None) -> Fitted:
+        """Train on the images that are known."""
+        del previous
+        count, use = int(self.counts[round_index]), f"round {round_index}: train"
+        learner = self.setup.learner
+        params = learner.fit_classes(self.images[:count], self.groups[:count], round_index, use=use)
+        bits = int(self.bits[round_index])
+        return Fitted(params, RoundRow(round_index=round_index, bits_spent=bits, num_labelled_images=count))
+
+
+@dataclasses.dataclass
+class ClassifierRounds(LabelBaseline):
+    """Lets a class classifier choose whose class is paid for next; searches by its last hidden layer.
+
+    Attributes:
+      setup: what the run works on.
+      learner: of the classifier.
+      counts: how many training images are labelled after each round.
+      is_labelled: bool[M], which of the M training images are; those of round 0 to begin with.
+      heads: the classifier of the last round.
+      select_s: seconds that the last choice took.
+    """
+
+    setup: Setup
+    learner: ClassLearner
+    counts: Sequence[int]
+    is_labelled: npt.NDArray[np.bool_]
+    heads: ClassHeads | None = None
     select_s: float = 0.0
 
+    @property
+    def num_rounds(self) -> int:
+        """As many as there are counts."""
+        return len(self.counts)
 
-class Baseline(NamedTuple):
-    """All rounds of a label baseline.
+    def ask(self, round_index: int, model: Model | None) -> str:
+        """Choose the images that the round labels, from those that have no label yet."""
+        if model is None or self.heads is None:
+            return ""
+        start = time.perf_counter()
+        rest = np.flatnonzero(~self.is_labelled)
+        images = self.setup.dataset.split.train[rest]
+        seed = host_seed(self.setup.config.seed, round_index, Use.SELECTION)
+        # Not rows of `model.embeddings`: these are rounded differently, and other images would be chosen.
+        embeddings = self.setup.learner.embed(model.params, model.features[images])
+        pool = ImagePool(embeddings, self.learner.logits(self.heads)[images], seed)
+        num_new = self.counts[round_index] - int(np.count_nonzero(self.is_labelled))
+        choose = IMAGE_ACQUISITIONS[self.setup.config.supervision]
+        self.is_labelled[rest[choose(pool, num_new)]] = True
+        self.select_s = time.perf_counter() - start
+        return ""
+
+    def fit(self, round_index: int, previous: Params | None) -> Fitted:
+        """Train a new classifier on the labelled images."""
+        del previous
+        train, count = self.setup.dataset.split.train, self.counts[round_index]
+        classes = np.unique(self.setup.dataset.labels[train], return_inverse=True)[1].astype(np.int32)
+        labelled = self.is_labelled
+        self.heads = self.learner.fit(train[labelled], classes[labelled], round_index)
+        row = RoundRow(
+            round_index=round_index,
+            bits_spent=round(count * bits_per_label(self.setup.dataset)),
+            num_labelled_images=count,
+            select_s=self.select_s,
+        )
+        return Fitted(as_head_params(self.heads), row)
+
+
+@dataclasses.dataclass(frozen=True)
+class AllPairs(LabelBaseline):
+    """Trains once, many steps long, on the true labels of all pairs, or of as many as the steps visit.
 
     Attributes:
-      num_rounds: how many there are.
-      rounds: the rounds, each computed when it is asked for.
+      setup: what the run works on.
     """
 
-    num_rounds: int
-    rounds: Iterator[BaselineRound]
+    num_rounds = 1
 
+    setup: Setup
 
-def check_label_baseline(config: ExperimentConfig) -> None:
-    """Refuse a baseline that does not exist as it is configured.
-
-    Raises:
-      ConfigError: the baseline exists in the frozen regime only, or asks nobody who could err.
-    """
-    if config.supervision in NOBODY_ASKED and (config.oracle_wrong or config.oracle_unsure):
-        raise ConfigError(
-            f"supervision={config.supervision!r} takes the true labels and asks nobody, so oracle_wrong "
-            "and oracle_unsure would change nothing; leave them at 0."
+    def fit(self, round_index: int, previous: Params | None) -> Fitted:
+        """Train on all pairs."""
+        config, dataset, learner = self.setup.config, self.setup.dataset, self.setup.learner
+        assert isinstance(learner, FrozenLearner)
+        train, rng = dataset.split.train, host_rng(config.seed, 0, Use.SELECTION)
+        most = config.all_pairs_steps * config.batch_size
+        pairs = train[draw_random_pairs(rng, len(train), most, known=np.empty(0, np.int64))]
+        first, second = dataset.labels[pairs].T
+        labelled = TrainingPairs(pairs, (first == second).astype(np.int8))
+        long_learner = dataclasses.replace(learner, num_steps=config.all_pairs_steps)
+        params = long_learner.fit_pairs(labelled, round_index, previous, use="all pairs: train")
+        total = count_pairs(len(train))
+        row = RoundRow(
+            round_index=round_index, bits_spent=total, num_labelled_images=0, num_labelled_pairs=total
         )
-    if config.regime != "frozen" and config.supervision in FROZEN_ONLY:
-        raise ConfigError(
-            f"supervision={config.supervision!r} exists in the frozen regime only; give regime='frozen'."
-        )
+        return Fitted(params, row)
 
 
-def run_label_baseline(
-    config: ExperimentConfig,
-    dataset: Dataset,
-    learner: Learner,
-    workdir: pathlib.Path,
-    *,
-    inputs: Mapping[str, str] | None = None,
-    on_round: Callable[[Row], object] = lambda row: None,
-) -> Outcome:
-    """Run a label baseline, unless it is finished.
-
-    Args:
-      config: the settings; `supervision` names the baseline.
-      dataset: the archive and its split.
-      learner: of the configured regime, without a pair classifier.
-      workdir: an existing folder; gets `rounds.jsonl` and the last round's checkpoint.
-      inputs: fingerprint of each thing that the settings name by a path, for the checkpoint.
-      on_round: called with the row of each new round, once it is on disk.
-    """
-    baseline = LABEL_BASELINES[config.supervision](config, dataset, learner)
-    log_path = workdir / "rounds.jsonl"
-    rows = read_rounds(log_path)
-    with closing(RoundCheckpoints(workdir / "checkpoints")) as checkpoints:
-        params = _restore(baseline, learner, checkpoints) if len(rows) == baseline.num_rounds else None
-        num_old = 0 if params is None else len(rows)
-        if params is None:
-            provenance = {
-                "config": dataclasses.asdict(config),
-                "inputs": dict(inputs or {}),
-                "num_answers": 0,
-            }
-            save = functools.partial(checkpoints.save, provenance=provenance)
-            log_path.unlink(missing_ok=True)
-            rows, found = _run(baseline, dataset, learner, save, log_path, on_round)
-        else:
-            found = retrieve(dataset, represent(learner, params))
-    return Outcome(dataset, rows, found, tuple(dataset.archive.notes), len(rows) - num_old)
+def class_labels(setup: Setup) -> AbstractContextManager[Method]:
+    """Train on every training image's class: the upper bound of labels."""
+    train, labels = setup.dataset.split.train, setup.dataset.labels
+    bits = np.array([round(len(train) * bits_per_label(setup.dataset))])
+    return nullcontext(KnownGroups(setup, train, labels[train], np.array([len(train)]), bits))
 
 
-def _restore(baseline: Baseline, learner: Learner, checkpoints: RoundCheckpoints) -> Params | None:
-    """Return the last round's parameters; None, and a warning, where its checkpoint is damaged."""
-    template = checkpoint_state(learner, learner.template())
-    found = checkpoints.restore_newest(baseline.num_rounds - 1, template)
-    return found.state["params"] if found and found.round_index == baseline.num_rounds - 1 else None
+def random_labels(setup: Setup) -> AbstractContextManager[Method]:
+    """Train on the classes of as many random images as each budget of the grid pays for."""
+    config, dataset = setup.config, setup.dataset
+    images = host_rng(config.seed, 0, Use.SELECTION).permutation(dataset.split.train)
+    counts = (bit_grid(config, dataset) / bits_per_label(dataset)).astype(np.int64).clip(1, len(images))
+    bits = np.rint(counts * bits_per_label(dataset)).astype(np.int64)
+    return nullcontext(KnownGroups(setup, images, dataset.labels[images], counts, bits))
 
 
-def _run(
-    baseline: Baseline,
-    dataset: Dataset,
-    learner: Learner,
-    save: Callable[[int, Params], None],
-    log_path: pathlib.Path,
-    on_round: Callable[[Row], object],
-) -> tuple[list[Row], Retrieval]:
-    rows, found, start = [], None, time.perf_counter()
-    for round_index, baseline_round in enumerate(baseline.rounds):
-        params = jax.block_until_ready(baseline_round.params)
-        train_s = time.perf_counter() - start - baseline_round.select_s
-        if round_index == baseline.num_rounds - 1:  # before the row that ends the run
-            save(round_index, checkpoint_state(learner, params))
-        found, figures = measure(dataset, represent(learner, params))
-        rows.append(_row(round_index, baseline_round, figures, train_s))
-        append_round(log_path, rows[-1])
-        on_round(rows[-1])
-        start = time.perf_counter()
-    assert found is not None  # a baseline has at least one round
-    return rows, found
+def group_ask(setup: Setup) -> AbstractContextManager[Method]:
+    """Train on the groups that as many questions as each budget of the grid allows have found."""
+    config, dataset, learner = setup.config, setup.dataset, setup.learner
+    images = host_rng(config.seed, 0, Use.SELECTION).permutation(dataset.split.train)
+    features = centred(learner.features(learner.template()), dataset.split.train)
+    found = group_by_asking(images, features, class_oracle(config, dataset))
+    counts = np.searchsorted(found.questions, bit_grid(config, dataset), side="right")
+    return nullcontext(KnownGroups(setup, images, found.groups, counts, found.questions[counts - 1]))
+
+
+def tcal(setup: Setup) -> AbstractContextManager[Method]:
+    """Let a class classifier choose; its first images are those that the paper's first pairs are around."""
+    config, dataset = setup.config, setup.dataset
+    assert isinstance(setup.learner, FrozenLearner)
+    learner, num_train = ClassLearner(setup.learner, class_count(dataset)), len(dataset.split.train)
+    rng = host_rng(config.seed, 0, Use.INITIAL_PAIRS)
+    first = draw_anchors(rng, num_train, config.initial_fraction)
+    is_first = np.isin(np.arange(num_train), first)
+    return nullcontext(
+        ClassifierRounds(setup, learner, _tcal_counts(config, dataset, len(first)), is_first)
+    )
+
+
+def all_pairs(setup: Setup) -> AbstractContextManager[Method]:
+    """Train on the true labels of all pairs."""
+    return nullcontext(AllPairs(setup))
 
 
 def class_count(dataset: Dataset) -> int:
@@ -184,82 +241,6 @@ def bit_grid(config: ExperimentConfig, dataset: Dataset) -> npt.NDArray[np.int64
     return len(draw_first_pairs(config, dataset)) + per_round * np.arange(config.rounds + 1)
 
 
-def _class_labels(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> Baseline:
-    """Train on every training image's class: the upper bound of labels."""
-    del config
-    train = dataset.split.train
-    bits = np.array([round(len(train) * bits_per_label(dataset))])
-    return _on_groups(learner, train, dataset.labels[train], np.array([len(train)]), bits)
-
-
-def _random_labels(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> Baseline:
-    """Train on the classes of as many random images as each budget of the grid pays for."""
-    images = host_rng(config.seed, 0, Use.SELECTION).permutation(dataset.split.train)
-    counts = (bit_grid(config, dataset) / bits_per_label(dataset)).astype(np.int64).clip(1, len(images))
-    bits = np.rint(counts * bits_per_label(dataset)).astype(np.int64)
-    return _on_groups(learner, images, dataset.labels[images], counts, bits)
-
-
-def _group_ask(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> Baseline:
-    """Train on the groups that as many questions as each budget of the grid allows have found."""
-    images = host_rng(config.seed, 0, Use.SELECTION).permutation(dataset.split.train)
-    features = centred(learner.features(learner.template()), dataset.split.train)
-    found = group_by_asking(images, features, class_oracle(config, dataset))
-    counts = np.searchsorted(found.questions, bit_grid(config, dataset), side="right")
-    return _on_groups(learner, images, found.groups, counts, found.questions[counts - 1])
-
-
-def _on_groups(
-    learner: Learner,
-    images: IntArray,
-    groups: IntArray,
-    counts: npt.NDArray[np.int64],
-    bits: npt.NDArray[np.int64],
-) -> Baseline:
-    """Train anew on the first of the images, more each round, until all are known."""
-    num_rounds = np.count_nonzero(counts < len(images)) + 1
-    counts, bits = counts[:num_rounds], bits[:num_rounds]
-
-    def rounds() -> Iterator[BaselineRound]:
-        for round_index, (count, spent) in enumerate(zip(counts, bits, strict=True)):
-            use = f"round {round_index}: train"
-            params = learner.fit_classes(images[:count], groups[:count], round_index, use=use)
-            yield BaselineRound(params, int(spent), int(count))
-
-    return Baseline(len(counts), rounds())
-
-
-def _tcal(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> Baseline:
-    """Let a class classifier choose whose class is asked next; search by its last hidden layer.
-
-    The first labelled images are those that the paper's first pairs are drawn around.
-    """
-    choose = IMAGE_ACQUISITIONS[config.supervision]
-    assert isinstance(learner, FrozenLearner)
-    train = dataset.split.train
-    classes = np.unique(dataset.labels[train], return_inverse=True)[1].astype(np.int32)
-    model = ClassLearner(learner, class_count(dataset))
-    first = draw_anchors(host_rng(config.seed, 0, Use.INITIAL_PAIRS), len(train), config.initial_fraction)
-    counts = _tcal_counts(config, dataset, len(first))
-
-    def rounds() -> Iterator[BaselineRound]:
-        is_labelled, heads = np.isin(np.arange(len(train)), first), None
-        for round_index, count in enumerate(counts):
-            start = time.perf_counter()
-            if heads is not None:
-                rest = np.flatnonzero(~is_labelled)
-                seed = host_seed(config.seed, round_index, Use.SELECTION)
-                embeddings = learner.embed(as_head_params(heads), learner.stored_features[train[rest]])
-                pool = ImagePool(embeddings, model.logits(heads)[train[rest]], seed)
-                is_labelled[rest[choose(pool, count - is_labelled.sum())]] = True
-            select_s = time.perf_counter() - start
-            heads = model.fit(train[is_labelled], classes[is_labelled], round_index)
-            spent = round(count * bits_per_label(dataset))
-            yield BaselineRound(as_head_params(heads), spent, int(count), select_s=select_s)
-
-    return Baseline(len(counts), rounds())
-
-
 def _tcal_counts(config: ExperimentConfig, dataset: Dataset, num_first: int) -> list[int]:
     """Return the number of labels after each round: as many more bits a round as pairs would cost."""
     per_round = questions_per_round(config, dataset) / bits_per_label(dataset)
@@ -268,66 +249,3 @@ def _tcal_counts(config: ExperimentConfig, dataset: Dataset, num_first: int) -> 
     return [num_first + math.floor(index * per_round) for index in range(num_rounds)] + [
         max(num_first, most)
     ]
-
-
-def _all_pairs(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> Baseline:
-    """Train on the true labels of all pairs, or of as many as the steps can visit, many steps long."""
-    assert isinstance(learner, FrozenLearner)
-    long_learner = dataclasses.replace(learner, num_steps=config.all_pairs_steps)
-    train = dataset.split.train
-    total = count_pairs(len(train))
-
-    def rounds() -> Iterator[BaselineRound]:
-        rng = host_rng(config.seed, 0, Use.SELECTION)
-        most = config.all_pairs_steps * config.batch_size
-        pairs = train[draw_random_pairs(rng, len(train), most, known=np.empty(0, np.int64))]
-        first, second = dataset.labels[pairs].T
-        labelled = TrainingPairs(pairs, (first == second).astype(np.int8))
-        yield BaselineRound(
-            long_learner.fit_pairs(labelled, 0, None, use="all pairs: train"),
-            total,
-            num_labelled_pairs=total,
-        )
-
-    return Baseline(1, rounds())
-
-
-LABEL_BASELINES: Mapping[str, Callable[[ExperimentConfig, Dataset, Learner], Baseline]] = {
-    "all_pairs": _all_pairs,
-    "class_labels": _class_labels,
-    "group_ask": _group_ask,
-    "random_labels": _random_labels,
-    "tcal": _tcal,
-    "tcal_igarss": _tcal,
-    "tcal_random": _tcal,
-}
-"""Every baseline, by the name that `supervision` gives it."""
-
-FROZEN_ONLY = ("all_pairs", "tcal", "tcal_igarss", "tcal_random")
-"""Baselines without a form that fine-tunes the backbone."""
-
-NOBODY_ASKED = tuple(name for name in LABEL_BASELINES if name != "group_ask")
-"""Baselines that take labels as they are."""
-
-
-def _row(round_index: int, baseline_round: BaselineRound, figures: Row, train_s: float) -> Row:
-    """Return a line of the log, with the fields that a round of pairs has and no label has as null."""
-    return {
-        "round_index": round_index,
-        "bits_spent": baseline_round.bits_spent,
-        "num_labelled_images": baseline_round.num_labelled_images,
-        "num_labelled_pairs": baseline_round.num_labelled_pairs,
-        "num_derived_pairs": 0,
-        "num_contradictory_pairs": 0,
-        "yes_share": None,
-        "threshold": None,
-        "threshold_lower": None,
-        "threshold_upper": None,
-        "selection_certified": None,
-        "selection_band": None,
-        "selection_band_complete": None,
-        "pool_share": None,
-        "select_s": baseline_round.select_s,
-        **figures,
-        "train_s": train_s,
-    }

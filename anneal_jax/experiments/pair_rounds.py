@@ -1,274 +1,194 @@
-"""Between two rounds: what is known, where the boundary lies, and which pairs to ask next."""
+"""Active learning on pairs, in rounds: an acquisition chooses, and all that follows is trained on."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import dataclasses
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from typing import TypeVar
 
 import numpy as np
+from tqdm import tqdm
 
-from anneal_jax.acquisition.registry import (
-    PoolView,
-    ScanSettings,
-    get_acquisition,
-    select_pairs,
-)
-from anneal_jax.acquisition.scan.all_pairs import ScanResult
-from anneal_jax.acquisition.threshold import (
-    ThresholdEstimate,
-    estimate_threshold,
-    initial_threshold,
-)
-from anneal_jax.answers.store import Answered, AnswerStore
+from anneal_jax.acquisition.registry import get_acquisition
+from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.experiments.dataset import Dataset
-from anneal_jax.pairs.canonical import PairKeys, agreed, contains, pair_keys
-from anneal_jax.pairs.closure import expand_closure
-from anneal_jax.pairs.drawing import draw_class_balanced_pairs, draw_random_pairs
-from anneal_jax.pairs.transitive import DerivedPairs, expand_one_step
-from anneal_jax.seeds import Use, host_rng, host_seed
-from anneal_jax.training.learner import Learner, Model, TrainingPairs, represent
-from anneal_jax.types import Answer, FloatArray, PairIndices
+from anneal_jax.experiments.method import Fitted, Method, Setup
+from anneal_jax.experiments.round_log import RoundRow, read_rounds
+from anneal_jax.experiments.selection import (
+    Knowledge,
+    SelectedPairs,
+    draw_first_pairs,
+    gather_knowledge,
+    questions_per_round,
+    score_first_answers,
+    select_questions,
+)
+from anneal_jax.training.learner import Model
+from anneal_jax.types import Answer, Params
 
-NUM_FOLDS = 5
-"""Folds of the cross-fit that scores the first answers out of sample."""
+_Item = TypeVar("_Item")
 
 
-class Knowledge(NamedTuple):
-    """What answers say, directly and by implication; the two are kept apart.
+@contextmanager
+def open_pair_rounds(setup: Setup) -> Iterator[Method]:
+    """Open the answers of a run.
+
+    Raises:
+      AnnealError: as `opened_store`.
+    """
+    with opened_store(setup) as store:
+        yield PairRounds(setup, store)
+
+
+@contextmanager
+def opened_store(setup: Setup) -> Iterator[AnswerStore]:
+    """Open the answers of a run, and close them in the end.
+
+    Raises:
+      StoreError: the file is damaged, or belongs to another archive.
+      WorkdirError: the log has a round of which the answers know nothing.
+    """
+    last_round = len(read_rounds(setup.log_path)) - 1
+    with closing(AnswerStore(setup.workdir / "answers.sqlite", setup.dataset.archive.ids)) as store:
+        if last_round >= 0 and store.facts(last_round) is None:
+            raise WorkdirError(
+                f"{setup.log_path} tells of round {last_round}, and the answer store beside it does not: "
+                "it was emptied or replaced. Restore answers.sqlite, or begin in a new workdir."
+            )
+        yield store
+
+
+@dataclasses.dataclass
+class AskedRounds:
+    """What the methods share that ask an oracle or a person.
 
     Attributes:
-      labelled: pairs answered similar or dissimilar.
-      derived: pairs that follow from them.
-      known: int64[M], sorted keys, within the training images, of the pairs never to be asked: asked
-        ones, whatever the answer, derived ones, and byte-identical tiles.
+      setup: what the run works on.
+      store: its answers; all else follows from them.
     """
 
-    labelled: TrainingPairs
-    derived: DerivedPairs
-    known: PairKeys
+    setup: Setup
+    store: AnswerStore
+
+    saves_every_round = True
 
     @property
-    def training_pairs(self) -> TrainingPairs:
-        """Labelled and derived pairs together."""
-        return _joined(self.labelled, self.derived)
+    def num_rounds(self) -> int:
+        """The first set of questions, and the rounds that the settings want after it."""
+        return self.setup.config.rounds + 1
 
+    @property
+    def questions_per_round(self) -> int:
+        """The k of the settings."""
+        return questions_per_round(self.setup.config, self.setup.dataset)
 
-class SelectedPairs(NamedTuple):
-    """The questions of a round.
-
-    Attributes:
-      pair_indices: int32[P, 2], canonical indices into the archive, in the order to ask.
-      similarities: float32[P], by the model that asks; None before there is one.
-      facts: what to remember of the selection.
-    """
-
-    pair_indices: PairIndices
-    similarities: FloatArray | None
-    facts: Mapping[str, Any]
-
-
-def gather_knowledge(
-    answered: Answered, dataset: Dataset, *, transitive: str, reserved: PairIndices | None = None
-) -> Knowledge:
-    """Collect what is known from the answered questions.
-
-    A pair that was answered more than once counts once, and not at all where the answers differ.
-
-    Args:
-      answered: every answered question so far.
-      dataset: the archive.
-      transitive: `one_step`, `closure` or `none`.
-      reserved: int32[R, 2], more pairs never to be asked, such as those of audits.
-    """
-    is_usable = answered.answers != Answer.UNSURE
-    num_images = len(dataset.labels)
-    usable = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
-    labelled = TrainingPairs(*agreed(*usable[:2], num_images))
-    derived = _derive(usable, num_images, transitive)
-    never_asked = [
-        dataset.local_keys(answered.pair_indices),
-        dataset.local_keys(derived.pair_indices),
-        dataset.identical_in_train,
-    ]
-    if reserved is not None:
-        never_asked.append(dataset.local_keys(reserved))
-    return Knowledge(labelled, derived, np.unique(np.concatenate(never_asked)))
-
-
-def draw_first_pairs(config: ExperimentConfig, dataset: Dataset) -> PairIndices:
-    """Draw the questions of round 0 among the training images, int32[P, 2] into the archive."""
-    train = dataset.split.train
-    rng = host_rng(config.seed, 0, Use.INITIAL_PAIRS)
-    if config.initial_draw == "class_balanced":
-        local = draw_class_balanced_pairs(
-            rng,
-            dataset.labels[train],
-            fraction=config.initial_fraction,
-            num_similar=config.initial_partners,
-            num_dissimilar=config.initial_partners,
+    def knowledge(self, round_index: int) -> Knowledge:
+        """Return what is known after a round; nothing of audits, whose pairs are never asked."""
+        return gather_knowledge(
+            self.store.answered(round_index),
+            self.setup.dataset,
+            transitive=self.setup.config.transitive,
+            reserved=self.store.audited_pairs(),
         )
-    else:
-        count = 2 * config.initial_partners * max(1, round(config.initial_fraction * len(train)))
-        local = draw_random_pairs(rng, len(train), count, known=dataset.identical_in_train)
-    is_identical = contains(dataset.identical_in_train, pair_keys(local, len(train)))
-    return train[local[~is_identical]]
+
+    def fitted(self, params: Params, round_index: int, knowledge: Knowledge) -> Fitted:
+        """Return a trained model with the figures of its round."""
+        answered = self.store.answered(round_index)
+        is_usable = (answered.round_indices == round_index) & (answered.answers != Answer.UNSURE)
+        usable = answered.answers[is_usable]
+        row = RoundRow(
+            round_index=round_index,
+            bits_spent=round(self.store.tally(round_index).bits_spent),
+            num_labelled_pairs=len(knowledge.labelled.labels),
+            num_derived_pairs=len(knowledge.derived.pair_labels),
+            num_contradictory_pairs=knowledge.derived.num_contradictory,
+            yes_share=float(np.mean(usable == Answer.SIMILAR)) if usable.size else None,
+            **(self.store.facts(round_index) or {}),
+        )
+        return Fitted(params, row, len(answered.answers))
 
 
-def questions_per_round(config: ExperimentConfig, dataset: Dataset) -> int:
-    """Return k, the questions of a later round."""
-    return config.pairs_per_round or max(1, round(0.2 * len(dataset.split.train)))
+class PairRounds(AskedRounds):
+    """A `Method`: an acquisition chooses k pairs a round; all that follows from answers is trained on."""
+
+    def ask(self, round_index: int, model: Model | None) -> str:
+        """Commit the round's pairs, chosen by the model of the round before."""
+        if self.store.facts(round_index) is not None:
+            return ""
+        start = time.perf_counter()
+        selected = self._select(round_index, model)
+        if not len(selected.pair_indices):
+            if model is None:
+                raise nothing_to_ask(self.setup.dataset)
+            return (
+                f"The pool was empty after round {round_index - 1}: every pair of training tiles is "
+                "answered, or follows from answers."
+            )
+        facts = {**selected.facts, "select_s": time.perf_counter() - start}
+        self.store.add_round(
+            round_index, selected.pair_indices, similarities=selected.similarities, facts=facts
+        )
+        return ""
+
+    def answer(self, round_index: int) -> None:
+        """Have every open question of the round answered; a person's answer is on disk at once."""
+        questions = self.store.unanswered(round_index)
+        answers = (
+            (question.question_id, self.setup.annotator(question.first, question.second))
+            for question in tqdm(questions, f"round {round_index}: answers", leave=False, disable=None)
+        )
+        for batch in in_batches(answers, self.setup.answers_per_commit):
+            self.store.record_all(batch, annotator=self.setup.annotator_name)
+
+    def fit(self, round_index: int, previous: Params | None) -> Fitted:
+        """Train on the answered pairs and those that follow."""
+        knowledge, use = self.knowledge(round_index), f"round {round_index}: train"
+        params = self.setup.learner.fit_pairs(knowledge.training_pairs, round_index, previous, use=use)
+        return self.fitted(params, round_index, knowledge)
+
+    def template(self) -> Params:
+        """Return what the learner trains on pairs."""
+        return self.setup.learner.template()
+
+    def _select(self, round_index: int, model: Model | None) -> SelectedPairs:
+        config, dataset, learner = self.setup.config, self.setup.dataset, self.setup.learner
+        if model is None:
+            return SelectedPairs(draw_first_pairs(config, dataset), None, {})
+        last = round_index - 1
+        answered = self.store.answered(last)
+        if get_acquisition(config.acquisition).needs_threshold and config.threshold == "prequential":
+            answered = score_first_answers(config, learner, self.store, answered, len(dataset.labels))
+        return select_questions(
+            config,
+            dataset,
+            learner,
+            answered,
+            self.knowledge(last),
+            model,
+            round_index,
+            last_threshold=(self.store.facts(last) or {}).get("threshold"),
+        )
 
 
-def select_questions(
-    config: ExperimentConfig,
-    dataset: Dataset,
-    learner: Learner,
-    store: AnswerStore,
-    knowledge: Knowledge,
-    model: Model,
-    round_index: int,
-) -> SelectedPairs:
-    """Choose the questions of a round with the model of the round before.
+def trains_classifier(config: ExperimentConfig) -> bool:
+    """Tell whether the pair classifier is trained, too."""
+    is_wanted = config.train_classifier == "always" or get_acquisition(config.acquisition).needs_classifier
+    return config.supervision == "pairs" and is_wanted
 
-    Returns:
-      Exactly k pairs while the pool has as many; none where it is empty.
-    """
-    acquisition = get_acquisition(config.acquisition)
-    embeddings, train = model.embeddings, dataset.split.train
-    facts: dict[str, Any] = {}
-    threshold = initial_threshold(config.margin)
-    if acquisition.needs_threshold:
-        estimate = _threshold(config, learner, store, embeddings, round_index)
-        threshold = estimate.threshold
-        names = ("threshold", "threshold_lower", "threshold_upper")
-        facts = dict(zip(names, estimate, strict=True))
-    needs_classifier = acquisition.needs_classifier
-    classifier = (
-        learner.classifier_tables(model.params, model.features[train]) if needs_classifier else None
+
+def nothing_to_ask(dataset: Dataset) -> ConfigError:
+    """Return the error of an archive whose training tiles hold no question."""
+    return ConfigError(
+        f"the {len(dataset.split.train)} training tiles hold no pair to ask first; raise train_fraction, "
+        "or give an archive with more different tiles."
     )
-    view = PoolView(
-        embeddings=embeddings[train],
-        known=knowledge.known,
-        seed=host_seed(config.seed, round_index, Use.SELECTION),
-        threshold=threshold,
-        classifier=classifier,
-        scan=scan_settings(config),
-    )
-    chosen = select_pairs(
-        acquisition,
-        view,
-        questions_per_round(config, dataset),
-        diversity=config.diversity,
-        candidate_factor=config.candidate_factor,
-    )
-    pairs = train[chosen.pair_indices]
-    facts |= _scan_facts(chosen.scan)
-    return SelectedPairs(pairs, pair_similarities(embeddings, pairs), facts)
 
 
-def scan_settings(config: ExperimentConfig) -> ScanSettings:
-    """Return how the acquisition goes through all pairs."""
-    return ScanSettings(
-        config.classifier_order, config.scan_precision, config.scan_share, config.scan_tile_size
-    )
-
-
-def pair_similarities(embeddings: FloatArray, pair_indices: PairIndices) -> FloatArray:
-    """Return the cosine similarity float32[P] of each pair of unit-norm embeddings."""
-    return np.einsum("pd,pd->p", embeddings[pair_indices[:, 0]], embeddings[pair_indices[:, 1]])
-
-
-def cross_fit_similarities(
-    config: ExperimentConfig, learner: Learner, pairs: TrainingPairs, num_images: int
-) -> FloatArray:
-    """Score each pair by a model that was trained without it, in five folds.
-
-    Whatever follows from the other folds' answers is trained on too, except the held-out pairs.
-
-    Returns:
-      float32[P], cosine similarities; NaN where a fold leaves nothing to train on.
-    """
-    num_pairs = len(pairs.labels)
-    folds = host_rng(config.seed, 0, Use.FOLDS).permutation(num_pairs) % NUM_FOLDS
-    keys = pair_keys(pairs.pair_indices, num_images)
-    similarities = np.full(num_pairs, np.nan, np.float32)
-    for fold in range(min(NUM_FOLDS, num_pairs)):
-        is_held_out = folds == fold
-        if is_held_out.all():
-            continue
-        seen = TrainingPairs(pairs.pair_indices[~is_held_out], pairs.labels[~is_held_out])
-        derived = _derive(seen, num_images, config.transitive)
-        is_leak = contains(np.sort(keys[is_held_out]), pair_keys(derived.pair_indices, num_images))
-        derived = TrainingPairs(derived.pair_indices[~is_leak], derived.pair_labels[~is_leak])
-        use = f"threshold: fold {fold + 1} of {NUM_FOLDS}"
-        model = represent(learner, learner.fit_pairs(_joined(seen, derived), 0, None, use=use))
-        held_out = pairs.pair_indices[is_held_out]
-        similarities[is_held_out] = pair_similarities(model.embeddings, held_out)
-    return similarities
-
-
-def _scan_facts(scan: ScanResult | None) -> dict[str, Any]:
-    if scan is None:
-        return {}
-    return {
-        "selection_certified": scan.is_certified,
-        "selection_band": scan.band_size,
-        "selection_band_complete": scan.band_is_complete,
-        "pool_share": scan.pool_share,
-    }
-
-
-def _threshold(
-    config: ExperimentConfig,
-    learner: Learner,
-    store: AnswerStore,
-    embeddings: FloatArray,
-    round_index: int,
-) -> ThresholdEstimate:
-    """Estimate tau; where one class is missing keep the last, or the one before any is known."""
-    answered = store.answered(round_index - 1)
-    similarities = pair_similarities(embeddings, answered.pair_indices)
-    if config.threshold == "prequential":
-        similarities = _prequential_similarities(config, learner, store, answered, len(embeddings))
-    estimate = estimate_threshold(config.threshold, similarities, answered.answers)
-    if estimate is not None:
-        return estimate
-    last = (store.facts(round_index - 1) or {}).get("threshold", initial_threshold(config.margin))
-    return ThresholdEstimate(last, last, last)
-
-
-def _prequential_similarities(
-    config: ExperimentConfig,
-    learner: Learner,
-    store: AnswerStore,
-    answered: Answered,
-    num_images: int,
-) -> FloatArray:
-    """Return each answer's similarity by a model that had not been trained on it.
-
-    Later rounds carry it from the moment they were asked; round 0 was asked before there was a model,
-    so it is scored by cross-fit, once, and stored.
-    """
-    is_first = answered.round_indices == 0
-    similarities = answered.similarities.copy()
-    is_usable = is_first & (answered.answers != Answer.UNSURE)
-    if np.isnan(similarities[is_usable]).any():
-        pairs = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
-        similarities[is_usable] = cross_fit_similarities(config, learner, pairs, num_images)
-        store.set_similarities(0, similarities[is_first])
-    return similarities
-
-
-def _derive(usable: TrainingPairs, num_images: int, transitive: str) -> DerivedPairs:
-    if transitive == "none":
-        return DerivedPairs(np.empty((0, 2), np.int32), np.empty(0, np.int8), 0)
-    if transitive == "closure":  # where two answers to one pair differ, its group contradicts itself
-        return expand_closure(*usable[:2], num_images)
-    return expand_one_step(*agreed(*usable[:2], num_images), num_images)
-
-
-def _joined(labelled: TrainingPairs, derived: TrainingPairs | DerivedPairs) -> TrainingPairs:
-    return TrainingPairs(
-        np.concatenate([labelled.pair_indices, derived[0]]),
-        np.concatenate([labelled.labels, derived[1]]),
-        num_answered=len(labelled.labels),
-    )
+def in_batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Yield up to `size` items at a time; the next is not taken before the last batch is used."""
+    remaining = iter(items)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch

@@ -1,25 +1,6 @@
-"""The log of a run: `rounds.jsonl`, one strict JSON object a line, one line a round.
+"""The log of a run: `rounds.jsonl`, one strict JSON object a line, one line a round."""
 
-A row holds at least these fields (null where a round has no such figure):
-
-  round_index                           int, 0 is the model trained on the initial answers
-  bits_spent                            int, questions put to a person so far, or what labels cost
-  num_labelled_pairs                    int, usable answers so far
-  num_derived_pairs                     int, pairs implied by them, at no cost
-  num_contradictory_pairs               int, pairs implied both ways and left out
-  yes_share                             [0, 1], similar ones among this round's answers
-  mean_average_precision_at_5           [0, 1], divided by min(k, R)
-  precision_at_5                        [0, 1]
-  mean_average_precision_at_5_features  [0, 1], the same by the backbone's features: an ablation
-  threshold                             [-1, 1], similar above it, cosine similarity
-  threshold_lower, threshold_upper      [-1, 1], the interval that the answers leave to it
-  selection_certified                   bool, whether the scan found what float64 finds: see `ScanResult`
-  selection_band                        int, pairs kept that its precision leaves in question
-  selection_band_complete               bool, whether these are all such pairs; otherwise there are more
-  pool_share                            [0, 1], part of all pairs that were scored
-  train_s, select_s                     seconds
-"""
-
+import dataclasses
 import json
 import math
 import os
@@ -35,6 +16,61 @@ from anneal_jax.files import atomic
 
 Row = dict[str, Any]
 """One round: field names to int, float, str, bool or None, in the order they are written."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RoundRow:
+    """The fields of a round, in the order they are written; None where a round has no such figure.
+
+    Attributes:
+      round_index: 0 is the model trained on the initial answers.
+      bits_spent: questions put to a person so far, or what labels cost.
+      num_labelled_images: whose class or group is known; rounds that ask about pairs leave it out.
+      num_labelled_pairs: usable answers so far.
+      num_derived_pairs: pairs implied by them, at no cost.
+      num_contradictory_pairs: pairs implied both ways and left out.
+      yes_share: [0, 1], similar ones among this round's answers.
+      threshold: [-1, 1], similar above it, cosine similarity.
+      threshold_lower: [-1, 1], the interval that the answers leave to it begins here, and
+      threshold_upper: ends here.
+      selection_certified: whether the scan found what float64 finds: see `ScanResult`.
+      selection_band: pairs kept that its precision leaves in question.
+      selection_band_complete: whether these are all such pairs; otherwise there are more.
+      pool_share: [0, 1], part of all pairs that were scored.
+      select_s: seconds that the choice took.
+      mean_average_precision_at_5: [0, 1], divided by min(k, R).
+      precision_at_5: [0, 1].
+      mean_average_precision_at_5_features: [0, 1], the same by the backbone's features: an ablation.
+      train_s: seconds that the fit took.
+    """
+
+    round_index: int
+    bits_spent: int
+    num_labelled_images: int | None = None
+    num_labelled_pairs: int = 0
+    num_derived_pairs: int = 0
+    num_contradictory_pairs: int = 0
+    yes_share: float | None = None
+    threshold: float | None = None
+    threshold_lower: float | None = None
+    threshold_upper: float | None = None
+    selection_certified: bool | None = None
+    selection_band: int | None = None
+    selection_band_complete: bool | None = None
+    pool_share: float | None = None
+    select_s: float = 0.0
+    mean_average_precision_at_5: float | None = None
+    precision_at_5: float | None = None
+    mean_average_precision_at_5_features: float | None = None
+    train_s: float | None = None
+
+    def to_row(self) -> Row:
+        """Return the line of the log."""
+        row = dataclasses.asdict(self)
+        if self.num_labelled_images is None:
+            del row["num_labelled_images"]
+        return row
+
 
 TIME_SUFFIX = "_s"
 """Fields so named hold seconds, and differ between two runs of the same command."""

@@ -25,6 +25,19 @@ def is_annotated(workdir: pathlib.Path) -> bool:
     return (workdir / ANNOTATION_MARK).exists()
 
 
+def refuse_annotated(workdir: pathlib.Path) -> None:
+    """Refuse a workdir in which a person answered.
+
+    Raises:
+      WorkdirError: it is one.
+    """
+    if is_annotated(workdir):
+        raise WorkdirError(
+            f"{workdir} holds a person's answers, to which an oracle adds none; train on them with "
+            f"launch/run.py --workdir={workdir}, without --config, or give another workdir."
+        )
+
+
 def read_pictures(workdir: pathlib.Path) -> str:
     """Return the archive of the tiles to look at; empty where it is that of the settings.
 

@@ -1,10 +1,11 @@
 """Group losses by name, as recipes and command lines choose them."""
 
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 
+from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import unknown_name
 from anneal_jax.losses.group import (
     group_contrastive_loss,
@@ -35,22 +36,32 @@ class GroupLoss(Protocol):
         ...
 
 
+class GroupLossEntry(NamedTuple):
+    """A group loss, and which settings of a run it takes.
+
+    Attributes:
+      loss: the loss.
+      settings: names of settings, which are keywords of the loss, too. All its other keywords keep their
+        published values, also where a setting happens to have the same name.
+    """
+
+    loss: GroupLoss
+    settings: tuple[str, ...] = ()
+
+
 GROUP_LOSSES = MappingProxyType(
     {
-        "contrastive": group_contrastive_loss,
-        "info_nce": info_nce_loss,
-        "multi_similarity": multi_similarity_loss,
-        "n_pairs": n_pairs_loss,
-        "ranked_list": ranked_list_loss,
-        "srl": similarity_retention_loss,
-        "triplet_batch_hard": batch_hard_triplet_loss,
-        "triplet_semi_hard": semi_hard_triplet_loss,
+        "contrastive": GroupLossEntry(group_contrastive_loss),
+        "info_nce": GroupLossEntry(info_nce_loss, ("temperature",)),
+        "multi_similarity": GroupLossEntry(multi_similarity_loss),
+        "n_pairs": GroupLossEntry(n_pairs_loss, ("temperature",)),
+        "ranked_list": GroupLossEntry(ranked_list_loss),
+        "srl": GroupLossEntry(similarity_retention_loss),
+        "triplet_batch_hard": GroupLossEntry(batch_hard_triplet_loss),
+        "triplet_semi_hard": GroupLossEntry(semi_hard_triplet_loss),
     }
 )
 """Every group loss, by the name that settings use."""
-
-TEMPERED_LOSSES = frozenset({"info_nce", "n_pairs"})
-"""Those whose setting `temperature` divides the cosines; elsewhere the word means something else."""
 
 
 def get_group_loss(name: str) -> GroupLoss:
@@ -70,4 +81,13 @@ def get_group_loss(name: str) -> GroupLoss:
     """
     if name not in GROUP_LOSSES:
         raise unknown_name("group loss", name, GROUP_LOSSES)
-    return GROUP_LOSSES[name]
+    return GROUP_LOSSES[name].loss
+
+
+def group_loss_settings(config: ExperimentConfig) -> tuple[tuple[str, float], ...]:
+    """Return the keywords of the configured group loss that the settings fix, and their values.
+
+    >>> group_loss_settings(ExperimentConfig(group_loss="n_pairs", temperature=0.2))
+    (('temperature', 0.2),)
+    """
+    return tuple((name, getattr(config, name)) for name in GROUP_LOSSES[config.group_loss].settings)

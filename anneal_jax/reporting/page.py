@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anneal_jax.evaluation.metrics import Denominator
+from anneal_jax.experiments.registry import METHODS
 from anneal_jax.files import atomic
 from anneal_jax.reporting.page_css import CSS
 
@@ -199,7 +200,7 @@ def _glossary(denominator: Denominator) -> str:
 
 
 def _how_to_go_on(config: Mapping[str, Any]) -> str:
-    if config.get("supervision", "pairs") not in ("pairs", "belief_ask"):
+    if not METHODS[config.get("supervision", "pairs")].asks:
         return "<p>A baseline of active learning on pairs, for comparison, with an end of its own.</p>"
     now = f" (this run: {escaped(config['rounds'])})" if "rounds" in config else ""
     return (

@@ -9,6 +9,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.evaluation.retrieval_quality import DENOMINATOR, Retrieval
 from anneal_jax.experiments.outcome import Outcome
+from anneal_jax.experiments.registry import METHODS
 from anneal_jax.experiments.round_log import Row
 from anneal_jax.reporting.curve import plot_curve
 from anneal_jax.reporting.gallery import plot_gallery
@@ -85,7 +86,7 @@ def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
     last = outcome.rows[-1]
     split = outcome.dataset.split
     bits = f"{last['bits_spent']:,}"
-    is_answered = config.supervision in ("pairs", "belief_ask", "group_ask", "all_pairs")
+    is_answered = METHODS[config.supervision].is_answered
     cost = f"{bits} answers" if is_answered else f"class labels worth {bits} bits"
     num_measured = int(np.count_nonzero(outcome.retrieval.num_relevant))
     queries = f"{num_measured} queries"
@@ -100,10 +101,8 @@ def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
 
 
 def _method(config: ExperimentConfig) -> str:
-    if config.supervision == "class_labels":
-        return "all class labels"
-    if config.supervision != "pairs":
-        return config.supervision
+    if title := METHODS[config.supervision].title:
+        return title
     name = _WRITTEN.get(config.acquisition, config.acquisition)
     return f"{name} + clustering" if config.diversity else name
 

@@ -7,6 +7,7 @@ import numpy as np
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.tile_cache import open_tiles
 from anneal_jax.errors import ConfigError
+from anneal_jax.losses.registry import group_loss_settings
 from anneal_jax.training.encoding import encode_feed
 from anneal_jax.training.features import default_cache_dir, extract_features, standardisation
 from anneal_jax.training.feed import HostFeed, ResidentFeed, TileFeed, fits_on_device, make_mesh
@@ -41,7 +42,7 @@ def make_learner(
         margin=config.margin,
         beta=config.beta,
         group_loss=config.group_loss,
-        temperature=config.temperature,
+        group_loss_settings=group_loss_settings(config),
     )
     if config.regime == "frozen":
         features = _frozen_features(config, archive)

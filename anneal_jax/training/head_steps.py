@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from anneal_jax.losses.pair import contrastive_loss, pair_loss
-from anneal_jax.losses.registry import TEMPERED_LOSSES, get_group_loss
+from anneal_jax.losses.registry import get_group_loss
 from anneal_jax.models.heads import PairClassifier, SimilarityNetwork, beside
 from anneal_jax.types import FloatArray, Params
 
@@ -37,7 +37,7 @@ class FitSettings(NamedTuple):
       margin: m of the contrastive loss, a cosine.
       beta: weight of the classifier's loss.
       group_loss: name of the loss that trains on groups.
-      temperature: of the group losses that have one, a cosine.
+      group_loss_settings: keywords of that loss and their values; the others keep their defaults.
     """
 
     learning_rate: float = 1e-3
@@ -45,7 +45,7 @@ class FitSettings(NamedTuple):
     margin: float = 0.1
     beta: float = 0.1
     group_loss: str = "info_nce"
-    temperature: float = 0.1
+    group_loss_settings: tuple[tuple[str, float], ...] = ()
 
 
 class Objective(Protocol):
@@ -119,8 +119,8 @@ def group_objective(
       settings: see `FitSettings`.
     """
     loss: Callable[..., jax.Array] = get_group_loss(settings.group_loss)
-    options = {"temperature": settings.temperature} if settings.group_loss in TEMPERED_LOSSES else {}
-    return loss(_embed(heads.similarity, features), groups, groups >= 0, **options)
+    embeddings = _embed(heads.similarity, features)
+    return loss(embeddings, groups, groups >= 0, **dict(settings.group_loss_settings))
 
 
 @jax.jit

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from anneal_jax.answers.store import AnswerStore
+from anneal_jax.experiments import method
 from anneal_jax.experiments import run as run_module
 from anneal_jax.training.checkpoints import RoundCheckpoints
 
@@ -63,7 +64,7 @@ def run_with_breaks(monkeypatch, run, *, first, per_commit=1):
 
         return wrapped
 
-    monkeypatch.setattr(run_module, "ORACLE_ANSWERS_PER_COMMIT", per_commit)
+    monkeypatch.setattr(method, "ORACLE_ANSWERS_PER_COMMIT", per_commit)
     for owner, name in COMMITS:
         monkeypatch.setattr(owner, name, breaking(getattr(owner, name)))
     num_breaks = 0
@@ -77,7 +78,7 @@ def run_with_breaks(monkeypatch, run, *, first, per_commit=1):
 
 _KILLED_RUN = """
 import json, os, signal, sys
-from anneal_jax.experiments import run
+from anneal_jax.experiments import method, run
 from anneal_jax.config import config_from_mapping
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.training.checkpoints import RoundCheckpoints
@@ -92,7 +93,7 @@ def killing(owner, name):
                 os.kill(os.getpid(), signal.SIGKILL)
         return result
     setattr(owner, name, wrapped)
-run.ORACLE_ANSWERS_PER_COMMIT = 1
+method.ORACLE_ANSWERS_PER_COMMIT = 1
 for name in ("record_all", "give", "add_round"):
     killing(AnswerStore, name)
 killing(RoundCheckpoints, "save")

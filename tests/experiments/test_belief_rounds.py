@@ -8,13 +8,13 @@ import pytest
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
-from anneal_jax.experiments import run
+from anneal_jax.experiments.method import ANNOTATOR
 from anneal_jax.experiments.round_log import read_rounds, without_times
 from anneal_jax.experiments.run import run_experiment
 from anneal_jax.pairs.canonical import pair_keys
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.types import Answer
-from tests.experiments.breaking import damage_checkpoint, run_in_process, run_with_breaks
+from tests.experiments.breaking import damage_checkpoint, run_in_process
 
 NUM_IMAGES, NUM_CLASSES = 80, 4
 
@@ -76,28 +76,6 @@ def test_digits_are_learnt_from_a_few_questions(tmp_path):
     assert 0.2 < last["yes_share"] < 0.95
 
 
-def test_the_same_command_gives_the_same_log_and_another_seed_another(vectors, tmp_path):
-    logs = [
-        without_times(run_experiment(small(vectors, seed=seed), tmp_path / name).rows)
-        for name, seed in (("a", 0), ("b", 0), ("c", 1))
-    ]
-    assert logs[0] == logs[1] != logs[2]
-
-
-@pytest.mark.parametrize("per_commit", [1, 5])
-def test_a_break_at_any_answer_or_commit_changes_nothing(vectors, tmp_path, monkeypatch, per_commit):
-    """Break the run at every few commits, go on, and compare with the unbroken run."""
-    config = small(vectors)
-    unbroken = run_experiment(config, tmp_path / "unbroken")
-    outcome, num_breaks = run_with_breaks(
-        monkeypatch, lambda: run_experiment(config, tmp_path / "broken"), first=5, per_commit=per_commit
-    )
-    assert num_breaks >= 3
-    assert without_times(outcome.rows) == without_times(unbroken.rows)
-    pairs = [answers_of(tmp_path / name, outcome).pair_indices.tolist() for name in ("unbroken", "broken")]
-    assert pairs[0] == pairs[1]
-
-
 @pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_round_changes_nothing(vectors, tmp_path):
     config = small(vectors)
@@ -108,28 +86,6 @@ def test_kill_9_in_the_middle_of_a_round_changes_nothing(vectors, tmp_path):
         without_times(read_rounds(tmp_path / name / "rounds.jsonl")) for name in ("killed", "unbroken")
     )
     assert killed == unbroken
-
-
-def test_rounds_may_grow_and_the_old_ones_stand(vectors, tmp_path):
-    run_experiment(small(vectors, rounds=1), tmp_path / "grown")
-    before = read_rounds(tmp_path / "grown" / "rounds.jsonl")
-    outcome = run_experiment(small(vectors, rounds=2), tmp_path / "grown")
-    assert outcome.num_new_rounds == 1
-    assert outcome.rows[:2] == before
-    straight = run_experiment(small(vectors, rounds=2), tmp_path / "straight")
-    assert without_times(outcome.rows) == without_times(straight.rows)
-
-
-@pytest.mark.parametrize("rounds", [(1,), (1, 0)])
-def test_a_damaged_checkpoint_is_trained_again_from_the_answers(vectors, tmp_path, rounds, caplog):
-    unbroken = run_experiment(small(vectors, rounds=2), tmp_path / "unbroken")
-    run_experiment(small(vectors, rounds=1), tmp_path / "broken")
-    for round_index in rounds:
-        damage_checkpoint(tmp_path / "broken", round_index)
-    outcome = run_experiment(small(vectors, rounds=2), tmp_path / "broken")
-    assert without_times(outcome.rows) == without_times(unbroken.rows)
-    np.testing.assert_array_equal(outcome.retrieval.neighbours, unbroken.retrieval.neighbours)
-    assert all(f"checkpoint of round {number} in" in caplog.text for number in rounds)
 
 
 def test_where_nothing_is_left_to_ask_the_run_ends_with_a_note(vectors, tmp_path, caplog):
@@ -183,7 +139,7 @@ def test_a_person_loses_no_answer_when_they_stop(vectors, tmp_path):
     rested = run_experiment(config, tmp_path / "rested", annotator=truth)
     assert without_times(rested.rows) == without_times(outcome.rows)
     records = AnswerStore(tmp_path / "stopped" / "answers.sqlite", outcome.dataset.archive.ids).records()
-    assert {record.annotator for record in records} == {run.ANNOTATOR}
+    assert {record.annotator for record in records} == {ANNOTATOR}
 
 
 def test_finetuning_learns_from_the_groups_too(tmp_path):

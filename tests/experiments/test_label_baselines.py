@@ -1,4 +1,4 @@
-"""The label baselines of active learning on pairs, on a small archive of vectors."""
+"""The rivals of active learning on pairs, on a small archive of vectors."""
 
 import dataclasses
 import itertools
@@ -8,18 +8,15 @@ import pathlib
 import numpy as np
 import pytest
 
-from anneal_jax.config import CHOICES, ExperimentConfig
+from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
 from anneal_jax.experiments import label_baselines
 from anneal_jax.experiments.dataset import load_dataset
-from anneal_jax.experiments.label_baselines import LABEL_BASELINES, bit_grid, bits_per_label
-from anneal_jax.experiments.round_log import read_rounds, without_times
-from anneal_jax.experiments.run import ASKING, run_experiment
-from anneal_jax.losses.registry import GROUP_LOSSES, TEMPERED_LOSSES
+from anneal_jax.experiments.label_baselines import bit_grid, bits_per_label
+from anneal_jax.experiments.registry import METHODS
+from anneal_jax.experiments.run import run_experiment
 
 NUM_IMAGES, NUM_CLASSES, DIM = 80, 4, 6
-
-every_baseline = pytest.mark.parametrize("supervision", sorted(LABEL_BASELINES))
 
 
 @pytest.fixture(scope="module")
@@ -47,48 +44,6 @@ def small(vectors: pathlib.Path, **changes: object) -> ExperimentConfig:
     return ExperimentConfig(archive=f"embeddings:{vectors}", **{**settings, **changes})
 
 
-@every_baseline
-def test_rows_have_the_fields_of_a_run_on_pairs_and_a_finished_run_is_only_read(
-    vectors, tmp_path, supervision, monkeypatch
-):
-    config = small(vectors, supervision=supervision)
-    outcome = run_experiment(config, tmp_path / "baseline")
-    pairs = run_experiment(small(vectors, rounds=0), tmp_path / "pairs")
-    assert set(outcome.rows[0]) == {*pairs.rows[0], "num_labelled_images"}
-    assert outcome.rows == read_rounds(tmp_path / "baseline" / "rounds.jsonl")
-    assert outcome.num_new_rounds == len(outcome.rows)
-    bits = [row["bits_spent"] for row in outcome.rows]
-    assert bits == sorted(bits) and all(isinstance(value, int) for value in bits)
-
-    def never(*arguments, **named):
-        raise AssertionError("a finished run was trained again")
-
-    monkeypatch.setattr(label_baselines, "measure", never)
-    again = run_experiment(config, tmp_path / "baseline")
-    assert again.num_new_rounds == 0
-    np.testing.assert_array_equal(again.retrieval.neighbours, outcome.retrieval.neighbours)
-
-
-@pytest.mark.parametrize("supervision", ["random_labels", "tcal"])
-def test_a_killed_run_starts_again_and_ends_alike(vectors, tmp_path, supervision, monkeypatch):
-    config = small(vectors, supervision=supervision)
-    unbroken = run_experiment(config, tmp_path / "unbroken")
-    append, left = label_baselines.append_round, [2]
-
-    def breaking(*arguments):
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        append(*arguments)
-
-    monkeypatch.setattr(label_baselines, "append_round", breaking)
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(config, tmp_path / "broken")
-    resumed = run_experiment(config, tmp_path / "broken")
-    assert resumed.num_new_rounds == len(unbroken.rows)
-    assert without_times(resumed.rows) == without_times(unbroken.rows)
-
-
 def test_labels_on_the_grid_cost_what_pairs_cost_or_just_less(vectors, tmp_path):
     config = small(vectors)
     grid = bit_grid(config, load_dataset(config))
@@ -100,17 +55,6 @@ def test_labels_on_the_grid_cost_what_pairs_cost_or_just_less(vectors, tmp_path)
     spent = np.array([row["bits_spent"] for row in groups.rows])
     assert (spent <= grid[: len(spent)]).all()
     assert (spent[:-1] > grid[: len(spent) - 1] - NUM_CLASSES).all()
-
-
-def test_a_baseline_ends_when_all_is_known(vectors, tmp_path):
-    config = small(vectors, rounds=40, steps=1)
-    num_train = len(load_dataset(config).split.train)
-    for name in ("random_labels", "group_ask", "tcal"):
-        changed = dataclasses.replace(config, supervision=name, tcal_bits=10_000)
-        rows = run_experiment(changed, tmp_path / name).rows
-        known = [row["num_labelled_images"] for row in rows]
-        assert known[-1] == num_train
-        assert known[-2] < num_train
 
 
 def test_tcal_starts_where_the_first_pairs_were_drawn_and_spends_as_much_a_round(
@@ -155,14 +99,6 @@ def test_a_label_costs_log2_of_the_classes_that_training_images_have(vectors):
     assert bits_per_label(dataset._replace(labels=np.zeros_like(labels))) == 1.0
 
 
-def test_rounds_may_grow(vectors, tmp_path):
-    config = small(vectors, supervision="random_labels", rounds=1)
-    run_experiment(config, tmp_path / "grown")
-    grown = run_experiment(dataclasses.replace(config, rounds=2), tmp_path / "grown")
-    straight = run_experiment(dataclasses.replace(config, rounds=2), tmp_path / "straight")
-    assert without_times(grown.rows) == without_times(straight.rows)
-
-
 @pytest.mark.parametrize("supervision", ["tcal", "all_pairs"])
 def test_the_other_regime_is_refused_in_words(tmp_path, supervision):
     config = ExperimentConfig(supervision=supervision, regime="finetune")
@@ -179,17 +115,11 @@ def test_a_person_who_errs_groups_worse(vectors, tmp_path):
     assert errs["bits_spent"] > truthful["bits_spent"]
 
 
-@pytest.mark.parametrize("supervision", sorted(set(LABEL_BASELINES) - {"group_ask"}))
+@pytest.mark.parametrize("supervision", [name for name, method in METHODS.items() if not method.can_err])
 def test_errors_are_refused_where_nobody_is_asked(tmp_path, supervision):
     config = ExperimentConfig(supervision=supervision, oracle_unsure=0.1)
     with pytest.raises(ConfigError, match=rf"supervision='{supervision}' takes the true labels"):
         run_experiment(config, tmp_path)
-
-
-def test_what_settings_may_name_is_what_there_is():
-    assert set(CHOICES["supervision"]) == {*ASKING, *LABEL_BASELINES}
-    assert list(CHOICES["group_loss"]) == sorted(GROUP_LOSSES)
-    assert set(GROUP_LOSSES) >= TEMPERED_LOSSES
 
 
 @pytest.mark.parametrize("group_loss", ["contrastive", "n_pairs", "srl"])

@@ -49,17 +49,6 @@ def test_the_next_round_is_that_of_the_unbroken_run(config, tmp_path, rounds, ca
     assert not caplog.records
 
 
-def test_a_baseline_trains_again_what_was_damaged(config, tmp_path, caplog):
-    config = dataclasses.replace(config, supervision="class_labels")
-    first = run_experiment(config, tmp_path)
-    damage_checkpoint(tmp_path, 0)
-    again = run_experiment(config, tmp_path)
-    assert again.num_new_rounds == len(first.rows)
-    assert without_times(again.rows) == without_times(first.rows)
-    assert "checkpoint of round 0 in" in caplog.text
-    assert run_experiment(config, tmp_path).num_new_rounds == 0
-
-
 def test_a_workdir_without_manifests_goes_on(config, tmp_path, caplog):
     run_experiment(config, tmp_path / "old")
     for manifest in (tmp_path / "old" / "checkpoints").glob("*/manifest.json"):

@@ -17,7 +17,7 @@ from anneal_jax.reporting.run_report import summarise
 from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.training.network_fit import _run_chunk
 from anneal_jax.types import Answer
-from tests.experiments.breaking import run_in_process, run_with_breaks
+from tests.experiments.breaking import run_in_process
 
 NUM_IMAGES, NUM_CLASSES, DIM = 80, 4, 6
 
@@ -77,21 +77,6 @@ def test_a_derived_pair_is_never_asked(vectors, tmp_path):
         assert common.size == 0
 
 
-def test_the_same_command_gives_the_same_log(vectors, tmp_path):
-    config = small(vectors)
-    run_experiment(config, tmp_path / "a")
-    run_experiment(config, tmp_path / "b")
-    logs = [without_times(read_rounds(tmp_path / name / "rounds.jsonl")) for name in "ab"]
-    assert logs[0] == logs[1]
-
-
-def test_another_seed_gives_another_log(vectors, tmp_path):
-    run_experiment(small(vectors), tmp_path / "a")
-    run_experiment(small(vectors, seed=1), tmp_path / "b")
-    logs = [without_times(read_rounds(tmp_path / name / "rounds.jsonl")) for name in "ab"]
-    assert logs[0] != logs[1]
-
-
 def test_systems_that_share_a_seed_share_split_and_first_round(vectors, tmp_path):
     shared = ("bits_spent", "mean_average_precision_at_5", "yes_share")
     first_rows = []
@@ -99,25 +84,6 @@ def test_systems_that_share_a_seed_share_split_and_first_round(vectors, tmp_path
         outcome = run_experiment(small(vectors, acquisition=name, rounds=0), tmp_path / name)
         first_rows.append([outcome.rows[0][field] for field in shared])
     assert first_rows[0] == first_rows[1]
-
-
-def test_rounds_may_grow_and_the_old_ones_stand(vectors, tmp_path):
-    run_experiment(small(vectors, rounds=1), tmp_path / "grown")
-    before = read_rounds(tmp_path / "grown" / "rounds.jsonl")
-    outcome = run_experiment(small(vectors, rounds=2), tmp_path / "grown")
-    assert outcome.num_new_rounds == 1
-    assert outcome.rows[:2] == before
-    straight = run_experiment(small(vectors, rounds=2), tmp_path / "straight")
-    assert without_times(outcome.rows) == without_times(straight.rows)
-
-
-def test_a_finished_run_asks_nothing_more(vectors, tmp_path):
-    run_experiment(small(vectors, rounds=1), tmp_path)
-
-    def nobody(first: int, second: int) -> Answer:
-        raise AssertionError("a question was asked again")
-
-    assert run_experiment(small(vectors, rounds=1), tmp_path, annotator=nobody).num_new_rounds == 0
 
 
 def test_an_emptied_store_beside_a_log_is_refused(vectors, tmp_path):
@@ -132,17 +98,6 @@ def test_a_changed_setting_is_refused_by_name(vectors, tmp_path):
     run_experiment(small(vectors, rounds=0), tmp_path)
     with pytest.raises(WorkdirError, match=r"margin was 0\.1 and is now 0\.2"):
         run_experiment(small(vectors, rounds=0, margin=0.2), tmp_path)
-
-
-def test_a_break_at_any_answer_or_commit_changes_nothing(vectors, tmp_path, monkeypatch):
-    """Break the run at every seventh commit, go on, and compare with the unbroken run."""
-    config = small(vectors)
-    unbroken = run_experiment(config, tmp_path / "unbroken")
-    outcome, num_breaks = run_with_breaks(
-        monkeypatch, lambda: run_experiment(config, tmp_path / "broken"), first=11
-    )
-    assert num_breaks >= 5
-    assert without_times(outcome.rows) == without_times(unbroken.rows)
 
 
 MOMENTS = [
@@ -205,14 +160,6 @@ def test_unsure_answers_cost_a_bit_and_teach_nothing(vectors, tmp_path):
     assert last["num_labelled_pairs"] == last["bits_spent"] - num_unsure
     keys = pair_keys(answered.pair_indices, NUM_IMAGES)
     assert np.unique(keys).size == keys.size
-
-
-def test_class_labels_train_once_at_log2_c_bits_each(vectors, tmp_path):
-    outcome = run_experiment(small(vectors, supervision="class_labels", steps=100), tmp_path)
-    assert len(outcome.rows) == 1
-    assert outcome.rows[0]["bits_spent"] == 2 * len(outcome.dataset.split.train)
-    features = outcome.rows[0]["mean_average_precision_at_5_features"]
-    assert outcome.rows[0]["mean_average_precision_at_5"] > features
 
 
 def test_learning_beats_the_features(vectors, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from anneal_jax.acquisition.registry import ScanSettings
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.experiments import pair_rounds
+from anneal_jax.experiments import selection
 from anneal_jax.experiments.round_log import read_rounds
 from anneal_jax.experiments.run import run_experiment
 
@@ -27,8 +27,8 @@ def run(vectors, workdir, monkeypatch, **changes):
         seen.append(view.scan)
         return select_pairs(acquisition, view, *arguments, **named)
 
-    select_pairs = pair_rounds.select_pairs
-    monkeypatch.setattr(pair_rounds, "select_pairs", spying)
+    select_pairs = selection.select_pairs
+    monkeypatch.setattr(selection, "select_pairs", spying)
     settings = {"rounds": 1, "steps": 50, "batch_size": 16, "pairs_per_round": 5, **changes}
     run_experiment(ExperimentConfig(archive=f"embeddings:{vectors}", **settings), workdir)
     first, second = read_rounds(workdir / "rounds.jsonl")

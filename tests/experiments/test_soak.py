@@ -26,10 +26,10 @@ NUM_KILLS = 40
 _RUN = """
 import json, sys
 from anneal_jax.config import config_from_mapping
-from anneal_jax.experiments import run
-experiment.ORACLE_ANSWERS_PER_COMMIT = 1
+from anneal_jax.experiments import method, run
+method.ORACLE_ANSWERS_PER_COMMIT = 1
 settings, workdir = json.loads(sys.argv[1])
-experiment.run_experiment(config_from_mapping(settings), workdir)
+run.run_experiment(config_from_mapping(settings), workdir)
 """
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import ConfigError
-from anneal_jax.losses.registry import GROUP_LOSSES, get_group_loss
+from anneal_jax.losses.registry import GROUP_LOSSES, get_group_loss, group_loss_settings
 from tests.reference.losses import GROUP_TWINS
 
 NUM_ROWS, DIM = 10, 8
@@ -153,9 +154,18 @@ def test_twins_and_losses_have_the_same_names():
 
 @every_loss
 def test_settings_are_keywords_with_defaults(name):
-    _, _, _, *settings = inspect.signature(GROUP_LOSSES[name]).parameters.values()
+    _, _, _, *settings = inspect.signature(get_group_loss(name)).parameters.values()
     assert all(setting.kind is inspect.Parameter.KEYWORD_ONLY for setting in settings)
     assert all(setting.default is not inspect.Parameter.empty for setting in settings)
+    assert {setting.name for setting in settings} >= set(GROUP_LOSSES[name].settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("info_nce", {"temperature": 0.25}), ("n_pairs", {"temperature": 0.25}), ("srl", {})],
+)
+def test_a_run_fixes_the_settings_that_the_loss_takes(name, expected):
+    assert dict(group_loss_settings(ExperimentConfig(group_loss=name, temperature=0.25))) == expected
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():

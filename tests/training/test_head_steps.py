@@ -22,7 +22,9 @@ from tests.reference.optimisers import adam_steps
 from tests.training.watched_bar import WatchedBar, counted
 
 FEATURE_DIM, CHUNK_STEPS = 10, 4
-SETTINGS = FitSettings(feature_dropout=0.0, margin=0.2, beta=0.3)
+SETTINGS = FitSettings(
+    feature_dropout=0.0, margin=0.2, beta=0.3, group_loss_settings=(("temperature", 0.2),)
+)
 
 
 def make_batches(num_steps=CHUNK_STEPS, batch_size=8, seed=0):
@@ -90,7 +92,7 @@ def test_first_loss_over_groups_equals_the_float64_twin():
     params, images = heads(False), np.arange(20, dtype=np.int32)[None]
     groups = np.arange(20, dtype=np.int32)[None] % 3
     embeddings = similarity_embedding(params.similarity, make_features())
-    expected = loss_twins.info_nce(embeddings, groups[0], SETTINGS.temperature)
+    expected = loss_twins.info_nce(embeddings, groups[0], 0.2)
     found = run(params, (images, groups), objective=group_objective).losses[0]
     assert found == pytest.approx(expected, rel=1e-5)
 

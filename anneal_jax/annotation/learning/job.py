@@ -16,7 +16,7 @@ NUM_CHOSEN = 64
 """Questions that a model chooses before the next one is there."""
 
 _NICENESS = 15
-_MIN_SCORED = 20  # answers with an out-of-sample similarity that a threshold is estimated from
+_MIN_SCORED = 20  # answers with an out-of-sample similarity, for a threshold by these alone
 
 
 def main() -> None:
@@ -50,21 +50,23 @@ def train(folder: pathlib.Path, job: str) -> None:
 
     import numpy as np
 
-    from anneal_jax.acquisition.registry import PoolView, get_acquisition, select_pairs
-    from anneal_jax.acquisition.threshold import estimate_threshold, initial_threshold
     from anneal_jax.answers.reading import Answered
     from anneal_jax.experiments.answered_workdir import load_whole_archive
     from anneal_jax.experiments.belief_rounds import fit_answers
-    from anneal_jax.experiments.pair_rounds import gather_knowledge, pair_similarities, scan_settings
+    from anneal_jax.experiments.selection import gather_knowledge, select_questions
     from anneal_jax.files import atomic
     from anneal_jax.files.workdir import read_config
-    from anneal_jax.seeds import Use, host_seed
     from anneal_jax.training.factory import make_learner
     from anneal_jax.training.learner import represent
     from anneal_jax.training.projection import Projection, to_arrays
 
     config = read_config(folder)
-    config = dataclasses.replace(config, archive=f"embeddings:{folder / 'features.npz'}")
+    config = dataclasses.replace(
+        config,
+        archive=f"embeddings:{folder / 'features.npz'}",
+        acquisition="mgue",
+        pairs_per_round=NUM_CHOSEN,
+    )
     with np.load(folder / f"{job}.snapshot.npz", allow_pickle=False) as snapshot:
         answered = Answered(*(snapshot[name] for name in Answered._fields))
         reserved = snapshot["reserved"]
@@ -74,34 +76,13 @@ def train(folder: pathlib.Path, job: str) -> None:
     knowledge = gather_knowledge(answered, dataset, transitive=config.transitive, reserved=reserved)
     num_answers = len(answered.answers)
     params, doubt = fit_answers(config, dataset, learner, answered, num_answers)
-    embeddings = represent(learner, params).embeddings
-
-    is_scored = np.isfinite(answered.similarities)
-    inside = pair_similarities(embeddings, answered.pair_indices)
-    enough = is_scored.sum() >= _MIN_SCORED
-    estimate = estimate_threshold(
-        "prequential" if enough else "midpoint",
-        answered.similarities if enough else inside,
-        answered.answers,
-    )
-    threshold = estimate.threshold if estimate else initial_threshold(config.margin)
-    view = PoolView(
-        embeddings,
-        knowledge.known,
-        host_seed(config.seed, num_answers, Use.SELECTION),
-        threshold,
-        scan=scan_settings(config),
-    )
-    chosen = select_pairs(
-        get_acquisition("mgue"),
-        view,
-        NUM_CHOSEN,
-        diversity=config.diversity,
-        candidate_factor=config.candidate_factor,
-    )
+    model = represent(learner, params)
+    if config.threshold == "prequential" and np.isfinite(answered.similarities).sum() < _MIN_SCORED:
+        config = dataclasses.replace(config, threshold="midpoint")
+    chosen = select_questions(config, dataset, learner, answered, knowledge, model, num_answers)
     with atomic.replacing(folder / f"{job}.result.npz") as path:
         arrays = to_arrays(Projection(learner.mean, learner.scale, params.similarity))
-        arrays |= {"embeddings": embeddings, "chosen": chosen.pair_indices, "doubt": doubt}
+        arrays |= {"embeddings": model.embeddings, "chosen": chosen.pair_indices, "doubt": doubt}
         np.savez(path, allow_pickle=False, **arrays, **trained_on)
 
 

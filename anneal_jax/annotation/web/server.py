@@ -32,7 +32,7 @@ from anneal_jax.data.splits import duplicate_groups
 from anneal_jax.errors import ConfigError, how_to_install
 from anneal_jax.experiments.answered_workdir import load_whole_archive, settle_annotation
 from anneal_jax.experiments.belief_rounds import open_belief_session
-from anneal_jax.experiments.run import ASKING
+from anneal_jax.experiments.registry import asking_methods
 from anneal_jax.files.workdir import locked
 from anneal_jax.training.factory import make_learner
 from anneal_jax.training.projection import centring
@@ -89,10 +89,11 @@ def opened(
     Raises:
       AnnealError: the workdir is in use, or something that the settings name cannot be used.
     """
-    if config.regime != "frozen" or config.supervision not in ASKING:
+    asking = asking_methods()
+    if config.regime != "frozen" or config.supervision not in asking:
         raise ConfigError(
             "a person is asked with regime='frozen', since a whole network learns too slowly between two "
-            f"answers, and supervision={' or '.join(map(repr, ASKING))}, which the page asks alike."
+            f"answers, and supervision={' or '.join(map(repr, asking))}, which the page asks alike."
         )
     with ExitStack() as stack:
         stack.enter_context(locked(workdir))

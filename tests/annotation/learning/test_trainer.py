@@ -1,7 +1,6 @@
 """Learning beside the page: a process of its own that may die, and never keeps an answer waiting."""
 
 import asyncio
-import dataclasses
 import os
 import signal
 import time
@@ -9,13 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from anneal_jax.acquisition import registry
-from anneal_jax.acquisition.registry import ScanSettings, select_pairs
-from anneal_jax.annotation.learning import job
 from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import AGAIN_AFTER, FIRST_AFTER, TrainerProcess
 from anneal_jax.annotation.questions.plan import make_plan
-from anneal_jax.answers.reading import Answered
 from anneal_jax.config import ExperimentConfig
 from tests.annotation.driving import TAB, answers_of, run
 
@@ -76,35 +71,6 @@ def test_a_model_is_trained_beside_and_adopted_with_its_questions(learning, clas
     assert issued.similarity is not None  # kept with the answer, to estimate the threshold by
     assert not list((tmp_path / "annotation").glob("*.snapshot.npz"))
     assert LearningLoop(session, trainer, tmp_path / "annotation", seed=0).curve == learning.curve
-
-
-def test_the_settings_of_the_scan_are_seen(directions, classes, tmp_path, monkeypatch):
-    config = dataclasses.replace(
-        CONFIG, scan_share=0.5, scan_precision="bfloat16", scan_tile_size=16, candidate_factor=2
-    )
-    TrainerProcess(tmp_path, config, directions)
-    pairs = np.array([(0, other) for other in range(1, 25)], np.int32)
-    answers = (classes[pairs[:, 0]] == classes[pairs[:, 1]]).astype(np.int8)
-    answered = Answered(pairs, answers, np.full(24, np.nan, np.float32), np.zeros(24, np.int32))
-    empty = np.empty((0, 2), np.int32)
-    np.savez(
-        tmp_path / "job.snapshot.npz",
-        reserved=empty,
-        set_id=1,
-        answer_ids=np.arange(24),
-        **answered._asdict(),
-    )
-    seen = []
-
-    def listening(acquisition, view, num_pairs, **settings):
-        seen.append((view.scan, settings["candidate_factor"]))
-        return select_pairs(acquisition, view, num_pairs, **settings)
-
-    monkeypatch.setattr(registry, "select_pairs", listening)
-    job.train(tmp_path, "job")
-    assert seen == [(ScanSettings("canonical", "bfloat16", 0.5, 16), 2)]
-    with np.load(tmp_path / "job.result.npz", allow_pickle=False) as result:
-        assert len(result["chosen"]) == job.NUM_CHOSEN
 
 
 def test_a_model_in_use_outlives_its_server_while_its_answers_stand(

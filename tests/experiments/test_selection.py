@@ -9,10 +9,10 @@ from anneal_jax.answers.reading import Answered
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
-from anneal_jax.experiments import pair_rounds
+from anneal_jax.experiments import selection
 from anneal_jax.experiments.dataset import load_dataset
-from anneal_jax.experiments.pair_rounds import gather_knowledge
 from anneal_jax.experiments.run import run_experiment
+from anneal_jax.experiments.selection import gather_knowledge, score_first_answers
 from anneal_jax.pairs.canonical import count_pairs, pair_keys
 from anneal_jax.pairs.closure import expand_closure
 from anneal_jax.training.learner import TrainingPairs
@@ -135,7 +135,7 @@ def test_each_first_answer_is_scored_by_a_model_that_never_saw_it(config, transi
         np.array([1], np.int32),
     )
     both = Answered(*map(np.concatenate, zip(answers, later, strict=True)))
-    scores = pair_rounds._prequential_similarities(config, learner, store, both, NUM_IMAGES)
+    scores = score_first_answers(config, learner, store, both, NUM_IMAGES).similarities
     assert len(learner.fits) == 5
     held_out = np.zeros(5, int)
     for (i, j), score in zip(pairs, scores[: len(pairs)], strict=True):
@@ -149,7 +149,7 @@ def test_each_first_answer_is_scored_by_a_model_that_never_saw_it(config, transi
     np.testing.assert_array_equal(store.written, [scores[:-1]])
 
     both = both._replace(similarities=scores)
-    again = pair_rounds._prequential_similarities(config, learner, store, both, NUM_IMAGES)
+    again = score_first_answers(config, learner, store, both, NUM_IMAGES).similarities
     np.testing.assert_array_equal(again, scores)
     assert len(learner.fits) == 5 and len(store.written) == 1
 
@@ -157,7 +157,7 @@ def test_each_first_answer_is_scored_by_a_model_that_never_saw_it(config, transi
 def test_a_single_answer_cannot_be_held_out(config):
     pair = TrainingPairs(np.array([[0, 1]], np.int32), np.array([1], np.int8))
     learner = LearnerOfFits()
-    assert np.isnan(pair_rounds.cross_fit_similarities(config, learner, pair, NUM_IMAGES)).all()
+    assert np.isnan(selection.cross_fit_similarities(config, learner, pair, NUM_IMAGES)).all()
     assert not learner.fits
 
 

@@ -1,0 +1,74 @@
+"""Every method, by the name that the setting `supervision` gives it."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.errors import ConfigError
+from anneal_jax.experiments import label_baselines
+from anneal_jax.experiments.belief_rounds import open_belief_rounds
+from anneal_jax.experiments.method import Method, Setup
+from anneal_jax.experiments.pair_rounds import open_pair_rounds
+
+
+class MethodEntry(NamedTuple):
+    """A method, and what others must know of it.
+
+    Attributes:
+      open: prepares it for a run, and closes what it opened.
+      title: its name in reports; empty if its acquisition's name says more.
+      asks: whether an oracle or a person is asked, in as many rounds as the settings want.
+      is_answered: whether its bits are answers; otherwise they are what class labels cost.
+      can_err: whether somebody answers who may be wrong or unsure; otherwise true labels are taken.
+      can_finetune: whether it exists in the finetune regime.
+    """
+
+    open: Callable[[Setup], AbstractContextManager[Method]]
+    title: str
+    asks: bool = False
+    is_answered: bool = True
+    can_err: bool = True
+    can_finetune: bool = True
+
+
+_TCAL = MethodEntry(label_baselines.tcal, "", is_answered=False, can_err=False, can_finetune=False)
+
+METHODS: Mapping[str, MethodEntry] = {
+    "all_pairs": MethodEntry(label_baselines.all_pairs, "all_pairs", can_err=False, can_finetune=False),
+    "belief_ask": MethodEntry(open_belief_rounds, "belief_ask", asks=True),
+    "class_labels": MethodEntry(
+        label_baselines.class_labels, "all class labels", is_answered=False, can_err=False
+    ),
+    "group_ask": MethodEntry(label_baselines.group_ask, "group_ask"),
+    "pairs": MethodEntry(open_pair_rounds, "", asks=True),
+    "random_labels": MethodEntry(
+        label_baselines.random_labels, "random_labels", is_answered=False, can_err=False
+    ),
+    "tcal": _TCAL._replace(title="tcal"),
+    "tcal_igarss": _TCAL._replace(title="tcal_igarss"),
+    "tcal_random": _TCAL._replace(title="tcal_random"),
+}
+
+
+def asking_methods() -> list[str]:
+    """Return the names of the methods that ask an oracle or a person."""
+    return [name for name, method in METHODS.items() if method.asks]
+
+
+def check_method(config: ExperimentConfig) -> None:
+    """Refuse a method that does not exist as it is configured.
+
+    Raises:
+      ConfigError: it exists in the frozen regime only, or asks nobody who could err.
+    """
+    method = METHODS[config.supervision]
+    if not method.can_err and (config.oracle_wrong or config.oracle_unsure):
+        raise ConfigError(
+            f"supervision={config.supervision!r} takes the true labels and asks nobody, so oracle_wrong "
+            "and oracle_unsure would change nothing; leave them at 0."
+        )
+    if not method.can_finetune and config.regime != "frozen":
+        raise ConfigError(
+            f"supervision={config.supervision!r} exists in the frozen regime only; give regime='frozen'."
+        )

@@ -1,0 +1,273 @@
+"""Between two rounds: what is known, where the boundary lies, and which pairs to ask next."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anneal_jax.acquisition.registry import (
+    PoolView,
+    ScanSettings,
+    get_acquisition,
+    select_pairs,
+)
+from anneal_jax.acquisition.scan.all_pairs import ScanResult
+from anneal_jax.acquisition.threshold import (
+    ThresholdEstimate,
+    estimate_threshold,
+    initial_threshold,
+)
+from anneal_jax.answers.store import Answered, AnswerStore
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.dataset import Dataset
+from anneal_jax.pairs.canonical import PairKeys, agreed, contains, pair_keys
+from anneal_jax.pairs.closure import expand_closure
+from anneal_jax.pairs.drawing import draw_class_balanced_pairs, draw_random_pairs
+from anneal_jax.pairs.transitive import DerivedPairs, expand_one_step
+from anneal_jax.seeds import Use, host_rng, host_seed
+from anneal_jax.training.learner import Learner, Model, TrainingPairs, represent
+from anneal_jax.types import Answer, FloatArray, PairIndices
+
+NUM_FOLDS = 5
+"""Folds of the cross-fit that scores the first answers out of sample."""
+
+
+class Knowledge(NamedTuple):
+    """What answers say, directly and by implication; the two are kept apart.
+
+    Attributes:
+      labelled: pairs answered similar or dissimilar.
+      derived: pairs that follow from them.
+      known: int64[M], sorted keys, within the training images, of the pairs never to be asked: asked
+        ones, whatever the answer, derived ones, and byte-identical tiles.
+    """
+
+    labelled: TrainingPairs
+    derived: DerivedPairs
+    known: PairKeys
+
+    @property
+    def training_pairs(self) -> TrainingPairs:
+        """Labelled and derived pairs together."""
+        return _joined(self.labelled, self.derived)
+
+
+class SelectedPairs(NamedTuple):
+    """The questions of a round.
+
+    Attributes:
+      pair_indices: int32[P, 2], canonical indices into the archive, in the order to ask.
+      similarities: float32[P], by the model that asks; None before there is one.
+      facts: what to remember of the selection, by the names that `RoundRow` has for it.
+    """
+
+    pair_indices: PairIndices
+    similarities: FloatArray | None
+    facts: Mapping[str, Any]
+
+
+def gather_knowledge(
+    answered: Answered, dataset: Dataset, *, transitive: str, reserved: PairIndices | None = None
+) -> Knowledge:
+    """Collect what is known from the answered questions.
+
+    A pair that was answered more than once counts once, and not at all where the answers differ.
+
+    Args:
+      answered: every answered question so far.
+      dataset: the archive.
+      transitive: `one_step`, `closure` or `none`.
+      reserved: int32[R, 2], more pairs never to be asked, such as those of audits.
+    """
+    is_usable = answered.answers != Answer.UNSURE
+    num_images = len(dataset.labels)
+    usable = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
+    labelled = TrainingPairs(*agreed(*usable[:2], num_images))
+    derived = _derive(usable, num_images, transitive)
+    never_asked = [
+        dataset.local_keys(answered.pair_indices),
+        dataset.local_keys(derived.pair_indices),
+        dataset.identical_in_train,
+    ]
+    if reserved is not None:
+        never_asked.append(dataset.local_keys(reserved))
+    return Knowledge(labelled, derived, np.unique(np.concatenate(never_asked)))
+
+
+def draw_first_pairs(config: ExperimentConfig, dataset: Dataset) -> PairIndices:
+    """Draw the questions of round 0 among the training images, int32[P, 2] into the archive."""
+    train = dataset.split.train
+    rng = host_rng(config.seed, 0, Use.INITIAL_PAIRS)
+    if config.initial_draw == "class_balanced":
+        local = draw_class_balanced_pairs(
+            rng,
+            dataset.labels[train],
+            fraction=config.initial_fraction,
+            num_similar=config.initial_partners,
+            num_dissimilar=config.initial_partners,
+        )
+    else:
+        count = 2 * config.initial_partners * max(1, round(config.initial_fraction * len(train)))
+        local = draw_random_pairs(rng, len(train), count, known=dataset.identical_in_train)
+    is_identical = contains(dataset.identical_in_train, pair_keys(local, len(train)))
+    return train[local[~is_identical]]
+
+
+def questions_per_round(config: ExperimentConfig, dataset: Dataset) -> int:
+    """Return k, the questions of a later round."""
+    return config.pairs_per_round or max(1, round(0.2 * len(dataset.split.train)))
+
+
+def select_questions(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    learner: Learner,
+    answered: Answered,
+    knowledge: Knowledge,
+    model: Model,
+    round_index: int,
+    *,
+    last_threshold: float | None = None,
+) -> SelectedPairs:
+    """Choose the questions of a round with the model of the round before.
+
+    Args:
+      config: the settings.
+      dataset: the archive.
+      learner: of the model.
+      answered: every answered question so far; the threshold `prequential` looks at its similarities, see
+        `score_first_answers`.
+      knowledge: what follows from them.
+      model: trained on them.
+      round_index: keys every draw.
+      last_threshold: of the round before, kept while one kind of answer is missing.
+
+    Returns:
+      Exactly k pairs while the pool has as many; none where it is empty.
+    """
+    acquisition = get_acquisition(config.acquisition)
+    embeddings, train = model.embeddings, dataset.split.train
+    facts: dict[str, Any] = {}
+    threshold = initial_threshold(config.margin)
+    if acquisition.needs_threshold:
+        last = threshold if last_threshold is None else last_threshold
+        estimate = _threshold(config, answered, embeddings) or ThresholdEstimate(last, last, last)
+        threshold = estimate.threshold
+        names = ("threshold", "threshold_lower", "threshold_upper")
+        facts = dict(zip(names, estimate, strict=True))
+    needs_classifier = acquisition.needs_classifier
+    classifier = (
+        learner.classifier_tables(model.params, model.features[train]) if needs_classifier else None
+    )
+    view = PoolView(
+        embeddings=embeddings[train],
+        known=knowledge.known,
+        seed=host_seed(config.seed, round_index, Use.SELECTION),
+        threshold=threshold,
+        classifier=classifier,
+        scan=ScanSettings(
+            config.classifier_order, config.scan_precision, config.scan_share, config.scan_tile_size
+        ),
+    )
+    chosen = select_pairs(
+        acquisition,
+        view,
+        questions_per_round(config, dataset),
+        diversity=config.diversity,
+        candidate_factor=config.candidate_factor,
+    )
+    pairs = train[chosen.pair_indices]
+    facts |= _scan_facts(chosen.scan)
+    return SelectedPairs(pairs, pair_similarities(embeddings, pairs), facts)
+
+
+def pair_similarities(embeddings: FloatArray, pair_indices: PairIndices) -> FloatArray:
+    """Return the cosine similarity float32[P] of each pair of unit-norm embeddings."""
+    return np.einsum("pd,pd->p", embeddings[pair_indices[:, 0]], embeddings[pair_indices[:, 1]])
+
+
+def cross_fit_similarities(
+    config: ExperimentConfig, learner: Learner, pairs: TrainingPairs, num_images: int
+) -> FloatArray:
+    """Score each pair by a model that was trained without it, in five folds.
+
+    Whatever follows from the other folds' answers is trained on too, except the held-out pairs.
+
+    Returns:
+      float32[P], cosine similarities; NaN where a fold leaves nothing to train on.
+    """
+    num_pairs = len(pairs.labels)
+    folds = host_rng(config.seed, 0, Use.FOLDS).permutation(num_pairs) % NUM_FOLDS
+    keys = pair_keys(pairs.pair_indices, num_images)
+    similarities = np.full(num_pairs, np.nan, np.float32)
+    for fold in range(min(NUM_FOLDS, num_pairs)):
+        is_held_out = folds == fold
+        if is_held_out.all():
+            continue
+        seen = TrainingPairs(pairs.pair_indices[~is_held_out], pairs.labels[~is_held_out])
+        derived = _derive(seen, num_images, config.transitive)
+        is_leak = contains(np.sort(keys[is_held_out]), pair_keys(derived.pair_indices, num_images))
+        derived = TrainingPairs(derived.pair_indices[~is_leak], derived.pair_labels[~is_leak])
+        use = f"threshold: fold {fold + 1} of {NUM_FOLDS}"
+        model = represent(learner, learner.fit_pairs(_joined(seen, derived), 0, None, use=use))
+        held_out = pairs.pair_indices[is_held_out]
+        similarities[is_held_out] = pair_similarities(model.embeddings, held_out)
+    return similarities
+
+
+def score_first_answers(
+    config: ExperimentConfig,
+    learner: Learner,
+    store: AnswerStore,
+    answered: Answered,
+    num_images: int,
+) -> Answered:
+    """Give each answer its similarity by a model that had not been trained on it.
+
+    Later rounds carry it from the moment they were asked; round 0 was asked before there was a model,
+    so it is scored by cross-fit, once, and stored.
+    """
+    is_first = answered.round_indices == 0
+    similarities = answered.similarities.copy()
+    is_usable = is_first & (answered.answers != Answer.UNSURE)
+    if np.isnan(similarities[is_usable]).any():
+        pairs = TrainingPairs(answered.pair_indices[is_usable], answered.answers[is_usable])
+        similarities[is_usable] = cross_fit_similarities(config, learner, pairs, num_images)
+        store.set_similarities(0, similarities[is_first])
+    return answered._replace(similarities=similarities)
+
+
+def _scan_facts(scan: ScanResult | None) -> dict[str, Any]:
+    if scan is None:
+        return {}
+    return {
+        "selection_certified": scan.is_certified,
+        "selection_band": scan.band_size,
+        "selection_band_complete": scan.band_is_complete,
+        "pool_share": scan.pool_share,
+    }
+
+
+def _threshold(
+    config: ExperimentConfig, answered: Answered, embeddings: FloatArray
+) -> ThresholdEstimate | None:
+    similarities = answered.similarities
+    if config.threshold != "prequential":
+        similarities = pair_similarities(embeddings, answered.pair_indices)
+    return estimate_threshold(config.threshold, similarities, answered.answers)
+
+
+def _derive(usable: TrainingPairs, num_images: int, transitive: str) -> DerivedPairs:
+    if transitive == "none":
+        return DerivedPairs(np.empty((0, 2), np.int32), np.empty(0, np.int8), 0)
+    if transitive == "closure":  # where two answers to one pair differ, its group contradicts itself
+        return expand_closure(*usable[:2], num_images)
+    return expand_one_step(*agreed(*usable[:2], num_images), num_images)
+
+
+def _joined(labelled: TrainingPairs, derived: TrainingPairs | DerivedPairs) -> TrainingPairs:
+    return TrainingPairs(
+        np.concatenate([labelled.pair_indices, derived[0]]),
+        np.concatenate([labelled.labels, derived[1]]),
+        num_answered=len(labelled.labels),
+    )

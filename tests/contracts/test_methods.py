@@ -1,0 +1,168 @@
+"""What every method owes a run, whatever it asks and trains on. A new method is tested by being listed."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from anneal_jax.config import CHOICES, ExperimentConfig
+from anneal_jax.experiments import run as run_module
+from anneal_jax.experiments.registry import METHODS
+from anneal_jax.experiments.round_log import RoundRow, read_rounds, without_times
+from anneal_jax.experiments.run import run_experiment
+from anneal_jax.reporting.run_report import summarise
+from tests.conftest import ROOT
+from tests.experiments.breaking import damage_checkpoint, run_with_breaks
+
+every_method = pytest.mark.parametrize("supervision", sorted(METHODS))
+
+
+def small(supervision, **changes):
+    settings = {
+        "rounds": 2,
+        "steps": 20,
+        "batch_size": 16,
+        "pairs_per_round": 12,
+        "initial_fraction": 0.05,
+        "tcal_bits": 36,
+        "all_pairs_steps": 20,
+    }
+    if METHODS[supervision].can_err:
+        settings |= {"oracle_wrong": 0.1, "oracle_unsure": 0.1 if METHODS[supervision].asks else 0.0}
+    archive = f"embeddings:{ROOT / 'tests' / 'golden' / 'vectors.npz'}"
+    return ExperimentConfig(**{"archive": archive, "supervision": supervision, **settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """Return the outcome and the folder of one run of each method, run when it is first wanted."""
+    done = {}
+
+    def of(supervision):
+        if supervision not in done:
+            workdir = tmp_path_factory.mktemp("unbroken") / supervision
+            done[supervision] = run_experiment(small(supervision), workdir), workdir
+        return done[supervision]
+
+    return of
+
+
+def nobody(first, second):
+    raise AssertionError("a question was asked again")
+
+
+def forbid(monkeypatch, *names):
+    def never(*arguments, **named):
+        raise AssertionError("a finished run was run again")
+
+    for name in names:
+        monkeypatch.setattr(run_module, name, never)
+
+
+def test_the_settings_name_every_method():
+    assert set(CHOICES["supervision"]) == set(METHODS)
+
+
+@every_method
+def test_rows_have_the_listed_fields_and_bits_never_fall(supervision, unbroken):
+    outcome, workdir = unbroken(supervision)
+    rows = read_rounds(workdir / "rounds.jsonl")
+    assert rows == outcome.rows
+    assert outcome.num_new_rounds == len(rows) > 0
+    fields = [field.name for field in dataclasses.fields(RoundRow)]
+    if METHODS[supervision].asks:
+        fields.remove("num_labelled_images")
+    assert [list(row) for row in rows] == [fields] * len(rows)
+    bits = [row["bits_spent"] for row in rows]
+    assert bits == sorted(bits) and all(type(value) is int for value in bits)
+    assert all(0 <= row["mean_average_precision_at_5"] <= 1 for row in rows)
+    assert (workdir / "checkpoints" / str(len(rows) - 1)).is_dir()
+    assert (workdir / "answers.sqlite").exists() == METHODS[supervision].asks
+
+
+@every_method
+def test_the_seed_fixes_every_row(supervision, unbroken, tmp_path):
+    expected = without_times(unbroken(supervision)[0].rows)
+    again, other = (
+        without_times(run_experiment(small(supervision, seed=seed), tmp_path / str(seed)).rows)
+        for seed in (0, 1)
+    )
+    assert again == expected != other
+
+
+@pytest.mark.parametrize(
+    ("supervision", "per_commit"),
+    [(name, count) for name in sorted(METHODS) for count in ((1, 5) if METHODS[name].asks else (1,))],
+)
+def test_a_kill_after_any_commit_changes_nothing(supervision, per_commit, unbroken, tmp_path, monkeypatch):
+    """Every run gets one commit further than the one before it, counted from where it resumes or starts."""
+    expected, _ = unbroken(supervision)
+    outcome, num_breaks = run_with_breaks(
+        monkeypatch, lambda: run_experiment(small(supervision), tmp_path), first=2, per_commit=per_commit
+    )
+    assert num_breaks >= 2
+    assert without_times(outcome.rows) == without_times(expected.rows)
+    np.testing.assert_array_equal(outcome.retrieval.neighbours, expected.retrieval.neighbours)
+    if not METHODS[supervision].asks:
+        assert outcome.num_new_rounds in (0, len(expected.rows))  # it was finished, or started again
+
+
+@every_method
+def test_a_finished_run_is_only_read(supervision, unbroken, monkeypatch):
+    expected, workdir = unbroken(supervision)
+    forbid(monkeypatch, "measure", "append_round", "_fit_and_save")
+    again = run_experiment(small(supervision), workdir, annotator=nobody)
+    assert again.num_new_rounds == 0 and again.rows == expected.rows
+    np.testing.assert_array_equal(again.retrieval.neighbours, expected.retrieval.neighbours)
+
+
+@every_method
+def test_rounds_may_grow(supervision, unbroken, tmp_path):
+    expected, _ = unbroken(supervision)
+    short = run_experiment(small(supervision, rounds=1), tmp_path)
+    grown = run_experiment(small(supervision), tmp_path)
+    assert without_times(grown.rows) == without_times(expected.rows)
+    if METHODS[supervision].asks:
+        assert grown.num_new_rounds == 1 and grown.rows[:2] == short.rows
+
+
+@every_method
+@pytest.mark.parametrize("are_all_damaged", [False, True])
+def test_what_was_damaged_is_trained_again(
+    supervision, are_all_damaged, unbroken, tmp_path, caplog, monkeypatch
+):
+    expected, _ = unbroken(supervision)
+    run_experiment(small(supervision), tmp_path)
+    last = len(expected.rows) - 1
+    saved = {int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdecimal()}
+    assert saved == (set(range(last + 1)) if METHODS[supervision].asks else {last})
+    for round_index in saved if are_all_damaged else [last]:
+        damage_checkpoint(tmp_path, round_index)
+    outcome = run_experiment(small(supervision), tmp_path, annotator=nobody)
+    assert f"checkpoint of round {last} in" in caplog.text
+    assert without_times(outcome.rows) == without_times(expected.rows)
+    np.testing.assert_array_equal(outcome.retrieval.neighbours, expected.retrieval.neighbours)
+    caplog.clear()
+    forbid(monkeypatch, "_fit_and_save")  # it was saved again, too
+    run_experiment(small(supervision), tmp_path, annotator=nobody)
+    assert not caplog.records
+
+
+@every_method
+def test_the_end_is_explained_when_nothing_is_left(supervision, tmp_path):
+    config = small(supervision, pairs_per_round=2000, rounds=5, steps=1, all_pairs_steps=1, tcal_bits=10**6)
+    outcome = run_experiment(config, tmp_path)
+    last = len(outcome.rows) - 1
+    if METHODS[supervision].asks:
+        assert last < 5
+        assert f"Round {last} asked" in outcome.notes[-2] and "no more were left" in outcome.notes[-2]
+        assert f"after round {last}: " in outcome.notes[-1]
+        assert outcome.notes[-1].endswith("The run ended there.")
+    else:
+        assert outcome.notes == ()
+        num_train = len(outcome.dataset.split.train)
+        known = [row["num_labelled_images"] or row["num_labelled_pairs"] for row in outcome.rows]
+        assert known == sorted(set(known))  # no round after the one that knows all
+        assert known[-1] in (num_train, num_train * (num_train - 1) // 2)
+    cost = "answers" if METHODS[supervision].is_answered else "class labels worth"
+    assert cost in summarise(config, outcome)
