@@ -69,14 +69,14 @@ class BeliefRounds(AskedRounds):
 
     Attributes:
       session: what questions are chosen from.
-      beliefs: what follows from the first `num_heard` answers of the store, kept since the next question
+      beliefs: what follows from the first `num_added` answers of the store, kept since the next question
         follows from it; whenever the store has another number of them, they are replayed.
-      num_heard: how many.
+      num_added: how many.
     """
 
     session: BeliefSession
     beliefs: Beliefs
-    num_heard: int = 0
+    num_added: int = 0
 
     def ask(self, round_index: int, model: Model | None) -> str:
         """Commit an empty round: its questions are chosen as they are answered."""
@@ -94,7 +94,7 @@ class BeliefRounds(AskedRounds):
     def answer(self, round_index: int) -> None:
         """Ask the round's questions one by one, each chosen with all answers before it."""
         self._catch_up(self.store.answered(round_index))
-        given = self._converse(range(self._num_questions(round_index) - self.num_heard), round_index)
+        given = self._converse(range(self._num_questions(round_index) - self.num_added), round_index)
         for batch in in_batches(given, self.setup.answers_per_commit):
             self.store.give(batch)
 
@@ -117,13 +117,13 @@ class BeliefRounds(AskedRounds):
                 return
             answer = self.setup.annotator(*pair)
             self.beliefs = add_answer(self.session, beliefs, *pair, answer)
-            self.num_heard += 1
+            self.num_added += 1
             yield Given(*pair, answer, self.setup.annotator_name, kind="training")
 
     def _catch_up(self, answered: Answered) -> None:
-        if self.num_heard != len(answered.answers):
+        if self.num_added != len(answered.answers):
             self.beliefs = replay(self.session, answered)
-            self.num_heard = len(answered.answers)
+            self.num_added = len(answered.answers)
 
     def _num_questions(self, round_index: int) -> int:
         """Return how many questions are put up to the end of a round: as many as pairs would cost."""

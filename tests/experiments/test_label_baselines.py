@@ -1,4 +1,4 @@
-"""The label baselines of active learning on pairs, on a small archive of vectors."""
+"""The baselines of active learning on pairs, on a small archive of vectors."""
 
 import dataclasses
 import itertools
