@@ -78,7 +78,7 @@ def one_person(arguments, seed, plan):
     problem, learner = opened(arguments.archive, seed)
     interview = open_interview(learner_config(arguments.archive, seed), problem, learner)
     tiles, oracle = problem.split.train, ClassOracle(problem.labels)
-    features = vectors = centred(learner.features(learner.template()), tiles)
+    features = vectors = centred(learner.features(None), tiles)
     queries = iter(np.random.default_rng(seed).permutation(tiles).tolist())
     state, said, rows = Interleaved(interview.start, {}), {}, []
     for part in range(1, NUM_BUDGETS + 1):

@@ -63,7 +63,7 @@ def precision_of(archive, start, seed):
     learner = make_learner(
         settle_side(config, problem.archive), problem.archive, problem.split.train, with_classifier=False
     )
-    features = centred(learner.features(learner.template()), problem.split.train)
+    features = centred(learner.features(None), problem.split.train)
     return evaluate_retrieval(features, problem.labels, problem.split).precision
 
 

@@ -43,7 +43,7 @@ def open_interview(config: ExperimentConfig, problem: Problem, learner: Learner)
     if len(tiles) > config.belief_tiles:
         rng = host_rng(config.seed, 0, Use.INITIAL_PAIRS)
         tiles = np.sort(rng.choice(tiles, config.belief_tiles, replace=False))
-    features = learner.features(learner.template())[tiles]
+    features = learner.features(None)[tiles]
     graph = neighbour_graph(standardise(features, learner.mean, learner.scale))
     asked = keys_within(tiles, pairs_of_keys(problem.identical, len(problem.labels)))
     return Interview(tiles, graph, begin(graph)._replace(asked=asked))

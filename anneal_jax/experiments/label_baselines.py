@@ -203,7 +203,7 @@ def _random_labels(config: ExperimentConfig, problem: Problem, learner: Learner)
 def _group_ask(config: ExperimentConfig, problem: Problem, learner: Learner) -> Course:
     """Train on the groups that as many questions as each budget of the grid allows have found."""
     images = host_rng(config.seed, 0, Use.SELECTION).permutation(problem.split.train)
-    features = centred(learner.features(learner.template()), problem.split.train)
+    features = centred(learner.features(None), problem.split.train)
     found = group_by_asking(images, features, class_oracle(config, problem))
     counts = np.searchsorted(found.questions, bit_grid(config, problem), side="right")
     return _on_groups(learner, images, found.groups, counts, found.questions[counts - 1])

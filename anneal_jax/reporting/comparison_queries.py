@@ -145,7 +145,7 @@ def _average_precisions(results: QueryResults) -> npt.NDArray[np.float64]:
 def _frozen_features(config: ExperimentConfig, problem: Problem) -> Method:
     """Search by the backbone's features, which nobody is asked for."""
     learner = make_learner(config, problem.archive, problem.split.train, with_classifier=False)
-    features = centred(learner.features(learner.template()), problem.split.train)
+    features = centred(learner.features(None), problem.split.train)
     retrieval = evaluate_retrieval(features, problem.labels, problem.split)
     return Method("frozen features", "0 bits", name_results(problem, retrieval))
 
