@@ -1,15 +1,19 @@
 """A scripted person before the real page's server: how long each answer takes, and what it brings.
 
   python benchmarks/annotation.py --config=launch/configs/ucm_frozen.py --answers=1000 --workdir=runs/person
+  python benchmarks/annotation.py --first-page --archive=folder:TILES --workdir=runs/first [--code=FOLDER]
 
 The person answers by the class folders, with mistakes and doubts; models are trained in the background as
 for anybody. At the end of it: latencies over HTTP, from sending an answer to having the next question, and
 precision@5 of the model in use by the audits beside the true one. In alternation with the answers, one of
 the same kind is committed to a store of its own, without a server: that is how long the disk takes; and the
-server's CPU time is reported, which other work on the machine does not change.
+server's CPU time is reported, which other work on the machine does not change. The second command prints the
+time from a start with nothing cached until the page has a question and a picture; FOLDER holds the code of
+another commit, as `git archive COMMIT | tar x -C FOLDER` leaves it, and --flags what its command needs.
 """
 
 import argparse
+import os
 import pathlib
 import sys
 import time
@@ -24,6 +28,7 @@ from anneal_jax.answers.writing import Given
 from anneal_jax.data.archives import open_archive
 from anneal_jax.types import Answer
 from tests.annotation.scripted import Person, Server
+from tests.conftest import ROOT
 
 ROWS = 100
 
@@ -40,7 +45,13 @@ def main() -> None:
     parser.add_argument(
         "--pause_s", type=float, default=0.1, help="between two answers; a person takes 2 s"
     )
+    parser.add_argument("--first-page", action="store_true")
+    parser.add_argument("--code", type=pathlib.Path, default=ROOT)
+    parser.add_argument("--flags", nargs="*", default=[], help="more flags of launch/annotate.py")
     arguments = parser.parse_args()
+    if arguments.first_page:
+        wait_for_first_page(arguments)
+        return
     labels = open_archive(arguments.archive).labels
     assert labels is not None
     person = Person(labels, mistakes=arguments.mistakes, unsure=arguments.unsure)
@@ -68,6 +79,19 @@ def main() -> None:
         for which, chosen in (("all", slice(None)), ("while training", training)):
             print(f"{name}, {which}: {spread(1e3 * np.array(took_s)[chosen])}")
     print(f"CPU time of the server between sending and having, mean: {1e3 * np.mean(cpu_s):.1f} ms")
+
+
+def wait_for_first_page(arguments: argparse.Namespace) -> None:
+    """Print the time, by the clock and of CPU, from the command to a question and the picture of a tile."""
+    os.environ["XDG_CACHE_HOME"] = str(arguments.workdir.with_name(f"{arguments.workdir.name}_cache"))
+    flags = (f"--archive={arguments.archive}", "--sentence=Same land use", *arguments.flags)
+    start = time.perf_counter()
+    with Server(arguments.workdir, *flags, code=arguments.code.resolve()) as server:
+        view = Person([]).sit_down(server)
+        assert server.read(f"tile/{view['questions'][0]['first']}.jpg")
+        wall_s = time.perf_counter() - start
+        cpu = psutil.Process(server.process.pid).cpu_times()
+    print(f"first page of {arguments.archive}: {wall_s:.1f} s, {cpu.user + cpu.system:.1f} s of CPU")
 
 
 def spread(took_ms: np.ndarray) -> str:

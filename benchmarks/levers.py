@@ -174,7 +174,7 @@ def opened(archive, seed):
 
 def graph_of(learner, tiles, *, is_scaled=True, **options):
     """Build the graph as a run does, or from features that are only centred."""
-    features = learner.features(learner.template())
+    features = learner.features(None)
     scaled = standardise(features[tiles], learner.mean, learner.scale)
     return neighbour_graph(scaled if is_scaled else centred(features, tiles)[tiles], **options)
 

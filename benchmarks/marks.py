@@ -78,7 +78,7 @@ def one_person(arguments, seed, plan):
     dataset, learner = opened(arguments.archive, seed)
     session = open_belief_session(learner_config(arguments.archive, seed), dataset, learner)
     tiles, oracle = dataset.split.train, ClassOracle(dataset.labels)
-    features = vectors = centred(learner.features(learner.template()), tiles)
+    features = vectors = centred(learner.features(None), tiles)
     queries = iter(np.random.default_rng(seed).permutation(tiles).tolist())
     state, said, rows = Interleaved(session.start, {}), {}, []
     for part in range(1, NUM_BUDGETS + 1):

@@ -63,7 +63,7 @@ def precision_of(archive, start, seed):
     learner = make_learner(
         settle_side(config, dataset.archive), dataset.archive, dataset.split.train, with_classifier=False
     )
-    features = centred(learner.features(learner.template()), dataset.split.train)
+    features = centred(learner.features(None), dataset.split.train)
     return evaluate_retrieval(features, dataset.labels, dataset.split).precision
 
 

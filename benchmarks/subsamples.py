@@ -99,7 +99,7 @@ def save_subsample(config, form, place):
     learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
     tiles = subsample(dataset.labels, form, np.random.default_rng(config.seed))
     place.parent.mkdir(parents=True, exist_ok=True)
-    features = np.asarray(learner.features(learner.template()))[tiles]
+    features = np.asarray(learner.features(None))[tiles]
     np.savez(place, embeddings=features, labels=dataset.labels[tiles])
 
 

@@ -137,7 +137,7 @@ def open_belief_session(config: ExperimentConfig, dataset: Dataset, learner: Lea
     if len(tiles) > config.belief_tiles:
         rng = host_rng(config.seed, 0, Use.INITIAL_PAIRS)
         tiles = np.sort(rng.choice(tiles, config.belief_tiles, replace=False))
-    features = learner.features(learner.template())[tiles]
+    features = learner.features(None)[tiles]
     graph = neighbour_graph(standardise(features, learner.mean, learner.scale))
     asked = keys_within(tiles, pairs_of_keys(dataset.identical, len(dataset.labels)))
     return BeliefSession(tiles, graph, begin(graph)._replace(asked=asked))

@@ -201,7 +201,7 @@ def group_ask(setup: Setup) -> AbstractContextManager[Method]:
     """Train on the groups that as many questions as each budget of the grid allows have found."""
     config, dataset, learner = setup.config, setup.dataset, setup.learner
     images = host_rng(config.seed, 0, Use.SELECTION).permutation(dataset.split.train)
-    features = centred(learner.features(learner.template()), dataset.split.train)
+    features = centred(learner.features(None), dataset.split.train)
     found = group_by_asking(images, features, class_oracle(config, dataset))
     counts = np.searchsorted(found.questions, bit_grid(config, dataset), side="right")
     return nullcontext(KnownGroups(setup, images, found.groups, counts, found.questions[counts - 1]))

@@ -145,7 +145,7 @@ def _average_precisions(results: QueryResults) -> npt.NDArray[np.float64]:
 def _frozen_features(config: ExperimentConfig, dataset: Dataset) -> Method:
     """Search by the backbone's features, which nobody is asked for."""
     learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
-    features = centred(learner.features(learner.template()), dataset.split.train)
+    features = centred(learner.features(None), dataset.split.train)
     retrieval = evaluate_retrieval(features, dataset.labels, dataset.split)
     return Method("frozen features", "0 bits", name_results(dataset, retrieval))
 

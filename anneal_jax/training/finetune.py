@@ -148,9 +148,10 @@ class FinetuneLearner:
         del share
         return params
 
-    def features(self, params: NetworkParams) -> FloatArray:
-        """Return the features of every tile."""
-        return encode_feed(self.backbone, params.backbone, self.feed)
+    def features(self, params: NetworkParams | None) -> FloatArray:
+        """Return the features of every tile; None: by the network before the first round."""
+        variables = self.variables if params is None else params.backbone
+        return encode_feed(self.backbone, variables, self.feed)
 
     def embed(self, params: NetworkParams, features: FloatArray) -> FloatArray:
         """Return the embeddings of tiles with these features."""

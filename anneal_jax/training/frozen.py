@@ -129,7 +129,7 @@ class FrozenLearner:
         """Return heads whose embeddings hold a share of the features, in their main directions."""
         return with_features(params, self.main_directions, share)
 
-    def features(self, params: HeadParams) -> FloatArray:
+    def features(self, params: HeadParams | None) -> FloatArray:
         """Return the features of every tile; no parameter changes them."""
         del params
         return self.stored_features

@@ -87,8 +87,8 @@ class Learner(Protocol):
         """
         ...
 
-    def features(self, params: Params) -> FloatArray:
-        """Return the features float32[N, F] of every tile, as the backbone gives them."""
+    def features(self, params: Params | None) -> FloatArray:
+        """Return the features float32[N, F] of every tile, as the backbone gives them; None: untrained."""
         ...
 
     def embed(self, params: Params, features: FloatArray) -> FloatArray:

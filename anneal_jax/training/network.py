@@ -7,6 +7,7 @@ import jax
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.bands import bands_of
+from anneal_jax.files.progress import progress_bar
 from anneal_jax.models.backbones import Backbone, get_backbone
 from anneal_jax.models.pretrained import as_pretrained, load_pretrained, prepared_by, weights_digest
 from anneal_jax.seeds import Use, device_key
@@ -72,5 +73,6 @@ def load_network(config: ExperimentConfig, inputs: Mapping[str, str] | None = No
         return Network(
             backbone, variables, f"random, seed {config.seed}, jax {jax.__version__}", image_size
         )
-    variables = load_pretrained(backbone, config.pretrained)
+    with progress_bar(1, "loading weights", "file"):
+        variables = load_pretrained(backbone, config.pretrained)
     return Network(backbone, variables, weights_digest(config.pretrained), image_size)

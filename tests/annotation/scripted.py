@@ -16,18 +16,18 @@ import numpy as np
 from anneal_jax.types import Answer
 from tests.conftest import ROOT
 
-START_S = 180.0
+START_S = 600.0
 
 
 class Server:
-    """`launch/annotate.py` in a process of its own."""
+    """`launch/annotate.py` in a process of its own, by default that of this project."""
 
-    def __init__(self, workdir: pathlib.Path, *arguments: str):
-        own = (f"--workdir={workdir}", "--port=0", "--nobrowser")
+    def __init__(self, workdir: pathlib.Path, *arguments: str, code: pathlib.Path = ROOT):
+        own = (f"--workdir={workdir}", "--port=0", "--nobrowser", "--undefok=browser")
         command = [sys.executable, "launch/annotate.py", *own, *arguments]
-        environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+        environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(code)}
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, cwd=code, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self.url = self._address()
 
@@ -55,8 +55,11 @@ class Server:
         self.kill()
 
     def get(self, path: str) -> dict:
+        return json.loads(self.read(path))
+
+    def read(self, path: str) -> bytes:
         with urllib.request.urlopen(self.url + path, timeout=60) as response:
-            return json.load(response)
+            return response.read()
 
     def post(self, path: str, body: dict) -> dict:
         parts = urlsplit(self.url)

@@ -1,5 +1,6 @@
 """What chooses the questions at one time: embeddings, and the sources and audits made from them."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -65,11 +66,15 @@ def make_plan(
       answer_ids: see `QuestionPlan`.
     """
     rng = np.random.default_rng([seed, 0xA5C])
-    first = cold_start_pairs(embeddings, seed=seed)
     rest = draw_random_pairs(rng, len(embeddings), _RANDOM_PAIRS, known=np.empty(0, np.int64))
-    listed = [*chosen, *map(tuple, first.tolist()), *map(tuple, rest.tolist())]
     order = rng.permutation(len(embeddings)).astype(np.int32)
-    doubtful = ListedPairs(listed)
+
+    @functools.cache  # of large archives it takes a while, and only one mode ever asks for it
+    def behind() -> list[Pair]:
+        first = cold_start_pairs(embeddings, seed=seed)
+        return [(one, other) for one, other in [*first.tolist(), *rest.tolist()]]
+
+    doubtful = ListedPairs(chosen, behind)
     groups = GroupQuestions(embeddings, order)
     sources = {"pairs": by_belief or doubtful, "groups": groups, "mgue": doubtful}
     return QuestionPlan(

@@ -6,7 +6,7 @@ that may be asked. After an answer was taken back the state is made anew from th
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from anneal_jax.annotation.types import Known, Pair, Said
@@ -47,13 +47,15 @@ class ListedPairs(NamedTuple):
 
     Attributes:
       pairs: canonical.
+      behind: makes those that follow; called when the last of `pairs` is reached, and should remember them.
 
-    >>> source = ListedPairs(((0, 1), (2, 3)))
+    >>> source = ListedPairs(((0, 1), (2, 3)), lambda: [(1, 4)])
     >>> list(source.propose(source.start(), lambda first, second: None)[1])
-    [(0, 1), (2, 3)]
+    [(0, 1), (2, 3), (1, 4)]
     """
 
     pairs: Sequence[Pair]
+    behind: Callable[[], Sequence[Pair]] = tuple
 
     def start(self) -> int:
         """Return the place of the first pair."""
@@ -66,6 +68,12 @@ class ListedPairs(NamedTuple):
 
     def propose(self, state: int, known: Known) -> tuple[int, Iterator[Pair]]:
         """Propose the pairs from the first unknown one on."""
-        while state < len(self.pairs) and known(*self.pairs[state]) is not None:
+        for pair in self._from(state):
+            if known(*pair) is None:
+                break
             state += 1
-        return state, iter(self.pairs[state:])
+        return state, self._from(state)
+
+    def _from(self, place: int) -> Iterator[Pair]:
+        yield from self.pairs[place:]
+        yield from self.behind()[max(0, place - len(self.pairs)) :]

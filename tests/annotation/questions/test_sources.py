@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from anneal_jax.acquisition.group_ask import group_by_asking
+from anneal_jax.annotation.questions import plan
 from anneal_jax.annotation.questions.audits import draw_audits
 from anneal_jax.annotation.questions.by_group import GroupQuestions
 from anneal_jax.annotation.questions.cold_start import cold_start_pairs
@@ -31,6 +32,24 @@ def test_the_cold_start_takes_the_smallest_archives(num_tiles):
     directions = np.eye(num_tiles, 8, dtype=np.float32)
     pairs = cold_start_pairs(directions, seed=0)
     assert len(pairs) and pairs.max() < num_tiles
+
+
+def test_only_who_asks_for_it_waits_for_the_cold_start(directions, monkeypatch):
+    made = []
+
+    def watched(vectors, *, seed):
+        made.append(len(vectors))
+        return cold_start_pairs(vectors, seed=seed)
+
+    monkeypatch.setattr(plan, "cold_start_pairs", watched)
+    listed = plan.make_plan(directions, seed=0, chosen=[(0, 1), (2, 3)]).sources["mgue"]
+    state, proposals = listed.propose(listed.start(), lambda *pair: 1 if pair == (0, 1) else None)
+    assert next(proposals) == (2, 3) and state == 1 and not made
+    cold = [tuple(pair) for pair in cold_start_pairs(directions, seed=0).tolist()]
+    assert list(itertools.islice(proposals, len(cold))) == cold
+    state, proposals = listed.propose(state, lambda *pair: 1 if pair in {(2, 3), *cold} else None)
+    assert state >= 2 + len(cold) and next(proposals) not in cold
+    assert made == [len(directions)]
 
 
 def test_group_mode_asks_what_grouping_asks_less_what_follows(directions, classes):
