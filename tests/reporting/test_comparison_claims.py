@@ -38,7 +38,7 @@ def cells_of(system, figures, bits=BITS, noise=NOISE):
 def verdict(cells, sentence):
     runs = runs_of(cells)
     (claim,) = [claim for claim in papers_claims(runs) if claim.sentence.startswith(sentence)]
-    return claim.judge_model(runs)
+    return claim.judge(runs)
 
 
 RANDOM = cells_of("random", [0.5, 0.5, 0.5], noise=(0, 0, 0))
