@@ -22,12 +22,20 @@ START_S = 600.0
 class Server:
     """`launch/annotate.py` in a process of its own, by default that of this project."""
 
-    def __init__(self, workdir: pathlib.Path, *arguments: str, code: pathlib.Path = ROOT):
-        own = (f"--workdir={workdir}", "--port=0", "--nobrowser", "--undefok=browser")
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        *arguments: str,
+        code: pathlib.Path = ROOT,
+        port: int | None = 0,
+        stderr: int = subprocess.STDOUT,
+    ):
+        own = [f"--workdir={workdir}", "--nobrowser", "--undefok=browser"]
+        own += [] if port is None else [f"--port={port}"]
         command = [sys.executable, "launch/annotate.py", *own, *arguments]
         environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(code)}
         self.process = subprocess.Popen(
-            command, cwd=code, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, cwd=code, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True
         )
         self.url = self._address()
 
