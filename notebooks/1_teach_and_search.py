@@ -97,7 +97,7 @@ dataset = load_dataset(config)
 archive, labels = dataset.archive, dataset.labels  # labels only mark what is right; search needs none
 everything = np.arange(len(archive.ids))
 learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
-features = centred(learner.features(learner.template()), everything)  # float32[1235, 1280]
+features = centred(learner.features(None), everything)  # float32[1235, 1280]
 by_features = rank_archive(features, features, 40, query_ids=everything, archive_ids=everything)
 is_right = labels[by_features] == labels[:, None]
 print(f"by features, {is_right.mean():.1%} of the forty nearest tiles have the same climate")
