@@ -203,7 +203,7 @@ def _write_cache(path: Path, key: str, features: FloatArray) -> None:
             with temporary.open("ab") as file:
                 file.write(checksum)
     except UnwritableError as error:
-        _log.warning("%s; set --config.cache_dir, or the features are computed again next time", error)
+        _log.warning("%s; set cache_dir=FOLDER, or the features are computed again next time", error)
 
 
 def _read_cache(path: Path, key: str) -> FloatArray | None:

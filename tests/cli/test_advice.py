@@ -47,7 +47,8 @@ def messages(path):
 
 def declared_flags():
     found = set()
-    for script in (ROOT / "launch").glob("*.py"):
+    command = ROOT / "anneal_jax" / "annotation" / "web" / "command.py"
+    for script in [*(ROOT / "launch").glob("*.py"), command]:
         found |= set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', script.read_text("utf-8")))
     return found
 

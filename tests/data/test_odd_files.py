@@ -17,8 +17,8 @@ from anneal_jax.models.own_weights import own_metadata, require_backbone
 from anneal_jax.models.preprocessing import check_architecture, read_preprocessing
 from anneal_jax.models.pretrained import as_pretrained
 from anneal_jax.models.torch_names import read_safetensors
+from anneal_jax.retrieval.columns import parse_date
 from anneal_jax.retrieval.filters import last_moment, parse_filter
-from anneal_jax.retrieval.metadata import parse_date
 from anneal_jax.retrieval.queries import _read_vector
 
 
@@ -164,7 +164,7 @@ def test_our_own_weights_that_do_not_say_enough(tmp_path):
 def test_a_bare_date_is_its_whole_day(text):
     assert last_moment(text) == np.datetime64("2021-06-30T23:59:59")
     wanted = parse_filter([], None, text, text)
-    assert (wanted.since, wanted.until) == (np.datetime64("2021-06-30T00:00:00"), last_moment(text))
+    assert wanted == {"date": (np.datetime64("2021-06-30T00:00:00"), last_moment(text))}
 
 
 def test_a_moment_is_a_moment_and_the_ends_of_time_are_refused():

@@ -11,6 +11,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.experiments.round_log import without_times
 from anneal_jax.experiments.run import run_experiment
 from anneal_jax.retrieval.embedder import load_embedder
+from anneal_jax.training.start import choose_start
 from tests.experiments.breaking import damage_checkpoint
 
 
@@ -65,6 +66,6 @@ def test_a_checkpoint_names_its_settings_its_inputs_and_its_answers(config, tmp_
     for row in outcome.rows:
         path = tmp_path / "checkpoints" / str(row["round_index"]) / "manifest.json"
         provenance = json.loads(path.read_text())["content"]["provenance"]
-        assert provenance["config"] == dataclasses.asdict(config)
+        assert provenance["config"] == dataclasses.asdict(choose_start(config))
         assert provenance["inputs"] == json.loads((tmp_path / "inputs.json").read_text())
         assert provenance["num_answers"] == row["bits_spent"]

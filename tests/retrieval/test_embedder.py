@@ -138,7 +138,8 @@ def test_a_network_of_random_weights_is_drawn_again_or_comes_from_the_checkpoint
     small_folder, tmp_path, regime, caplog
 ):
     config = ExperimentConfig(
-        archive=f"folder:{small_folder}", image_size=16, regime=regime, cache_dir=str(tmp_path / "cache"),
+        archive=f"folder:{small_folder}", backbone="tiny_cnn", pretrained="none", image_size=16,
+        regime=regime, cache_dir=str(tmp_path / "cache"),
         epochs_first=1, epochs=1, initial_draw="random", **SMALL,
     )  # fmt: skip
     workdir, expected = run(config, tmp_path / "run")
