@@ -47,7 +47,7 @@ def main() -> None:
     )
     parser.add_argument("--first-page", action="store_true")
     parser.add_argument("--code", type=pathlib.Path, default=ROOT)
-    parser.add_argument("--flags", nargs="*", default=[], help="more flags of launch/annotate.py")
+    parser.add_argument("--flags", action="append", default=[], help="more flags of launch/annotate.py")
     arguments = parser.parse_args()
     if arguments.first_page:
         wait_for_first_page(arguments)

@@ -61,7 +61,7 @@ def plot_result_map(
 ) -> None:
     """Draw a query and its nearest tiles as a PNG 1600 pixels wide.
 
-    The query is a star, a right tile a green square, a wrong one a red cross. NASA's mosaic lies below when
+    The query is a star, a right tile a green square, a wrong one a brown cross. NASA's mosaic lies below if
     its package is installed and the view is wide enough for it; else the outlines of all tiles do.
 
     Args:

@@ -81,7 +81,7 @@ def test_a_name_has_one_spelling_which_reads_as_itself_and_is_safe_in_a_list_and
         ("mgue+margin=3", "mgue+margin=3: margin=3.0 is out of range; give -1.0 to 1.0."),
         ("mgue+threshold=gausian", "there is no threshold 'gausian' (did you mean 'gaussian'?)"),
         ("mgue+margin=0.1+margin=0.2", "gives margin twice"),
-        ("mgue+seed=3", "all systems of a comparison share seed; change it for all, seed=..."),
+        ("mgue+seed=3", "all systems of a comparison share seed; change it for all, seed=VALUE"),
         ("mgue+diversity=true", "diversity follows from the system's name"),
         ("srl_all+group_loss=info_nce", "group_loss follows from the system's name"),
     ],
