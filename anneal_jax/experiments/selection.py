@@ -262,7 +262,13 @@ def _derive(usable: TrainingPairs, num_images: int, transitive: str) -> DerivedP
         return DerivedPairs(np.empty((0, 2), np.int32), np.empty(0, np.int8), 0)
     if transitive == "closure":  # where two answers to one pair differ, its group contradicts itself
         return expand_closure(*usable[:2], num_images)
-    return expand_one_step(*agreed(*usable[:2], num_images), num_images)
+    derived = expand_one_step(*agreed(*usable[:2], num_images), num_images)
+    # A pair whose own answers differ says nothing, whatever others imply about it.
+    answered = np.unique(pair_keys(usable.pair_indices, num_images))
+    is_new = ~contains(answered, pair_keys(derived.pair_indices, num_images))
+    return derived._replace(
+        pair_indices=derived.pair_indices[is_new], pair_labels=derived.pair_labels[is_new]
+    )
 
 
 def _joined(labelled: TrainingPairs, derived: TrainingPairs | DerivedPairs) -> TrainingPairs:

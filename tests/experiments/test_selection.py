@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anneal_jax.answers.reading import Answered
@@ -169,6 +169,7 @@ def test_a_single_answer_cannot_be_held_out(config):
         )
     )
 )
+@example(rows=[(0, 1, 0), (0, 1, 1), (0, 2, 0), (1, 2, 1)])
 def test_what_is_trained_on_is_what_the_graph_says(config, transitive, rows):
     dataset = load_dataset(config)
     usable = [(dataset.split.train[i], dataset.split.train[j], label) for i, j, label in rows]
