@@ -49,7 +49,7 @@ def answer_until_killed(workdir, flags, person, moment_s):
 def kill_often(folder, workdir, num_kills):
     classes = np.arange(60) % 5
     person = Person(classes, mistakes=0.1, unsure=0.2)
-    flags = (f"--archive=folder:{folder}", "--sentence=Same land use")
+    flags = (f"--archive=folder:{folder}", "--sentence=Same land use", "--backbone=tiny_cnn")
     rng = random.Random(0)
     num_repeated = sum(
         answer_until_killed(workdir, flags, person, rng.uniform(0.0, LATEST_S)) for _ in range(num_kills)
@@ -119,7 +119,9 @@ def kill_trainers(folder, workdir, num_kills):
     rng, num_killed, lengths_s = random.Random(0), 0, []
     job, began_s, moment_s = None, 0.0, float("inf")
     deadline_s = time.monotonic() + 120 * (num_kills + 2)
-    with Server(workdir, f"--archive=folder:{folder}", "--sentence=Same land use") as server:
+    with Server(
+        workdir, f"--archive=folder:{folder}", "--sentence=Same land use", "--backbone=tiny_cnn"
+    ) as server:
         restless = Restless(server, Person(np.arange(60) % 5))
         while num_killed < num_kills:
             assert time.monotonic() < deadline_s
