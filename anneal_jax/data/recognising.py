@@ -11,7 +11,7 @@ from anneal_jax.data.archives import archive_schemes
 from anneal_jax.data.file_walk import may_hold_tiles
 from anneal_jax.data.folder_scan import IMAGE_ENDINGS
 from anneal_jax.data.image_headers import read_tiff_tags
-from anneal_jax.errors import ArchiveError
+from anneal_jax.errors import ArchiveError, reason_of
 
 READ = (
     "a folder of images, a folder of GeoTIFF scenes or one of them, or vectors in an .npz, .npy or "
@@ -62,7 +62,7 @@ def _scheme_of_file(path: pathlib.Path) -> str:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
-        raise ArchiveError(f"{path} cannot be read ({error.strerror}); give {READ}.") from error
+        raise ArchiveError(f"{path} cannot be read ({reason_of(error)}); give {READ}.") from error
     if start in _VECTORS:
         return "embeddings"
     if start in _TIFF:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.errors import ArchiveError
+from anneal_jax.errors import ArchiveError, reason_of
 from anneal_jax.types import FloatArray
 
 _ROWS_AT_ONCE = 16_384
@@ -41,7 +41,7 @@ class FileVectors:
         except OSError as error:
             raise ArchiveError(
                 f"{num_rows:,} vectors of {dim:,} numbers take {num_bytes / 1e9:.1f} GB of scratch space, "
-                f"which {folder} does not give ({error.strerror}); set the environment variable TMPDIR to "
+                f"which {folder} does not give ({reason_of(error)}); set the variable TMPDIR to "
                 "a folder that does"
             ) from error
 

@@ -9,7 +9,7 @@ from anneal_jax.data.embeddings import VectorArchive, open_npz, vector_archive
 from anneal_jax.data.options import split_options
 from anneal_jax.data.parquet import is_parquet, open_parquet, read_texts
 from anneal_jax.data.parquet_columns import PARQUET_OPTIONS
-from anneal_jax.errors import ArchiveError
+from anneal_jax.errors import ArchiveError, reason_of
 
 _NPY_BEGINNING = b"\x93NUMPY"
 
@@ -100,7 +100,7 @@ def _read_names(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
                 raise ArchiveError(f"{path} must begin with the line id or id,label; found {found}")
             rows = [[row[name] or "" for name in fields] for row in reader]
     except OSError as error:
-        raise ArchiveError(f"{path} cannot be read: {error.strerror}") from error
+        raise ArchiveError(f"{path} cannot be read: {reason_of(error)}") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise ArchiveError(f"{path} is no CSV file in UTF-8: {error}") from error
     columns = [np.array(column, np.str_) for column in zip(*rows, strict=True)] or [np.empty(0, "U1")] * 2
