@@ -284,6 +284,7 @@ def test_a_classifier_that_nobody_scores_by_matters_where_the_backbone_learns(tm
         config = ExperimentConfig(
             archive="digits",
             image_size=8,
+            backbone="tiny_cnn",
             regime="finetune",
             augment="none",
             acquisition="random",
