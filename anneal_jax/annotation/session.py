@@ -13,11 +13,10 @@ from anneal_jax.annotation.questions.scheduler import QuestionScheduler
 from anneal_jax.annotation.standing_answers import StandingAnswers
 from anneal_jax.annotation.tab import Tab
 from anneal_jax.annotation.types import Evidence, Pair
-from anneal_jax.answers import reading, writing
 from anneal_jax.answers.agreement import agreements, consistencies
 from anneal_jax.answers.reading import Answered, AnswerRecord
 from anneal_jax.answers.store import AnswerStore
-from anneal_jax.answers.writing import Given
+from anneal_jax.answers.writing import Given, text_of
 from anneal_jax.errors import StoreError
 from anneal_jax.experiments.answered_workdir import EVERY_ROUND
 from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices
@@ -66,7 +65,7 @@ class AnnotationSession:
         Raises:
           StoreError: the name cannot be stored.
         """
-        annotator = writing.text_of("annotator", annotator)
+        annotator = text_of("annotator", annotator)
         old = tab = self._tabs.pop(tab_id, None)
         if tab is None or (tab.annotator, tab.mode) != (annotator, mode):
             tab = Tab(annotator, mode)
@@ -102,10 +101,7 @@ class AnnotationSession:
             elapsed_s=None if elapsed_s is None else min(elapsed_s, _MAX_ELAPSED_S),
             similarity=question.similarity,
         )
-        with self._store.changing() as connection:
-            (answer_id,) = writing.give(connection, [given])
-            record = reading.record_of(connection, answer_id)
-        assert record is not None
+        record = self._store.add(given)
         tab.issued.pop(key, None)
         conflict = self._add_answer(record)
         return self.view(tab_id) | conflict
@@ -128,10 +124,8 @@ class AnnotationSession:
           StoreError: there is no such answer in this set, or the key is another's.
         """
         tab = self._tab(tab_id)
-        with self._store.changing() as connection:
-            self._require_here(reading.record_of(connection, answer_id))
-            record = writing.retract(connection, answer_id, tab.annotator, key=key)
-        self._remove_answer(record)
+        self._require_here(answer_id)
+        self._remove_answer(self._store.retract(answer_id, annotator=tab.annotator, key=key))
         return self.view(tab_id)
 
     def correct(self, tab_id: str, answer_id: int, said: Answer, key: str) -> dict[str, Any]:
@@ -143,16 +137,8 @@ class AnnotationSession:
         if key in self._keys:
             return self._again(tab_id, key, said)
         tab = self._tab(tab_id)
-        with self._store.changing() as connection:
-            old = reading.record_of(connection, answer_id)
-            self._require_here(old)
-            if old is not None and old.undone_at is not None:
-                raise StoreError("this answer was taken back already; load this page again.")
-            old = writing.retract(connection, answer_id, tab.annotator)
-            given = Given(old.first, old.second, said, tab.annotator, kind=old.kind, key=key)
-            (new_id,) = writing.give(connection, [given])
-            record = reading.record_of(connection, new_id)
-        assert record is not None
+        self._require_here(answer_id)
+        old, record = self._store.replace(answer_id, said, annotator=tab.annotator, key=key)
         self._remove_answer(old)
         conflict = self._add_answer(record)
         return self.view(tab_id) | conflict
@@ -166,12 +152,9 @@ class AnnotationSession:
         if key in self._keys:
             return self._again(tab_id, key, said, pair)
         given = Given(pair[0], pair[1], said, self._tab(tab_id).annotator, key=key)
-        with self._store.changing() as connection:
-            (answer_id,) = writing.give(connection, [given])
-            record = reading.record_of(connection, answer_id)
-        assert record is not None
+        record = self._store.add(given)
         conflict = self._add_answer(record)
-        return self.view(tab_id) | conflict | {"answer_id": answer_id}
+        return self.view(tab_id) | conflict | {"answer_id": record.answer_id}
 
     def set_sentence(self, tab_id: str, sentence: str) -> dict[str, Any]:
         """Say what "similar" means: another sentence goes to its own set, or begins it with nothing known.
@@ -305,9 +288,9 @@ class AnnotationSession:
 
     # Inside.
 
-    def _require_here(self, record: AnswerRecord | None) -> None:
-        """Refuse an answer of another set; one that does not exist is refused by who looks for it."""
-        if record is not None:
+    def _require_here(self, answer_id: int) -> None:
+        """Refuse an answer of another set; one that does not exist is refused by the store."""
+        if (record := self._store.find(answer_id)) is not None:
             self.require_set(record.set_id)
 
     def _tab(self, tab_id: str) -> Tab:

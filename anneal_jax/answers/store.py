@@ -236,6 +236,32 @@ class AnswerStore:
         with self.changing() as connection:
             return writing.give(connection, given)
 
+    def add(self, given: Given) -> AnswerRecord:
+        """Store one answer as `give` does, and return it as it stands in the file."""
+        with self.changing() as connection:
+            (answer_id,) = writing.give(connection, [given])
+            return _stored(connection, answer_id)
+
+    def replace(
+        self, answer_id: int, answer: Answer, *, annotator: str, key: str | None = None
+    ) -> tuple[AnswerRecord, AnswerRecord]:
+        """Take an answer back and store another one for its pair, both or neither.
+
+        Returns:
+          (the answer that was taken back, the new one).
+
+        Raises:
+          StoreError: there is no such answer, or it was taken back before.
+        """
+        with self.changing() as connection:
+            found = reading.record_of(connection, answer_id)
+            if found is not None and found.undone_at is not None:
+                raise StoreError("this answer was taken back already; load this page again.")
+            old = writing.retract(connection, answer_id, annotator)
+            given = Given(old.first, old.second, answer, annotator, kind=old.kind, key=key)
+            (new_id,) = writing.give(connection, [given])
+            return old, _stored(connection, new_id)
+
     def undo(self, *, annotator: str | None = None, key: str | None = None) -> AnswerRecord | None:
         """Take back the last answer that stands and was given here; its question is open again.
 
@@ -259,6 +285,11 @@ class AnswerStore:
             return writing.retract(connection, answer_id, annotator, key=key)
 
     # Reading.
+
+    def find(self, answer_id: int) -> AnswerRecord | None:
+        """Return any one answer of any set, also one that was taken back; None if there is none."""
+        with self._transaction() as connection:
+            return reading.record_of(connection, answer_id)
 
     def answered(self, last_round: int) -> Answered:
         """Return the answers to train on, of the rounds up to `last_round`, in the order asked.
@@ -360,3 +391,10 @@ class AnswerStore:
 
     def _write_seal(self, seal: Mapping[str, Any]) -> None:
         seals.write_sealed(self._seal_path, seal)
+
+
+def _stored(connection: sqlite3.Connection, answer_id: int) -> AnswerRecord:
+    """Return an answer that this transaction has stored."""
+    record = reading.record_of(connection, answer_id)
+    assert record is not None
+    return record

@@ -8,7 +8,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import jax
@@ -173,13 +172,7 @@ def reopened(workdir) -> list[dict]:
 def at_the_page(workdir, talk) -> list[dict]:
     """Open a workdir for a person, and let `talk` post to its page."""
     access = make_access("127.0.0.1")
-    with (
-        opened(ExperimentConfig(**PAGE), workdir, sentence="Same class", learns=False) as parts,
-        ThreadPoolExecutor(1) as writer,
-    ):
-        context = AppContext(
-            parts.session, writer, parts.pictures, parts.learning, parts.names, parts.uploads
-        )
+    with opened(ExperimentConfig(**PAGE), workdir, sentence="Same class", learns=False) as context:
         views = asyncio.run(_talk(create_app(context, access), access.token, talk))
     return [without_random(view) for view in views]
 

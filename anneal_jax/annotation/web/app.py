@@ -1,8 +1,6 @@
 """The routes of the annotation page: JSON in, JSON out, tiles by number, and the page's own few files."""
 
 import asyncio
-import json
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -20,11 +18,17 @@ from anneal_jax.annotation.search_by_example import nearest_tiles
 from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web import file_routes, search_routes
 from anneal_jax.annotation.web.access import Access, AccessMiddleware
-from anneal_jax.annotation.web.context import (
-    AppContext,
+from anneal_jax.annotation.web.context import AppContext
+from anneal_jax.annotation.web.requests import (
     BadRequestError,
     context_of,
+    json_body,
+    key,
+    one_of,
+    seconds,
+    text,
     tile_number,
+    whole,
 )
 from anneal_jax.errors import AnnealError, StorageFullError, StoreError, UnwritableError, reason_of
 from anneal_jax.types import Answer
@@ -41,7 +45,6 @@ _FILES = {
     "common.js": "text/javascript",
 }
 _ANSWERS = {answer.name.lower(): answer for answer in Answer}
-_KEY = re.compile(r"[0-9A-Za-z_-]{8,64}")
 _PAGE_ROWS = 100
 _NEIGHBOURS_SHOWN = 10
 
@@ -101,40 +104,40 @@ async def _learn(context: AppContext) -> None:
 
 
 def _session(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
-    mode = _one_of(body, "mode", (*MODES, SILENT))
-    return session.open_tab(_key(body, "tab"), _text(body, "annotator"), mode)
+    mode = one_of(body, "mode", (*MODES, SILENT))
+    return session.open_tab(key(body, "tab"), text(body, "annotator"), mode)
 
 
 def _answer(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
-    said = _ANSWERS[_one_of(body, "answer", _ANSWERS)]
-    return session.answer(_key(body, "tab"), _key(body, "key"), said, _seconds(body))
+    said = _ANSWERS[one_of(body, "answer", _ANSWERS)]
+    return session.answer(key(body, "tab"), key(body, "key"), said, seconds(body))
 
 
 def _undo(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
-    session.require_set(_whole(body, "set_id"))
-    return session.undo(_key(body, "tab"), _key(body, "key"))
+    session.require_set(whole(body, "set_id"))
+    return session.undo(key(body, "tab"), key(body, "key"))
 
 
 def _retract(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
-    session.require_set(_whole(body, "set_id"))
-    return session.retract(_key(body, "tab"), _whole(body, "answer_id"), _key(body, "key"))
+    session.require_set(whole(body, "set_id"))
+    return session.retract(key(body, "tab"), whole(body, "answer_id"), key(body, "key"))
 
 
 def _correct(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
-    said = _ANSWERS[_one_of(body, "answer", _ANSWERS)]
-    session.require_set(_whole(body, "set_id"))
-    return session.correct(_key(body, "tab"), _whole(body, "answer_id"), said, _key(body, "key"))
+    said = _ANSWERS[one_of(body, "answer", _ANSWERS)]
+    session.require_set(whole(body, "set_id"))
+    return session.correct(key(body, "tab"), whole(body, "answer_id"), said, key(body, "key"))
 
 
 def _volunteer(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
-    said = _ANSWERS[_one_of(body, "answer", _ANSWERS)]
-    pair = _whole(body, "first"), _whole(body, "second")
-    session.require_set(_whole(body, "set_id"))
-    return session.volunteer(_key(body, "tab"), pair, said, _key(body, "key"))
+    said = _ANSWERS[one_of(body, "answer", _ANSWERS)]
+    pair = whole(body, "first"), whole(body, "second")
+    session.require_set(whole(body, "set_id"))
+    return session.volunteer(key(body, "tab"), pair, said, key(body, "key"))
 
 
 def _sentence(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
-    return session.set_sentence(_key(body, "tab"), _text(body, "sentence"))
+    return session.set_sentence(key(body, "tab"), text(body, "sentence"))
 
 
 _POSTS: dict[str, Callable[[AnnotationSession, dict[str, Any]], dict[str, Any]]] = {
@@ -156,7 +159,7 @@ def _post(name: str) -> Callable[[Request], Any]:
         context = context_of(request)
         if name in _JUDGEMENTS and not context.pictures.show_tiles:
             raise BadRequestError("these vectors have no pictures, so nobody can judge them here.")
-        view = await context.in_writer_thread(_POSTS[name], context.session, await _body(request))
+        view = await context.in_writer_thread(_POSTS[name], context.session, await json_body(request))
         _prefetch(context, view)
         return _json(view | _background(context))
 
@@ -193,13 +196,16 @@ async def _answers(request: Request) -> Response:
     """Return a page of the answers, filtered, with how far people agree."""
     context = context_of(request)
     query = request.query_params
-    wanted, text = query.get("answer", ""), query.get("text", "").lower()
+    wanted, part_of_text = query.get("answer", ""), query.get("text", "").lower()
     set_id, found, people = await context.in_writer_thread(_reviewed, context.session)
     rows = [
         row
         for row in found
         if (not wanted or row["answer"] == wanted)
-        and (not text or any(text in part.lower() for part in (*row["names"], row["annotator"])))
+        and (
+            not part_of_text
+            or any(part_of_text in part.lower() for part in (*row["names"], row["annotator"]))
+        )
     ]
     offset = query.get("offset", "0")
     if not (offset.isascii() and offset.isdigit()):
@@ -256,53 +262,3 @@ def _error_response(status: int) -> Callable[[Request, Exception], Response]:
         return JSONResponse({"error": said}, status)
 
     return handler
-
-
-# Reading a request; whatever is wrong with it is one sentence.
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    try:
-        body = json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError("the body is no JSON.") from error
-    if not isinstance(body, dict):
-        raise BadRequestError("the body must be a JSON object.")
-    return body
-
-
-def _text(body: dict[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise BadRequestError(f"{name} must be a text.")
-    return value
-
-
-def _key(body: dict[str, Any], name: str) -> str:
-    value = _text(body, name)
-    if not _KEY.fullmatch(value):
-        raise BadRequestError(f"{name} must be 8 to 64 letters, digits, - or _.")
-    return value
-
-
-def _one_of(body: dict[str, Any], name: str, allowed: Any) -> str:
-    value = _text(body, name)
-    if value not in allowed:
-        raise BadRequestError(f"{name} must be one of {', '.join(allowed)}.")
-    return value
-
-
-def _whole(body: dict[str, Any], name: str) -> int:
-    value = body.get(name)
-    if type(value) is not int or not 0 <= value < 2**53:
-        raise BadRequestError(f"{name} must be a whole number.")
-    return value
-
-
-def _seconds(body: dict[str, Any]) -> float | None:
-    value = body.get("elapsed_s")
-    if value is None:
-        return None
-    if type(value) not in (int, float) or not 0 <= value < 1e9:
-        raise BadRequestError("elapsed_s must be a number of seconds.")
-    return float(value)

@@ -1,12 +1,9 @@
-"""What the routes work with, and how they read a request; whatever is wrong with one is a sentence."""
+"""What the routes work with: a workdir that is open for a person."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
-
-from starlette.requests import Request
 
 from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.session import AnnotationSession
@@ -14,12 +11,8 @@ from anneal_jax.annotation.web.pictures import TilePictures
 from anneal_jax.annotation.web.uploads import UploadedImages
 
 
-class BadRequestError(ValueError):
-    """A request that the page would not send."""
-
-
 class AppContext(NamedTuple):
-    """All that the routes work with.
+    """A workdir that is open for a person; `annotation.web.server.opened` makes it.
 
     Attributes:
       session: used in the writer's thread alone.
@@ -46,19 +39,3 @@ class AppContext(NamedTuple):
     async def in_writer_thread(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run something in the writer's thread."""
         return await asyncio.get_running_loop().run_in_executor(self.writer, work, *args)
-
-
-def context_of(request: Request) -> AppContext:
-    """Return the context of the app that got a request."""
-    return request.app.state.context
-
-
-def tile_number(text: str, context: AppContext) -> int:
-    """Return the number of a tile.
-
-    Raises:
-      BadRequestError: it is none.
-    """
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) >= len(context.names):
-        raise BadRequestError("there is no such tile.")
-    return int(text)

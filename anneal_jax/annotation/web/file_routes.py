@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from anneal_jax.annotation.session import AnnotationSession
-from anneal_jax.annotation.web.context import context_of
+from anneal_jax.annotation.web.requests import context_of
 from anneal_jax.answers.file_format import SharedAnswer, answers_text, parse_answers
 from anneal_jax.answers.import_export import add_answers, shared_answers
 

@@ -17,12 +17,8 @@ from anneal_jax.annotation.search_by_example import (
     offered_tiles,
 )
 from anneal_jax.annotation.session import AnnotationSession
-from anneal_jax.annotation.web.context import (
-    AppContext,
-    BadRequestError,
-    context_of,
-    tile_number,
-)
+from anneal_jax.annotation.web.context import AppContext
+from anneal_jax.annotation.web.requests import BadRequestError, context_of, tile_number
 from anneal_jax.annotation.web.uploads import MAX_UPLOAD_BYTES
 from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.data.image_headers import FORMATS

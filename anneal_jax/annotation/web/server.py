@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from typing import NamedTuple, cast
+from typing import cast
 
 from threadpoolctl import threadpool_limits
 
@@ -15,6 +15,7 @@ from anneal_jax.annotation.questions.cold_start import unit_directions
 from anneal_jax.annotation.questions.plan import make_plan
 from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web.access import make_access
+from anneal_jax.annotation.web.context import AppContext
 from anneal_jax.annotation.web.listening import address, exposure, listen
 from anneal_jax.annotation.web.page_address import (
     NEW_ADDRESS,
@@ -23,7 +24,7 @@ from anneal_jax.annotation.web.page_address import (
     keep_page,
     read_page,
 )
-from anneal_jax.annotation.web.pictures import TilePictures, open_pictures
+from anneal_jax.annotation.web.pictures import open_pictures
 from anneal_jax.annotation.web.uploads import UploadedImages, backbone_encoder
 from anneal_jax.answers.class_labels import give_labels
 from anneal_jax.answers.store import AnswerStore
@@ -51,30 +52,6 @@ LABELLER = "class labels"
 _FOLDER = "annotation"
 
 
-class Opened(NamedTuple):
-    """A workdir that is open for a person.
-
-    Attributes:
-      session: puts the questions.
-      learning: what happens in the background; None where nothing is trained.
-      pictures: of the tiles.
-      names: of the tiles.
-      uploads: files that people search by.
-      notes: sentences for the user.
-      left_out: names of the files that were skipped.
-      warnings: those among them that stay on the page.
-    """
-
-    session: AnnotationSession
-    learning: LearningLoop | None
-    pictures: TilePictures
-    names: tuple[str, ...]
-    uploads: UploadedImages
-    notes: tuple[str, ...]
-    left_out: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-
 @contextmanager
 def opened(
     config: ExperimentConfig,
@@ -84,7 +61,7 @@ def opened(
     labels: str = "",
     sentence: str = "",
     learns: bool = True,
-) -> Iterator[Opened]:
+) -> Iterator[AppContext]:
     """Lock a workdir, open its store and archive, and prepare the first questions.
 
     Args:
@@ -134,8 +111,17 @@ def opened(
             learning = LearningLoop(session, trainer, workdir / _FOLDER, seed=config.seed)
             stack.callback(learning.close)
         uploads = UploadedImages(backbone_encoder(config, dataset.archive.kind), digests)
-        ids = tuple(dataset.archive.ids)
-        yield Opened(session, learning, shown, ids, uploads, tuple(notes), left_out, tuple(warnings))
+        yield AppContext(
+            session=session,
+            writer=stack.enter_context(ThreadPoolExecutor(1)),
+            pictures=shown,
+            learning=learning,
+            names=tuple(dataset.archive.ids),
+            uploads=uploads,
+            notes=tuple(notes),
+            left_out=left_out,
+            warnings=tuple(warnings),
+        )
 
 
 def list_left_out(workdir: pathlib.Path, archive: Archive) -> tuple[str, ...]:
@@ -202,7 +188,6 @@ def serve(
         import uvicorn
 
         from anneal_jax.annotation.web.app import create_app
-        from anneal_jax.annotation.web.context import AppContext
     except ImportError as error:
         raise ConfigError(
             f"the page needs the extra serve; {how_to_install('serve')} brings it."
@@ -211,16 +196,14 @@ def serve(
     listener = listen(host, read_page(workdir) if port is None else port)
     with (
         listener,
-        opened(config, workdir, pictures=pictures, labels=labels, sentence=sentence) as parts,
-        ThreadPoolExecutor(1) as writer,
+        opened(config, workdir, pictures=pictures, labels=labels, sentence=sentence) as context,
     ):
-        context = AppContext(writer=writer, **parts._asdict())
         news = [NEW_ADDRESS] if is_distrusted(workdir) else []
         access = access._replace(token=(read_page(workdir) or access).token)
         bound = listener.getsockname()[1]
         url = address(access, host, bound)
         keep_page(workdir, PageAddress(access.token, url, holder(workdir)))
-        tell(url, [*parts.notes, *_whole_list(workdir, parts), *news, *exposure(access, host, bound)])
+        tell(url, [*context.notes, *_whole_list(workdir, context), *news, *exposure(access, host, bound)])
         settings = uvicorn.Config(
             create_app(context, access),
             log_level="warning",
@@ -232,7 +215,7 @@ def serve(
         uvicorn.Server(settings).run(sockets=[listener])
 
 
-def _whole_list(workdir: pathlib.Path, parts: Opened) -> list[str]:
-    names = "the name" if len(parts.left_out) == 1 else f"all {len(parts.left_out):,} names"
+def _whole_list(workdir: pathlib.Path, context: AppContext) -> list[str]:
+    names = "the name" if len(context.left_out) == 1 else f"all {len(context.left_out):,} names"
     place = f"{names} under Details on the page, and in {workdir / LEFT_OUT}."
-    return [place[0].upper() + place[1:]] if parts.left_out else []
+    return [place[0].upper() + place[1:]] if context.left_out else []

@@ -1,0 +1,84 @@
+"""How the routes read a request; whatever is wrong with one is a sentence."""
+
+import json
+import re
+from typing import Any
+
+from starlette.requests import Request
+
+from anneal_jax.annotation.web.context import AppContext
+
+_KEY = re.compile(r"[0-9A-Za-z_-]{8,64}")
+
+
+class BadRequestError(ValueError):
+    """A request that the page would not send."""
+
+
+def context_of(request: Request) -> AppContext:
+    """Return the context of the app that got a request."""
+    return request.app.state.context
+
+
+def tile_number(text: str, context: AppContext) -> int:
+    """Return the number of a tile.
+
+    Raises:
+      BadRequestError: it is none.
+    """
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) >= len(context.names):
+        raise BadRequestError("there is no such tile.")
+    return int(text)
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """Return the JSON object that a request carries."""
+    try:
+        body = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError("the body is no JSON.") from error
+    if not isinstance(body, dict):
+        raise BadRequestError("the body must be a JSON object.")
+    return body
+
+
+def text(body: dict[str, Any], name: str) -> str:
+    """Return a text of a body."""
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise BadRequestError(f"{name} must be a text.")
+    return value
+
+
+def key(body: dict[str, Any], name: str) -> str:
+    """Return a name that the page made up of a body."""
+    value = text(body, name)
+    if not _KEY.fullmatch(value):
+        raise BadRequestError(f"{name} must be 8 to 64 letters, digits, - or _.")
+    return value
+
+
+def one_of(body: dict[str, Any], name: str, allowed: Any) -> str:
+    """Return one of some words of a body."""
+    value = text(body, name)
+    if value not in allowed:
+        raise BadRequestError(f"{name} must be one of {', '.join(allowed)}.")
+    return value
+
+
+def whole(body: dict[str, Any], name: str) -> int:
+    """Return a whole number from 0 of a body."""
+    value = body.get(name)
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise BadRequestError(f"{name} must be a whole number.")
+    return value
+
+
+def seconds(body: dict[str, Any]) -> float | None:
+    """Return the time that an answer took; None if the page does not know it."""
+    value = body.get("elapsed_s")
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not 0 <= value < 1e9:
+        raise BadRequestError("elapsed_s must be a number of seconds.")
+    return float(value)
