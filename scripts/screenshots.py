@@ -57,7 +57,7 @@ def picture_page(workdir: pathlib.Path, flags: list[str]) -> None:
         answer_page(server.url, oracle, NUM_ANSWERS)
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport=VIEWPORT)
-        page.goto(server.url)
+        page.goto(server.url + "teach")
         page.fill("#name", "Ada")
         page.click("#welcome button")
         for _ in range(MOST_SKIPPED):

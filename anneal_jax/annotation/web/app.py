@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web import file_routes, search_routes
 from anneal_jax.annotation.web.access import Access, AccessMiddleware
 from anneal_jax.annotation.web.context import AppContext
+from anneal_jax.annotation.web.pages import PAGES, page_html, read_static, static_files
 from anneal_jax.annotation.web.requests import (
     BadRequestError,
     context_of,
@@ -33,17 +33,7 @@ from anneal_jax.annotation.web.requests import (
 from anneal_jax.errors import AnnealError, StorageFullError, StoreError, UnwritableError, reason_of
 from anneal_jax.types import Answer
 
-_FILES = {
-    "page.html": "text/html",
-    "review.html": "text/html",
-    "search.html": "text/html",
-    "page.css": "text/css",
-    "search.css": "text/css",
-    "page.js": "text/javascript",
-    "review.js": "text/javascript",
-    "search.js": "text/javascript",
-    "common.js": "text/javascript",
-}
+_MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _ANSWERS = {answer.name.lower(): answer for answer in Answer}
 _PAGE_ROWS = 100
 _NEIGHBOURS_SHOWN = 10
@@ -52,10 +42,8 @@ _NEIGHBOURS_SHOWN = 10
 def create_app(context: AppContext, access: Access) -> ASGIApp:
     """Return the app behind its access checks; everything lies below the token."""
     routes = [
-        Route("/", _file("page.html")),
-        Route("/review", _file("review.html")),
-        Route("/search", _file("search.html")),
-        *(Route(f"/static/{name}", _file(name)) for name in _FILES if not name.endswith(".html")),
+        *(Route(f"/{page.path}", _fixed(page_html(page), "text/html")) for page in PAGES),
+        *(Route(f"/static/{name}", _file(name)) for name in static_files()),
         Route("/tile/{tile}.jpg", _tile),
         Route("/state", _state),
         Route("/notes", _notes),
@@ -239,10 +227,12 @@ async def _tile(request: Request) -> Response:
 
 
 def _file(name: str) -> Callable[[Request], Any]:
-    content = resources.files("anneal_jax.annotation.web").joinpath("static", name).read_bytes()
+    return _fixed(read_static(name), _MEDIA_TYPES[name.rpartition(".")[2]])
 
+
+def _fixed(content: bytes, media_type: str) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
-        return Response(content, media_type=_FILES[name])
+        return Response(content, media_type=media_type)
 
     return endpoint
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from anneal_jax.annotation.web.access import MAX_BODY_BYTES, make_access
 from anneal_jax.annotation.web.listening import address, exposure
+from anneal_jax.annotation.web.pages import PAGES, static_files
 from anneal_jax.errors import ConfigError
 from tests.annotation.conftest import HOST, served
 
@@ -22,16 +23,16 @@ SESSION = {"tab": TAB, "annotator": "Ada", "mode": "pairs"}
 POSTS = ("session", "answer", "undo", "retract", "correct", "sentence", "volunteer")
 GETS = (
     "/",
-    "/review",
+    "/details",
     "/state",
     "/answers",
     "/contradiction",
     "/tile/3.jpg",
     "/neighbours/3",
-    "/search",
+    "/teach",
     "/search/tiles",
     "/search/results?tile=3",
-    "/static/page.js",
+    "/static/teach.js",
 )
 
 
@@ -83,17 +84,7 @@ def test_every_answer_forbids_what_the_page_does_not_need(client, path):
 
 
 def test_pages_hold_no_inline_script_or_style_and_name_no_other_site(client):
-    for path in (
-        "/",
-        "/review",
-        "/search",
-        "/static/page.js",
-        "/static/review.js",
-        "/static/search.js",
-        "/static/common.js",
-        "/static/page.css",
-        "/static/search.css",
-    ):
+    for path in (*(f"/{page.path}" for page in PAGES), *(f"/static/{name}" for name in static_files())):
         text = client("GET", path).text
         assert "innerHTML" not in text and "eval(" not in text and "style=" not in text
         assert " onclick" not in text.split("<body")[0] or path.endswith(".js")
@@ -177,7 +168,7 @@ def test_other_methods_are_refused(client, method):
     "path",
     ["/tile/60.jpg", "/tile/-1.jpg", "/tile/1e3.jpg", "/tile/٣.jpg", "/tile/999999999999999999.jpg",
      "/tile/..%2f..%2fetc%2fpasswd.jpg", "/tile/tile01.png", "/static/../app.py", "/static/..%2fapp.py",
-     "/static/%2e%2e/app.py", "/static/page.html%00", "//etc/passwd", "/answers.sqlite"],
+     "/static/%2e%2e/app.py", "/static/teach.html%00", "//etc/passwd", "/answers.sqlite"],
 )  # fmt: skip
 def test_no_path_leads_out(client, path):
     response = client("GET", path)

@@ -54,7 +54,7 @@ def sit_down(browser, server, name="Ada", **options):
     page.on(
         "console", lambda said: page.faults.append(said.text) if "Content Security" in said.text else None
     )
-    page.goto(server.url)
+    page.goto(server.url + "teach")
     page.fill("#name", name)
     page.fill("#meaning", "Same land use")
     page.click("#welcome button")
@@ -102,7 +102,7 @@ def test_a_hundred_answers_by_keys_undo_restart_and_groups(browser, ucm, tmp_pat
         assert page.faults == []
     with Server(tmp_path / "work") as server:  # killed, and started again; the workdir knows the rest
         page = browser.new_page()
-        page.goto(server.url)
+        page.goto(server.url + "teach")
         page.fill("#name", "Ada")
         assert page.input_value("#meaning") == "Same land use"
         page.click("#welcome button")
@@ -114,7 +114,7 @@ def test_a_hundred_answers_by_keys_undo_restart_and_groups(browser, ucm, tmp_pat
         for _ in range(20):
             answer(page, labels)
         saved(page, 116)
-        page.goto(server.url + "review")
+        page.goto(server.url + "details")
         page.wait_for_function("() => document.querySelectorAll('#rows tr').length === 100")
         page.click("#rows img")
         page.wait_for_function("() => document.querySelectorAll('#strip figure').length === 11")
@@ -128,13 +128,13 @@ def test_a_contradiction_is_shown_at_the_click_and_resolved(browser, ucm, tmp_pa
         one, two, three = 7, *(row["tile"] for row in server.get("neighbours/7")["neighbours"][:2])
         views = server.volunteer([(one, two), (two, three)])
         assert [view["conflict"] for view in views] == [None, None]
-        page.goto(server.url + "review")
+        page.goto(server.url + "details")
         page.click(f"#rows img[src='tile/{one}.jpg']")
         page.click("#strip figure:nth-child(3) button:has-text('different')")
         page.wait_for_selector("#contradiction[open]")
         assert page.locator("#chain li").count() == 3 and page.locator("#chain img").count() == 6
         page.click("#contradiction form button")  # later
-        page.goto(server.url)
+        page.goto(server.url + "teach")
         page.wait_for_function(IS_SHOWN)
         assert page.text_content("#contradictions") == "⚠ 1"
         page.click("#contradictions")
@@ -320,7 +320,7 @@ def test_names_of_files_are_never_markup(browser, tiles_folder, tmp_path):
         page = sit_down(browser, server, name="<b>Ada</b>")
         for _ in range(40):
             answer(page, np.zeros(60), "u")
-        page.goto(server.url + "review")
+        page.goto(server.url + "details")
         page.wait_for_function("() => document.querySelectorAll('#rows tr').length === 40")
         assert "<b>Ada</b>" in page.text_content("#rows")
         assert page.locator("#rows b").count() == 0 and page.locator("img[onerror]").count() == 0
@@ -335,7 +335,7 @@ def test_two_clicks_on_a_button_of_the_review_are_one_answer(browser, tiles_fold
         page = sit_down(browser, server)
         answer(page, np.zeros(60), "s")
         saved(page, 1)
-        page.goto(server.url + "review")
+        page.goto(server.url + "details")
         page.locator("#rows button:has-text('make it different')").evaluate(CLICK_TWICE)
         page.wait_for_selector("#rows button:has-text('make it similar')")
         page.wait_for_load_state("networkidle")
@@ -358,7 +358,7 @@ def test_an_unsure_answer_is_made_either_in_the_review(browser, tiles_folder, tm
         for _ in range(2):
             answer(page, np.zeros(60), "u")
         saved(page, 2)
-        page.goto(server.url + "review")
+        page.goto(server.url + "details")
         for count, word in enumerate(("similar", "different"), start=1):
             page.locator(f"#rows tr:has(.unsure) button:has-text('make it {word}')").first.click()
             page.wait_for_function(
@@ -389,7 +389,7 @@ def test_vectors_without_pictures_are_searched_by_name_and_with_them_judged(brow
     archive = f"--archive=embeddings:{tmp_path / 'e.parquet'}"
     with Server(tmp_path / "work", archive, "--sentence=Alike?") as server:
         page = browser.new_page()
-        page.goto(server.url)
+        page.goto(server.url + "teach")
         page.fill("#name", "Ada")
         page.click("#welcome button")
         page.wait_for_selector("#empty:not([hidden])")
@@ -400,7 +400,7 @@ def test_vectors_without_pictures_are_searched_by_name_and_with_them_judged(brow
         for key in "sdu":
             page.keyboard.press(key)
         assert page.get_attribute("body", "data-waiting") in (None, "0")
-        page.goto(f"{server.url}search")
+        page.goto(server.url)
         page.fill("#text", "tile-07")
         page.click("#offered button >> nth=0")
         page.wait_for_selector("#results img")
@@ -409,7 +409,7 @@ def test_vectors_without_pictures_are_searched_by_name_and_with_them_judged(brow
         Image.new("RGB", (16, 16), (200, 10, 10)).save(tmp_path / f"{name}.png")
     with Server(tmp_path / "work", f"--thumbnails={tmp_path}") as server:
         page = browser.new_page()
-        page.goto(server.url)
+        page.goto(server.url + "teach")
         page.fill("#name", "Ada")
         page.click("#welcome button")
         page.wait_for_function(IS_SHOWN)

@@ -83,7 +83,7 @@ def test_a_name_a_file_and_a_drop_are_searched_and_marks_are_answers(browser, ti
 def test_a_contradiction_is_shown_at_the_mark_and_names_are_never_markup(browser, tiles_folder, tmp_path):
     with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}") as server:
         page = sit_down(browser, server)
-        page.goto(server.url + "search")
+        page.goto(server.url)
         search_by_name(page, "onerror")
         assert page.text_content("#heading").startswith("Most similar to a<img")
         one, two = (tile_of(figure(page, place)) for place in range(2))
@@ -102,7 +102,7 @@ def test_the_sentence_is_shown_as_text_and_a_mark_under_an_older_one_is_refused(
 ):
     with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}", "--backbone=pixels") as server:
         page = sit_down(browser, server)
-        page.goto(server.url + "search")
+        page.goto(server.url)
         page.wait_for_selector("#sentence:has-text('Same land use')")
         search_by_name(page, "tile12")
         server.post("session", {"tab": "tab-of-somebody", "annotator": "Eve", "mode": "none"})
@@ -130,7 +130,7 @@ def test_nothing_is_wider_than_a_phone(browser, tiles_folder, tmp_path, size):
         for link in page.locator("nav > :visible").all():
             box = link.bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= width + 1
-        page.goto(server.url + "search")
+        page.goto(server.url)
         search_by_name(page, "tile12")
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width
         for button in page.locator(".marks button, #choose, #others").all():

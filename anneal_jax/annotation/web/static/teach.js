@@ -132,7 +132,7 @@ function show() {
   }
   const isOver = isBlind || (!question && state.view && state.view.sentence_is_settled && !state.waiting.length);
   $("empty").hidden = !isOver;
-  $("empty").textContent = isBlind ? BLIND : isOver ? "No question is left. What is known stands under Review." : "";
+  $("empty").textContent = isBlind ? BLIND : isOver ? "No question is left. The answers are under Details." : "";
   for (const shown of document.querySelectorAll(".tile, #flip")) shown.hidden = isOver;
   if (!question || (state.shown && state.shown.key === question.key)) return;
   state.shown = question;
