@@ -49,29 +49,18 @@ def _exchange(workdir: str, outgoing: str | None, incoming: str | None) -> None:
         if incoming is not None:
             report = import_answers(store, incoming)
             print(f"{report.num_added:,} answers were added, {report.num_known:,} were here already.")
-            _tell(report.disagreements)
+            print(*map("{}\n".format, report.disagreements), sep="", end="")
 
 
 def _merge(paths: Sequence[str], outgoing: str) -> None:
     import functools
 
-    from anneal_jax.answers.file_format import (
-        disagreements,
-        merge_answers,
-        read_answers,
-        write_answers,
-    )
+    from anneal_jax.answers import file_format
 
-    merged = functools.reduce(merge_answers, map(read_answers, paths))
-    write_answers(outgoing, merged)
+    merged = functools.reduce(file_format.merge_answers, map(file_format.read_answers, paths))
+    file_format.write_answers(outgoing, merged)
     print(f"{len(merged):,} answers are in {outgoing}.")
-    _tell(disagreements(merged))
-
-
-def _tell(found: Sequence) -> None:
-    for first, second, said in found:
-        voices = ", ".join(f"{row.annotator}: {row.answer}" for row in said)
-        print(f"disagreement on {first} and {second} ({voices})")
+    print(*map("{}\n".format, file_format.disagreements(merged)), sep="", end="")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
   python launch/compare.py --config=launch/configs/ucm_frozen.py --workdir=runs/ucm --acquisitions=mgue,tcal
 
 Systems are acquisitions of pairs, each also with `+clustering`, and label baselines such as tcal;
-`+SETTING=VALUE` makes a variant of any. Finished cells are never run again: the same command goes on after
-a kill. What --workers, --cpus_each and --merge do stands in docs/operations.md.
+`+SETTING=VALUE` makes a variant of any. After a kill the same command runs only the cells that are missing.
 """
 
 import installed  # noqa: F401
@@ -29,8 +28,8 @@ _SEEDS = flags.DEFINE_integer("seeds", 5, "How many seeds.", lower_bound=1)
 _FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
 _REFERENCE = flags.DEFINE_string("reference", None, "System the others are compared to; by default random.")
 _WORKERS = flags.DEFINE_integer("workers", 0, "Cells at a time; 0: as many as pay.", lower_bound=0)
-_CPUS_EACH = flags.DEFINE_integer("cpus_each", 0, "CPUs bound to each worker; 0: all.", lower_bound=0)
-_MERGE = flags.DEFINE_list("merge", [], "Files cells.jsonl of the same comparison: cells run elsewhere.")
+_CPUS = flags.DEFINE_integer("cpus_each", 0, "CPUs bound to each worker; 0: all.", lower_bound=0)
+_MERGE = flags.DEFINE_list("merge", [], "Files cells.jsonl of the same comparison, run elsewhere.")
 _TRACKER = flags.DEFINE_enum("tracker", None, ["tensorboard", "wandb"], "Where else rounds are logged.")
 
 
@@ -38,20 +37,23 @@ def main(argv: Sequence[str]) -> None:
     """Run the grid; write its tables, its picture and its pages."""
     del argv
     config = config_of(_CONFIG.value)
-    from anneal_jax.experiments.grid import FailedCell, choose_workers, run_grid
+    from anneal_jax.experiments.grid import FailedCell, run_grid
     from anneal_jax.experiments.grid_files import unpack_cells, write_cells
     from anneal_jax.experiments.systems import canonical_systems, reference_of
     from anneal_jax.reporting.comparison_report import FILES, report_comparison
     from anneal_jax.reporting.run_report import round_line
     from anneal_jax.reporting.tracking import require_tracker, track_cell
+    from anneal_jax.training.start import choose_start, start_warnings
 
     require_tracker(_TRACKER.value)
-    systems, first = canonical_systems(config, _ACQUISITIONS.value), _FIRST_SEED.value
+    first, workdir = _FIRST_SEED.value, pathlib.Path(_WORKDIR.value)
+    systems, cells, failed = canonical_systems(config, _ACQUISITIONS.value), [], set()
     reference, seeds = reference_of(_REFERENCE.value, systems), range(first, first + _SEEDS.value)
-    workdir, cells, failed, cpus_each = pathlib.Path(_WORKDIR.value), [], set(), _CPUS_EACH.value
+    print(*map("{}\n".format, start_warnings(choose_start(config))), sep="", end="", flush=True)
     unpack_cells(_MERGE.value, config, workdir)
-    num_workers = _WORKERS.value or choose_workers(cpus_each)
-    for cell in run_grid(config, systems, seeds, workdir, num_workers=num_workers, cpus_each=cpus_each):
+    for cell in run_grid(
+        config, systems, seeds, workdir, num_workers=_WORKERS.value, cpus_each=_CPUS.value
+    ):
         if isinstance(cell, FailedCell):
             failed.add(cell.system)
             print(f"error: {cell.system} seed {cell.seed}: {cell.reason}", file=sys.stderr, flush=True)
@@ -61,8 +63,7 @@ def main(argv: Sequence[str]) -> None:
             print(f"{cell.system} seed {cell.seed}, {round_line(cell.rows[-1])}", flush=True)
     if cells := [cell for name in systems if name not in failed for cell in cells if cell.system == name]:
         write_cells(cells, workdir)
-        title = f"{config.archive}, {_SEEDS.value} seeds"
-        tables = report_comparison(config, cells, workdir, title=title, reference=reference)
+        tables = report_comparison(config, cells, workdir, reference=reference)
         print(f"{tables}\nSee, in {workdir}: {', '.join(FILES)}.")
     sys.exit(f"error: left out, since cells of them failed: {', '.join(sorted(failed))}." if failed else 0)
 

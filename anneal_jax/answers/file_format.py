@@ -59,6 +59,11 @@ class Disagreement(NamedTuple):
     second: str
     answers: tuple[SharedAnswer, ...]
 
+    def __str__(self) -> str:
+        """Say it in one line."""
+        voices = ", ".join(f"{row.annotator}: {row.answer}" for row in self.answers)
+        return f"disagreement on {self.first} and {self.second} ({voices})"
+
 
 def write_answers(path: str | pathlib.Path, rows: Iterable[SharedAnswer]) -> None:
     """Write answers to a `.csv` or `.jsonl` file, which is replaced whole.

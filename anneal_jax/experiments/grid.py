@@ -94,7 +94,8 @@ def run_grid(
       systems: names, see `systems.parse_system`.
       seeds: run for every system, so that differences between systems are paired.
       workdir: folder of the grid.
-      num_workers: cells at a time, each in a process of its own; 1 runs them in this one.
+      num_workers: cells at a time, each in a process of its own; 1 runs them in this one, 0 as many as
+        `choose_workers` says.
       cpus_each: CPUs that each worker is bound to; 0 lets every cell use all, as without workers, so
         that its rows are the same to the last digit. See docs/operations.md.
 
@@ -118,6 +119,7 @@ def run_grid(
     if open_keys:
         _fill_cache(settings[open_keys[0]])
     tasks = [(settings[key], folders[key]) for key in open_keys]
+    num_workers = num_workers or choose_workers(cpus_each)
     for index, attempt in _attempts(tasks, num_workers, cpus_each):
         key = open_keys[index]
         yield FailedCell(*key, attempt.reason) if attempt.reason else Cell(*key, attempt.rows)

@@ -20,7 +20,6 @@ def report_comparison(
     cells: Sequence[Cell],
     workdir: str | pathlib.Path,
     *,
-    title: str,
     reference: str = "random",
 ) -> str:
     """Write the files of a comparison, `FILES`.
@@ -29,7 +28,6 @@ def report_comparison(
       config: the recipe of the grid.
       cells: finished runs, the same seeds for every system.
       workdir: folder of the comparison.
-      title: one line above the picture.
       reference: see `comparison_markdown`.
 
     Returns:
@@ -40,6 +38,7 @@ def report_comparison(
     """
     workdir = pathlib.Path(workdir)
     tables = comparison_markdown(cells, reference=reference)
+    title = f"{config.archive}, {len({cell.seed for cell in cells})} seeds"
     atomic.write_text(workdir / "compare.csv", comparison_csv(cells))
     atomic.write_text(workdir / "compare.md", tables)
     atomic.write_text(workdir / "claims.md", claims_markdown(cells))

@@ -125,7 +125,7 @@ def test_all_files_are_left(cells, tmp_path, monkeypatch):
         "write_queries_page",
         lambda config, cells, workdir, title: (workdir / "queries.html").touch(),
     )
-    text = report_comparison(ExperimentConfig(), cells, tmp_path, title="vectors")
+    text = report_comparison(ExperimentConfig(), cells, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
     assert (tmp_path / "compare.md").read_text() == text
     assert (tmp_path / "compare.csv").read_text() == comparison_csv(cells)
