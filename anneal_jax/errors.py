@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-_LONGEST_REASON = 300
+_MAX_REASON_LENGTH = 300
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -92,7 +92,7 @@ def reason_of(error: BaseException) -> str:
         return "it is nested too deep"
     said = " ".join(str(error).split()).rstrip(".")
     named = said if type(error) in (OSError, ValueError) and said else f"{type(error).__name__}: {said}"
-    return named.rstrip(": ")[:_LONGEST_REASON]
+    return named.rstrip(": ")[:_MAX_REASON_LENGTH]
 
 
 def is_full_disk(error: BaseException) -> bool:

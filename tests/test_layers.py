@@ -107,6 +107,14 @@ def wrong_inner_edge(folder, upper, lower):
     return None
 
 
+def test_the_picture_shows_the_chapters():
+    picture = (ROOT / "docs/images/chapters.svg").read_text(encoding="utf-8")
+    rows = [
+        set(re.findall(r'class="piece"[^>]*>(\w+)<', row)) for row in picture.split('<g class="chapter">')
+    ]
+    assert rows[1:] == [{name for name in chapter if name[0] != "_"} for chapter in CHAPTERS[-2::-1]]
+
+
 def test_every_piece_has_its_chapter():
     pieces = {piece_of(module_of(path)) for path in PACKAGE_FILES}
     assert pieces == set(places_of(CHAPTERS)), "place each new piece in CHAPTERS, and drop lost ones"

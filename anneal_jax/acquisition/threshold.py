@@ -18,7 +18,7 @@ from anneal_jax.errors import ConfigError
 Similarities = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.integer]
 
-_SMALLEST_SPREAD = 1e-6  # of a class whose similarities are all equal
+_MIN_SPREAD = 1e-6  # of a class whose similarities are all equal
 
 
 class ThresholdEstimate(NamedTuple):
@@ -94,7 +94,7 @@ def gaussian_threshold(similarities: Similarities, labels: Labels) -> ThresholdE
     """
     means = [_mean(similarities, labels, label) for label in (0, 1)]
     spreads = [
-        max(float(np.std(similarities[labels == label], dtype=np.float64)), _SMALLEST_SPREAD)
+        max(float(np.std(similarities[labels == label], dtype=np.float64)), _MIN_SPREAD)
         for label in (0, 1)
     ]
     narrow, wide = (0, 1) if spreads[0] <= spreads[1] else (1, 0)

@@ -31,10 +31,10 @@ from anneal_jax.errors import ArchiveError
 CELL_DEG = 3
 """Side of a cell, in degrees of latitude and of longitude."""
 
-LEAST_SHARE = 0.8
+MIN_SHARE = 0.8
 """Of a cell that must lie in one group."""
 
-MOST_TILES = 200
+MAX_TILES = 200
 """Of one group."""
 
 GROUPS = {
@@ -91,7 +91,7 @@ def open_bluemarble(location: str, on_bad_image: str) -> BlueMarbleArchive:
     places = [chosen[tile_id] for tile_id in sorted(chosen)]
     names = list(GROUPS)
     labels, class_names = encode_labels([names[shares[place].argmax()] for place in places])
-    num_clear = int((shares.max(axis=2) >= LEAST_SHARE).sum())
+    num_clear = int((shares.max(axis=2) >= MIN_SHARE).sum())
     return BlueMarbleArchive(
         spec="bluemarble",
         ids=tuple(sorted(chosen)),
@@ -99,7 +99,7 @@ def open_bluemarble(location: str, on_bad_image: str) -> BlueMarbleArchive:
         class_names=class_names,
         notes=(
             f"bluemarble has {len(places):,} of the {num_clear:,} cells that lie in one climate group, at "
-            f"most {MOST_TILES} of each.",
+            f"most {MAX_TILES} of each.",
         ),
         boxes=np.array([_box(*place) for place in places], np.float64),
         tiles=np.stack([_cut(mosaic, *place) for place in places]),
@@ -136,9 +136,9 @@ def _chosen_cells(shares: npt.NDArray[np.float64]) -> dict[str, tuple[int, int]]
     """Return the row and column of each cell that becomes a tile, by its id."""
     chosen: dict[str, tuple[int, int]] = {}
     for group in range(len(GROUPS)):
-        cells = np.argwhere(shares[:, :, group] >= LEAST_SHARE).tolist()
+        cells = np.argwhere(shares[:, :, group] >= MIN_SHARE).tolist()
         by_id = {_tile_id(row, column): (row, column) for row, column in cells}
-        chosen |= {tile_id: by_id[tile_id] for tile_id in sorted(by_id, key=_lot)[:MOST_TILES]}
+        chosen |= {tile_id: by_id[tile_id] for tile_id in sorted(by_id, key=_lot)[:MAX_TILES]}
     return chosen
 
 

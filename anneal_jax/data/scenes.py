@@ -18,7 +18,7 @@ from anneal_jax.text import is_utf8
 _CACHE_MIB = 128  # of decoded blocks; a row of windows of a striped scene stays in it
 _NO_TRANSFORM = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # what GDAL gives where there is none
 _NO_PLACE = ", so their tiles have no place"
-_FEWEST_POINTS = 3
+_MIN_POINTS = 3
 
 
 class SceneError(ArchiveError):
@@ -147,7 +147,7 @@ def _place(dataset: Any) -> tuple[str, tuple[float, ...] | None, list[str]]:
     points, points_crs = dataset.gcps
     if transform != _NO_TRANSFORM:
         return crs, transform, [] if crs else [f"have no coordinate reference system{_NO_PLACE}"]
-    if len(points) >= _FEWEST_POINTS and points_crs:
+    if len(points) >= _MIN_POINTS and points_crs:
         fitted = tuple(importlib.import_module("rasterio.transform").from_gcps(points))[:6]
         return (
             points_crs.to_wkt(),

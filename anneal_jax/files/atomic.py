@@ -11,7 +11,7 @@ from typing import IO
 
 from anneal_jax.errors import UnwritableError, is_full_disk, reason_of
 
-_LONGEST_STEM, _LONGEST_SUFFIX = 40, 20  # letters of a temporary name, of at most 4 bytes each
+_MAX_STEM_LENGTH, _MAX_SUFFIX_LENGTH = 40, 20  # letters of a temporary name, of at most 4 bytes each
 _ZEROS = 2**20
 _ADVICE = {
     errno.ENAMETOOLONG: "give a shorter name",
@@ -160,8 +160,8 @@ def _probe(path: Path) -> None:
 def _temporary_name(target: Path) -> Path:
     """Return a name beside `target` that is no longer than a disk takes, and that nothing has."""
     token = secrets.token_hex(4)  # two writers of one path never share a temporary file
-    suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
-    return target.with_name(f".{target.stem[:_LONGEST_STEM]}.{token}.tmp{suffix}")
+    suffix = target.suffix if len(target.suffix) <= _MAX_SUFFIX_LENGTH else ""
+    return target.with_name(f".{target.stem[:_MAX_STEM_LENGTH]}.{token}.tmp{suffix}")
 
 
 def _flush(path: Path) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 WIDTHS = (512, 256, 256)
 """Units of the three dense layers in both heads (hoxha2024anneal)."""
 
-_SMALLEST_SQUARED_NORM = 1e-24
+_MIN_SQUARED_NORM = 1e-24
 
 
 def unit_norm(vectors: jax.Array) -> jax.Array:
@@ -28,7 +28,7 @@ def unit_norm(vectors: jax.Array) -> jax.Array:
     [[0.6, 0.8], [0.0, 0.0]]
     """
     squared = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
-    has_direction = squared > _SMALLEST_SQUARED_NORM
+    has_direction = squared > _MIN_SQUARED_NORM
     # The inner `where` keeps the untaken branch finite, or its gradient would be 0 * inf.
     inverse = jax.lax.rsqrt(jnp.where(has_direction, squared, jnp.ones_like(squared)))
     return vectors * jnp.where(has_direction, inverse, jnp.zeros_like(inverse))

@@ -20,7 +20,7 @@ _WHOLE_TURN_DEG = 360.0
 _TURNS_DEG = (-_WHOLE_TURN_DEG, 0.0, _WHOLE_TURN_DEG)  # all is drawn on each, and cut off out of view
 _WORLD_FROM_DEG = 180.0  # a view wider than this shows the whole Earth
 _MARGIN = 0.06  # around the tiles, as a share of what they span
-_LEAST_SPAN_DEG = 1e-3
+_MIN_SPAN_DEG = 1e-3
 _MOSAIC_FROM_PX = 200  # a narrower part of the mosaic would be a blur
 _PALE = 0.45  # how much white the mosaic is mixed with, so that marks stand out
 _SEA = "#f3f5f7"
@@ -110,7 +110,7 @@ def view_of(boxes: npt.NDArray[np.float64]) -> View:
     if span > _WORLD_FROM_DEG:
         return View(-180.0, -90.0, 180.0, 90.0)
     south, north = float(boxes[:, 1].min()), float(boxes[:, 3].max())
-    margin = _MARGIN * max(span, north - south, _LEAST_SPAN_DEG)
+    margin = _MARGIN * max(span, north - south, _MIN_SPAN_DEG)
     return View(west - margin, max(south - margin, -90.0), west + span + margin, min(north + margin, 90.0))
 
 

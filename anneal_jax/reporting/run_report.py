@@ -21,7 +21,7 @@ from anneal_jax.types import FloatArray, IntArray
 
 NUM_SHOWN_QUERIES = 6
 SHOWN_SIDE_PX = 192
-NUM_MAPPED, MOST_MAPPED_QUERIES = 100, 200
+NUM_MAPPED, MAX_MAPPED_QUERIES = 100, 200
 
 _WRITTEN = {"bcgue": "BCGUE", "mgue": "MGUE", "random": "random pairs"}
 
@@ -158,7 +158,7 @@ def _median_find(
 
     The share is of what could be found: a class may have fewer tiles than are mapped.
     """
-    queries = queries[:: -(-len(queries) // MOST_MAPPED_QUERIES)]
+    queries = queries[:: -(-len(queries) // MAX_MAPPED_QUERIES)]
     own, every = queries.tolist(), placed.tolist()
     cut_off = min(NUM_MAPPED, len(placed) - 1)
     ranking = rank_archive(vectors[queries], vectors[placed], cut_off, query_ids=own, archive_ids=every)

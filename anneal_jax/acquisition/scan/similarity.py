@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-_SMALLEST_NORM = 1e-12
+from anneal_jax.types import MIN_NORM
 
 
 def pairwise_cosine_similarity(first: jax.Array, second: jax.Array) -> jax.Array:
@@ -28,7 +28,7 @@ def pairwise_cosine_similarity(first: jax.Array, second: jax.Array) -> jax.Array
 
 
 def _cosine_similarity(x: jax.Array, y: jax.Array) -> jax.Array:
-    length = jnp.maximum(jnp.linalg.norm(x), _SMALLEST_NORM)
-    length *= jnp.maximum(jnp.linalg.norm(y), _SMALLEST_NORM)
+    length = jnp.maximum(jnp.linalg.norm(x), MIN_NORM)
+    length *= jnp.maximum(jnp.linalg.norm(y), MIN_NORM)
     similarity = jnp.dot(x, y, precision=jax.lax.Precision.HIGHEST) / length
     return jnp.clip(similarity, -1.0, 1.0)

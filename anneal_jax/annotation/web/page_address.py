@@ -19,7 +19,7 @@ NEW_ADDRESS = "The page has a new address: others could read the old one, or its
 
 _FILE = "page.json"
 _TOKEN = re.compile(r"[0-9A-Za-z_-]{32,64}")
-_MOST_BYTES = 4_096
+_MAX_BYTES = 4_096
 
 
 class PageAddress(NamedTuple):
@@ -58,7 +58,7 @@ def read_page(workdir: pathlib.Path) -> PageAddress | None:
             is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
             if not is_ours or status.st_mode & 0o077:
                 return None
-            page = PageAddress(**json.loads(file.read(_MOST_BYTES)))
+            page = PageAddress(**json.loads(file.read(_MAX_BYTES)))
         is_whole = all(isinstance(value, str) for value in page) and _TOKEN.fullmatch(page.token)
         return page if is_whole and (page.port or not page.url) else None
     except (OSError, ValueError, TypeError):
