@@ -175,6 +175,11 @@ FAILING_APP = """
     [
         ("errors.ArchiveError('no tiles in x.')", 2, "error: no tiles in x.\n"),
         ("errors.ArchiveError('no tiles in x')", 2, "error: no tiles in x.\n"),
+        (
+            "RuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes')",
+            2,
+            "error: there is not enough memory; give it less at once, or a machine with more.\n",
+        ),
         ("KeyboardInterrupt", 130, "stopped; the same command goes on from here.\n"),
     ],
 )

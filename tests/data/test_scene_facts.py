@@ -107,6 +107,33 @@ def test_ground_control_points_place_a_scene(tmp_path):
     assert any("placed by ground control points" in note and "'b.tif'" in note for note in archive.notes)
 
 
+def test_rational_polynomials_alone_place_nothing_and_are_named(tmp_path):
+    rpc = {
+        **dict.fromkeys(("LINE_OFF", "SAMP_OFF", "LAT_OFF", "LONG_OFF", "HEIGHT_OFF"), "10"),
+        **dict.fromkeys(("LINE_SCALE", "SAMP_SCALE", "LAT_SCALE", "LONG_SCALE", "HEIGHT_SCALE"), "1"),
+        **dict.fromkeys(
+            ("LINE_NUM_COEFF", "LINE_DEN_COEFF", "SAMP_NUM_COEFF", "SAMP_DEN_COEFF"),
+            " ".join(["1"] + ["0"] * 19),
+        ),
+    }
+    scene(tmp_path / "a.tif")
+    scene(tmp_path / "b.tif", origin=None, crs=None, after=lambda file: file.update_tags(ns="RPC", **rpc))
+    archive = opened(tmp_path)
+    assert np.isfinite(archive.boxes).all(axis=1).tolist() == [True, False]
+    (note,) = [note for note in archive.notes if "rational polynomials (RPC)" in note]
+    assert note.startswith("1 of 2 scenes are placed by") and note.endswith("have no place: 'b.tif'.")
+
+
+def test_a_local_system_is_tied_to_no_place_and_named(tmp_path):
+    local = 'LOCAL_CS["site grid",UNIT["metre",1]]'
+    scene(tmp_path / "a.tif")
+    scene(tmp_path / "b.tif", crs=rasterio.crs.CRS.from_wkt(local))
+    archive = opened(tmp_path)
+    assert np.isfinite(archive.boxes).all(axis=1).tolist() == [True, False]
+    assert any("'b.tif'" in note and "no place" in note for note in archive.notes), archive.notes
+    assert np.isfinite(archive.bounds(1)).all()
+
+
 def test_bands_that_say_their_colours_are_read_as_red_green_and_blue(tmp_path):
     kinds = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
     scene(tmp_path / "bgr.tif", after=lambda file: setattr(file, "colorinterp", kinds))

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pyogrio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from anneal_jax.reporting.geojson import write_geojson
+from anneal_jax.reporting.geojson import _place, write_geojson
 from anneal_jax.reporting.search_results import Results, results_json
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
@@ -46,6 +48,35 @@ def test_longitudes_stay_within_180_and_a_box_across_is_cut_in_two(tmp_path, fou
     _, bounds = pyogrio.read_bounds(tmp_path / "f.geojson")
     assert np.nanmin(bounds[0]) >= -180 and np.nanmax(bounds[2]) <= 180
     assert pyogrio.read_info(tmp_path / "f.geojson")["features"] == len(BOXES)
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_any_box_is_covered_within_180_degrees_and_nothing_else_is(data):
+    west = data.draw(st.floats(-540, 540, allow_nan=False, width=32))
+    width = data.draw(st.floats(0, 360, width=32).filter(lambda width: width < 359.9))
+    south, north = sorted(data.draw(st.lists(st.floats(-90, 90), min_size=2, max_size=2)))
+    if not max(abs(west), abs(west + width)) <= 540:
+        return
+    place = _place([west, south, west + width, north], "t")
+    geometry = place["geometry"]
+    parts = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+    rings = np.array([ring for (ring,) in parts])
+    assert np.abs(rings[..., 0]).max() <= 180 and np.array_equal(rings[:, 0], rings[:, -1])
+    assert rings[..., 1].min() == south and rings[..., 1].max() == north
+    first, second = rings[:, :-1], np.roll(rings[:, :-1], -1, axis=1)
+    areas = (first[..., 0] * second[..., 1] - second[..., 0] * first[..., 1]).sum(axis=1)
+    assert (areas >= -1e-6).all()  # against the clock
+    assert json.loads(json.dumps(place, allow_nan=False)) == place
+    share = data.draw(st.floats(-0.5, 1.5))
+    longitude = west + share * max(width, 1e-3)
+    turned = (longitude + 180) % 360 - 180
+    edges = np.array([west, west + width, *rings[..., 0].ravel()])
+    if np.abs((edges - longitude + 180) % 360 - 180).min() < 1e-3:
+        return  # on an edge
+    is_inside = 0 <= (longitude - west) % 360 <= width
+    is_covered = any(ring[:, 0].min() <= turned <= ring[:, 0].max() for ring in rings)
+    assert is_covered == is_inside
 
 
 def test_printed_boxes_are_written_alike(found):
