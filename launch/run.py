@@ -58,11 +58,11 @@ def main(argv: Sequence[str]) -> None:
         say(warning, flush=True)
 
     tracker = _TRACKER.value if is_first else None
-    with tracking(tracker, checked, _WORKDIR.value, name=_WORKDIR.value) as tell_new_rounds:
+    with tracking(tracker, checked, _WORKDIR.value, name=_WORKDIR.value) as log_new_rounds:
 
         def on_round(row: dict[str, Any]) -> None:
             say(round_line(row), flush=True)
-            tell_new_rounds()
+            log_new_rounds()
 
         outcome = run_experiment(checked, _WORKDIR.value, on_round=on_round)
     for note in outcome.notes:

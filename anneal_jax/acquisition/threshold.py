@@ -94,8 +94,7 @@ def gaussian_threshold(similarities: Similarities, labels: Labels) -> ThresholdE
     """
     means = [_mean(similarities, labels, label) for label in (0, 1)]
     spreads = [
-        max(float(np.std(similarities[labels == label], dtype=np.float64)), _MIN_SPREAD)
-        for label in (0, 1)
+        max(float(np.std(similarities[labels == label], dtype=np.float64)), _MIN_SPREAD) for label in (0, 1)
     ]
     narrow, wide = (0, 1) if spreads[0] <= spreads[1] else (1, 0)
     gap = means[wide] - means[narrow]

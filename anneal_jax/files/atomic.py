@@ -48,7 +48,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
       'forest'
     """
     target = Path(path)
-    with told_unwritable(target):
+    with reporting_unwritable(target):
         _require_place(target)
         temporary = _temporary_name(target)
         _probe(temporary)
@@ -57,7 +57,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             _flush(temporary)
             temporary.replace(target)
         finally:
-            with contextlib.suppress(OSError):  # the first fault is the one to hear of
+            with contextlib.suppress(OSError):  # the first fault is the one to report
                 temporary.unlink(missing_ok=True)
         if os.name == "posix":  # elsewhere a folder cannot be opened, nor needs to be
             _flush_folder(target.parent)
@@ -73,7 +73,7 @@ def require_writable(*paths: str | os.PathLike[str] | None) -> None:
       UnwritableError: as `replacing`.
     """
     for target in (Path(path) for path in paths if path):
-        with told_unwritable(target):
+        with reporting_unwritable(target):
             _require_place(target)
             with contextlib.suppress(FileNotFoundError):
                 target.lstat()  # a name that is too long fails here
@@ -81,7 +81,7 @@ def require_writable(*paths: str | os.PathLike[str] | None) -> None:
 
 
 @contextmanager
-def told_unwritable(path: str | os.PathLike[str]) -> Iterator[None]:
+def reporting_unwritable(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn what goes wrong with writing `path` into an UnwritableError that says what to do about it.
 
     Raises:

@@ -16,7 +16,7 @@ from anneal_jax.config import ExperimentConfig, config_from_mapping
 from anneal_jax.errors import WorkdirError, reason_of
 from anneal_jax.files import atomic
 
-_UNTOLD = {"preprocessing": ""}  # weights need not tell it
+_UNNAMED = {"preprocessing": ""}  # old files do not name it
 
 GROWING_FIELDS = ("rounds",)
 """Settings that a later command may raise in an old workdir."""
@@ -201,7 +201,7 @@ def read_inputs(workdir: pathlib.Path) -> dict[str, str]:
 
 def _require_same_inputs(path: pathlib.Path, inputs: Mapping[str, str]) -> None:
     try:
-        old, new = _UNTOLD | read_inputs(path.parent), _UNTOLD | dict(inputs)
+        old, new = _UNNAMED | read_inputs(path.parent), _UNNAMED | dict(inputs)
         changed = sorted(name for name in new if old[name] != new[name])
     except KeyError as error:
         raise WorkdirError(f"cannot read {path}; restore it, or begin in a new workdir.") from error

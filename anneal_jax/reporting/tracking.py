@@ -23,7 +23,7 @@ from anneal_jax.experiments.round_log import Row, read_rounds
 from anneal_jax.experiments.systems import configure
 from anneal_jax.files import atomic
 
-_TellRow = Callable[[Row], None]
+_LogRow = Callable[[Row], None]
 
 _PROJECT = "anneal-jax"
 _NUM_LOGGED_FILE = "rounds_told"
@@ -63,24 +63,24 @@ def tracking(
     folder = pathlib.Path(workdir) / tracker
     with contextlib.ExitStack() as stack:
 
-        @functools.cache  # opened once there is something to tell: a workdir must begin empty
-        def tell_row() -> _TellRow:
+        @functools.cache  # opened once there is something to log: a workdir must begin empty
+        def log_row() -> _LogRow:
             return stack.enter_context(open_tracker(config, folder, name, group))
 
-        def tell_new_rounds() -> None:
+        def log_new_rounds() -> None:
             rows = read_rounds(folder.parent / "rounds.jsonl")
             for row in rows[_num_logged(folder) :]:
-                tell_row()(row)
+                log_row()(row)
                 atomic.write_text(folder / _NUM_LOGGED_FILE, str(row["round_index"] + 1))
 
-        yield tell_new_rounds
-        tell_new_rounds()
+        yield log_new_rounds
+        log_new_rounds()
 
 
 def track_cell(
     tracker: str | None, config: ExperimentConfig, cell: Cell, workdir: str | pathlib.Path
 ) -> None:
-    """Tell a tracker the rounds of a cell of a grid that it does not know yet.
+    """Give a tracker the rounds of a cell of a grid that it does not know yet.
 
     Args:
       tracker: see `tracking`.
@@ -140,7 +140,7 @@ def _num_logged(folder: pathlib.Path) -> int:
 @contextlib.contextmanager
 def _tensorboard(
     config: ExperimentConfig, folder: pathlib.Path, name: str, group: str
-) -> Iterator[_TellRow]:
+) -> Iterator[_LogRow]:
     import tensorboardX
 
     del name, group  # TensorBoard names runs by their folders
@@ -150,16 +150,16 @@ def _tensorboard(
         settings = (f"    {key}: {value}" for key, value in dataclasses.asdict(config).items())
         writer.add_text("settings", "\n".join(settings))
 
-        def tell(row: Row) -> None:
+        def log(row: Row) -> None:
             for field, value in scalars(row).items():
                 writer.add_scalar(field, value, row["bits_spent"])
             writer.flush()
 
-        yield tell
+        yield log
 
 
 @contextlib.contextmanager
-def _wandb(config: ExperimentConfig, folder: pathlib.Path, name: str, group: str) -> Iterator[_TellRow]:
+def _wandb(config: ExperimentConfig, folder: pathlib.Path, name: str, group: str) -> Iterator[_LogRow]:
     mode = _wandb_mode()
     import wandb  # pyright: ignore[reportMissingImports]  # it reads the environment now
 
@@ -196,7 +196,7 @@ def _has_login() -> bool:
         return False
 
 
-_Open = Callable[[ExperimentConfig, pathlib.Path, str, str], AbstractContextManager[_TellRow]]
+_Open = Callable[[ExperimentConfig, pathlib.Path, str, str], AbstractContextManager[_LogRow]]
 
 _TRACKERS: Mapping[str, tuple[str, _Open]] = {
     "tensorboard": ("tensorboardX", _tensorboard),

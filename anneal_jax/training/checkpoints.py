@@ -5,6 +5,7 @@ SHA-256 of each of its files and what the round was made from. A step without on
 comes from a version that wrote none. Orbax by itself restores flipped bits without a word.
 """
 
+import contextlib
 import importlib.metadata
 import logging
 import pathlib
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging as absl_logging
 
 from anneal_jax._version import __version__
 from anneal_jax.errors import WorkdirError
@@ -99,7 +101,7 @@ class RoundCheckpoints:
         if round_index in self._manager.all_steps():
             self._manager.delete(round_index)
         arrays = ocp.args.StandardSave(jax.tree.map(np.asarray, state))
-        with atomic.told_unwritable(self.folder / str(round_index)):
+        with atomic.reporting_unwritable(self.folder / str(round_index)), _one_report():
             self._manager.save(round_index, args=arrays, force=True)  # else no round before the newest
             # `save` returns before the files are complete; a kill then would lose the round.
             self._manager.wait_until_finished()
@@ -226,6 +228,17 @@ def _remove_leftovers(folder: pathlib.Path) -> None:
         shutil.rmtree(unfinished)
     for temporary in folder.glob(f"*/.{pathlib.Path(MANIFEST).stem}.*"):
         temporary.unlink()
+
+
+@contextlib.contextmanager
+def _one_report() -> Iterator[None]:
+    """Keep orbax from logging the traceback of an error that it also raises, unless debugging is on."""
+    level = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(level if level > absl_logging.INFO else absl_logging.FATAL)
+    try:
+        yield
+    finally:
+        absl_logging.set_verbosity(level)
 
 
 def _versions() -> dict[str, str]:

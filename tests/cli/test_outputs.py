@@ -186,6 +186,17 @@ def test_an_index_and_a_cache_on_a_full_disk(place, tmp_path):
         assert "the same command goes on behind them." in err
 
 
+def test_a_checkpoint_on_a_full_disk_is_one_sentence_and_the_run_continues(place, tmp_path):
+    recipe = ("--config=launch/configs/digits.py", f"--config.archive=embeddings:{place}/v.npz")
+    small = ("--config.rounds=0", "--config.steps=5", "--config.initial_fraction=0.2")
+    with small_disk(tmp_path / "disk", "200k") as disk:
+        code, _, err = app("run", *recipe, *small, f"--workdir={disk}/w")
+        assert code == 2 and err.count("\n") == 1 and "Traceback" not in err
+        assert err.startswith(f"error: cannot write {disk}/w/checkpoints/0 (No space left on device); free")
+        shutil.copytree(disk / "w", tmp_path / "w")
+    assert app("run", *recipe, *small, f"--workdir={tmp_path}/w")[0] == 0
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_an_argument_outside_utf8_is_refused_with_what_to_do(place, encoding):
     bad = "$(printf 'caf\\xe9')" if encoding == "utf-8" else "té1"

@@ -34,10 +34,10 @@ def tell(tracker, workdir, count):
         if (workdir / "rounds.jsonl").exists()
         else 0
     )
-    with tracking(tracker, CONFIG, workdir, name="run", group="group") as tell_new_rounds:
+    with tracking(tracker, CONFIG, workdir, name="run", group="group") as log_new_rounds:
         for index in range(old, old + count):
             append_round(workdir / "rounds.jsonl", row(index))
-            tell_new_rounds()
+            log_new_rounds()
 
 
 def read_events(folder):
