@@ -61,6 +61,7 @@ def open_annotation(
     workdir: str | os.PathLike[str],
     *,
     features: str = "",
+    thumbnails: str = "",
     labels: str = "",
     sentence: str = "",
     allowed_hosts: Sequence[str] = (),
@@ -77,6 +78,8 @@ def open_annotation(
       archive: `folder:PATH` or another archive of tiles; empty is that of the workdir.
       workdir: for the answers and all else; made where absent.
       features: `.npz` of ready vectors of these tiles, as `--features`; empty uses a backbone.
+      thumbnails: pictures for vectors, as `--thumbnails`: a folder (by id), a scene (by place) or a column
+        of paths; empty is none.
       labels: CSV (`id,label`) of class labels to begin with, as `--labels`; empty is none.
       sentence: what "similar" means; empty asks on the page.
       allowed_hosts: more names that the page is called by, such as a notebook server's.
@@ -92,6 +95,7 @@ def open_annotation(
         "archive": archive,
         "workdir": str(workdir),
         "features": features,
+        "thumbnails": thumbnails,
         "labels": labels,
         "sentence": sentence,
         "settings": settings,
@@ -216,7 +220,13 @@ def main() -> None:
 
     workdir = pathlib.Path(asked["workdir"])
     try:
-        found = annotation_settings(workdir, asked["archive"], asked["features"], asked["settings"])
+        found = annotation_settings(
+            workdir,
+            asked["archive"],
+            asked["features"],
+            asked["settings"],
+            thumbnails=asked["thumbnails"],
+        )
         serve(
             found.config,
             workdir,

@@ -8,7 +8,9 @@ import types
 import urllib.request
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from anneal_jax import AnnealError, open_annotation
 from anneal_jax.annotation.web import notebook
@@ -61,6 +63,22 @@ def test_a_notebook_shows_the_page_and_answers_outlive_it(tiles_folder, tmp_path
         assert json.load(urllib.request.urlopen(page.url + "state", timeout=60))["sentence"]
         process = page._process
     assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_thumbnails_for_vectors(tmp_path):
+    rng = np.random.default_rng(0)
+    names = np.array([f"t{row}" for row in range(12)])
+    np.savez(tmp_path / "v.npz", embeddings=rng.normal(size=(12, 4)).astype(np.float32), ids=names)
+    for name in names:
+        Image.new("RGB", (16, 16), (200, 10, 10)).save(tmp_path / f"{name}.png")
+    vectors = f"embeddings:{tmp_path / 'v.npz'}"
+    with open_annotation(
+        vectors, tmp_path / "work", thumbnails=str(tmp_path), sentence="Alike?", show=False
+    ) as page:
+        assert json.load(urllib.request.urlopen(page.url + "state", timeout=60))["shows_tiles"]
+        with Image.open(urllib.request.urlopen(page.url + "tile/3.jpg", timeout=60)) as tile:
+            assert np.abs(np.asarray(tile)[0, 0].astype(int) - (200, 10, 10)).max() < 8
 
 
 def test_what_is_wrong_is_one_sentence(tmp_path):
