@@ -1,9 +1,10 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 
-from anneal_jax.errors import RetrievalError
+from anneal_jax.errors import RetrievalError, UnwritableError
 from anneal_jax.retrieval import faiss_search
 from anneal_jax.retrieval.faiss_search import build_faiss, open_faiss
 from anneal_jax.retrieval.index_reader import open_index
@@ -12,6 +13,7 @@ from anneal_jax.retrieval.manifest import ModelCard
 from anneal_jax.retrieval.search import search_exact
 from anneal_jax.retrieval.searchers import make_searcher
 from tests.retrieval.small_index import Tiles, flip
+from tests.small_disks import small_disk
 
 DIM = 16
 CARD = ModelCard("c3" * 32, DIM, "float16", "runs/model")
@@ -33,6 +35,16 @@ def built(tmp_path_factory):
     append_tiles(folder, Tiles(tuple(range(NUM_TILES))), clouds, CARD, shard_rows=5_000)
     build_faiss(open_index(folder))
     return folder
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_codes(built, tmp_path):
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        shutil.copytree(built, disk / "i", ignore=shutil.ignore_patterns("faiss.*"))
+        free = shutil.disk_usage(disk).free
+        (disk / "ballast").write_bytes(bytes(max(free - 40_960, 0)))
+        with pytest.raises(UnwritableError, match=r"faiss\.index \(.*No space left on device"):
+            build_faiss(open_index(disk / "i"))
+        assert not list((disk / "i").glob("*faiss*"))
 
 
 def test_it_finds_nearly_what_exact_search_finds(built):
