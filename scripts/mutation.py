@@ -38,6 +38,7 @@ TESTS = {
     "answers/agreement": "test_agreement",
     "answers/class_labels": "test_class_labels",
     "answers/file_format": "test_import_export",
+    "answers/glances": "test_glances",
     "answers/hash_chain": "test_damage test_answers",
     "answers/import_export": "test_import_export",
     "answers/reading": "test_answers test_store",

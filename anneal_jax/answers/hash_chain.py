@@ -34,6 +34,8 @@ CHAINED: Mapping[str, tuple[str, ...]] = {
         "key",
     ),
     "chosen_sets": ("choice_id", "set_id", "chosen_at"),
+    "glances": ("glance_id", "key", "kind", "subject", "others", "picked", "elapsed_s"),
+    "glance_answers": ("place", "glance_id", "answer_id"),
 }
 """The chained tables and their columns in order: an id that counts from 1, the values, then `checksum`."""
 

@@ -14,11 +14,13 @@ from anneal_jax.answers import writing
 from anneal_jax.answers.file_format import (
     Disagreement,
     SharedAnswer,
+    SharedGlance,
     disagreements,
     read_answers,
     require_same,
     write_answers,
 )
+from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.reading import current_set
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
@@ -61,9 +63,17 @@ def shared_answers(store: AnswerStore) -> list[SharedAnswer]:
             record.bits,
             record.key,
             record.undone_at,
+            _shared_glance(record.glance, store.image_ids),
         )
         for record in found
     ]
+
+
+def _shared_glance(glance: AnsweredGlance | None, image_ids: Sequence[str]) -> SharedGlance | None:
+    if glance is None:
+        return None
+    tiles = tuple(image_ids[tile] for tile in (glance.subject, *glance.others))
+    return SharedGlance(glance.key, glance.kind, tiles, glance.picked, glance.elapsed_s)
 
 
 def present_answers(store: AnswerStore) -> list[SharedAnswer]:
@@ -131,7 +141,17 @@ def _given(
         answered_at=row.answered_at,
         undone_at=row.undone_at,
         set_id=set_id,
+        glance=_glance(row.glance, names, places, file),
     )
+
+
+def _glance(
+    shared: SharedGlance | None, names: Names, places: Mapping[str, int], file: str
+) -> AnsweredGlance | None:
+    if shared is None:
+        return None
+    subject, *others = (places[_tile_named(name, names, file)] for name in shared.tiles)
+    return AnsweredGlance(shared.key, shared.kind, subject, tuple(others), shared.picked, shared.elapsed_s)
 
 
 def _tile_named(name: str, names: Names, file: str) -> str:

@@ -8,13 +8,11 @@ import hashlib
 import json
 import pathlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from anneal_jax.answers import hash_chain
 from anneal_jax.errors import StoreError
-
-SCHEMA_VERSION = 3
 
 DEFAULT_SENTENCE = "Are these two alike?"
 """What "similar" means where a project does not say it better."""
@@ -28,6 +26,22 @@ _NEW_IN_3 = (
     " coalesce(questions.similarity, scores.similarity) AS similarity"
     " FROM questions JOIN standing USING (question_id) LEFT JOIN scores USING (question_id)"
     " WHERE set_id = (SELECT set_id FROM present) AND kind IN ('training', 'volunteered', 'label')",
+)
+
+_NEW_IN_4 = (
+    "CREATE TABLE glances (glance_id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
+    " subject INTEGER NOT NULL REFERENCES images, others TEXT NOT NULL, picked TEXT, elapsed_s REAL,"
+    " checksum BLOB NOT NULL, CHECK (kind IN ('choice', 'grid'))) STRICT",
+    "CREATE TABLE glance_answers (place INTEGER PRIMARY KEY, glance_id INTEGER NOT NULL REFERENCES glances,"
+    " answer_id INTEGER NOT NULL UNIQUE REFERENCES answers, checksum BLOB NOT NULL) STRICT",
+    "CREATE VIEW history AS SELECT given.answer_id, given.question_id, set_id, round_index, first, second,"
+    " questions.kind, given.answer, given.annotator, given.answered_at, given.elapsed_s, given.bits,"
+    " given.key, source, undo.answered_at AS undone_at, glances.key AS glance_key,"
+    " glances.kind AS glance_kind, subject, others, picked, glances.elapsed_s AS glance_s"
+    " FROM answers AS given JOIN questions USING (question_id)"
+    " LEFT JOIN answers AS undo ON undo.retracts = given.answer_id"
+    " LEFT JOIN glance_answers ON glance_answers.answer_id = given.answer_id"
+    " LEFT JOIN glances USING (glance_id) WHERE given.answer IS NOT NULL",
 )
 
 STATEMENTS = (
@@ -59,11 +73,8 @@ STATEMENTS = (
     "CREATE INDEX answers_by_question ON answers (question_id)",
     "CREATE VIEW standing AS SELECT * FROM answers AS given WHERE answer IS NOT NULL"
     " AND NOT EXISTS (SELECT 1 FROM answers AS undo WHERE undo.retracts = given.answer_id)",
-    "CREATE VIEW history AS SELECT given.answer_id, given.question_id, set_id, round_index, first, second,"
-    " kind, given.answer, given.annotator, given.answered_at, given.elapsed_s, given.bits, given.key,"
-    " source, undo.answered_at AS undone_at FROM answers AS given JOIN questions USING (question_id)"
-    " LEFT JOIN answers AS undo ON undo.retracts = given.answer_id WHERE given.answer IS NOT NULL",
     *_NEW_IN_3,
+    *_NEW_IN_4,
 )
 
 
@@ -85,15 +96,12 @@ def prepare(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Seque
     version = None if is_empty else _meta(connection).get("schema_version")
     if is_empty:
         _create(connection, image_ids)
-    elif version in ("1", "2"):
+    elif version in _OLDER:
         _verify_file(connection, path)
         _require_same_archive(connection, path, image_ids)
-        if version == "1":
-            _migrate_from_1(connection, image_ids)
-        else:
-            _migrate_from_2(connection)
+        _migrate(connection, int(version), image_ids)
     verify(connection, path, image_ids)
-    return is_empty or version in ("1", "2")
+    return is_empty or version in _OLDER
 
 
 def verify(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> None:
@@ -130,6 +138,15 @@ def _lay_out(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
     connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
 
 
+def _migrate(connection: sqlite3.Connection, version: int, image_ids: Sequence[str]) -> None:
+    if version == 1:
+        _migrate_from_1(connection, image_ids)
+        return
+    for newer in range(version + 1, SCHEMA_VERSION + 1):
+        _STEPS[newer](connection)
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),))
+
+
 def _migrate_from_1(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
     """Write the rows of schema 1 anew, chained; all of them belong to one set, and cost one bit each."""
     rounds = connection.execute("SELECT round_index, facts FROM rounds ORDER BY round_index").fetchall()
@@ -158,14 +175,28 @@ def _migrate_from_1(connection: sqlite3.Connection, image_ids: Sequence[str]) ->
     )
 
 
-def _migrate_from_2(connection: sqlite3.Connection) -> None:
+def _note_chosen_sets(connection: sqlite3.Connection) -> None:
     """Note of every set that was begun that somebody chose it; the last one is the present set."""
     connection.execute("DROP VIEW trained")
     for statement in _NEW_IN_3:
         connection.execute(statement)
     begun = connection.execute("SELECT set_id, started_at FROM sets WHERE set_id > 1 ORDER BY set_id")
     hash_chain.append(connection, "chosen_sets", begun.fetchall())
-    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),))
+
+
+def _add_glances(connection: sqlite3.Connection) -> None:
+    """Make room for glances; no answer of an older file came from one."""
+    connection.execute("DROP VIEW history")
+    for statement in _NEW_IN_4:
+        connection.execute(statement)
+
+
+_STEPS: Mapping[int, Callable[[sqlite3.Connection], None]] = {3: _note_chosen_sets, 4: _add_glances}
+"""What brings a file of the version before up to this one."""
+
+SCHEMA_VERSION = max(_STEPS)
+
+_OLDER = tuple(map(str, range(1, SCHEMA_VERSION)))
 
 
 def _old_key(archive: str, row: Sequence[object]) -> str:

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from anneal_jax.answers import reading, schema, writing
+from anneal_jax.answers.glances import AnsweredGlance, checked
 from anneal_jax.answers.reading import (
     Answered,
     AnswerRecord,
@@ -55,7 +56,7 @@ class AnswerStore:
     ...     first, second = store.unanswered(0)
     ...     once = store.record(first.question_id, Answer.SIMILAR, annotator="Ada", key="tap 1")
     ...     again = store.record(first.question_id, Answer.SIMILAR, annotator="Ada", key="tap 1")
-    ...     undone = store.undo(annotator="Ada")
+    ...     (undone,) = store.undo(annotator="Ada")
     ...     once == again == undone.answer_id, store.unanswered(0) == [first, second], store.tally()
     (True, True, Tally(num_answers=0, num_unsure=0, bits_spent=1.0, elapsed_s=0.0))
     """
@@ -242,6 +243,32 @@ class AnswerStore:
             (answer_id,) = writing.give(connection, [given])
             return _stored(connection, answer_id)
 
+    def add_glance(
+        self,
+        glance: AnsweredGlance,
+        *,
+        annotator: str,
+        kind: str = "training",
+        similarities: Mapping[int, float | None] | None = None,
+    ) -> list[AnswerRecord]:
+        """Store all answers of a glance, or none; a glance whose key is known stores nothing.
+
+        Args:
+          glance: as it was answered.
+          annotator: who answered it.
+          kind: of its questions.
+          similarities: as `writing.answers_of`.
+
+        Returns:
+          Its answers as they stand in the file.
+
+        Raises:
+          StorageFullError, StoreError: as `give`; or the glance is none, or its key is another's.
+        """
+        given = writing.answers_of(checked(glance), annotator, kind, similarities or {})
+        with self.changing() as connection:
+            return [_stored(connection, answer_id) for answer_id in writing.give(connection, given)]
+
     def replace(
         self, answer_id: int, answer: Answer, *, annotator: str, key: str | None = None
     ) -> tuple[AnswerRecord, AnswerRecord]:
@@ -262,15 +289,15 @@ class AnswerStore:
             (new_id,) = writing.give(connection, [given])
             return old, _stored(connection, new_id)
 
-    def undo(self, *, annotator: str | None = None, key: str | None = None) -> AnswerRecord | None:
-        """Take back the last answer that stands and was given here; its question is open again.
+    def undo(self, *, annotator: str | None = None, key: str | None = None) -> list[AnswerRecord]:
+        """Take back the last answer that stands and was given here, with the whole glance it came from.
 
         Args:
           annotator: whose; None is anyone's.
           key: the caller's name for this request; the same key again undoes no second answer.
 
         Returns:
-          The answer that was taken back, or None where none is left. What it cost stays spent.
+          The answers that were taken back; none if none is left. What they cost stays spent.
         """
         with self.changing() as connection:
             return writing.undo(connection, annotator, key)

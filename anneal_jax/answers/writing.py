@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anneal_jax.answers import hash_chain
+from anneal_jax.answers import glances, hash_chain
+from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.reading import (
     AnswerRecord,
     current_set,
@@ -49,6 +50,7 @@ class Given(NamedTuple):
       answered_at: when; None is now.
       undone_at: when it was taken back; None where it stands.
       set_id: the set it belongs to; None is the present one.
+      glance: what else was shown with it; its answers must all be given at once.
     """
 
     first: int
@@ -64,6 +66,7 @@ class Given(NamedTuple):
     answered_at: str | None = None
     undone_at: str | None = None
     set_id: int | None = None
+    glance: AnsweredGlance | None = None
 
 
 def start_set(connection: sqlite3.Connection, sentence: str) -> int:
@@ -200,6 +203,35 @@ def give(connection: sqlite3.Connection, given: Sequence[Given]) -> list[int]:
     return [ids[key] for key, _ in keyed]
 
 
+def answers_of(
+    glance: AnsweredGlance, annotator: str, kind: str, similarities: Mapping[int, float | None]
+) -> list[Given]:
+    """Return the answers that a glance gives, each with its share of the seconds.
+
+    Args:
+      glance: as it was answered.
+      annotator: who answered it.
+      kind: of its questions, one of `KINDS`.
+      similarities: of the subject and each other tile, by a model that was not trained on the answers.
+    """
+    said = glance.said()
+    elapsed_s = None if glance.elapsed_s is None else glance.elapsed_s / len(said)
+    return [
+        Given(
+            glance.subject,
+            other,
+            answer,
+            annotator,
+            kind=kind,
+            key=glance.answer_key(other),
+            elapsed_s=elapsed_s,
+            similarity=similarities.get(other),
+            glance=glance,
+        )
+        for other, answer in said
+    ]
+
+
 def retract(
     connection: sqlite3.Connection,
     answer_id: int,
@@ -222,17 +254,33 @@ def retract(
 
 def undo(
     connection: sqlite3.Connection, annotator: str | None, key: str | None = None
-) -> AnswerRecord | None:
-    """Take back the last answer that stands and was given here; None where there is none."""
+) -> list[AnswerRecord]:
+    """Take back the last answer that stands and was given here, with all others of its glance."""
+    keys: list[str | None] = [None] * max(glances.MAX_OTHERS.values())
     if key is not None:
         key = text_of("key", key)
-        row = connection.execute("SELECT retracts FROM answers WHERE key = ?", (key,)).fetchone()
-        if row and row[0] is None:
-            raise _taken(key)
-        if row:
-            return record_of(connection, row[0])
+        keys = [key, *(f"{key}.{place}" for place in range(1, len(keys)))]
+        if undone := _undone_by(connection, keys):
+            return undone
     last = last_standing(connection, annotator)
-    return last and retract(connection, last.answer_id, annotator or last.annotator, key=key)
+    return [
+        retract(connection, record.answer_id, annotator or record.annotator, key=own)
+        for own, record in zip(keys, last, strict=False)
+    ]
+
+
+def _undone_by(connection: sqlite3.Connection, keys: Sequence[str | None]) -> list[AnswerRecord]:
+    """Fetch what an undoing with these keys took back; nothing if there was none."""
+    marks = ", ".join("?" * len(keys))
+    rows = connection.execute(
+        f"SELECT key, retracts FROM answers WHERE key IN ({marks}) ORDER BY answer_id",  # noqa: S608
+        keys,
+    ).fetchall()
+    for key, retracts in rows:
+        if retracts is None:
+            raise _taken(key)
+    found = (record_of(connection, retracts) for _, retracts in rows)
+    return [record for record in found if record is not None]
 
 
 def text_of(what: str, text: str) -> str:
@@ -288,7 +336,14 @@ def _append_given(connection: sqlite3.Connection, given: Sequence[Given]) -> lis
         )
         for key, row in zip(ids, given, strict=True)
     ]
-    return hash_chain.append(connection, "answers", answers)
+    answer_ids = hash_chain.append(connection, "answers", answers)
+    shown = [
+        (row.glance, (row.first, row.second, row.answer), answer_id)
+        for row, answer_id in zip(given, answer_ids, strict=True)
+        if row.glance is not None
+    ]
+    glances.append(connection, shown)
+    return answer_ids
 
 
 def _append_answer(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int:

@@ -10,6 +10,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.schema import DEFAULT_SENTENCE, SCHEMA_VERSION
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.errors import StoreError
@@ -30,6 +31,7 @@ def write_store(path):
         answer = Answer(question.question_id % 3)
         store.record(question.question_id, answer, annotator="Ada", elapsed_s=1.5)
     store.set_similarities(0, np.linspace(-1, 1, 50, dtype=np.float32))
+    store.add_glance(AnsweredGlance("look 1", "grid", 4, (0, 9, 7), (1,), 3.0), annotator="Ada")
     store.undo()
     store.set_sentence("Is the land used alike?")
     store.add_round(1, np.array([[0, 1]], np.int32), similarities=np.float32([0.5]))
@@ -86,7 +88,7 @@ def test_ten_flipped_bits_of_a_closed_store_are_noticed(tmp_path):
 
 
 def test_flipped_bits_of_a_store_in_use_change_nothing_unnoticed(tmp_path):
-    assert check_flips_in_use(tmp_path / "answers.sqlite", num_flips=30, seed=1) >= 5
+    assert check_flips_in_use(tmp_path / "answers.sqlite", num_flips=60, seed=1) >= 5
 
 
 @pytest.mark.soak
@@ -110,6 +112,8 @@ def test_two_hundred_flipped_bits_are_noticed(tmp_path):
         ("UPDATE scores SET similarity = 0.25 WHERE score_id = 1", "row 1 of its table scores"),
         ("UPDATE rounds SET facts = '{}' WHERE round_index = 0", "row 1 of its table rounds"),
         ("UPDATE sets SET sentence = 'Alike?' WHERE set_id = 2", "row 2 of its table sets"),
+        ("UPDATE glances SET picked = '[0]'", "row 1 of its table glances"),
+        ("DELETE FROM glance_answers WHERE place = 2", "row 2 of its table glance_answers"),
         ("UPDATE chosen_sets SET set_id = 1", "row 1 of its table chosen_sets"),
         ("DELETE FROM chosen_sets; DELETE FROM sets WHERE set_id = 2", "is damaged"),
         ("UPDATE images SET image_id = 'field/tile_z.png' WHERE image_index = 5", "tiles' names"),
@@ -184,7 +188,7 @@ def test_a_store_of_the_second_version_opens_and_a_set_that_was_hidden_is_found(
     assert store.set_sentence(DEFAULT_SENTENCE) == 1
     assert store.answered(0).answers.tolist() == [1, 0] and store.tally().bits_spent == 3.0
     store.record(4, Answer.SIMILAR, annotator="Ada")
-    assert store.undo().question_id == 4
+    assert store.undo()[0].question_id == 4
     store.close()
     AnswerStore(path, OLD_IDS).close()
 
@@ -218,7 +222,7 @@ def test_a_store_of_the_first_version_opens_with_everything_in_it(tmp_path):
         assert store.sentence() == DEFAULT_SENTENCE and store.tally().bits_spent == 5.0
     assert [record.annotator for record in store.records()] == ["oracle"] * 4 + ["Ada"]
     assert all(record.answered_at.startswith("2026-") for record in store.records())
-    assert store.undo().annotator == "Ada"
+    assert store.undo()[0].annotator == "Ada"
     store.record(5, Answer.SIMILAR, annotator="Ada")
     store.close()
     AnswerStore(path, OLD_IDS)
