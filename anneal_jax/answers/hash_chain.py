@@ -34,6 +34,19 @@ CHAINED: Mapping[str, tuple[str, ...]] = {
         "key",
     ),
     "chosen_sets": ("choice_id", "set_id", "chosen_at"),
+    "renamed_sets": ("rename_id", "set_id", "sentence", "renamed_at"),
+    "set_changes": (
+        "change_id",
+        "from_set",
+        "from_sentence",
+        "to_set",
+        "to_sentence",
+        "last_answer",
+        "undoes",
+        "annotator",
+        "key",
+    ),
+    "acts": ("act_id", "first_answer", "last_answer", "undoes", "annotator", "key"),
 }
 """The chained tables and their columns in order: an id that counts from 1, the values, then `checksum`."""
 
