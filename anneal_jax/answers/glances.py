@@ -44,24 +44,26 @@ class AnsweredGlance(NamedTuple):
         """Return what the glance says of the subject and each other tile, as far as it says anything.
 
         A choice denies the groups before the one that was picked, and says nothing of those behind it. Of a
-        grid, each tile that was not picked is called similar, though it may have been overlooked.
+        grid, each tile that was not picked is called similar, though it may have been overlooked; it comes
+        after those that were picked. Who is unsure is unsure of all tiles of a grid, of a choice no more
+        than of the likeliest group.
 
         >>> [answer.name for _, answer in AnsweredGlance("tap 1", "choice", 7, (3, 4, 5), (1,)).said()]
         ['DISSIMILAR', 'SIMILAR']
         >>> [answer.name for _, answer in AnsweredGlance("tap 2", "grid", 7, (3, 4, 5), (1,)).said()]
-        ['SIMILAR', 'DISSIMILAR', 'SIMILAR']
+        ['DISSIMILAR', 'SIMILAR', 'SIMILAR']
         """
         if self.picked is None:
-            return [(other, Answer.UNSURE) for other in self.others]
+            unsure = self.others if self.kind == "grid" else self.others[:1]
+            return [(other, Answer.UNSURE) for other in unsure]
+        picked = [self.others[place] for place in self.picked]
         if self.kind == "grid":
-            return [
-                (other, Answer.DISSIMILAR if place in self.picked else Answer.SIMILAR)
-                for place, other in enumerate(self.others)
-            ]
-        looked_at = self.picked[0] + 1 if self.picked else len(self.others)
-        return [
-            (other, Answer.SIMILAR if place in self.picked else Answer.DISSIMILAR)
-            for place, other in enumerate(self.others[:looked_at])
+            alike = [other for other in self.others if other not in picked]
+            odd = [(other, Answer.DISSIMILAR) for other in picked]
+            return [*odd, *((other, Answer.SIMILAR) for other in alike)]
+        refused = self.others[: self.picked[0]] if self.picked else self.others
+        return [(other, Answer.DISSIMILAR) for other in refused] + [
+            (other, Answer.SIMILAR) for other in picked
         ]
 
     def answer_key(self, other: int) -> str:

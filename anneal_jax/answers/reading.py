@@ -105,7 +105,9 @@ class Tally(NamedTuple):
 
 def current_set(connection: sqlite3.Connection) -> tuple[int, str]:
     """Fetch the number and the sentence of the present set of answers."""
-    return connection.execute("SELECT set_id, sentence FROM sets JOIN present USING (set_id)").fetchone()
+    return connection.execute(
+        "SELECT set_id, sentence FROM named_sets JOIN present USING (set_id)"
+    ).fetchone()
 
 
 def is_settled(connection: sqlite3.Connection) -> bool:
@@ -114,8 +116,8 @@ def is_settled(connection: sqlite3.Connection) -> bool:
 
 
 def sentences(connection: sqlite3.Connection) -> dict[int, str]:
-    """Fetch the sentence of every set by its number."""
-    return dict(connection.execute("SELECT set_id, sentence FROM sets ORDER BY set_id").fetchall())
+    """Fetch the present sentence of every set by its number."""
+    return dict(connection.execute("SELECT set_id, sentence FROM named_sets ORDER BY set_id").fetchall())
 
 
 def latest_round(connection: sqlite3.Connection) -> int:

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from anneal_jax.answers import hash_chain
 from anneal_jax.errors import StoreError
 
+SCHEMA_VERSION = 5
+
 DEFAULT_SENTENCE = "Are these two alike?"
 """What "similar" means where a project does not say it better."""
 
@@ -29,6 +31,23 @@ _NEW_IN_3 = (
 )
 
 _NEW_IN_4 = (
+    "CREATE TABLE renamed_sets (rename_id INTEGER PRIMARY KEY, set_id INTEGER NOT NULL REFERENCES sets,"
+    " sentence TEXT NOT NULL, renamed_at TEXT NOT NULL, checksum BLOB NOT NULL) STRICT",
+    "CREATE VIEW named_sets AS SELECT set_id, coalesce((SELECT sentence FROM renamed_sets"
+    " WHERE renamed_sets.set_id = sets.set_id ORDER BY rename_id DESC LIMIT 1), sentence) AS sentence"
+    " FROM sets",
+    "CREATE TABLE set_changes (change_id INTEGER PRIMARY KEY,"
+    " from_set INTEGER NOT NULL REFERENCES sets, from_sentence TEXT NOT NULL,"
+    " to_set INTEGER NOT NULL REFERENCES sets, to_sentence TEXT NOT NULL,"
+    " last_answer INTEGER NOT NULL, undoes INTEGER UNIQUE REFERENCES set_changes,"
+    " annotator TEXT NOT NULL, key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL) STRICT",
+    "CREATE TABLE acts (act_id INTEGER PRIMARY KEY, first_answer INTEGER NOT NULL REFERENCES answers,"
+    " last_answer INTEGER NOT NULL REFERENCES answers, undoes INTEGER UNIQUE REFERENCES acts,"
+    " annotator TEXT NOT NULL, key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL,"
+    " CHECK (first_answer <= last_answer)) STRICT",
+)
+
+_NEW_IN_5 = (
     "CREATE TABLE glances (glance_id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
     " subject INTEGER NOT NULL REFERENCES images, others TEXT NOT NULL, picked TEXT, elapsed_s REAL,"
     " checksum BLOB NOT NULL, CHECK (kind IN ('choice', 'grid'))) STRICT",
@@ -75,6 +94,7 @@ STATEMENTS = (
     " AND NOT EXISTS (SELECT 1 FROM answers AS undo WHERE undo.retracts = given.answer_id)",
     *_NEW_IN_3,
     *_NEW_IN_4,
+    *_NEW_IN_5,
 )
 
 
@@ -96,12 +116,13 @@ def prepare(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Seque
     version = None if is_empty else _meta(connection).get("schema_version")
     if is_empty:
         _create(connection, image_ids)
-    elif version in _OLDER:
+    is_older = version in ("1", *_MIGRATIONS)
+    if is_older:
         _verify_file(connection, path)
         _require_same_archive(connection, path, image_ids)
-        _migrate(connection, int(version), image_ids)
+        _migrate(connection, image_ids)
     verify(connection, path, image_ids)
-    return is_empty or version in _OLDER
+    return is_empty or is_older
 
 
 def verify(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> None:
@@ -138,13 +159,14 @@ def _lay_out(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
     connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
 
 
-def _migrate(connection: sqlite3.Connection, version: int, image_ids: Sequence[str]) -> None:
-    if version == 1:
+def _migrate(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
+    """Bring a file of an older version up to date, version by version."""
+    if _meta(connection)["schema_version"] == "1":
         _migrate_from_1(connection, image_ids)
-        return
-    for newer in range(version + 1, SCHEMA_VERSION + 1):
-        _STEPS[newer](connection)
-    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),))
+    while step := _MIGRATIONS.get(version := _meta(connection)["schema_version"]):
+        step(connection)
+        after = str(int(version) + 1)
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (after,))
 
 
 def _migrate_from_1(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
@@ -175,7 +197,7 @@ def _migrate_from_1(connection: sqlite3.Connection, image_ids: Sequence[str]) ->
     )
 
 
-def _note_chosen_sets(connection: sqlite3.Connection) -> None:
+def _migrate_from_2(connection: sqlite3.Connection) -> None:
     """Note of every set that was begun that somebody chose it; the last one is the present set."""
     connection.execute("DROP VIEW trained")
     for statement in _NEW_IN_3:
@@ -184,19 +206,24 @@ def _note_chosen_sets(connection: sqlite3.Connection) -> None:
     hash_chain.append(connection, "chosen_sets", begun.fetchall())
 
 
-def _add_glances(connection: sqlite3.Connection) -> None:
-    """Make room for glances; no answer of an older file came from one."""
-    connection.execute("DROP VIEW history")
+def _migrate_from_3(connection: sqlite3.Connection) -> None:
+    """Lay out the tables of renamed sets and of acts; there are none yet."""
     for statement in _NEW_IN_4:
         connection.execute(statement)
 
 
-_STEPS: Mapping[int, Callable[[sqlite3.Connection], None]] = {3: _note_chosen_sets, 4: _add_glances}
-"""What brings a file of the version before up to this one."""
+def _migrate_from_4(connection: sqlite3.Connection) -> None:
+    """Make room for glances; no answer of an older file came from one."""
+    connection.execute("DROP VIEW history")
+    for statement in _NEW_IN_5:
+        connection.execute(statement)
 
-SCHEMA_VERSION = max(_STEPS)
 
-_OLDER = tuple(map(str, range(1, SCHEMA_VERSION)))
+_MIGRATIONS: Mapping[str, Callable[[sqlite3.Connection], None]] = {
+    "2": _migrate_from_2,
+    "3": _migrate_from_3,
+    "4": _migrate_from_4,
+}
 
 
 def _old_key(archive: str, row: Sequence[object]) -> str:

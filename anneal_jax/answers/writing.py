@@ -14,15 +14,12 @@ from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.reading import (
     AnswerRecord,
     current_set,
-    is_settled,
     last_standing,
     latest_round,
     record_of,
-    sentences,
 )
 from anneal_jax.answers.schema import now
 from anneal_jax.errors import StoreError
-from anneal_jax.text import Names
 from anneal_jax.types import Answer, FloatArray, PairIndices
 
 KINDS = ("training", "audit", "repeat", "volunteered", "label")
@@ -67,43 +64,6 @@ class Given(NamedTuple):
     undone_at: str | None = None
     set_id: int | None = None
     glance: AnsweredGlance | None = None
-
-
-def start_set(connection: sqlite3.Connection, sentence: str) -> int:
-    """Begin a new set of answers, beside the present one, and return its number."""
-    (set_id,) = hash_chain.append(connection, "sets", [(text_of("sentence", sentence), now())])
-    return set_id
-
-
-def choose_set(connection: sqlite3.Connection, set_id: int) -> None:
-    """Make a set the present one, and note that somebody said so."""
-    hash_chain.append(connection, "chosen_sets", [(set_id, now())])
-
-
-def say_sentence(connection: sqlite3.Connection, sentence: str) -> int:
-    """Make the set of a sentence the present one, a new set where there is none, and return its number.
-
-    Older versions began a set for every change, so that a sentence may have several: of these one with
-    answers comes first, then the present one, then the newest.
-    """
-    sentence = _as_asked_before(connection, text_of("sentence", sentence))
-    present, _ = current_set(connection)
-    found = connection.execute(
-        "SELECT set_id FROM sets WHERE sentence = ? ORDER BY EXISTS (SELECT 1 FROM questions"
-        " JOIN standing USING (question_id) WHERE questions.set_id = sets.set_id) DESC,"
-        " set_id = ? DESC, set_id DESC LIMIT 1",
-        (sentence, present),
-    ).fetchone()
-    set_id = found[0] if found else start_set(connection, sentence)
-    if set_id != present or not is_settled(connection):
-        choose_set(connection, set_id)
-    return set_id
-
-
-def _as_asked_before(connection: sqlite3.Connection, sentence: str) -> str:
-    """Return a sentence as a set spells it already, where that differs by form alone."""
-    (spelling, *_) = Names(sentences(connection).values()).find(sentence) or [sentence]
-    return spelling
 
 
 def add_round(connection: sqlite3.Connection, round_index: int, facts: Mapping[str, Any]) -> None:
@@ -168,7 +128,7 @@ def answer(
     """Append an answer to a question that waits for one, and return its id; again, the first one's."""
     if key is not None and (first := _by_key(connection, text_of("key", key))) is not None:
         if (first.question_id, first.answer) != (question_id, said):
-            raise _taken(key)
+            raise taken(key)
         return first.answer_id
     standing = connection.execute(
         "SELECT answer_id, answer FROM standing WHERE question_id = ?", (question_id,)
@@ -193,7 +153,7 @@ def give(connection: sqlite3.Connection, given: Sequence[Given]) -> list[int]:
     for key, row in keyed:
         same = _by_key(connection, key) or fresh.setdefault(key, row)
         if (same.first, same.second, same.answer) != (row.first, row.second, row.answer):
-            raise _taken(key)
+            raise taken(key)
         if isinstance(same, AnswerRecord):
             ids[key] = same.answer_id
     ids |= zip(fresh, _append_given(connection, list(fresh.values())), strict=True)
@@ -278,9 +238,14 @@ def _undone_by(connection: sqlite3.Connection, keys: Sequence[str | None]) -> li
     ).fetchall()
     for key, retracts in rows:
         if retracts is None:
-            raise _taken(key)
+            raise taken(key)
     found = (record_of(connection, retracts) for _, retracts in rows)
     return [record for record in found if record is not None]
+
+
+def is_key_of_answer(connection: sqlite3.Connection, key: str | None) -> bool:
+    """Tell whether an answer, or the taking back of one, has a key."""
+    return connection.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone() is not None
 
 
 def text_of(what: str, text: str) -> str:
@@ -357,10 +322,11 @@ def _append_answer(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int:
     except sqlite3.IntegrityError as error:
         if "FOREIGN KEY" in str(error):
             raise StoreError(f"there is no question {question_id}.") from error
-        raise _taken(key) from error
+        raise taken(key) from error
 
 
-def _taken(key: str) -> StoreError:
+def taken(key: str) -> StoreError:
+    """Return what a key that is another's leads to."""
     return StoreError(f"key {key!r} belongs to another answer; give each answer its own.")
 
 
@@ -376,7 +342,7 @@ def _by_key(connection: sqlite3.Connection, key: str) -> AnswerRecord | None:
     if row is None:
         return None
     if row[1] is not None:  # a key of an undoing
-        raise _taken(key)
+        raise taken(key)
     return record_of(connection, row[0])
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.answers import store as store_module
+from anneal_jax.answers import sealed_file
 from anneal_jax.answers.schema import DEFAULT_SENTENCE
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
@@ -256,8 +256,8 @@ def test_a_tally_counts_up_to_a_round(store):
 
 def test_a_full_disk_is_said_and_nothing_half_stored_is_acknowledged(store, monkeypatch):
     num_pages = store._path.stat().st_size // 4096
-    settings = (*store_module._PRAGMAS, f"max_page_count = {num_pages + 2}")
-    monkeypatch.setattr(store_module, "_PRAGMAS", settings)
+    settings = (*sealed_file._PRAGMAS, f"max_page_count = {num_pages + 2}")
+    monkeypatch.setattr(sealed_file, "_PRAGMAS", settings)
     acknowledged = []
     with pytest.raises(StorageFullError, match=r"no room left .* was not stored; free some space"):
         for index in range(1_000):
