@@ -18,7 +18,7 @@ grids and choices differ in what they cost, is ours.
 """
 
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +88,10 @@ class GlanceAnswer(NamedTuple):
     answer: Answer
     miss_rate: float = 0.0
     is_last: bool = True
+
+    def reading(self) -> dict[str, Any]:
+        """Return how the answer is to be read: the keywords of `add_interleaved_answer`."""
+        return {"miss_rate": self.miss_rate, "is_last": self.is_last}
 
 
 def answers_of(

@@ -139,8 +139,8 @@ def likelihoods(rate: float, reply: Reply) -> tuple[float, float]:
 
     A person errs about any pair at `rate`, and in a grid also overlooks some of the tiles that differ.
 
-    >>> likelihoods(0.05, Reply(0, is_yes=True, miss_rate=0.1))
-    (0.95, 0.145)
+    >>> likelihoods(0.5, Reply(0, is_yes=True, miss_rate=0.5))
+    (0.5, 0.75)
     >>> likelihoods(0.05, Reply(0, is_yes=False))
     (0.05, 0.95)
     """
