@@ -5,15 +5,18 @@ everything else that it holds from the store, so a new one continues where the o
 """
 
 from collections.abc import Container, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from anneal_jax.acquisition.beliefs.glances import Glance
+from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds, GlanceTime
 from anneal_jax.annotation.questions.audits import Precision
 from anneal_jax.annotation.questions.plan import SILENT, QuestionPlan
 from anneal_jax.annotation.questions.scheduler import QuestionScheduler
 from anneal_jax.annotation.standing_answers import StandingAnswers
-from anneal_jax.annotation.tab import Tab
+from anneal_jax.annotation.tab import GlanceQuestion, Question, Tab
 from anneal_jax.annotation.types import Evidence, Pair
 from anneal_jax.answers.agreement import agreements, consistencies
+from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.reading import Answered, AnswerRecord
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given, text_of
@@ -21,11 +24,14 @@ from anneal_jax.errors import StoreError
 from anneal_jax.experiments.answered_workdir import EVERY_ROUND
 from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices
 
+_Q = TypeVar("_Q", Question, GlanceQuestion)
+
 AHEAD = 3
 """Questions that a tab holds: one is shown, the others are prefetched."""
 
 _MAX_TABS = 64
 _MAX_ELAPSED_S = 600.0  # whoever takes longer went away
+_MAX_TIMES = 600  # answers whose seconds tell how long a person looks
 
 
 class AnnotationSession:
@@ -88,9 +94,7 @@ class AnnotationSession:
         if key in self._keys:
             return self._again(tab_id, key, said)
         tab = self._tab(tab_id)
-        question = tab.find(key)
-        if question is None:
-            raise StoreError("this question is not open any more; it was not stored.")
+        question = self._open_question(tab, key, Question)
         given = Given(
             question.first,
             question.second,
@@ -98,24 +102,64 @@ class AnnotationSession:
             tab.annotator,
             kind=question.kind,
             key=key,
-            elapsed_s=None if elapsed_s is None else min(elapsed_s, _MAX_ELAPSED_S),
+            elapsed_s=_counted(elapsed_s),
             similarity=question.similarity,
         )
         record = self._store.add(given)
         tab.issued.pop(key, None)
-        conflict = self._add_answer(record)
+        conflict = self._add_answers([record])
+        return self.view(tab_id) | conflict
+
+    def answer_glance(
+        self, tab_id: str, key: str, picked: Sequence[int] | None, elapsed_s: float | None
+    ) -> dict[str, Any]:
+        """Commit the answer to a choice or a grid: all that it says of pairs, or nothing.
+
+        Args:
+          tab_id: of the page.
+          key: of the question; one that was stored stores nothing, and gets the reply to the first request.
+          picked: places in the question's `others`: of a choice one or none, of a grid the odd ones. None:
+            the person is unsure.
+          elapsed_s: seconds from question to answer; None if unknown.
+
+        Raises:
+          StorageFullError, StoreError: it was not stored; the message says why.
+        """
+        places = None if picked is None else tuple(sorted({*picked}))
+        if key in self._glances:
+            if self._glances[key][0].picked != places:
+                raise StoreError("this question has another answer already; undo it first.")
+            refuted = (self._standing.conflict_with(answer_id) for answer_id in self._glances[key][1])
+            return self.view(tab_id) | {"conflict": next(filter(None, refuted), None)}
+        tab = self._tab(tab_id)
+        question = self._open_question(tab, key, GlanceQuestion)
+        kind, subject, others, _ = question.glance
+        answered = AnsweredGlance(key, kind, subject, others, places, _counted(elapsed_s))
+        records = self._store.add_glance(
+            answered, annotator=tab.annotator, similarities=question.similarities
+        )
+        tab.issued.pop(key, None)
+        conflict = self._add_answers(records)
         return self.view(tab_id) | conflict
 
     def undo(self, tab_id: str, key: str) -> dict[str, Any]:
-        """Take back this person's last answer that stands, and put its question again."""
+        """Take back the person's last glance that stands, all answers of it, and put its question again."""
         tab = self._tab(tab_id)
-        record = self._store.undo(annotator=tab.annotator, key=key)
-        if record is not None and self._remove_answer(record):
-            again = self._scheduler.question(record.first, record.second, record.kind, tab.mode)
+        records = self._store.undo(annotator=tab.annotator, key=key)
+        removed = [record for record in reversed(records) if self._remove_answer(record)]
+        if removed:
+            again = self._again_of(removed[-1])
             tab.keep(lambda place, _: place < AHEAD - 1)
             tab.issued = {again.key: again, **tab.issued}
-        undone = None if record is None else self._standing.to_json(record)
+        undone = self._standing.to_json(records[0]) if records else None
         return self.view(tab_id) | {"undone": undone}
+
+    def _again_of(self, record: AnswerRecord) -> Question | GlanceQuestion:
+        """Put the question again that an answer was given to."""
+        if record.glance is None:
+            return self._scheduler.question(record.first, record.second, record.kind)
+        _, kind, subject, others, *_ = record.glance
+        return self._scheduler.glance_question(Glance(kind, subject, others, 0.0))
 
     def retract(self, tab_id: str, answer_id: int, key: str) -> dict[str, Any]:
         """Take back any one answer.
@@ -140,7 +184,7 @@ class AnnotationSession:
         self._require_here(answer_id)
         old, record = self._store.replace(answer_id, said, annotator=tab.annotator, key=key)
         self._remove_answer(old)
-        conflict = self._add_answer(record)
+        conflict = self._add_answers([record])
         return self.view(tab_id) | conflict
 
     def volunteer(self, tab_id: str, pair: Pair, said: Answer, key: str) -> dict[str, Any]:
@@ -153,7 +197,7 @@ class AnnotationSession:
             return self._again(tab_id, key, said, pair)
         given = Given(pair[0], pair[1], said, self._tab(tab_id).annotator, key=key)
         record = self._store.add(given)
-        conflict = self._add_answer(record)
+        conflict = self._add_answers([record])
         return self.view(tab_id) | conflict | {"answer_id": record.answer_id}
 
     def set_sentence(self, tab_id: str, sentence: str) -> dict[str, Any]:
@@ -293,6 +337,12 @@ class AnnotationSession:
         if (record := self._store.find(answer_id)) is not None:
             self.require_set(record.set_id)
 
+    def _open_question(self, tab: Tab, key: str, kind: type[_Q]) -> _Q:
+        question = tab.find(key)
+        if not isinstance(question, kind):
+            raise StoreError("this question is not open any more; it was not stored.")
+        return question
+
     def _tab(self, tab_id: str) -> Tab:
         if tab_id not in self._tabs:
             raise StoreError("this page is not known to the server any more; load it again.")
@@ -315,22 +365,33 @@ class AnnotationSession:
         self._is_sentence_settled = self._store.is_settled()
         tally = self._store.tally()
         self._bits, self._elapsed_s = tally.bits_spent, tally.elapsed_s
-        self._keys = {record.key: record for record in self._store.records()}
+        self._keys, self._glances = {}, {}
+        for record in self._store.records():
+            self._note_keys(record)
         self._standing = StandingAnswers(self._store.standing(), self._store.image_ids)
         self._scheduler.begin(self._standing, self._plan)
         self._drop_model_of_undone()
 
-    def _add_answer(self, record: AnswerRecord) -> dict[str, Any]:
-        """Take a stored answer in; return the contradiction that it makes, if any."""
+    def _note_keys(self, record: AnswerRecord) -> None:
         self._keys[record.key] = record
-        self._bits += record.bits
-        self._elapsed_s += record.elapsed_s or 0.0
-        self._scheduler.add_answer(record)
-        fresh = self._standing.add_answer(record)
+        if record.glance is not None:
+            self._glances.setdefault(record.glance.key, (record.glance, []))[1].append(record.answer_id)
+
+    def _add_answers(self, records: Sequence[AnswerRecord]) -> dict[str, Any]:
+        """Take stored answers in, those of one glance; return the contradiction that they make, if any."""
+        fresh: frozenset[int] = frozenset()
+        for record in records:
+            self._note_keys(record)
+            self._bits += record.bits
+            self._elapsed_s += record.elapsed_s or 0.0
+            self._scheduler.add_answer(record)
+            fresh |= self._standing.add_answer(record)
         for tab in self._tabs.values():
             tab.keep(
                 lambda _, q: (
-                    q.kind != "training" or q.is_check or self._scheduler.is_unknown(q.first, q.second)
+                    q.kind != "training"
+                    or q.is_check
+                    or all(self._scheduler.is_unknown(*pair) for pair in q.pairs)
                 )
             )
         return {"conflict": self._standing.conflict(min(fresh)) if fresh else None}
@@ -353,8 +414,30 @@ class AnnotationSession:
             return
         while len(tab.issued) < AHEAD:
             here = [other for other in self._tabs.values() if other is tab or other.is_here]
-            taken = {(q.first, q.second) for other in here for q in other.issued.values()}
-            question = self._scheduler.next(tab.mode, taken)
+            put = [question for other in here for question in other.issued.values()]
+            question = self._scheduler.next(tab.mode, put, self._seconds_of(tab.annotator))
             if question is None:
                 return
             tab.issued[question.key] = question
+
+    def _seconds_of(self, annotator: str) -> GlanceSeconds:
+        """Return how long a person is expected to look at a glance, by her own last ones."""
+        standing = [record for record in self._standing.records if record.annotator == annotator]
+        return GlanceSeconds.fit(_times(standing[-_MAX_TIMES:]))
+
+
+def _times(records: Sequence[AnswerRecord]) -> list[GlanceTime]:
+    """Return how long the glances took that answers came from, each once."""
+    times: dict[str, GlanceTime] = {}
+    for record in records:
+        glance = record.glance
+        if glance is None and record.elapsed_s is not None and record.kind != "volunteered":
+            times[record.key] = GlanceTime("pair", 1, 0, record.elapsed_s)
+        elif glance is not None and glance.elapsed_s is not None:
+            clicks = len(glance.picked or ()) if glance.kind == "grid" else 0
+            times[glance.key] = GlanceTime(glance.kind, len(glance.others), clicks, glance.elapsed_s)
+    return list(times.values())
+
+
+def _counted(elapsed_s: float | None) -> float | None:
+    return None if elapsed_s is None else min(elapsed_s, _MAX_ELAPSED_S)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from anneal_jax.acquisition.beliefs.glances import MISS_RATE
 from anneal_jax.annotation.types import AnsweredPairs, Pair, Said
 from anneal_jax.answers.reading import TRAINED_KINDS, AnswerRecord
 from anneal_jax.pairs.answer_graph import AnswerGraph
@@ -217,7 +218,16 @@ class StandingAnswers:
 
 def said_of(record: AnswerRecord) -> Said:
     """Return an answer as sources of questions see it."""
-    return Said(record.first, record.second, record.answer, record.kind in TRAINED_KINDS)
+    is_trained, miss_rate, is_last = record.kind in TRAINED_KINDS, 0.0, True
+    if record.glance is not None:
+        # Who cannot tell in a grid says nothing of any tile, but it is not asked in the same way again.
+        is_trained &= record.glance.kind != "grid" or record.answer != Answer.UNSURE
+        miss_rate = MISS_RATE if record.is_weak else 0.0
+        is_last = record.glance.kind == "grid" or record.glance.said()[-1][0] in (
+            record.first,
+            record.second,
+        )
+    return Said(record.first, record.second, record.answer, is_trained, miss_rate, is_last)
 
 
 def _is_trained(record: AnswerRecord) -> bool:

@@ -46,9 +46,13 @@ class Said(NamedTuple):
       second: another one, first < second.
       answer: what was said.
       is_trained: whether it may be learnt from; audits and repeats only measure.
+      miss_rate: chance that a difference was overlooked, as in a grid.
+      is_last: False if the next answer comes from the same choice, about the same tile.
     """
 
     first: int
     second: int
     answer: Answer
     is_trained: bool = True
+    miss_rate: float = 0.0
+    is_last: bool = True

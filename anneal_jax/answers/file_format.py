@@ -20,6 +20,24 @@ from anneal_jax.types import Answer
 _WORDS = tuple(word.name.lower() for word in Answer)
 
 
+class SharedGlance(NamedTuple):
+    """What was shown at once, as a file says it: in JSON an object, in CSV the same as a text.
+
+    Attributes:
+      key: names the glance in every file.
+      kind: `choice` or `grid`.
+      tiles: names, that of the subject first.
+      picked: places among the others, from 0; None if the person was unsure.
+      elapsed_s: seconds it took; None where unknown.
+    """
+
+    key: str
+    kind: str
+    tiles: tuple[str, ...]
+    picked: tuple[int, ...] | None
+    elapsed_s: float | None
+
+
 class SharedAnswer(NamedTuple):
     """One line of a file of answers.
 
@@ -36,6 +54,8 @@ class SharedAnswer(NamedTuple):
       bits: what it cost.
       key: names the answer in every file.
       undone_at: when it was taken back; None while it stands.
+      glance: what else was shown with it; None if its pair was shown alone. Files of older versions do not
+        have this field.
     """
 
     set: int
@@ -50,6 +70,7 @@ class SharedAnswer(NamedTuple):
     bits: float
     key: str
     undone_at: str | None
+    glance: SharedGlance | None = None
 
 
 class Disagreement(NamedTuple):
@@ -87,9 +108,15 @@ def answers_text(rows: Iterable[SharedAnswer], name: str) -> str:
         # Every text in quotes: a name may hold whatever else ends a field or a line.
         writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(SharedAnswer._fields)
-        writer.writerows(rows)
+        writer.writerows((*row[:-1], row.glance and _json(row.glance._asdict())) for row in rows)
         return text.getvalue()
-    return "".join(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows)
+    return "".join(
+        _json(row._asdict() | {"glance": row.glance and row.glance._asdict()}) + "\n" for row in rows
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def read_answers(path: str | pathlib.Path) -> list[SharedAnswer]:
@@ -189,8 +216,9 @@ def require_same(one: SharedAnswer, other: SharedAnswer) -> None:
 
 
 def _meaning(row: SharedAnswer) -> tuple[object, ...]:
-    plain = row._replace(set=0, undone_at=None)
-    return tuple(folded(value) if isinstance(value, str) else value for value in plain)
+    plain = row._replace(set=0, undone_at=None, glance=None)
+    shown = row.glance and row.glance._replace(tiles=tuple(map(folded, row.glance.tiles)))
+    return (*(folded(value) if isinstance(value, str) else value for value in plain), shown)
 
 
 def _is_csv(name: str) -> bool:
@@ -214,7 +242,7 @@ def _json_lines(text: str, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]
 
 
 def _require_fields(names: Collection[str], where: str) -> None:
-    if set(names) != set(SharedAnswer._fields):
+    if {*names, "glance"} != set(SharedAnswer._fields):
         raise StoreError(f"{where}: expected the fields {', '.join(SharedAnswer._fields)}.")
 
 
@@ -227,7 +255,7 @@ def _checked(fields: Mapping[str, Any], where: str) -> SharedAnswer:
     try:
         read: dict[str, Any] = {
             name: None
-            if name in _MAY_BE_NOTHING and _is_nothing(fields[name])
+            if name in _MAY_BE_NOTHING and _is_nothing(fields.get(name))
             else reader(name, fields[name])
             for name, reader in _READERS.items()
         }
@@ -276,15 +304,32 @@ def _whole(name: str, value: Any) -> int:
     return int(number)
 
 
+def _glance(name: str, value: Any) -> SharedGlance:
+    found = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(found, dict) or found.keys() != {*SharedGlance._fields}:
+        raise ValueError(f"{name} is {_shown(value)}, and must have {', '.join(SharedGlance._fields)}")
+    tiles, picked, elapsed_s = found["tiles"], found["picked"], found["elapsed_s"]
+    if not tiles or not isinstance(tiles, list) or not isinstance(picked, list | None):
+        raise ValueError(f"{name} is {_shown(value)}; its tiles and its places must be lists")
+    return SharedGlance(
+        _text("key", found["key"]),
+        _text("kind", found["kind"]),
+        tuple(_text("a tile", tile) for tile in tiles),
+        None if picked is None else tuple(_whole("a place", place) for place in picked),
+        None if elapsed_s is None else _number("elapsed_s", elapsed_s),
+    )
+
+
 def _shown(value: Any) -> str:
     return reprlib.repr(value)
 
 
-_MAY_BE_NOTHING = ("elapsed_s", "undone_at")
+_MAY_BE_NOTHING = ("elapsed_s", "undone_at", "glance")
 _READERS: dict[str, Callable[[str, Any], Any]] = {
     "set": _whole,
     **dict.fromkeys(("sentence", "first", "second", "kind", "annotator", "key"), _text),
     "answer": _word,
     **dict.fromkeys(("answered_at", "undone_at"), _time),
     **dict.fromkeys(("elapsed_s", "bits"), _number),
+    "glance": _glance,
 }

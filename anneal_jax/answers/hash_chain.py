@@ -34,6 +34,21 @@ CHAINED: Mapping[str, tuple[str, ...]] = {
         "key",
     ),
     "chosen_sets": ("choice_id", "set_id", "chosen_at"),
+    "renamed_sets": ("rename_id", "set_id", "sentence", "renamed_at"),
+    "set_changes": (
+        "change_id",
+        "from_set",
+        "from_sentence",
+        "to_set",
+        "to_sentence",
+        "last_answer",
+        "undoes",
+        "annotator",
+        "key",
+    ),
+    "acts": ("act_id", "first_answer", "last_answer", "undoes", "annotator", "key"),
+    "glances": ("glance_id", "key", "kind", "subject", "others", "picked", "elapsed_s"),
+    "glance_answers": ("place", "glance_id", "answer_id"),
 }
 """The chained tables and their columns in order: an id that counts from 1, the values, then `checksum`."""
 

@@ -10,15 +10,17 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from anneal_jax.answers import writing
+from anneal_jax.answers import sets, writing
 from anneal_jax.answers.file_format import (
     Disagreement,
     SharedAnswer,
+    SharedGlance,
     disagreements,
     read_answers,
     require_same,
     write_answers,
 )
+from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.reading import current_set
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
@@ -61,9 +63,17 @@ def shared_answers(store: AnswerStore) -> list[SharedAnswer]:
             record.bits,
             record.key,
             record.undone_at,
+            _shared_glance(record.glance, store.image_ids),
         )
         for record in found
     ]
+
+
+def _shared_glance(glance: AnsweredGlance | None, image_ids: Sequence[str]) -> SharedGlance | None:
+    if glance is None:
+        return None
+    tiles = tuple(image_ids[tile] for tile in (glance.subject, *glance.others))
+    return SharedGlance(glance.key, glance.kind, tiles, glance.picked, glance.elapsed_s)
 
 
 def present_answers(store: AnswerStore) -> list[SharedAnswer]:
@@ -100,6 +110,7 @@ def add_answers(store: AnswerStore, rows: Sequence[SharedAnswer], name: str) -> 
     Raises:
       StoreError: as `import_answers`.
     """
+    rows = _renamed(store, rows)
     known = {row.key: row for row in shared_answers(store)}
     fresh = {row.key: row for row in rows if row.key not in known}
     for row in rows:
@@ -112,6 +123,12 @@ def add_answers(store: AnswerStore, rows: Sequence[SharedAnswer], name: str) -> 
         set_ids = {} if known else _begin_sets(connection, rows)
         writing.give(connection, [_given(row, names, places, set_ids.get(row.set), name) for row in rows])
     return ImportReport(len(fresh), len(rows) - len(fresh), disagreements(present_answers(store)))
+
+
+def _renamed(store: AnswerStore, rows: Sequence[SharedAnswer]) -> list[SharedAnswer]:
+    """Return answers with the sentence that their set has by now, if it was renamed here since."""
+    renamed = store.sentences_by_earlier()
+    return [row._replace(sentence=renamed.get(folded(row.sentence), row.sentence)) for row in rows]
 
 
 def _given(
@@ -131,7 +148,17 @@ def _given(
         answered_at=row.answered_at,
         undone_at=row.undone_at,
         set_id=set_id,
+        glance=_glance(row.glance, names, places, file),
     )
+
+
+def _glance(
+    shared: SharedGlance | None, names: Names, places: Mapping[str, int], file: str
+) -> AnsweredGlance | None:
+    if shared is None:
+        return None
+    subject, *others = (places[_tile_named(name, names, file)] for name in shared.tiles)
+    return AnsweredGlance(shared.key, shared.kind, subject, tuple(others), shared.picked, shared.elapsed_s)
 
 
 def _tile_named(name: str, names: Names, file: str) -> str:
@@ -150,9 +177,9 @@ def _begin_sets(connection: sqlite3.Connection, rows: Sequence[SharedAnswer]) ->
     set_ids: dict[int, int] = {}
     for number, asked in sorted({(row.set, row.sentence) for row in rows}):
         is_present = not set_ids and folded(asked) == folded(sentence)
-        set_ids[number] = present if is_present else writing.start_set(connection, asked)
+        set_ids[number] = present if is_present else sets.start_set(connection, asked)
     if rows:  # the present set is the one that was answered last
-        writing.choose_set(connection, set_ids[max(rows, key=lambda row: row.answered_at).set])
+        sets.choose_set(connection, set_ids[max(rows, key=lambda row: row.answered_at).set])
     return set_ids
 
 

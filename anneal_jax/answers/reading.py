@@ -6,10 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from anneal_jax.answers.glances import AnsweredGlance, from_row
 from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices, PairLabels
 
 TRAINED_KINDS = ("training", "volunteered", "label")
 """Kinds of question whose answers are trained on; audits and repeats only measure."""
+
+
+_GLANCE_COLUMN = 15  # of `history`: behind the columns of the answer itself
 
 
 class Question(NamedTuple):
@@ -57,6 +61,7 @@ class AnswerRecord(NamedTuple):
       key: names it for good, also in other files.
       source: the file it came from; None where it was given here.
       undone_at: when it was taken back; None while it stands.
+      glance: what else was shown with it; None if its pair was shown alone.
     """
 
     answer_id: int
@@ -74,6 +79,12 @@ class AnswerRecord(NamedTuple):
     key: str
     source: str | None
     undone_at: str | None
+    glance: AnsweredGlance | None = None
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether it only says that a tile of a grid was not picked, which may have been overlooked."""
+        return self.glance is not None and self.glance.kind == "grid" and self.answer == Answer.SIMILAR
 
 
 class Tally(NamedTuple):
@@ -94,7 +105,9 @@ class Tally(NamedTuple):
 
 def current_set(connection: sqlite3.Connection) -> tuple[int, str]:
     """Fetch the number and the sentence of the present set of answers."""
-    return connection.execute("SELECT set_id, sentence FROM sets JOIN present USING (set_id)").fetchone()
+    return connection.execute(
+        "SELECT set_id, sentence FROM named_sets JOIN present USING (set_id)"
+    ).fetchone()
 
 
 def is_settled(connection: sqlite3.Connection) -> bool:
@@ -103,8 +116,8 @@ def is_settled(connection: sqlite3.Connection) -> bool:
 
 
 def sentences(connection: sqlite3.Connection) -> dict[int, str]:
-    """Fetch the sentence of every set by its number."""
-    return dict(connection.execute("SELECT set_id, sentence FROM sets ORDER BY set_id").fetchall())
+    """Fetch the present sentence of every set by its number."""
+    return dict(connection.execute("SELECT set_id, sentence FROM named_sets ORDER BY set_id").fetchall())
 
 
 def latest_round(connection: sqlite3.Connection) -> int:
@@ -167,15 +180,27 @@ def record_of(connection: sqlite3.Connection, answer_id: int) -> AnswerRecord | 
     return _record(row) if row else None
 
 
-def last_standing(connection: sqlite3.Connection, annotator: str | None) -> AnswerRecord | None:
-    """Fetch the last answer that was given here, in the present set, and was not taken back."""
+def last_standing(connection: sqlite3.Connection, annotator: str | None) -> list[AnswerRecord]:
+    """Fetch the last answer that was given here, in the present set, and was not taken back.
+
+    One that came from a glance comes with the others of it that stand, in the order given.
+    """
     row = connection.execute(
         "SELECT * FROM history WHERE undone_at IS NULL AND source IS NULL"
         " AND set_id = (SELECT set_id FROM present) AND annotator = coalesce(?, annotator)"
         " ORDER BY answer_id DESC LIMIT 1",
         (annotator,),
     ).fetchone()
-    return _record(row) if row else None
+    if row is None:
+        return []
+    last = _record(row)
+    if last.glance is None:
+        return [last]
+    rows = connection.execute(
+        "SELECT * FROM history WHERE undone_at IS NULL AND glance_key = ? ORDER BY answer_id",
+        (last.glance.key,),
+    ).fetchall()
+    return [_record(row) for row in rows]
 
 
 def tally(connection: sqlite3.Connection, last_round: int | None) -> Tally:
@@ -191,5 +216,7 @@ def tally(connection: sqlite3.Connection, last_round: int | None) -> Tally:
 
 
 def _record(row: tuple[Any, ...]) -> AnswerRecord:
-    record = AnswerRecord(*row)
-    return record._replace(answer=Answer(record.answer))
+    record = AnswerRecord(*row[:_GLANCE_COLUMN])
+    glance = row[_GLANCE_COLUMN:]
+    shown = None if glance[0] is None else from_row(*glance)
+    return record._replace(answer=Answer(record.answer), glance=shown)

@@ -8,13 +8,13 @@ import hashlib
 import json
 import pathlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from anneal_jax.answers import hash_chain
 from anneal_jax.errors import StoreError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 5
 
 DEFAULT_SENTENCE = "Are these two alike?"
 """What "similar" means where a project does not say it better."""
@@ -28,6 +28,39 @@ _NEW_IN_3 = (
     " coalesce(questions.similarity, scores.similarity) AS similarity"
     " FROM questions JOIN standing USING (question_id) LEFT JOIN scores USING (question_id)"
     " WHERE set_id = (SELECT set_id FROM present) AND kind IN ('training', 'volunteered', 'label')",
+)
+
+_NEW_IN_4 = (
+    "CREATE TABLE renamed_sets (rename_id INTEGER PRIMARY KEY, set_id INTEGER NOT NULL REFERENCES sets,"
+    " sentence TEXT NOT NULL, renamed_at TEXT NOT NULL, checksum BLOB NOT NULL) STRICT",
+    "CREATE VIEW named_sets AS SELECT set_id, coalesce((SELECT sentence FROM renamed_sets"
+    " WHERE renamed_sets.set_id = sets.set_id ORDER BY rename_id DESC LIMIT 1), sentence) AS sentence"
+    " FROM sets",
+    "CREATE TABLE set_changes (change_id INTEGER PRIMARY KEY,"
+    " from_set INTEGER NOT NULL REFERENCES sets, from_sentence TEXT NOT NULL,"
+    " to_set INTEGER NOT NULL REFERENCES sets, to_sentence TEXT NOT NULL,"
+    " last_answer INTEGER NOT NULL, undoes INTEGER UNIQUE REFERENCES set_changes,"
+    " annotator TEXT NOT NULL, key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL) STRICT",
+    "CREATE TABLE acts (act_id INTEGER PRIMARY KEY, first_answer INTEGER NOT NULL REFERENCES answers,"
+    " last_answer INTEGER NOT NULL REFERENCES answers, undoes INTEGER UNIQUE REFERENCES acts,"
+    " annotator TEXT NOT NULL, key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL,"
+    " CHECK (first_answer <= last_answer)) STRICT",
+)
+
+_NEW_IN_5 = (
+    "CREATE TABLE glances (glance_id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
+    " subject INTEGER NOT NULL REFERENCES images, others TEXT NOT NULL, picked TEXT, elapsed_s REAL,"
+    " checksum BLOB NOT NULL, CHECK (kind IN ('choice', 'grid'))) STRICT",
+    "CREATE TABLE glance_answers (place INTEGER PRIMARY KEY, glance_id INTEGER NOT NULL REFERENCES glances,"
+    " answer_id INTEGER NOT NULL UNIQUE REFERENCES answers, checksum BLOB NOT NULL) STRICT",
+    "CREATE VIEW history AS SELECT given.answer_id, given.question_id, set_id, round_index, first, second,"
+    " questions.kind, given.answer, given.annotator, given.answered_at, given.elapsed_s, given.bits,"
+    " given.key, source, undo.answered_at AS undone_at, glances.key AS glance_key,"
+    " glances.kind AS glance_kind, subject, others, picked, glances.elapsed_s AS glance_s"
+    " FROM answers AS given JOIN questions USING (question_id)"
+    " LEFT JOIN answers AS undo ON undo.retracts = given.answer_id"
+    " LEFT JOIN glance_answers ON glance_answers.answer_id = given.answer_id"
+    " LEFT JOIN glances USING (glance_id) WHERE given.answer IS NOT NULL",
 )
 
 STATEMENTS = (
@@ -59,11 +92,9 @@ STATEMENTS = (
     "CREATE INDEX answers_by_question ON answers (question_id)",
     "CREATE VIEW standing AS SELECT * FROM answers AS given WHERE answer IS NOT NULL"
     " AND NOT EXISTS (SELECT 1 FROM answers AS undo WHERE undo.retracts = given.answer_id)",
-    "CREATE VIEW history AS SELECT given.answer_id, given.question_id, set_id, round_index, first, second,"
-    " kind, given.answer, given.annotator, given.answered_at, given.elapsed_s, given.bits, given.key,"
-    " source, undo.answered_at AS undone_at FROM answers AS given JOIN questions USING (question_id)"
-    " LEFT JOIN answers AS undo ON undo.retracts = given.answer_id WHERE given.answer IS NOT NULL",
     *_NEW_IN_3,
+    *_NEW_IN_4,
+    *_NEW_IN_5,
 )
 
 
@@ -85,15 +116,13 @@ def prepare(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Seque
     version = None if is_empty else _meta(connection).get("schema_version")
     if is_empty:
         _create(connection, image_ids)
-    elif version in ("1", "2"):
+    is_older = version in ("1", *_MIGRATIONS)
+    if is_older:
         _verify_file(connection, path)
         _require_same_archive(connection, path, image_ids)
-        if version == "1":
-            _migrate_from_1(connection, image_ids)
-        else:
-            _migrate_from_2(connection)
+        _migrate(connection, image_ids)
     verify(connection, path, image_ids)
-    return is_empty or version in ("1", "2")
+    return is_empty or is_older
 
 
 def verify(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> None:
@@ -128,6 +157,16 @@ def _lay_out(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
     connection.executemany("INSERT INTO images VALUES (?, ?)", enumerate(image_ids))
     meta = {"schema_version": str(SCHEMA_VERSION), "image_ids_sha256": _fingerprint(image_ids)}
     connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+
+
+def _migrate(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
+    """Bring a file of an older version up to date, version by version."""
+    if _meta(connection)["schema_version"] == "1":
+        _migrate_from_1(connection, image_ids)
+    while step := _MIGRATIONS.get(version := _meta(connection)["schema_version"]):
+        step(connection)
+        after = str(int(version) + 1)
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (after,))
 
 
 def _migrate_from_1(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
@@ -165,7 +204,26 @@ def _migrate_from_2(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
     begun = connection.execute("SELECT set_id, started_at FROM sets WHERE set_id > 1 ORDER BY set_id")
     hash_chain.append(connection, "chosen_sets", begun.fetchall())
-    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),))
+
+
+def _migrate_from_3(connection: sqlite3.Connection) -> None:
+    """Lay out the tables of renamed sets and of acts; there are none yet."""
+    for statement in _NEW_IN_4:
+        connection.execute(statement)
+
+
+def _migrate_from_4(connection: sqlite3.Connection) -> None:
+    """Make room for glances; no answer of an older file came from one."""
+    connection.execute("DROP VIEW history")
+    for statement in _NEW_IN_5:
+        connection.execute(statement)
+
+
+_MIGRATIONS: Mapping[str, Callable[[sqlite3.Connection], None]] = {
+    "2": _migrate_from_2,
+    "3": _migrate_from_3,
+    "4": _migrate_from_4,
+}
 
 
 def _old_key(archive: str, row: Sequence[object]) -> str:

@@ -1,45 +1,37 @@
 """The durable store of questions and answers: one SQLite file, nothing acknowledged is ever lost.
 
-A rollback journal with `synchronous=EXTRA` is used: write-ahead logging of the SQLite that Python 3.11
-carries has a corruption bug, and one commit per answer costs about a millisecond.
-
-Rows are only ever added (`schema`), each with a checksum chained to the row before it (`hash_chain`). A
-store that was closed has the SHA-256 of the whole file beside it, `answers.sqlite.seal`, so that a single
-flipped bit is noticed wherever it lies, also where SQLite keeps nothing.
+Rows are only ever added (`schema`), each with a checksum chained to the row before it (`hash_chain`); the
+file as a whole is sealed while it is closed (`sealed_file`).
 """
 
 import pathlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anneal_jax.answers import reading, schema, writing
+from anneal_jax.answers import acts, reading, schema, sets, writing
+from anneal_jax.answers.glances import AnsweredGlance, checked
 from anneal_jax.answers.reading import (
     Answered,
     AnswerRecord,
     Question,
     Tally,
 )
+from anneal_jax.answers.sealed_file import SealedFile
+from anneal_jax.answers.sets import AnswerSet
 from anneal_jax.answers.writing import Given
-from anneal_jax.errors import StorageFullError, StoreError, UnwritableError, is_full_disk
-from anneal_jax.files import seals
+from anneal_jax.errors import StoreError
 from anneal_jax.types import Answer, FloatArray, PairIndices
 
-_PRAGMAS = ("journal_mode = DELETE", "synchronous = EXTRA", "foreign_keys = ON")
 
-# How long a transaction waits for one of another process; each takes milliseconds.
-_TIMEOUT_S = 30.0
-
-
-class AnswerStore:
+class AnswerStore(SealedFile):
     """Questions and answers of one workdir.
 
     Every method opens its own short transaction; a reader never blocks the writer for long. One process
     at a time should write (`anneal_jax.files.workdir.locked`); where two do, each answer still counts once.
 
-    Answers belong to a set, and a set to the sentence that says what "similar" means: `set_sentence` with
-    another one goes to the set of that one. All methods but `records` speak of the present set.
+    Answers belong to a set, and a set to the sentence that says what "similar" means. All methods but
+    `records`, `find`, `sets` and `sentences` speak of the present set.
 
     A question has one answer at most that stands. The same answer again, or a request with a `key` that
     was seen before, stores nothing and returns what the first one returned; another answer is refused
@@ -55,7 +47,7 @@ class AnswerStore:
     ...     first, second = store.unanswered(0)
     ...     once = store.record(first.question_id, Answer.SIMILAR, annotator="Ada", key="tap 1")
     ...     again = store.record(first.question_id, Answer.SIMILAR, annotator="Ada", key="tap 1")
-    ...     undone = store.undo(annotator="Ada")
+    ...     (undone,) = store.undo(annotator="Ada")
     ...     once == again == undone.answer_id, store.unanswered(0) == [first, second], store.tally()
     (True, True, Tally(num_answers=0, num_unsure=0, bits_spent=1.0, elapsed_s=0.0))
     """
@@ -73,10 +65,8 @@ class AnswerStore:
         Raises:
           StoreError: the file is damaged, of another version, or belongs to another archive.
         """
-        self._path = pathlib.Path(path)
-        self._seal_path = self._path.with_name(self._path.name + ".seal")
+        super().__init__(path, read_only=read_only)
         self._image_ids = tuple(image_ids)
-        self._read_only = read_only
         if self._read_seal() and not self._path.exists():
             raise StoreError(f"the answer store {self._path} is gone; restore it beside its seal.")
         with self._transaction() as connection:
@@ -90,13 +80,6 @@ class AnswerStore:
     def image_ids(self) -> Sequence[str]:
         """Names of the archive's tiles."""
         return self._image_ids
-
-    def close(self) -> None:
-        """Seal the file. The store may be used further, and is then no longer sealed."""
-        if self._read_only:
-            return
-        with self._transaction():
-            self._write_seal(seals.seal_of(self._path)._asdict())
 
     # Sets.
 
@@ -115,6 +98,11 @@ class AnswerStore:
         with self._transaction() as connection:
             return reading.sentences(connection)
 
+    def sentences_by_earlier(self) -> dict[str, str]:
+        """Return the present sentence of each renamed set by every earlier one, folded (`text.folded`)."""
+        with self._transaction() as connection:
+            return sets.sentences_by_earlier(connection)
+
     def is_settled(self) -> bool:
         """Tell whether anybody has said what "similar" means, be it in the words of the default."""
         with self._transaction() as connection:
@@ -132,7 +120,48 @@ class AnswerStore:
           StoreError: the sentence is empty, longer than 500 characters or not one line.
         """
         with self.changing() as connection:
-            return writing.say_sentence(connection, sentence)
+            return sets.say_sentence(connection, sentence)
+
+    def sets(self) -> list[AnswerSet]:
+        """Return the present set and all that have answers, in the order begun."""
+        with self._transaction() as connection:
+            return sets.listed(connection)
+
+    def begin_set(self, sentence: str, *, annotator: str, key: str | None = None) -> int:
+        """Begin a set of another sentence, go to it, and return its number.
+
+        Raises:
+          StoreError: the sentence is as `set_sentence` refuses it, or that of a set with answers.
+        """
+        with self.changing() as connection:
+            return sets.begin_set(connection, sentence, annotator=annotator, key=key)
+
+    def go_to_set(self, set_id: int, *, annotator: str, key: str | None = None) -> None:
+        """Go to another set, with its answers.
+
+        Raises:
+          StoreError: there is no such set.
+        """
+        with self.changing() as connection:
+            sets.go_to_set(connection, set_id, annotator=annotator, key=key)
+
+    def rename_set(self, sentence: str, *, annotator: str, key: str | None = None) -> None:
+        """Say in other words what "similar" means in the present set; its answers stay.
+
+        Raises:
+          StoreError: as `begin_set`.
+        """
+        with self.changing() as connection:
+            sets.rename_set(connection, sentence, annotator=annotator, key=key)
+
+    def undo_set_change(self, *, annotator: str, key: str | None = None) -> bool:
+        """Take back a person's last `begin_set`, `go_to_set` or `rename_set`, if no answer came since.
+
+        Returns:
+          Whether there was one, or this key took it back before.
+        """
+        with self.changing() as connection:
+            return sets.undo_change(connection, annotator=annotator, key=key)
 
     # Questions.
 
@@ -242,6 +271,32 @@ class AnswerStore:
             (answer_id,) = writing.give(connection, [given])
             return _stored(connection, answer_id)
 
+    def add_glance(
+        self,
+        glance: AnsweredGlance,
+        *,
+        annotator: str,
+        kind: str = "training",
+        similarities: Mapping[int, float | None] | None = None,
+    ) -> list[AnswerRecord]:
+        """Store all answers of a glance, or none; a glance whose key is known stores nothing.
+
+        Args:
+          glance: as it was answered.
+          annotator: who answered it.
+          kind: of its questions.
+          similarities: as `writing.answers_of`.
+
+        Returns:
+          Its answers as they stand in the file.
+
+        Raises:
+          StorageFullError, StoreError: as `give`; or the glance is none, or its key is another's.
+        """
+        given = writing.answers_of(checked(glance), annotator, kind, similarities or {})
+        with self.changing() as connection:
+            return [_stored(connection, answer_id) for answer_id in writing.give(connection, given)]
+
     def replace(
         self, answer_id: int, answer: Answer, *, annotator: str, key: str | None = None
     ) -> tuple[AnswerRecord, AnswerRecord]:
@@ -262,18 +317,38 @@ class AnswerStore:
             (new_id,) = writing.give(connection, [given])
             return old, _stored(connection, new_id)
 
-    def undo(self, *, annotator: str | None = None, key: str | None = None) -> AnswerRecord | None:
-        """Take back the last answer that stands and was given here; its question is open again.
+    def give_together(
+        self, given: Sequence[Given], retracted: Sequence[int], *, annotator: str, key: str | None = None
+    ) -> None:
+        """Take answers back and give others as one act: all or none, and `undo` takes all of it back.
+
+        Args:
+          given: new answers, one at least.
+          retracted: ids of answers that stand.
+          annotator: whose act it is.
+          key: the caller's name for this request; the same key again stores nothing.
+
+        Raises:
+          StorageFullError, StoreError: as `give`, or an answer to be taken back does not stand.
+        """
+        with self.changing() as connection:
+            acts.give_together(connection, given, retracted, annotator=annotator, key=key)
+
+    def undo(self, *, annotator: str | None = None, key: str | None = None) -> list[AnswerRecord]:
+        """Take back the last answer that stands and was given here, with the whole glance it came from.
+
+        An answer of an act is taken back with the whole of it, and what the act had taken back is given
+        again.
 
         Args:
           annotator: whose; None is anyone's.
           key: the caller's name for this request; the same key again undoes no second answer.
 
         Returns:
-          The answer that was taken back, or None where none is left. What it cost stays spent.
+          The answers that were taken back; none if none is left. What they cost stays spent.
         """
         with self.changing() as connection:
-            return writing.undo(connection, annotator, key)
+            return acts.undo(connection, annotator, key)
 
     def retract(self, answer_id: int, *, annotator: str, key: str | None = None) -> AnswerRecord:
         """Take back any one answer; one that was taken back already stays so.
@@ -321,76 +396,6 @@ class AnswerStore:
         """Return what the present set has cost and brought, up to a round or in all."""
         with self._transaction() as connection:
             return reading.tally(connection, last_round)
-
-    # The file.
-
-    @contextmanager
-    def changing(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection inside one transaction that breaks the seal, for the modules beside this."""
-        with self._transaction() as connection:
-            self._break_seal()
-            yield connection
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection inside one immediate transaction; commit, or undo on an error."""
-        try:
-            # Closing without a commit undoes the transaction.
-            with closing(self._connect()) as connection:
-                connection.execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("COMMIT")
-        # The last: a damaged text.
-        except (sqlite3.Error, OSError, UnwritableError, UnicodeDecodeError) as error:
-            raise self._refusal(error) from error
-
-    def _connect(self) -> sqlite3.Connection:
-        if self._read_only:
-            uri = f"{self._path.absolute().as_uri()}?mode=ro"
-            return sqlite3.connect(uri, timeout=_TIMEOUT_S, isolation_level=None, uri=True)
-        connection = sqlite3.connect(self._path, timeout=_TIMEOUT_S, isolation_level=None)
-        for setting in _PRAGMAS:
-            connection.execute(f"PRAGMA {setting}")
-        return connection
-
-    def _refusal(self, error: Exception) -> StoreError:
-        is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-        if is_full or is_full_disk(error.__cause__ or error):
-            return StorageFullError(
-                f"there is no room left for the answer store {self._path}, and the last request was not "
-                "stored; free some space, then repeat it. Everything acknowledged before is safe."
-            )
-        return StoreError(
-            f"the answer store {self._path} cannot be used ({error}); free it if another program "
-            "holds it, else restore a copy of it, or begin in a new workdir."
-        )
-
-    def _require_seal(self) -> None:
-        """Raise where the file is not as it was when it was closed; a store in use has no seal."""
-        seal = self._read_seal()
-        if seal and seal != seals.seal_of(self._path)._asdict():
-            raise StoreError(
-                f"the answer store {self._path} is damaged (it is not as it was when it was closed); "
-                f"restore a copy of it together with {self._seal_path.name}."
-            )
-
-    def _read_seal(self) -> dict[str, Any]:
-        try:
-            return seals.read_sealed(self._seal_path)
-        except FileNotFoundError:
-            return {}
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"the seal {self._seal_path} of the answer store is damaged; delete it if the store "
-                "itself opens without it, else restore a copy of both."
-            ) from error
-
-    def _break_seal(self) -> None:
-        if self._read_seal():
-            self._write_seal({})
-
-    def _write_seal(self, seal: Mapping[str, Any]) -> None:
-        seals.write_sealed(self._seal_path, seal)
 
 
 def _stored(connection: sqlite3.Connection, answer_id: int) -> AnswerRecord:

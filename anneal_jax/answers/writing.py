@@ -9,19 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anneal_jax.answers import hash_chain
+from anneal_jax.answers import glances, hash_chain
+from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.reading import (
     AnswerRecord,
     current_set,
-    is_settled,
     last_standing,
     latest_round,
     record_of,
-    sentences,
 )
 from anneal_jax.answers.schema import now
 from anneal_jax.errors import StoreError
-from anneal_jax.text import Names
 from anneal_jax.types import Answer, FloatArray, PairIndices
 
 KINDS = ("training", "audit", "repeat", "volunteered", "label")
@@ -49,6 +47,7 @@ class Given(NamedTuple):
       answered_at: when; None is now.
       undone_at: when it was taken back; None where it stands.
       set_id: the set it belongs to; None is the present one.
+      glance: what else was shown with it; its answers must all be given at once.
     """
 
     first: int
@@ -64,43 +63,7 @@ class Given(NamedTuple):
     answered_at: str | None = None
     undone_at: str | None = None
     set_id: int | None = None
-
-
-def start_set(connection: sqlite3.Connection, sentence: str) -> int:
-    """Begin a new set of answers, beside the present one, and return its number."""
-    (set_id,) = hash_chain.append(connection, "sets", [(text_of("sentence", sentence), now())])
-    return set_id
-
-
-def choose_set(connection: sqlite3.Connection, set_id: int) -> None:
-    """Make a set the present one, and note that somebody said so."""
-    hash_chain.append(connection, "chosen_sets", [(set_id, now())])
-
-
-def say_sentence(connection: sqlite3.Connection, sentence: str) -> int:
-    """Make the set of a sentence the present one, a new set where there is none, and return its number.
-
-    Older versions began a set for every change, so that a sentence may have several: of these one with
-    answers comes first, then the present one, then the newest.
-    """
-    sentence = _as_asked_before(connection, text_of("sentence", sentence))
-    present, _ = current_set(connection)
-    found = connection.execute(
-        "SELECT set_id FROM sets WHERE sentence = ? ORDER BY EXISTS (SELECT 1 FROM questions"
-        " JOIN standing USING (question_id) WHERE questions.set_id = sets.set_id) DESC,"
-        " set_id = ? DESC, set_id DESC LIMIT 1",
-        (sentence, present),
-    ).fetchone()
-    set_id = found[0] if found else start_set(connection, sentence)
-    if set_id != present or not is_settled(connection):
-        choose_set(connection, set_id)
-    return set_id
-
-
-def _as_asked_before(connection: sqlite3.Connection, sentence: str) -> str:
-    """Return a sentence as a set spells it already, where that differs by form alone."""
-    (spelling, *_) = Names(sentences(connection).values()).find(sentence) or [sentence]
-    return spelling
+    glance: AnsweredGlance | None = None
 
 
 def add_round(connection: sqlite3.Connection, round_index: int, facts: Mapping[str, Any]) -> None:
@@ -165,7 +128,7 @@ def answer(
     """Append an answer to a question that waits for one, and return its id; again, the first one's."""
     if key is not None and (first := _by_key(connection, text_of("key", key))) is not None:
         if (first.question_id, first.answer) != (question_id, said):
-            raise _taken(key)
+            raise taken(key)
         return first.answer_id
     standing = connection.execute(
         "SELECT answer_id, answer FROM standing WHERE question_id = ?", (question_id,)
@@ -190,7 +153,7 @@ def give(connection: sqlite3.Connection, given: Sequence[Given]) -> list[int]:
     for key, row in keyed:
         same = _by_key(connection, key) or fresh.setdefault(key, row)
         if (same.first, same.second, same.answer) != (row.first, row.second, row.answer):
-            raise _taken(key)
+            raise taken(key)
         if isinstance(same, AnswerRecord):
             ids[key] = same.answer_id
     ids |= zip(fresh, _append_given(connection, list(fresh.values())), strict=True)
@@ -198,6 +161,35 @@ def give(connection: sqlite3.Connection, given: Sequence[Given]) -> list[int]:
         if row.undone_at is not None:
             retract(connection, ids[key], row.annotator, undone_at=row.undone_at)
     return [ids[key] for key, _ in keyed]
+
+
+def answers_of(
+    glance: AnsweredGlance, annotator: str, kind: str, similarities: Mapping[int, float | None]
+) -> list[Given]:
+    """Return the answers that a glance gives, each with its share of the seconds.
+
+    Args:
+      glance: as it was answered.
+      annotator: who answered it.
+      kind: of its questions, one of `KINDS`.
+      similarities: of the subject and each other tile, by a model that was not trained on the answers.
+    """
+    said = glance.said()
+    elapsed_s = None if glance.elapsed_s is None else glance.elapsed_s / len(said)
+    return [
+        Given(
+            glance.subject,
+            other,
+            answer,
+            annotator,
+            kind=kind,
+            key=glance.answer_key(other),
+            elapsed_s=elapsed_s,
+            similarity=similarities.get(other),
+            glance=glance,
+        )
+        for other, answer in said
+    ]
 
 
 def retract(
@@ -222,17 +214,38 @@ def retract(
 
 def undo(
     connection: sqlite3.Connection, annotator: str | None, key: str | None = None
-) -> AnswerRecord | None:
-    """Take back the last answer that stands and was given here; None where there is none."""
+) -> list[AnswerRecord]:
+    """Take back the last answer that stands and was given here, with all others of its glance."""
+    keys: list[str | None] = [None] * max(glances.MAX_OTHERS.values())
     if key is not None:
         key = text_of("key", key)
-        row = connection.execute("SELECT retracts FROM answers WHERE key = ?", (key,)).fetchone()
-        if row and row[0] is None:
-            raise _taken(key)
-        if row:
-            return record_of(connection, row[0])
+        keys = [key, *(f"{key}.{place}" for place in range(1, len(keys)))]
+        if undone := _undone_by(connection, keys):
+            return undone
     last = last_standing(connection, annotator)
-    return last and retract(connection, last.answer_id, annotator or last.annotator, key=key)
+    return [
+        retract(connection, record.answer_id, annotator or record.annotator, key=own)
+        for own, record in zip(keys, last, strict=False)
+    ]
+
+
+def _undone_by(connection: sqlite3.Connection, keys: Sequence[str | None]) -> list[AnswerRecord]:
+    """Fetch what an undoing with these keys took back; nothing if there was none."""
+    marks = ", ".join("?" * len(keys))
+    rows = connection.execute(
+        f"SELECT key, retracts FROM answers WHERE key IN ({marks}) ORDER BY answer_id",  # noqa: S608
+        keys,
+    ).fetchall()
+    for key, retracts in rows:
+        if retracts is None:
+            raise taken(key)
+    found = (record_of(connection, retracts) for _, retracts in rows)
+    return [record for record in found if record is not None]
+
+
+def is_key_of_answer(connection: sqlite3.Connection, key: str | None) -> bool:
+    """Tell whether an answer, or the taking back of one, has a key."""
+    return connection.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone() is not None
 
 
 def text_of(what: str, text: str) -> str:
@@ -288,7 +301,14 @@ def _append_given(connection: sqlite3.Connection, given: Sequence[Given]) -> lis
         )
         for key, row in zip(ids, given, strict=True)
     ]
-    return hash_chain.append(connection, "answers", answers)
+    answer_ids = hash_chain.append(connection, "answers", answers)
+    shown = [
+        (row.glance, (row.first, row.second, row.answer), answer_id)
+        for row, answer_id in zip(given, answer_ids, strict=True)
+        if row.glance is not None
+    ]
+    glances.append(connection, shown)
+    return answer_ids
 
 
 def _append_answer(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int:
@@ -302,10 +322,11 @@ def _append_answer(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int:
     except sqlite3.IntegrityError as error:
         if "FOREIGN KEY" in str(error):
             raise StoreError(f"there is no question {question_id}.") from error
-        raise _taken(key) from error
+        raise taken(key) from error
 
 
-def _taken(key: str) -> StoreError:
+def taken(key: str) -> StoreError:
+    """Return what a key that is another's leads to."""
     return StoreError(f"key {key!r} belongs to another answer; give each answer its own.")
 
 
@@ -321,7 +342,7 @@ def _by_key(connection: sqlite3.Connection, key: str) -> AnswerRecord | None:
     if row is None:
         return None
     if row[1] is not None:  # a key of an undoing
-        raise _taken(key)
+        raise taken(key)
     return record_of(connection, row[0])
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anneal_jax.answers import store as store_module
+from anneal_jax.answers import sealed_file
 from anneal_jax.answers.schema import DEFAULT_SENTENCE
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
@@ -52,7 +52,7 @@ def test_a_repeated_request_gets_the_first_result_even_after_it_was_undone(store
         return store.record(question_id, answer, annotator="Ada", key="tap 1", elapsed_s=1.5)
 
     assert tap() == tap() == 1
-    assert store.undo().answer_id == 1
+    assert store.undo()[0].answer_id == 1
     assert tap() == 1 and words(store) == []
     assert store.record(1, SIMILAR, annotator="Ada", key="tap 2") == 3  # row 2 is the undoing
     for other in (lambda: tap(DISSIMILAR), lambda: tap(question_id=2)):
@@ -63,8 +63,8 @@ def test_a_repeated_request_gets_the_first_result_even_after_it_was_undone(store
 
 def test_a_repeated_undo_takes_back_one_answer(store):
     answer_all(store, SIMILAR, SIMILAR)
-    assert store.undo(key="back 1").answer_id == 2
-    assert reopened(store).undo(key="back 1").answer_id == 2
+    assert store.undo(key="back 1")[0].answer_id == 2
+    assert reopened(store).undo(key="back 1")[0].answer_id == 2
     assert words(store) == [SIMILAR]
     with pytest.raises(StoreError, match="key 'tap 1' belongs to another answer"):
         store.undo(key="tap 1")
@@ -90,12 +90,12 @@ def test_times_and_texts_that_are_none_are_refused(store, elapsed_s):
 
 def test_any_number_of_answers_is_undone_also_after_a_restart(store):
     answer_all(store, SIMILAR, DISSIMILAR, UNSURE)
-    assert store.undo().answer == UNSURE
-    assert reopened(store).undo().answer == DISSIMILAR
+    assert store.undo()[0].answer == UNSURE
+    assert reopened(store).undo()[0].answer == DISSIMILAR
     assert words(store) == [SIMILAR]
     assert [question.question_id for question in store.unanswered(0)] == [2, 3, 4]
-    assert store.undo().answer_id == 1
-    assert store.undo() is None
+    assert store.undo()[0].answer_id == 1
+    assert store.undo() == []
     assert [record.undone_at is None for record in store.records()] == [False] * 3
     assert store.tally().bits_spent == 3.0  # what was taken back stays spent
 
@@ -103,9 +103,9 @@ def test_any_number_of_answers_is_undone_also_after_a_restart(store):
 def test_each_annotator_may_undo_their_own(store):
     for question, annotator in zip(store.unanswered(0), ("Ada", "Ben", "Ada"), strict=False):
         store.record(question.question_id, SIMILAR, annotator=annotator)
-    assert store.undo(annotator="Ben").question_id == 2
-    assert store.undo(annotator="Ben") is None
-    assert store.undo(annotator="Ada").question_id == 3
+    assert store.undo(annotator="Ben")[0].question_id == 2
+    assert store.undo(annotator="Ben") == []
+    assert store.undo(annotator="Ada")[0].question_id == 3
 
 
 def test_any_answer_is_taken_back_once(store):
@@ -127,8 +127,7 @@ def test_undoing_is_a_stack(steps, tmp_path_factory):
     stack, num_given = [], 0
     for step in steps:
         if step == "undo":
-            undone = store.undo()
-            assert (undone and undone.answer) == (stack.pop() if stack else None)
+            assert [undone.answer for undone in store.undo()] == (stack and [stack.pop()])
         elif step == "restart":
             store.close()
             store = reopened(store)
@@ -149,7 +148,7 @@ def test_another_sentence_begins_a_set_of_its_own(store):
     assert store.set_sentence(f" {DEFAULT_SENTENCE} ") == 1
     assert store.set_sentence("Is the land used alike?") == 2
     assert words(store) == [] and store.unanswered(0) == [] and store.standing() == []
-    assert store.tally().bits_spent == 0 and store.undo() is None
+    assert store.tally().bits_spent == 0 and store.undo() == []
     store.add_round(1, PAIRS)
     store.record(store.unanswered(1)[0].question_id, DISSIMILAR, annotator="Ada")
     assert words(reopened(store)) == [DISSIMILAR]
@@ -179,7 +178,7 @@ def test_an_earlier_sentence_goes_back_to_its_set_with_all_that_is_in_it(store):
         assert [question.question_id for question in store.unanswered(0)] == [3, 4]
         assert store.audited_pairs().tolist() == [[2, 3]]
     store.give([Given(0, 5, SIMILAR, "Ada", key="mark 2")])
-    assert store.undo().key == "mark 2"
+    assert store.undo()[0].key == "mark 2"
     assert store.set_sentence("Same land use") == 2
     assert [record.key for record in store.standing()] == ["mark 1"]
     assert store.sentences() == {1: DEFAULT_SENTENCE, 2: "Same land use"}
@@ -216,7 +215,7 @@ def test_volunteered_answers_teach_from_the_round_on_in_which_they_came(store):
     assert words(store) == [DISSIMILAR, SIMILAR]
     assert len(store.answered(0).answers) == 0
     assert store.tally() == (2, 0, 2.0, 3.0)
-    assert store.undo().answer_id == ids[1]
+    assert store.undo()[0].answer_id == ids[1]
     assert len(store.unanswered(0)) + len(store.unanswered(1)) == 5  # nobody is asked for it
 
 
@@ -257,8 +256,8 @@ def test_a_tally_counts_up_to_a_round(store):
 
 def test_a_full_disk_is_said_and_nothing_half_stored_is_acknowledged(store, monkeypatch):
     num_pages = store._path.stat().st_size // 4096
-    settings = (*store_module._PRAGMAS, f"max_page_count = {num_pages + 2}")
-    monkeypatch.setattr(store_module, "_PRAGMAS", settings)
+    settings = (*sealed_file._PRAGMAS, f"max_page_count = {num_pages + 2}")
+    monkeypatch.setattr(sealed_file, "_PRAGMAS", settings)
     acknowledged = []
     with pytest.raises(StorageFullError, match=r"no room left .* was not stored; free some space"):
         for index in range(1_000):

@@ -10,15 +10,17 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.schema import DEFAULT_SENTENCE, SCHEMA_VERSION
 from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
 from anneal_jax.errors import StoreError
 from anneal_jax.types import Answer
 from tests.reference.pairs import all_pairs
 
 IDS = [f"field/tile_{index}.png" for index in range(12)]
 OLD = pathlib.Path(__file__).parent / "data" / "answers_v1.sqlite"
-OLD_2 = OLD.with_name("answers_v2.sqlite")
+OLD_2, OLD_3 = (OLD.with_name(f"answers_v{version}.sqlite") for version in (2, 3))
 OLD_IDS = [f"Äcker 森/tile_{index}.tif" for index in range(6)]
 
 
@@ -30,9 +32,12 @@ def write_store(path):
         answer = Answer(question.question_id % 3)
         store.record(question.question_id, answer, annotator="Ada", elapsed_s=1.5)
     store.set_similarities(0, np.linspace(-1, 1, 50, dtype=np.float32))
+    store.add_glance(AnsweredGlance("look 1", "grid", 4, (0, 9, 7), (1,), 3.0), annotator="Ada")
     store.undo()
     store.set_sentence("Is the land used alike?")
     store.add_round(1, np.array([[0, 1]], np.int32), similarities=np.float32([0.5]))
+    store.rename_set("Is the land used so?", annotator="Ada")
+    store.give_together([Given(0, 1, Answer.SIMILAR, "Ada")], [], annotator="Ada")
     return store
 
 
@@ -86,7 +91,7 @@ def test_ten_flipped_bits_of_a_closed_store_are_noticed(tmp_path):
 
 
 def test_flipped_bits_of_a_store_in_use_change_nothing_unnoticed(tmp_path):
-    assert check_flips_in_use(tmp_path / "answers.sqlite", num_flips=30, seed=1) >= 5
+    assert check_flips_in_use(tmp_path / "answers.sqlite", num_flips=60, seed=1) >= 5
 
 
 @pytest.mark.soak
@@ -110,7 +115,12 @@ def test_two_hundred_flipped_bits_are_noticed(tmp_path):
         ("UPDATE scores SET similarity = 0.25 WHERE score_id = 1", "row 1 of its table scores"),
         ("UPDATE rounds SET facts = '{}' WHERE round_index = 0", "row 1 of its table rounds"),
         ("UPDATE sets SET sentence = 'Alike?' WHERE set_id = 2", "row 2 of its table sets"),
+        ("UPDATE glances SET picked = '[0]'", "row 1 of its table glances"),
+        ("DELETE FROM glance_answers WHERE place = 2", "row 2 of its table glance_answers"),
         ("UPDATE chosen_sets SET set_id = 1", "row 1 of its table chosen_sets"),
+        ("UPDATE renamed_sets SET sentence = 'Alike?'", "row 1 of its table renamed_sets"),
+        ("UPDATE set_changes SET from_sentence = 'Alike?'", "row 1 of its table set_changes"),
+        ("UPDATE acts SET first_answer = 1", "row 1 of its table acts"),
         ("DELETE FROM chosen_sets; DELETE FROM sets WHERE set_id = 2", "is damaged"),
         ("UPDATE images SET image_id = 'field/tile_z.png' WHERE image_index = 5", "tiles' names"),
         ("INSERT INTO meta VALUES ('more', '')", "table meta is not as it was written"),
@@ -184,9 +194,28 @@ def test_a_store_of_the_second_version_opens_and_a_set_that_was_hidden_is_found(
     assert store.set_sentence(DEFAULT_SENTENCE) == 1
     assert store.answered(0).answers.tolist() == [1, 0] and store.tally().bits_spent == 3.0
     store.record(4, Answer.SIMILAR, annotator="Ada")
-    assert store.undo().question_id == 4
+    assert store.undo()[0].question_id == 4
     store.close()
     AnswerStore(path, OLD_IDS).close()
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_a_store_of_the_third_version_opens_and_its_sets_are_listed(tmp_path, is_sealed):
+    path = tmp_path / "answers.sqlite"
+    shutil.copy(OLD_3, path)
+    if is_sealed:
+        shutil.copy(f"{OLD_3}.seal", f"{path}.seal")
+    for _ in range(2):  # brought up to date, then opened as it is, sealed or not
+        store = AnswerStore(path, OLD_IDS)
+        assert [tuple(row) for row in store.sets()] == [
+            (2, "Same land use", 1, True),
+            (3, "Same crop", 1, False),
+        ]
+        assert [record.key for record in store.records()] == ["tap 1", "tap 2", "mark 1"]
+    assert not store.undo_set_change(annotator="Ada")  # older versions kept no note of who changed it
+    store.rename_set("Same use of land", annotator="Ada")
+    store.close()
+    assert AnswerStore(path, OLD_IDS).sentence() == "Same use of land"
 
 
 def test_a_damaged_store_of_the_second_version_is_left_as_it_is(tmp_path):
@@ -218,7 +247,7 @@ def test_a_store_of_the_first_version_opens_with_everything_in_it(tmp_path):
         assert store.sentence() == DEFAULT_SENTENCE and store.tally().bits_spent == 5.0
     assert [record.annotator for record in store.records()] == ["oracle"] * 4 + ["Ada"]
     assert all(record.answered_at.startswith("2026-") for record in store.records())
-    assert store.undo().annotator == "Ada"
+    assert store.undo()[0].annotator == "Ada"
     store.record(5, Answer.SIMILAR, annotator="Ada")
     store.close()
     AnswerStore(path, OLD_IDS)

@@ -19,6 +19,7 @@ from anneal_jax.answers.file_format import (
     read_answers,
     write_answers,
 )
+from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.import_export import export_answers, import_answers, shared_answers
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
@@ -28,6 +29,8 @@ from tests.pairs.graphs import graph_of_store
 
 IDS = ['forest, "north"/1.png', "Äcker 森/2.png", "=3+4.png", "line\u20285.png", "cr\r6.png"]
 PAIRS = np.array([[0, 1], [1, 2], [2, 4]], np.int32)
+GLANCE = {"key": "look 1", "kind": "grid", "tiles": ["a", "b"], "picked": [0], "elapsed_s": 1.0}
+GRID = AnsweredGlance("look 1", "grid", 1, (0, 3, 4), (1,), 0.1 + 0.2)
 
 
 def empty_store(folder, name="answers.sqlite"):
@@ -50,6 +53,11 @@ def full_store(folder):
     store.set_sentence("Nobody answers this one")
     store.set_sentence(first)
     store.give([Given(3, 0, Answer.SIMILAR, "Ben", bits=4.392317422778761)])
+    store.undo()
+    store.add_glance(GRID, annotator="Ada")
+    store.add_glance(
+        GRID._replace(key="look 2", kind="choice", picked=None, elapsed_s=None), annotator="Ada"
+    )
     store.undo()
     store.set_sentence("Is the land used alike, at a glance?")
     store.give([Given(2, 3, Answer.SIMILAR, "Ben", elapsed_s=1e-9), Given(0, 4, Answer.SIMILAR, "Ben")])
@@ -82,17 +90,58 @@ def test_a_file_of_an_older_version_may_hold_a_sentence_twice(tmp_path):
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_what_was_exported_comes_in_and_goes_out_byte_for_byte(tmp_path, suffix):
     store, out, again = full_store(tmp_path), tmp_path / f"out.{suffix}", tmp_path / f"again.{suffix}"
-    assert export_answers(store, out) == 6
+    assert export_answers(store, out) == 12
     assert read_answers(out) == shared_answers(store)
     other = empty_store(tmp_path)
-    assert import_answers(other, out)[:2] == (6, 0)
+    assert import_answers(other, out)[:2] == (12, 0)
     export_answers(other, again)
     assert again.read_bytes() == out.read_bytes()
     assert other.sentence() == store.sentence()
-    assert [row.undone_at is None for row in other.records()].count(False) == 1
-    assert import_answers(other, out)[:2] == (0, 6)
+    assert [row.undone_at is None for row in other.records()].count(False) == 4
+    assert [row.glance for row in other.records()] == [row.glance for row in store.records()]
+    assert import_answers(other, out)[:2] == (0, 12)
     export_answers(other, again)
     assert again.read_bytes() == out.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_files_of_older_versions_have_no_field_for_glances(tmp_path, suffix):
+    store, path = (
+        asked_store(tmp_path, "a", "Ada", [Answer.SIMILAR, Answer.UNSURE]),
+        tmp_path / f"a.{suffix}",
+    )
+    export_answers(store, path)
+    older = path.read_text("utf-8").replace(',"glance"', "").replace(',""\n', "\n")
+    path.write_text(older.replace(', "glance": null', ""), "utf-8")
+    assert "glance" not in path.read_text("utf-8")
+    other = empty_store(tmp_path)
+    assert import_answers(other, path)[:2] == (2, 0) and shared_answers(other) == shared_answers(store)
+
+
+def test_a_glance_comes_in_whole_or_its_file_does_not(tmp_path):
+    store = empty_store(tmp_path, "a")
+    store.add_glance(GRID, annotator="Ada")
+    rows, path = shared_answers(store), tmp_path / "in.csv"
+    for wrong in (rows[:2], [rows[0], rows[1], rows[2]._replace(answer="dissimilar")]):
+        write_answers(path, wrong)
+        with pytest.raises(
+            StoreError, match="'look 1' are not all there, or not as it says; none was stored"
+        ):
+            import_answers(empty_store(tmp_path), path)
+    write_answers(path, [*rows[:2], rows[2]._replace(glance=rows[2].glance._replace(elapsed_s=9.0))])
+    with pytest.raises(StoreError, match="'look 1' names two different glances"):
+        import_answers(empty_store(tmp_path), path)
+    assert empty_store(tmp_path).records() == []
+
+
+def test_one_glance_in_two_files_is_merged_once_and_a_changed_one_is_refused(tmp_path):
+    store = empty_store(tmp_path, "a")
+    store.add_glance(GRID, annotator="Ada")
+    rows = shared_answers(store)
+    assert merge_answers(rows, rows) == sorted(rows, key=lambda row: row.key)
+    changed = [row._replace(glance=row.glance._replace(picked=(0, 1))) for row in rows]
+    with pytest.raises(StoreError, match="names two different answers"):
+        merge_answers(rows, changed)
 
 
 def test_a_file_is_what_other_programs_read(tmp_path):
@@ -137,7 +186,7 @@ def test_imported_answers_teach_and_are_not_undone_step_by_step(tmp_path):
     assert [(row.annotator, row.answer) for row in rows] == [("Ben", "dissimilar"), ("Ada", "similar")]
     graph = graph_of_store(store)
     assert graph.implied(0, 1) is None and len(graph.contradictions()) == 1
-    assert store.undo().annotator == "Ben" and store.undo() is None
+    assert store.undo()[0].annotator == "Ben" and store.undo() == []
     assert len(store.unanswered(0)) == 3  # what was imported is no question of this round
 
 
@@ -276,7 +325,7 @@ def test_a_short_line_and_a_byte_order_mark(tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert read_answers(path) == [row]
     path.write_text(path.read_text("utf-8-sig") + "1,Alike?,a.png\n", "utf-8")
-    with pytest.raises(StoreError, match=r"line 3: expected 12 fields; quote a field"):
+    with pytest.raises(StoreError, match=r"line 3: expected 13 fields; quote a field"):
         read_answers(path)
 
 
@@ -300,6 +349,16 @@ def json_line(row, **changes):
         ({"kind": 1}, "kind is 1, and must be a text"),
         ({"first": "\ud800"}, r"first is '\\ud800', and must be a text in UTF-8"),
         ({"first": None}, "first is None, and must be a text"),
+        ({"glance": 1}, "glance is 1, and must have key, kind, tiles, picked, elapsed_s"),
+        ({"glance": "{}"}, "glance is '{}', and must have key, kind"),
+        ({"glance": GLANCE | {"more": 1}}, "glance is {.*}, and must have key, kind"),
+        ({"glance": GLANCE | {"tiles": []}}, "its tiles and its places must be lists"),
+        ({"glance": GLANCE | {"picked": 0}}, "its tiles and its places must be lists"),
+        ({"glance": GLANCE | {"tiles": ["a", 1]}}, "a tile is 1, and must be a text"),
+        ({"glance": GLANCE | {"picked": [0.5]}}, "a place is 0.5, and must be a whole number"),
+        ({"glance": GLANCE | {"picked": [True]}}, "a place is True, and must be a number"),
+        ({"glance": GLANCE | {"elapsed_s": "soon"}}, "could not convert string to float: 'soon'"),
+        ({"glance": GLANCE | {"key": None}}, "key is None, and must be a text"),
     ],
 )
 def test_fields_of_json_have_their_types(tmp_path, change, message):

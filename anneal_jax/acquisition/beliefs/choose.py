@@ -7,6 +7,8 @@ like one, their oldest members are compared. A settled tile that its neighbours 
 again.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -105,20 +107,25 @@ def _most_open_tile(graph: NeighbourGraph, state: Beliefs, settings: BeliefSetti
 
 def partner(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> int | None:
     """Return the tile to compare the subject with; None where no group is worth a question."""
+    return next((tile for _, tile in partners(graph, state, settings)), None)
+
+
+def partners(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> Iterator[tuple[int, int]]:
+    """Yield the groups worth asking the subject about, the likeliest first, each with its tile to show."""
     believed = chances(graph, state, state.subject, settings)
     must_ask = len(state.replies) < min(settings.least_answers, state.num_groups)
     least = MIN_GROUP if must_ask else max(MIN_GROUP, believed[-1])
     for group in np.argsort(-believed[:-1], kind="stable"):
         if believed[group] < least:
-            return None
+            return
         members = exemplars(state, group)
-        free = (members != state.subject) & ~_was_asked(state, state.subject, members)
+        free = (members != state.subject) & ~was_asked(state, state.subject, members)
         if free.any() and free[0]:
-            return int(members[0])
-        if free.any():
+            yield int(group), int(members[0])
+        elif free.any():
             members = members[free]
-            return int(members[np.argmax(graph.features[members] @ graph.features[state.subject])])
-    return None
+            nearest = np.argmax(graph.features[members] @ graph.features[state.subject])
+            yield int(group), int(members[nearest])
 
 
 def exemplars(state: Beliefs, group: np.intp | int) -> npt.NDArray[np.intp]:
@@ -157,7 +164,7 @@ def joining_pair(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings
         rows, columns = np.indices((len(firsts), len(seconds))).reshape(2, -1)
         for place in np.lexsort((rows + columns, np.abs(rows - columns))):
             low, high = sorted((int(firsts[rows[place]]), int(seconds[columns[place]])))
-            if not _was_asked(state, low, np.array([high]))[0]:
+            if not was_asked(state, low, np.array([high]))[0]:
                 return low, high
     return None
 
@@ -168,7 +175,8 @@ def _clear(state: Beliefs, tiles: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     return clear if clear.size else tiles
 
 
-def _was_asked(state: Beliefs, tile: int, others: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+def was_asked(state: Beliefs, tile: int, others: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Return which of the pairs of a tile with others, bool[O], were asked about."""
     keys = np.minimum(tile, others) * len(state.groups) + np.maximum(tile, others)
     places = np.searchsorted(state.asked, keys)
     return (places < len(state.asked)) & (np.append(state.asked, -1)[places] == keys)

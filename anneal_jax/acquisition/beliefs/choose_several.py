@@ -18,14 +18,15 @@ from anneal_jax.acquisition.beliefs.state import (
     OPEN,
     Beliefs,
     BeliefSettings,
+    Reply,
     membership,
     own_beliefs,
 )
 from anneal_jax.acquisition.beliefs.update import add_answer, better_known, settle_subject
 from anneal_jax.types import Answer
 
-Replies = tuple[tuple[int, bool], ...]
-"""(tile compared with, answer is yes) of the questions about one tile."""
+Replies = tuple[Reply, ...]
+"""To the questions about one tile, each about the tile it was compared with."""
 
 
 class Interleaved(NamedTuple):
@@ -47,6 +48,9 @@ def add_interleaved_answer(
     second: int,
     answer: Answer,
     settings: BeliefSettings | None = None,
+    *,
+    miss_rate: float = 0.0,
+    is_last: bool = True,
 ) -> Interleaved:
     """Learn from an answer about any two tiles.
 
@@ -57,19 +61,25 @@ def add_interleaved_answer(
       second: another one.
       answer: similar, dissimilar or unsure.
       settings: how answers are weighed.
+      miss_rate: as `add_answer`.
+      is_last: as `add_answer`.
     """
     settings = settings or BeliefSettings()
     beliefs, pending = state.beliefs, dict(state.pending)
     subject = _subject(graph, state, first, second, settings)
-    asking = _about(beliefs, subject, pending.get(subject, ()))
-    beliefs = add_answer(graph, asking, first, second, answer, settings)
+    asking = asking_about(beliefs, subject, pending.get(subject, ()))
+    beliefs = add_answer(
+        graph, asking, first, second, answer, settings, miss_rate=miss_rate, is_last=is_last
+    )
     replies = pending.pop(subject, ())
     if beliefs.subject != OPEN:
         other = second if beliefs.subject == first else first
         earlier = replies if beliefs.subject == subject else pending.pop(beliefs.subject, ())
-        pending[beliefs.subject] = (*earlier, (other, answer == Answer.SIMILAR))
+        reply = beliefs.replies[-1]._replace(about=other)
+        pending[beliefs.subject] = (*earlier, reply)
         beliefs = beliefs._replace(subject=OPEN, replies=())
-    return settle_stuck(graph, Interleaved(beliefs, pending), settings)
+    state = Interleaved(beliefs, pending)
+    return settle_stuck(graph, state, settings) if is_last else state
 
 
 def settle_stuck(
@@ -89,7 +99,7 @@ def settle_stuck(
     waiting = list(pending)
     while waiting:
         tile = waiting.pop()
-        asking = _about(beliefs, tile, pending[tile])
+        asking = asking_about(beliefs, tile, pending[tile])
         if partner(graph, asking, settings) is None:
             beliefs = settle_subject(graph, asking, settings)
             del pending[tile]
@@ -112,7 +122,7 @@ def open_questions(
     settings = settings or BeliefSettings()
     beliefs = state.beliefs
     for tile, replies in state.pending.items():
-        yield from _question(graph, _about(beliefs, tile, replies), settings)
+        yield from _question(graph, asking_about(beliefs, tile, replies), settings)
     if (pair := joining_pair(graph, beliefs, settings)) is not None:
         yield pair
     worth = worth_asking(graph, beliefs, settings)
@@ -128,9 +138,9 @@ def open_questions(
         yield from _question(graph, beliefs._replace(subject=tile, replies=()), settings)
 
 
-def _about(beliefs: Beliefs, tile: int, replies: Replies) -> Beliefs:
+def asking_about(beliefs: Beliefs, tile: int, replies: Replies) -> Beliefs:
     """Return what is believed with a tile in question, or none where it is OPEN."""
-    groups = tuple((int(beliefs.groups[other]), is_yes) for other, is_yes in replies)
+    groups = tuple(reply._replace(about=int(beliefs.groups[reply.about])) for reply in replies)
     return beliefs._replace(subject=tile, replies=groups)
 
 

@@ -4,7 +4,7 @@ The state is a function of the answers in their order, so that an interrupted ru
 person has answered, go on from the store alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from anneal_jax.acquisition.beliefs.choose_several import (
     open_questions,
     settle_stuck,
 )
+from anneal_jax.acquisition.beliefs.glances import KINDS, Glance, GlanceSeconds, open_glances
 from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
 from anneal_jax.acquisition.beliefs.state import Beliefs
 from anneal_jax.answers.store import Answered
@@ -83,15 +84,43 @@ def propose_several(session: BeliefSession, state: Interleaved) -> Iterator[tupl
 
 
 def add_interleaved_answer(
-    session: BeliefSession, state: Interleaved, first: int, second: int, answer: Answer
+    session: BeliefSession,
+    state: Interleaved,
+    first: int,
+    second: int,
+    answer: Answer,
+    *,
+    miss_rate: float = 0.0,
+    is_last: bool = True,
 ) -> Interleaved:
-    """Learn from an answer where several questions are open at once, as on a page; see `add_answer`."""
+    """Learn from an answer where several questions are open at once, as on a page; see `add_answer`.
+
+    `miss_rate` and `is_last` are those of a glance's answers (`glances.answers_of`).
+    """
     places = np.searchsorted(session.tiles, (first, second))
     if not np.array_equal(session.tiles.take(places, mode="clip"), (first, second)):
         return state
     return choose_several.add_interleaved_answer(
-        session.graph, state, int(places[0]), int(places[1]), answer
+        session.graph,
+        state,
+        int(places[0]),
+        int(places[1]),
+        answer,
+        miss_rate=miss_rate,
+        is_last=is_last,
     )
+
+
+def propose_glances(
+    session: BeliefSession,
+    state: Interleaved,
+    seconds: GlanceSeconds | None = None,
+    kinds: Collection[str] = KINDS,
+) -> Iterator[Glance]:
+    """Propose glances at tiles of the archive, as `open_glances` does by their places."""
+    for glance in open_glances(session.graph, state, seconds, kinds):
+        subject, *others = session.tiles[[glance.subject, *glance.others]].tolist()
+        yield glance._replace(subject=subject, others=tuple(others))
 
 
 def keep_off(session: BeliefSession, state: Interleaved, first: int, second: int) -> Interleaved:

@@ -59,6 +59,20 @@ class BeliefSettings(NamedTuple):
     error_range: tuple[float, float] = (0.01, 0.05)
 
 
+class Reply(NamedTuple):
+    """What was said of a tile in question.
+
+    Attributes:
+      about: the group, or on a page the tile, that it was compared with.
+      is_yes: the answer.
+      miss_rate: chance that a difference was overlooked, in [0, 1); 0 for a pair that was looked at alone.
+    """
+
+    about: int
+    is_yes: bool
+    miss_rate: float = 0.0
+
+
 class Beliefs(NamedTuple):
     """What the answers so far say about M tiles and the G groups found among them.
 
@@ -73,7 +87,7 @@ class Beliefs(NamedTuple):
       apart: float32[G, G], log-odds from answers that two groups are one.
       asked: int64[A], sorted keys i M + j, i < j, of the pairs asked so far.
       subject: the tile whose group is being asked about, or OPEN.
-      replies: (group, answer is yes) of the questions about the subject.
+      replies: to the questions about the subject, each about a group.
       wrong: expected number of wrong answers among those to settled questions.
       judged: number of those answers.
     """
@@ -87,7 +101,7 @@ class Beliefs(NamedTuple):
     apart: FloatArray
     asked: npt.NDArray[np.int64]
     subject: int = OPEN
-    replies: tuple[tuple[int, bool], ...] = ()
+    replies: tuple[Reply, ...] = ()
     wrong: float = 0.0
     judged: int = 0
 
@@ -118,6 +132,20 @@ def error_rate(state: Beliefs, settings: BeliefSettings) -> float:
     """Return the estimated share of wrong answers, within `settings.error_range`."""
     expected = settings.error_rate * settings.error_weight + state.wrong
     return float(np.clip(expected / (settings.error_weight + state.judged), *settings.error_range))
+
+
+def likelihoods(rate: float, reply: Reply) -> tuple[float, float]:
+    """Return the chances of an answer if the two are alike and if they are not.
+
+    A person errs about any pair at `rate`, and in a grid also overlooks some of the tiles that differ.
+
+    >>> likelihoods(0.5, Reply(0, is_yes=True, miss_rate=0.5))
+    (0.5, 0.75)
+    >>> likelihoods(0.05, Reply(0, is_yes=False))
+    (0.05, 0.95)
+    """
+    yes_if_different = rate + (1 - rate) * reply.miss_rate
+    return (1 - rate, yes_if_different) if reply.is_yes else (rate, 1 - yes_if_different)
 
 
 def spread(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings, num_steps: int = 8) -> Beliefs:
@@ -162,15 +190,28 @@ def chances(
     A settled tile is judged by its neighbours and its own answers, as if it were not settled.
     """
     if state.groups[tile] == OPEN:
-        prior = membership(state, settings, np.array([tile]))[0].astype(np.float64)
-        new = _chance_of_new(state, tile, settings)
-    else:
-        edges = slice(graph.walk.indptr[tile], graph.walk.indptr[tile + 1])
-        member = membership(state, settings, np.asarray(graph.walk.indices[edges]))
-        prior, new = (graph.walk.data[edges, None] * member).sum(axis=0).astype(np.float64), 1e-6
+        likelihood_of_new = _likelihood_of_new(state, tile, settings)
+        return open_chances(state, np.array([tile]), settings, likelihood_of_new)[0]
+    edges = slice(graph.walk.indptr[tile], graph.walk.indptr[tile + 1])
+    member = membership(state, settings, np.asarray(graph.walk.indices[edges]))
+    prior, new = (graph.walk.data[edges, None] * member).sum(axis=0).astype(np.float64), 1e-6
     likelihood = np.exp(state.evidence[tile].astype(np.float64))
     joint = np.append(prior * (1 - new) * likelihood, new * _likelihood_of_new(state, tile, settings))
     return joint / joint.sum()
+
+
+def open_chances(
+    state: Beliefs,
+    tiles: npt.NDArray[np.integer],
+    settings: BeliefSettings,
+    likelihood_of_new: float = 1.0,
+) -> npt.NDArray[np.float64]:
+    """Return the chances float64[T, G + 1] of the groups of some open tiles, the last a new one."""
+    prior = membership(state, settings, tiles).astype(np.float64)
+    new = _chances_of_new(state, tiles, settings)[:, None]
+    likelihood = np.exp(state.evidence[tiles].astype(np.float64))
+    joint = np.hstack([prior * (1 - new) * likelihood, new * likelihood_of_new])
+    return joint / joint.sum(axis=1, keepdims=True)
 
 
 def settled_groups(
@@ -226,11 +267,13 @@ def _likelihood_of_new(state: Beliefs, tile: int, settings: BeliefSettings) -> f
     if tile != state.subject:
         return 1.0
     rate = error_rate(state, settings)
-    return float(np.prod([rate if is_yes else 1 - rate for _, is_yes in state.replies]))
+    return float(np.prod([likelihoods(rate, reply)[1] for reply in state.replies]))
 
 
-def _chance_of_new(state: Beliefs, tile: int, settings: BeliefSettings) -> float:
-    """Good and Turing's chance of a new group, more where no settled tile is near.
+def _chances_of_new(
+    state: Beliefs, tiles: npt.NDArray[np.integer], settings: BeliefSettings
+) -> npt.NDArray[np.float64]:
+    """Good and Turing's chance float64[T] of a new group, more where no settled tile is near.
 
     Of the tiles settled so far, the share that is alone in its group.
     """
@@ -238,7 +281,7 @@ def _chance_of_new(state: Beliefs, tile: int, settings: BeliefSettings) -> float
     share = (np.sum(sizes == 1) + 0.5) / (sizes.sum() + 1)
     lost = unreached(state)
     typical = lost[state.groups == OPEN].mean()
-    return float(np.clip(share * lost[tile] / max(typical, 1e-6), 1e-4, settings.most_new))
+    return np.clip(share * lost[tiles] / max(typical, 1e-6), 1e-4, settings.most_new).astype(np.float64)
 
 
 def joining_chances(

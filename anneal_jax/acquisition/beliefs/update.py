@@ -8,10 +8,12 @@ from anneal_jax.acquisition.beliefs.state import (
     OPEN,
     Beliefs,
     BeliefSettings,
+    Reply,
     chances,
     error_rate,
     found_group,
     joining_chances,
+    likelihoods,
     spread,
 )
 from anneal_jax.types import Answer
@@ -24,6 +26,9 @@ def add_answer(
     second: int,
     answer: Answer,
     settings: BeliefSettings | None = None,
+    *,
+    miss_rate: float = 0.0,
+    is_last: bool = True,
 ) -> Beliefs:
     """Learn from an answer about any two tiles, whoever chose them.
 
@@ -34,6 +39,8 @@ def add_answer(
       second: another one.
       answer: similar, dissimilar or unsure.
       settings: how answers are weighed.
+      miss_rate: chance that a difference was overlooked, in [0, 1): a tile of a grid that nobody clicked.
+      is_last: False if more answers of the same glance about the same tile follow, before it is settled.
 
     Returns:
       The beliefs after it. An unsure answer puts the tile aside that was asked about.
@@ -50,11 +57,12 @@ def add_answer(
         return state._replace(subject=OPEN, replies=()) if subject == state.subject else state
     group, is_yes = int(state.groups[other]), answer == Answer.SIMILAR
     if state.groups[subject] != OPEN and state.subject != subject:
-        return _add_answer_between(graph, state, subject, other, is_yes, settings)
+        return _add_answer_between(graph, state, subject, other, Reply(group, is_yes, miss_rate), settings)
     replies = state.replies if state.subject == subject else ()
-    state = _weigh(state, subject, group, is_yes, settings)
-    state = state._replace(subject=subject, replies=(*replies, (group, is_yes)))
-    return _settle(graph, state, settings)
+    reply = Reply(group, is_yes, miss_rate if is_yes else 0.0)
+    state = _weigh(state, subject, reply, settings)
+    state = state._replace(subject=subject, replies=(*replies, reply))
+    return _settle(graph, state, settings) if is_last else state
 
 
 def better_known(state: Beliefs, first: int, second: int) -> int:
@@ -102,13 +110,12 @@ def _log_odds(state: Beliefs, settings: BeliefSettings) -> float:
     return float(np.log((1 - rate) / rate))
 
 
-def _weigh(state: Beliefs, tile: int, group: int, is_yes: bool, settings: BeliefSettings) -> Beliefs:
+def _weigh(state: Beliefs, tile: int, reply: Reply, settings: BeliefSettings) -> Beliefs:
     """Add an answer about a tile and a group to the tile's evidence."""
     evidence, num_answers = state.evidence.copy(), state.num_answers.copy()
-    rate = error_rate(state, settings)
-    others, own = (rate, 1 - rate) if is_yes else (1 - rate, rate)
+    own, others = likelihoods(error_rate(state, settings), reply)
     evidence[tile] += np.log(others)
-    evidence[tile, group] += np.log(own) - np.log(others)
+    evidence[tile, reply.about] += np.log(own) - np.log(others)
     num_answers[tile] += 1
     return state._replace(evidence=evidence, num_answers=num_answers)
 
@@ -148,9 +155,13 @@ def settle_subject(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettin
 
 
 def _judge_replies(state: Beliefs, believed: npt.NDArray[np.float64]) -> Beliefs:
-    """Count how many of the subject's answers were wrong, by what is now believed."""
-    wrong = sum(1 - believed[group] if is_yes else believed[group] for group, is_yes in state.replies)
-    return state._replace(wrong=state.wrong + float(wrong), judged=state.judged + len(state.replies))
+    """Count how many of the subject's answers were wrong, by what is now believed.
+
+    An odd tile that nobody clicked in a grid may have been overlooked, so it does not count.
+    """
+    judged = [reply for reply in state.replies if not reply.miss_rate]
+    wrong = sum(abs(is_yes - believed[group]) for group, is_yes, _ in judged)
+    return state._replace(wrong=state.wrong + float(wrong), judged=state.judged + len(judged))
 
 
 def _hold_apart(state: Beliefs, tile: int, settings: BeliefSettings) -> Beliefs:
@@ -162,7 +173,7 @@ def _hold_apart(state: Beliefs, tile: int, settings: BeliefSettings) -> Beliefs:
     if not state.seniority[tile]:
         return state
     apart, group, weight = state.apart.copy(), state.groups[tile], _log_odds(state, settings)
-    for refused, is_yes in state.replies:
+    for refused, is_yes, _ in state.replies:
         if not is_yes and refused != group and refused < state.num_groups:
             before = apart[group, refused]
             apart[group, refused] = min(before, max(before - weight, -weight))
@@ -196,20 +207,21 @@ def _add_answer_between(
     state: Beliefs,
     first: int,
     second: int,
-    is_yes: bool,
+    reply: Reply,
     settings: BeliefSettings,
 ) -> Beliefs:
     """Learn from an answer about two settled tiles: it speaks of both, and of their groups."""
     one, other = int(state.groups[first]), int(state.groups[second])
-    state = _weigh(state, first, other, is_yes, settings)
-    state = _weigh(state, second, one, is_yes, settings)
+    state = _weigh(state, first, reply._replace(about=other), settings)
+    state = _weigh(state, second, reply._replace(about=one), settings)
     if one == other:
         return state
     apart = state.apart.copy()
-    apart[one, other] += _log_odds(state, settings) * (1 if is_yes else -1)
+    own, others = likelihoods(error_rate(state, settings), reply)
+    apart[one, other] += np.log(own) - np.log(others)
     apart[other, one] = apart[one, other]
     state = state._replace(apart=apart)
-    if is_yes and joining_chances(graph, state, settings)[one, other] >= settings.join_confidence:
+    if reply.is_yes and joining_chances(graph, state, settings)[one, other] >= settings.join_confidence:
         return spread(graph, _join(state, min(one, other), max(one, other)), settings, 30)
     return state
 
@@ -222,7 +234,9 @@ def _join(state: Beliefs, kept: int, dropped: int) -> Beliefs:
     apart[kept] = np.minimum(apart[kept], apart[dropped])
     apart[:, kept], apart[kept, kept] = apart[kept], 0
     groups = np.where(state.groups == dropped, kept, state.groups).astype(np.int32)
-    replies = tuple((kept if group == dropped else group, is_yes) for group, is_yes in state.replies)
+    replies = tuple(
+        reply._replace(about=kept) if reply.about == dropped else reply for reply in state.replies
+    )
     state = state._replace(groups=groups, evidence=evidence, reached=reached, apart=apart, replies=replies)
     return _drop_empty(state)
 
@@ -238,5 +252,9 @@ def _drop_empty(state: Beliefs) -> Beliefs:
         evidence=state.evidence[:, is_used],
         reached=state.reached[:, is_used],
         apart=state.apart[is_used][:, is_used],
-        replies=tuple((int(numbers[group]), is_yes) for group, is_yes in state.replies if is_used[group]),
+        replies=tuple(
+            reply._replace(about=int(numbers[reply.about]))
+            for reply in state.replies
+            if is_used[reply.about]
+        ),
     )

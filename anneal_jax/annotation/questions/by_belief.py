@@ -3,11 +3,16 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from anneal_jax.acquisition.beliefs.choose_several import Interleaved
+from anneal_jax.acquisition.beliefs.glances import Glance
+from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
 from anneal_jax.acquisition.beliefs.session import (
     BeliefSession,
     add_interleaved_answer,
     keep_off,
+    propose_glances,
     propose_several,
 )
 from anneal_jax.annotation.types import Known, Pair, Said
@@ -34,9 +39,45 @@ class BeliefQuestions(NamedTuple):
         """Learn from one more answer."""
         if not said.is_trained:
             return keep_off(self.belief_session, state, said.first, said.second)
-        return add_interleaved_answer(self.belief_session, state, said.first, said.second, said.answer)
+        return add_interleaved_answer(
+            self.belief_session,
+            state,
+            said.first,
+            said.second,
+            said.answer,
+            miss_rate=said.miss_rate,
+            is_last=said.is_last,
+        )
 
     def propose(self, state: Interleaved, known: Known) -> tuple[Interleaved, Iterator[Pair]]:
         """Propose pairs; the state is that of the answers alone, and is left as it is."""
         del known
         return state, propose_several(self.belief_session, state)
+
+    def propose_glances(self, state: Interleaved, seconds: GlanceSeconds) -> Iterator[Glance]:
+        """Propose pairs, choices and grids, each good whatever is answered to those before it.
+
+        Args:
+          state: after all answers.
+          seconds: expected of the person who is asked.
+        """
+        return propose_glances(self.belief_session, state, seconds)
+
+    def members(self, state: Interleaved, tile: int, *, beside: int, count: int) -> tuple[int, ...]:
+        """Return further tiles of a settled tile's group, those most like another tile first.
+
+        Args:
+          state: after all answers.
+          tile: of the archive; one that is not settled has no group, and so no members.
+          beside: the other tile.
+          count: tiles, at most.
+        """
+        tiles, groups = self.belief_session.tiles, state.beliefs.groups
+        places = np.searchsorted(tiles, (tile, beside))
+        if not np.array_equal(tiles.take(places, mode="clip"), (tile, beside)) or groups[places[0]] < 0:
+            return ()
+        found = np.flatnonzero(groups == groups[places[0]])
+        found = found[(found != places[0]) & (found != places[1])]
+        features = self.belief_session.graph.features
+        likeness = features[found] @ features[places[1]]
+        return tuple(tiles[found[np.argsort(-likeness, kind="stable")[:count]]].tolist())

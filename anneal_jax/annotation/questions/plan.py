@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from anneal_jax.annotation.questions.audits import AuditDraws, draw_audits
-from anneal_jax.annotation.questions.by_group import GroupQuestions
 from anneal_jax.annotation.questions.cold_start import cold_start_pairs
 from anneal_jax.annotation.questions.source import ListedPairs, QuestionSource
 from anneal_jax.annotation.types import Pair
@@ -15,8 +14,8 @@ from anneal_jax.pairs.drawing import draw_random_pairs
 from anneal_jax.training.projection import Projection
 from anneal_jax.types import FloatArray
 
-MODES = ("pairs", "groups", "mgue")
-"""By belief, the default; "same as this group?"; the pairs that the model doubts most."""
+MODES = ("glances", "pairs", "mgue")
+"""By belief, pairs, choices and grids (the page's default) or pairs alone; the pairs in most doubt."""
 
 SILENT = "none"
 """Of pages that only mark: no question is held for them."""
@@ -30,7 +29,7 @@ class QuestionPlan(NamedTuple):
     Attributes:
       embeddings: float32[N, D], unit norm.
       version: 0 for features alone, else the number of answers the model was trained on.
-      sources: by mode.
+      sources: by mode; `glances` takes that of `pairs`.
       audits: the draws that measure it.
       project: from features to such embeddings, for tiles that the archive does not have; None: unknown.
       answer_ids: of the answers that the model was trained on; none for features alone.
@@ -62,12 +61,11 @@ def make_plan(
       version: number of answers that the model was trained on.
       chosen: the model's most uncertain pairs, the most uncertain first.
       project: see `QuestionPlan`.
-      by_belief: the source of the mode `pairs`; None: that of the mode `mgue`.
+      by_belief: the source of the modes `glances` and `pairs`; None: that of the mode `mgue`.
       answer_ids: see `QuestionPlan`.
     """
     rng = np.random.default_rng([seed, 0xA5C])
     rest = draw_random_pairs(rng, len(embeddings), _RANDOM_PAIRS, known=np.empty(0, np.int64))
-    order = rng.permutation(len(embeddings)).astype(np.int32)
 
     @functools.cache  # of large archives it takes a while, and only one mode ever asks for it
     def behind() -> list[Pair]:
@@ -75,8 +73,7 @@ def make_plan(
         return [(one, other) for one, other in [*first.tolist(), *rest.tolist()]]
 
     doubtful = ListedPairs(chosen, behind)
-    groups = GroupQuestions(embeddings, order)
-    sources = {"pairs": by_belief or doubtful, "groups": groups, "mgue": doubtful}
+    sources = {"pairs": by_belief or doubtful, "mgue": doubtful}
     return QuestionPlan(
         embeddings, version, sources, draw_audits(embeddings, seed=seed), project, answer_ids
     )

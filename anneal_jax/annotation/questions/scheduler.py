@@ -2,13 +2,15 @@
 
 import itertools
 import secrets
+from collections.abc import Collection
 
+from anneal_jax.acquisition.beliefs.glances import Glance
+from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
-from anneal_jax.annotation.questions.by_group import GroupQuestions
 from anneal_jax.annotation.questions.plan import QuestionPlan
 from anneal_jax.annotation.questions.replay import ReplayLog
 from anneal_jax.annotation.standing_answers import StandingAnswers, said_of
-from anneal_jax.annotation.tab import Question
+from anneal_jax.annotation.tab import GlanceQuestion, Question, tiles_in_question
 from anneal_jax.annotation.types import Pair
 from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.types import FloatArray, IntArray
@@ -22,6 +24,7 @@ NEAR_IDENTICAL = 0.9995
 _REPEAT_TURN = 45  # no turn of an audit
 _REPEAT_AFTER = 20  # answers in between
 _LOOKED_AT = 20_000  # proposals, at most, for one question
+_MEMBERS = 3  # further tiles of each group of a choice
 
 
 class QuestionScheduler:
@@ -65,29 +68,59 @@ class QuestionScheduler:
         for replay_log in self.replay_logs.values():
             replay_log.remove_answer(answer_id)
 
-    def next(self, mode: str, taken: set[Pair]) -> Question | None:
-        """Choose a question, none of those put elsewhere; None where nothing is left to ask."""
+    def next(
+        self,
+        mode: str,
+        put: Collection[Question | GlanceQuestion],
+        seconds: GlanceSeconds | None = None,
+    ) -> Question | GlanceQuestion | None:
+        """Choose a question.
+
+        Args:
+          mode: one of `plan.MODES`.
+          put: the questions that are open here and elsewhere; no other one is about their pairs.
+          seconds: that a glance is expected to take the person; by default anybody.
+
+        Returns:
+          The question, or None if nothing is left to ask.
+        """
+        taken = {pair for question in put for pair in question.pairs}
         self._turn += 1
         if self._turn % AUDIT_EVERY == 0:
             for pair in self._plan.audits.open_pairs(self.audit_label):
                 if self._may_ask(pair, taken):
-                    return self.question(*pair, "audit", mode)
+                    return self.question(*pair, "audit")
         if self._turn % REPEAT_EVERY == _REPEAT_TURN:
             old = self._standing.old_pair(self._turn, after=_REPEAT_AFTER)
             if old and old not in taken:
-                return self.question(*old, "repeat", mode)
+                return self.question(*old, "repeat")
+        if mode == "glances":
+            source = self._plan.sources["pairs"]
+            if isinstance(source, BeliefQuestions):
+                in_question = frozenset().union(*(question.tiles_in_question for question in put))
+                for glance in source.propose_glances(
+                    self.replay_logs["pairs"].state, seconds or GlanceSeconds()
+                ):
+                    if found := self._glance_question(glance, taken, in_question):
+                        return found
+            mode = "pairs"
         return self._training_question(mode, taken)
 
-    def question(self, first: int, second: int, kind: str, mode: str = "pairs") -> Question:
-        """Put a pair as a question, with a key of its own; in a mode all kinds are put alike."""
-        embeddings = self._plan.embeddings
-        similarity = float(embeddings[first] @ embeddings[second]) if self._plan.version else None
-        source, group = self._plan.sources.get(mode), ()
-        if isinstance(source, GroupQuestions):
-            replay_log = self.replay_logs[mode]
-            replay_log.state, _ = source.propose(replay_log.state, self._standing.known)
-            group = source.shown(replay_log.state, (first, second))
-        return Question(secrets.token_hex(16), first, second, kind, similarity, group)
+    def question(self, first: int, second: int, kind: str) -> Question:
+        """Put a pair as a question, with a key of its own; all kinds are put alike."""
+        return Question(secrets.token_hex(16), first, second, kind, self._similarity(first, second))
+
+    def glance_question(self, glance: Glance) -> GlanceQuestion:
+        """Put a choice or a grid as a question, with a key of its own."""
+        source, members = self._plan.sources["pairs"], ((),) * len(glance.others)
+        if glance.kind == "choice" and isinstance(source, BeliefQuestions):
+            state = self.replay_logs["pairs"].state
+            members = tuple(
+                source.members(state, other, beside=glance.subject, count=_MEMBERS)
+                for other in glance.others
+            )
+        similarities = {other: self._similarity(glance.subject, other) for other in glance.others}
+        return GlanceQuestion(secrets.token_hex(16), glance, members, similarities)
 
     def is_unknown(self, first: int, second: int) -> bool:
         """Tell whether nothing is known of a pair, by those who choose questions."""
@@ -98,6 +131,30 @@ class QuestionScheduler:
         label = self._standing.label(first, second)
         return 1 if label is None and (first, second) in self._copied else label
 
+    def _similarity(self, first: int, second: int) -> float | None:
+        embeddings = self._plan.embeddings
+        return float(embeddings[first] @ embeddings[second]) if self._plan.version else None
+
+    def _glance_question(
+        self, glance: Glance, taken: set[Pair], in_question: frozenset[int]
+    ) -> Question | GlanceQuestion | None:
+        """Put a glance without the tiles that may not be asked about; None if too few are left."""
+        if tiles_in_question(glance) & in_question:
+            return None
+        pair_of = {
+            other: (min(glance.subject, other), max(glance.subject, other)) for other in glance.others
+        }
+        others = tuple(
+            other
+            for other, pair in pair_of.items()
+            if self.is_unknown(*pair) and self._may_ask(pair, taken)
+        )
+        if len(others) < (2 if glance.kind == "grid" else 1):
+            return None
+        if len(others) == 1:
+            return self.question(*pair_of[others[0]], "training")
+        return self.glance_question(glance._replace(others=others))
+
     def _training_question(self, mode: str, taken: set[Pair]) -> Question | None:
         replay_log, source = self.replay_logs[mode], self._plan.sources[mode]
         replay_log.state, proposals = source.propose(replay_log.state, self._standing.known)
@@ -107,7 +164,7 @@ class QuestionScheduler:
             is_settled = self._standing.was_asked(*pair) or self._standing.are_labelled(*pair)
             is_allowed = not is_check or (may_check and not is_settled)
             if is_allowed and self._may_ask(pair, taken):
-                return self.question(*pair, "training", mode)._replace(is_check=is_check)
+                return self.question(*pair, "training")._replace(is_check=is_check)
         # Where nothing is left to believe, whoever wants to may still go through the doubtful pairs.
         return self._training_question("mgue", taken) if isinstance(source, BeliefQuestions) else None
 

@@ -25,6 +25,7 @@ from anneal_jax.annotation.web.requests import (
     json_body,
     key,
     one_of,
+    places,
     seconds,
     text,
     tile_number,
@@ -101,6 +102,10 @@ def _answer(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
     return session.answer(key(body, "tab"), key(body, "key"), said, seconds(body))
 
 
+def _glance(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
+    return session.answer_glance(key(body, "tab"), key(body, "key"), places(body, "picked"), seconds(body))
+
+
 def _undo(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
     session.require_set(whole(body, "set_id"))
     return session.undo(key(body, "tab"), key(body, "key"))
@@ -131,6 +136,7 @@ def _sentence(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any
 _POSTS: dict[str, Callable[[AnnotationSession, dict[str, Any]], dict[str, Any]]] = {
     "session": _session,
     "answer": _answer,
+    "glance": _glance,
     "undo": _undo,
     "retract": _retract,
     "correct": _correct,
@@ -139,7 +145,7 @@ _POSTS: dict[str, Callable[[AnnotationSession, dict[str, Any]], dict[str, Any]]]
 }
 
 
-_JUDGEMENTS = ("answer", "correct", "volunteer")
+_JUDGEMENTS = ("answer", "glance", "correct", "volunteer")
 
 
 def _post(name: str) -> Callable[[Request], Any]:
@@ -156,7 +162,8 @@ def _post(name: str) -> Callable[[Request], Any]:
 
 def _prefetch(context: AppContext, view: dict[str, Any]) -> None:
     for question in view["questions"]:
-        context.pictures.prefetch((question["first"], question["second"], *question["members"]))
+        members = (tile for tiles in question["members"] for tile in tiles)
+        context.pictures.prefetch((question["subject"], *question["others"], *members))
 
 
 # What is fetched.

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from anneal_jax.annotation.web.context import AppContext
 
+_MAX_PLACES = 100
 _KEY = re.compile(r"[0-9A-Za-z_-]{8,64}")
 
 
@@ -72,6 +73,16 @@ def whole(body: dict[str, Any], name: str) -> int:
     if type(value) is not int or not 0 <= value < 2**53:
         raise BadRequestError(f"{name} must be a whole number.")
     return value
+
+
+def places(body: dict[str, Any], name: str) -> list[int] | None:
+    """Return the whole numbers from 0 of a body, at most 100 of them; None if it has null."""
+    if name in body and body[name] is None:
+        return None
+    value = body.get(name)
+    if not isinstance(value, list) or len(value) > _MAX_PLACES:
+        raise BadRequestError(f"{name} must be a list of whole numbers, or null.")
+    return [whole({name: place}, name) for place in value]
 
 
 def seconds(body: dict[str, Any]) -> float | None:

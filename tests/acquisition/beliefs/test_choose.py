@@ -8,6 +8,7 @@ from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.state import (
     OPEN,
     BeliefSettings,
+    Reply,
     begin,
     found_group,
     joining_chances,
@@ -199,7 +200,7 @@ def test_tiles_that_were_denied_by_their_group_get_one_of_their_own_once_they_ar
     groups[denied] = 0
     evidence[denied] = np.log(0.05)  # a yes and a no
     evidence[tile] = np.log([0.95, 0.05, 0.05, 0.05])  # a yes
-    state = state._replace(groups=groups, evidence=evidence, subject=tile, replies=((0, True),))
+    state = state._replace(groups=groups, evidence=evidence, subject=tile, replies=(Reply(0, True),))
     after = settle_subject(graph, state, SETTINGS)
     assert after.groups[tile] == after.groups[exemplars(state, 0)[0]] == 0
     assert np.unique(after.groups[denied]).tolist() == ([4] if num_denied == 4 else [0])
@@ -231,7 +232,7 @@ def test_the_joined_group_keeps_the_lower_number_and_all_tiles():
 def in_question(state, refused):
     """Return beliefs with an open tile in question, which has been told apart from a group."""
     tile = int(np.flatnonzero(state.groups == OPEN)[0])
-    return state._replace(subject=tile, replies=((refused, False),))
+    return state._replace(subject=tile, replies=(Reply(refused, False),))
 
 
 def test_a_question_that_stands_outlasts_a_joining_that_somebody_else_brings_about():
@@ -241,7 +242,7 @@ def test_a_question_that_stands_outlasts_a_joining_that_somebody_else_brings_abo
         pair = int(exemplars(state, 2)[place]), int(exemplars(state, 3)[place])
         asked = add_answer(graph, asked, *pair, Answer.SIMILAR)
     assert asked.num_groups == 3
-    assert asked.replies == ((2, False),)
+    assert asked.replies == (Reply(2, False),)
 
 
 def test_a_question_that_stands_outlasts_doubts_about_other_tiles():

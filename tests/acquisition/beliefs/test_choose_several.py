@@ -11,12 +11,14 @@ from anneal_jax.acquisition.beliefs.choose import partner
 from anneal_jax.acquisition.beliefs.choose_several import (
     Interleaved,
     add_interleaved_answer,
+    asking_about,
     open_questions,
 )
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.state import (
     OPEN,
     BeliefSettings,
+    Reply,
     begin,
     found_group,
     spread,
@@ -112,8 +114,7 @@ def test_every_tile_in_question_has_a_question_whatever_is_said_of_others(seed):
         state = add_interleaved_answer(graph, state, first, second, answer)
         check(state.beliefs, num_tiles)
         for tile, replies in state.pending.items():
-            groups = tuple((int(state.beliefs.groups[other]), is_yes) for other, is_yes in replies)
-            asking = state.beliefs._replace(subject=tile, replies=groups)
+            asking = asking_about(state.beliefs, tile, replies)
             assert partner(graph, asking, BeliefSettings()) is not None
 
 
@@ -184,6 +185,6 @@ def test_what_was_said_of_a_tile_holds_on_where_it_is_compared_with_an_open_one(
     founder = int(np.flatnonzero(beliefs.groups == 0)[0])
     tile, other = np.flatnonzero((labels == 0) & (unreached(beliefs) == 1)).tolist()[:2]
     state = add_interleaved_answer(graph, Interleaved(beliefs, {}), tile, founder, Answer.SIMILAR)
-    assert state.pending == {tile: ((founder, True),)}  # one yes about a tile far from all groups
+    assert state.pending == {tile: (Reply(founder, True),)}  # one yes about a tile far from all groups
     state = add_interleaved_answer(graph, state, tile, other, Answer.DISSIMILAR)
     assert state.beliefs.groups[tile] == 0 and tile not in state.pending

@@ -39,7 +39,7 @@ def check(state, num_tiles):
     assert (np.diff(state.asked) > 0).all()
     assert 0 <= state.wrong <= state.judged
     assert state.subject != OPEN or not state.replies
-    assert all(0 <= group < num_groups for group, _ in state.replies)
+    assert all(0 <= group < num_groups for group, _, _ in state.replies)
     np.testing.assert_allclose(membership(state, BeliefSettings()).sum(axis=1), 1, rtol=1e-5)
 
 

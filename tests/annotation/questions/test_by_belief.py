@@ -15,9 +15,10 @@ from anneal_jax.annotation.questions.source import replayed
 from anneal_jax.annotation.session import AHEAD, AnnotationSession
 from anneal_jax.annotation.types import Said
 from anneal_jax.answers.store import AnswerStore
+from anneal_jax.errors import StoreError
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_TILES
-from tests.annotation.driving import TAB, answers_of, run
+from tests.annotation.driving import TAB, answers_of, glance, look, run
 
 
 @pytest.fixture
@@ -102,6 +103,128 @@ def test_an_implied_pair_is_asked_only_as_a_check_and_at_most_once(make_session,
             assert shown.kind == "repeat" or not session.standing.was_asked(shown.first, shown.second)
             view = run(session, slips, 1, view)
         assert (num_checks > 0) == checks
+
+
+# Pairs, choices and grids.
+
+
+def shown_kinds(session, classes, view, count):
+    kinds = []
+    for _ in range(count):
+        if not view["questions"]:
+            break
+        kinds.append(view["questions"][0]["kind"])
+        view = glance(session, classes, view)
+    return kinds, view
+
+
+def test_glances_are_mixed_and_what_they_say_groups_the_tiles(make_session, classes):
+    session = make_session()
+    kinds, view = shown_kinds(session, classes, session.open_tab(TAB, "Ada", "glances"), 40)
+    assert {*kinds} == {"pair", "choice", "grid"}
+    assert view["num_answers"] == len(session.answers()) > len(kinds)
+    groups = beliefs_of(session).groups
+    settled = groups >= 0
+    pairs = set(zip(groups[settled].tolist(), classes[settled].tolist(), strict=True))
+    assert settled.sum() > 8 and len(pairs) == len({group for group, _ in pairs})  # none is mixed
+    again = make_session()
+    assert again.counters("Ada") == session.counters("Ada")
+    np.testing.assert_equal(
+        again._scheduler.replay_logs["pairs"].state, session._scheduler.replay_logs["pairs"].state
+    )
+
+
+def test_no_two_glances_at_one_time_ask_about_one_tile(make_session, classes):
+    session = make_session()
+    view, other = (
+        session.open_tab(TAB, "Ada", "glances"),
+        session.open_tab("tab-number-2", "Bob", "glances"),
+    )
+    for _ in range(30):
+        put = [q for tab in (TAB, "tab-number-2") for q in session._tab(tab).issued.values()]
+        pairs = [pair for question in put for pair in question.pairs]
+        tiles = [tile for question in put for tile in question.tiles_in_question]
+        assert len({*pairs}) == len(pairs) and len({*tiles}) == len(tiles)
+        view = glance(session, classes, view)
+        other = session.view("tab-number-2")
+    assert other["questions"]
+
+
+def test_the_groups_of_a_choice_are_shown_by_tiles_that_were_said_to_be_in_them(make_session, classes):
+    session = make_session()
+    view = session.open_tab(TAB, "Ada", "glances")
+    num_members = 0
+    for _ in range(40):
+        for question in view["questions"]:
+            assert len(question["members"]) == len(question["others"])
+            for tile, members in zip(question["others"], question["members"], strict=True):
+                assert not {tile, question["subject"]} & {*members} and len(members) <= 3
+                assert {classes[member] for member in members} <= {classes[tile]}
+                num_members += len(members)
+        view = glance(session, classes, view)
+    assert num_members > 5
+
+
+def test_a_glance_counts_once_and_undo_takes_all_of_it(make_session, classes):
+    session = make_session()
+    view = session.open_tab(TAB, "Ada", "glances")
+    before = []
+    for _ in range(25):
+        question = view["questions"][0]
+        before.append((session.counters("Ada"), question))
+        view = glance(session, classes, view)
+        if question["kind"] != "pair":
+            again = session.answer_glance(TAB, question["key"], look(question, classes), 3.0)
+            assert again["num_answers"] == view["num_answers"]
+            with pytest.raises(StoreError, match="another answer already"):
+                session.answer_glance(TAB, question["key"], None, 3.0)
+    session = make_session()
+    session.open_tab(TAB, "Ada", "glances")
+    for step, (counters, question) in enumerate(reversed(before)):
+        view = session.undo(TAB, f"undo-key-{step}")
+        assert view["undone"] is not None
+        for name in ("num_answers", "num_known", "num_contradictions"):
+            assert view[name] == counters[name]
+        shown = view["questions"][0]
+        assert {name: shown[name] for name in ("kind", "subject", "others")} == {
+            name: question[name] for name in ("kind", "subject", "others")
+        }
+    assert session.standing.records == [] and session.undo(TAB, "undo-key-99")["undone"] is None
+
+
+def test_who_is_unsure_of_a_glance_is_not_asked_it_again(make_session):
+    session = make_session()
+    view = session.open_tab(TAB, "Ada", "glances")
+    seen = set()
+    for _ in range(60):
+        if not view["questions"]:
+            break
+        question = view["questions"][0]
+        shown = question["kind"], question["subject"], tuple(question["others"])
+        assert shown not in seen
+        seen.add(shown)
+        if question["kind"] == "pair":
+            view = session.answer(TAB, question["key"], Answer.UNSURE, 1.0)
+        else:
+            view = session.answer_glance(TAB, question["key"], None, 1.0)
+    assert len(seen) > 20 and not session.standing.trainable_ids()
+
+
+def test_what_cannot_be_picked_is_refused_and_stores_nothing(make_session, classes):
+    session = make_session()
+    view = session.open_tab(TAB, "Ada", "glances")
+    while view["questions"][0]["kind"] == "pair":
+        view = glance(session, classes, view)
+    question, before = view["questions"][0], session.answers()
+    for picked in ([99], [*range(13)]):
+        with pytest.raises(StoreError, match="nobody can pick"):
+            session.answer_glance(TAB, question["key"], picked, 1.0)
+    with pytest.raises(StoreError, match="not open any more"):
+        session.answer(TAB, question["key"], Answer.SIMILAR, 1.0)
+    with pytest.raises(StoreError, match="not open any more"):
+        session.answer_glance(TAB, "no-such-key", [0], 1.0)
+    assert session.answers() == before
+    session.answer_glance(TAB, question["key"], look(question, classes), 1.0)
 
 
 class Words:

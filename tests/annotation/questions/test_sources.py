@@ -3,15 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
-from anneal_jax.acquisition.group_ask import group_by_asking
 from anneal_jax.annotation.questions import plan
 from anneal_jax.annotation.questions.audits import draw_audits
-from anneal_jax.annotation.questions.by_group import GroupQuestions
 from anneal_jax.annotation.questions.cold_start import cold_start_pairs
-from anneal_jax.annotation.questions.source import replayed
 from anneal_jax.annotation.search_by_example import nearest_tiles
-from anneal_jax.annotation.types import Said
-from anneal_jax.pairs.answer_graph import AnswerGraph
 from anneal_jax.pairs.canonical import canonicalise
 from anneal_jax.types import Answer
 
@@ -50,57 +45,6 @@ def test_only_who_asks_for_it_waits_for_the_cold_start(directions, monkeypatch):
     state, proposals = listed.propose(state, lambda *pair: 1 if pair in {(2, 3), *cold} else None)
     assert state >= 2 + len(cold) and next(proposals) not in cold
     assert made == [len(directions)]
-
-
-def test_group_mode_asks_what_grouping_asks_less_what_follows(directions, classes):
-    """Question by question it makes the groups of the loop that asks all at once."""
-    order = np.random.default_rng(3).permutation(len(directions)).astype(np.int32)
-    asked = []
-
-    def annotator(first, second):
-        asked.append((first, second))
-        return Answer(int(classes[first] == classes[second]))
-
-    grouping = group_by_asking(order, directions, annotator)
-    source, graph = GroupQuestions(directions, order), AnswerGraph("closure")
-    state, mine = source.start(), []
-    while True:
-        state, proposals = source.propose(state, graph.implied)
-        pair = next(proposals, None)
-        if pair is None:
-            break
-        mine.append(pair)
-        graph.insert(len(mine), *pair, is_similar=bool(classes[pair[0]] == classes[pair[1]]))
-        state = source.add_answer(state, Said(*pair, Answer.SIMILAR))
-    groups = dict(zip(grouping.images.tolist(), grouping.groups.tolist(), strict=True))
-    assert {tile: number for number, tiles in enumerate(state.members) for tile in tiles} == groups
-    assert mine == asked
-    replay, proposals = source.propose(replayed(source, []), graph.implied)
-    assert next(proposals, None) is None and replay.members == state.members
-
-
-def test_a_pair_is_put_as_a_question_about_the_group_of_one_of_the_two(directions):
-    order = np.arange(len(directions), dtype=np.int32)
-    source = GroupQuestions(directions, order)
-    label = lambda first, second: int((first < 20) == (second < 20)) if max(first, second) < 40 else None  # noqa: E731
-    state, _ = source.propose(source.start(), label)
-    assert state.founders == (0, 20) and state.members == (tuple(range(20)), tuple(range(20, 40)))
-    likest = lambda tile, tiles: sorted(tiles, key=lambda other: -directions[other] @ directions[tile])  # noqa: E731
-    five = likest(40, range(1, 20))[:5]
-    assert source.shown(state, (0, 40)) == (40, 0, *five)
-    assert source.shown(state, (five[2], 40)) == (40, 0, *five)  # as if its founder were asked about
-    last = likest(40, range(1, 20))[-1]
-    assert source.shown(state, (last, 40)) == (40, 0, *five[:4], last)
-    assert source.shown(state, (20, 25))[:2] == (25, 20) and 25 not in source.shown(state, (20, 25))[1:]
-    assert source.shown(state, (3, 25))[:2] == (25, 0) and 3 in source.shown(state, (3, 25))[2:]
-    assert source.shown(state, (0, 20)) == (20, 0, *likest(20, range(1, 20))[:5])
-    assert source.shown(state, (44, 50)) == (44, 50)
-
-
-def test_unsure_counts_as_no_in_group_mode(directions):
-    source = GroupQuestions(directions, np.array([0, 1, 2], np.int32))
-    state, _ = source.propose(source.start(), lambda first, second: Answer.UNSURE)
-    assert state.members == ((0,), (1,), (2,))
 
 
 def test_the_nearest_tiles_are_those_of_float64_and_equal_ones_go_by_row():

@@ -1,0 +1,320 @@
+"""The next glance of a person: a pair, a choice among groups or a grid, by expected gain per second.
+
+| kind | the person sees | and says |
+|---|---|---|
+| pair | a tile and one of a group | alike or not |
+| choice | a tile and one of each of its k likeliest groups | which it is like, or none |
+| grid | a group's first tile and up to 12 of its likely members | which are not like it |
+
+What an answer is expected to settle is the mutual information between it and a tile's group, as a share of
+what is open about that group; it counts by what a question about the tile is worth (`worth_asking`). Of a
+grid the tiles' gains are added. So that they are gains of their own, no two are neighbours.
+
+Answers are pair answers (`answers_of`): a glance needs nothing of its own in the beliefs, but that a tile
+that nobody clicked in a grid may have been overlooked.
+
+Source: this project's. The information is that of lindley1956measure; counting it by the second, as
+grids and choices differ in what they cost, is ours.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from anneal_jax.acquisition.beliefs.choose import (
+    exemplars,
+    joining_pair,
+    partners,
+    was_asked,
+    worth_asking,
+)
+from anneal_jax.acquisition.beliefs.choose_several import Interleaved, asking_about, open_questions
+from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
+from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
+from anneal_jax.acquisition.beliefs.state import (
+    OPEN,
+    BeliefSettings,
+    chances,
+    error_rate,
+    open_chances,
+)
+from anneal_jax.types import Answer
+
+KINDS = ("pair", "choice", "grid")
+
+MISS_RATE = 0.05
+"""Share of the odd tiles of a grid that a person overlooks."""
+
+MOST_CHOICES, MOST_TILES = 5, 12
+"""Groups of a choice, and tiles of a grid."""
+
+_LOOKED_AT = 16  # tiles of most worth, for which pairs and choices are compared
+
+FloatMatrix = npt.NDArray[np.float64]
+
+
+class Glance(NamedTuple):
+    """What a person looks at before one answer.
+
+    Attributes:
+      kind: one of `KINDS`.
+      subject: the tile asked about; in a grid the tile that stands for the group.
+      others: pair: the other tile; choice: a tile for each of 2 to 5 groups, the likeliest first; grid: 2
+        to 12 tiles.
+      gain_per_s: expected gain, >= 0, in the units of `worth_asking` a second.
+    """
+
+    kind: str
+    subject: int
+    others: tuple[int, ...]
+    gain_per_s: float
+
+
+class GlanceAnswer(NamedTuple):
+    """One of the pair answers that a glance comes to; the arguments of `add_interleaved_answer`.
+
+    Attributes:
+      first: the glance's subject.
+      second: another of its tiles.
+      answer: of this pair.
+      miss_rate: chance that a difference was overlooked; 0 but for tiles that were not clicked.
+      is_last: False where the next answer is about the same tile, which is not to be settled before it.
+    """
+
+    first: int
+    second: int
+    answer: Answer
+    miss_rate: float = 0.0
+    is_last: bool = True
+
+    def reading(self) -> dict[str, Any]:
+        """Return how the answer is to be read: the keywords of `add_interleaved_answer`."""
+        return {"miss_rate": self.miss_rate, "is_last": self.is_last}
+
+
+def answers_of(
+    glance: Glance, picked: Collection[int], *, is_unsure: bool = False, miss_rate: float = MISS_RATE
+) -> list[GlanceAnswer]:
+    """Return the pair answers that a glance's answer comes to, in the order to learn them in.
+
+    Args:
+      glance: what was shown.
+      picked: those of `glance.others` that the person pointed at: the tile that the subject is like, of a
+        pair or a choice; in a grid the tiles that are not like it.
+      is_unsure: whether she could not tell; nothing is picked then. In a grid it says nothing at all.
+      miss_rate: share of odd tiles that are overlooked in a grid, in [0, 1).
+
+    >>> [answer.answer.name for answer in answers_of(Glance("choice", 9, (1, 2, 3), 0.0), {2})]
+    ['DISSIMILAR', 'SIMILAR']
+    """
+    subject, others = glance.subject, glance.others
+    if is_unsure:
+        return [] if glance.kind == "grid" else [GlanceAnswer(subject, others[0], Answer.UNSURE)]
+    if glance.kind == "grid":
+        odd = [GlanceAnswer(subject, tile, Answer.DISSIMILAR) for tile in others if tile in picked]
+        alike = [tile for tile in others if tile not in picked]
+        return [*odd, *(GlanceAnswer(subject, tile, Answer.SIMILAR, miss_rate) for tile in alike)]
+    refused = [other for other in others if other not in picked]
+    if picked:
+        refused = refused[: others.index(next(iter(picked)))]
+    replies = [(other, Answer.DISSIMILAR) for other in refused]
+    replies += [(other, Answer.SIMILAR) for other in picked]
+    return [
+        GlanceAnswer(subject, other, answer, is_last=place == len(replies))
+        for place, (other, answer) in enumerate(replies, 1)
+    ]
+
+
+def next_glance(
+    graph: NeighbourGraph,
+    state: Interleaved,
+    seconds: GlanceSeconds | None = None,
+    kinds: Collection[str] = KINDS,
+    settings: BeliefSettings | None = None,
+) -> Glance | None:
+    """Choose the glance that is expected to gain most per second.
+
+    Args:
+      graph: of the tiles.
+      state: after all answers; the page's mode `pairs` has the same.
+      seconds: expected of the person; by default of anybody.
+      kinds: allowed ones, of `KINDS`.
+      settings: how answers are weighed.
+
+    Returns:
+      The glance, its tiles by their places in the graph, or None where nothing is left to ask.
+    """
+    return next(open_glances(graph, state, seconds, kinds, settings), None)
+
+
+def open_glances(
+    graph: NeighbourGraph,
+    state: Interleaved,
+    seconds: GlanceSeconds | None = None,
+    kinds: Collection[str] = KINDS,
+    settings: BeliefSettings | None = None,
+) -> Iterator[Glance]:
+    """Propose glances, the best first, lazily, each good whatever is answered to those before it.
+
+    Arguments as those of `next_glance`. Two groups that may be one are compared before all else.
+    """
+    seconds, settings = seconds or GlanceSeconds(), settings or BeliefSettings()
+    beliefs = state.beliefs
+    joining = joining_pair(graph, beliefs, settings) if "pair" in kinds else None
+    if joining is not None:
+        yield Glance("pair", *joining[:1], joining[1:], 0.0)
+    worth = worth_asking(graph, beliefs, settings).astype(np.float64)
+    while worth.any():
+        glances = [*_single_glances(graph, state, worth, seconds, kinds, settings)]
+        if "grid" in kinds:
+            glances += _grids(graph, state, worth, seconds, settings)
+        if not glances:
+            break
+        best = max(glances, key=lambda glance: glance.gain_per_s)
+        yield best
+        tiles = best.others if best.kind == "grid" else (best.subject,)
+        for tile in tiles:
+            worth[[tile, *_neighbours(graph, tile)]] = 0
+    if "pair" in kinds:
+        for first, second in open_questions(graph, state, settings):
+            yield Glance("pair", first, (second,), 0.0)
+
+
+def information(outcomes: FloatMatrix, noise: FloatMatrix | float) -> FloatMatrix:
+    """Return the nats that an answer tells: the entropy of its outcomes less that of its noise, >= 0."""
+    return np.maximum(_entropy(outcomes) - noise, 0)
+
+
+def choice_information(believed: FloatMatrix, num_groups: int, rate: float) -> float:
+    """Return the nats that a choice among groups is expected to tell of a tile's group.
+
+    A wrong answer is any of the other outcomes, which are the groups and "none".
+
+    Args:
+      believed: float64[G + 1], chances of the groups, those that are shown first.
+      num_groups: k of them are shown.
+      rate: share of wrong answers, in [0, 1).
+    """
+    outcomes = np.append(believed[:num_groups], believed[num_groups:].sum())
+    heard = outcomes * (1 - rate) + (1 - outcomes) * rate / num_groups
+    noise = _entropy(np.array([1 - rate, *[rate / num_groups] * num_groups]))
+    return float(information(heard, noise))
+
+
+def grid_information(alike: FloatMatrix, rate: float, miss_rate: float) -> FloatMatrix:
+    """Return the nats that a tile of a grid is expected to tell of whether it is one of the group.
+
+    Args:
+      alike: chances that tiles are of the group, any shape.
+      rate: share of wrong answers, in [0, 1).
+      miss_rate: share of odd tiles that are overlooked, in [0, 1).
+    """
+    missed = rate + (1 - rate) * miss_rate
+    clicked = click_chances(alike, rate, miss_rate)
+    noise = alike * _binary_entropy(rate) + (1 - alike) * _binary_entropy(missed)
+    return np.maximum(_binary_entropy(clicked) - noise, 0)
+
+
+def click_chances(alike: FloatMatrix, rate: float, miss_rate: float) -> FloatMatrix:
+    """Return the chances that tiles of a grid are clicked; arguments as those of `grid_information`."""
+    return alike * rate + (1 - alike) * (1 - rate) * (1 - miss_rate)
+
+
+def _single_glances(
+    graph: NeighbourGraph,
+    state: Interleaved,
+    worth: FloatMatrix,
+    seconds: GlanceSeconds,
+    kinds: Collection[str],
+    settings: BeliefSettings,
+) -> Iterator[Glance]:
+    """Yield the best pair or choice about each of the tiles that are in question or worth most."""
+    beliefs, rate = state.beliefs, error_rate(state.beliefs, settings)
+    first = np.argsort(-worth, kind="stable")[:_LOOKED_AT].tolist()
+    for tile in dict.fromkeys([*state.pending, *first]):
+        if worth[tile] <= 0:
+            continue
+        asking = asking_about(beliefs, tile, state.pending.get(tile, ()))
+        believed = chances(graph, asking, tile, settings)
+        shown = [*zip(range(MOST_CHOICES), partners(graph, asking, settings), strict=False)]
+        order = [group for _, (group, _) in shown]
+        rest = np.delete(believed, order)
+        believed, others = np.append(believed[order], rest), tuple(other for _, (_, other) in shown)
+        open_nats = max(float(_entropy(believed)), 1e-9)
+        may_choose = "choice" in kinds and beliefs.groups[tile] == OPEN
+        for count in range(1, len(others) + 1 if may_choose else min(len(others), 1) + 1):
+            kind = "pair" if count == 1 else "choice"
+            if kind in kinds:
+                gain = worth[tile] * choice_information(believed, count, rate) / open_nats
+                yield Glance(kind, tile, others[:count], gain / seconds.of(kind, count))
+
+
+def _grids(
+    graph: NeighbourGraph,
+    state: Interleaved,
+    worth: FloatMatrix,
+    seconds: GlanceSeconds,
+    settings: BeliefSettings,
+) -> Iterator[Glance]:
+    """Yield the best grid of each group."""
+    beliefs, rate = state.beliefs, error_rate(state.beliefs, settings)
+    is_free = (beliefs.groups == OPEN) & (worth > 0)
+    is_free[list(state.pending)] = False
+    tiles = np.flatnonzero(is_free)
+    if not tiles.size:
+        return
+    believed = open_chances(beliefs, tiles, settings)
+    share = (
+        grid_information(believed[:, :-1], rate, MISS_RATE) / np.maximum(_entropy(believed), 1e-9)[:, None]
+    )
+    gains = worth[tiles, None] * share
+    costs = seconds.grid_tile + seconds.grid_click * click_chances(believed[:, :-1], rate, MISS_RATE)
+    for group in range(beliefs.num_groups):
+        anchors = exemplars(beliefs, group)
+        if not anchors.size:
+            continue
+        anchor = int(anchors[0])
+        gain = np.where(was_asked(beliefs, anchor, tiles), 0, gains[:, group])
+        glance = _grid(graph, anchor, tiles, gain, costs[:, group], seconds)
+        if glance is not None:
+            yield glance
+
+
+def _grid(
+    graph: NeighbourGraph,
+    anchor: int,
+    tiles: npt.NDArray[np.intp],
+    gains: FloatMatrix,
+    costs: FloatMatrix,
+    seconds: GlanceSeconds,
+) -> Glance | None:
+    """Return the grid beside an anchor that gains most per second; None where two tiles are too many.
+
+    Tiles are added in the order of their own gain per second, until the next would lower that of all.
+    """
+    others: list[int] = []
+    gain, cost = 0.0, seconds.grid
+    is_open = np.zeros(len(graph.features), np.bool_)
+    is_open[tiles] = True
+    for place in np.argsort(-gains / costs, kind="stable").tolist():
+        if len(others) == MOST_TILES or gains[place] * cost <= gain * costs[place]:
+            break
+        if is_open[tiles[place]]:
+            others.append(int(tiles[place]))
+            gain, cost = gain + float(gains[place]), cost + float(costs[place])
+            is_open[_neighbours(graph, int(tiles[place]))] = False
+    return Glance("grid", anchor, tuple(others), gain / cost) if len(others) > 1 else None
+
+
+def _neighbours(graph: NeighbourGraph, tile: int) -> npt.NDArray[np.integer]:
+    return graph.smooth.indices[graph.smooth.indptr[tile] : graph.smooth.indptr[tile + 1]]
+
+
+def _entropy(shares: FloatMatrix) -> FloatMatrix:
+    return -np.sum(shares * np.log(np.maximum(shares, 1e-300)), axis=-1)
+
+
+def _binary_entropy(chance: FloatMatrix | float) -> FloatMatrix:
+    return _entropy(np.stack([np.asarray(chance), 1 - np.asarray(chance)], axis=-1))

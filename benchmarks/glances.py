@@ -1,0 +1,235 @@
+"""Minutes of a simulated person who answers pairs alone, or a mix of pairs, choices and grids.
+
+  python benchmarks/glances.py                                   # seconds to share right 0.95, truthful
+  python benchmarks/glances.py --person=erring --train --archives=folder:../shared/data/ucm
+
+The plan `pairs` asks what the page's mode of that name asks; `mixed` takes the glance of most expected gain
+per second. A glance takes the seconds of `GlanceSeconds`, and more by the share of hard pairs in it:
+different tiles whose features are as like as the middle pair of one class, or the other way round. The
+erring person is wrong about 5% of the pairs and unsure about 5%, in a grid as in a pair, and leaves a tile
+unclicked if unsure. Both persons overlook 5% of what they would click.
+
+Written per archive, seed and plan, one JSON line each, which a second call does not compute again: the share
+of training tiles that lie in a group of their own class, asked about or not, every 30 s. With --train also
+precision@5 *within*: every training tile is searched for among all others, by what is learnt from the
+answers so far (half of the epochs would do the same; it is a run's own training). Trained is as often as it
+takes to find by bisection when each --precisions is reached, to 30 s.
+"""
+
+import argparse
+import functools
+import json
+import pathlib
+
+import numpy as np
+
+from anneal_jax.acquisition.beliefs.choose_several import Interleaved
+from anneal_jax.acquisition.beliefs.glances import KINDS, MISS_RATE, Glance, GlanceSeconds, answers_of
+from anneal_jax.acquisition.beliefs.session import (
+    add_interleaved_answer,
+    propose_glances,
+    propose_several,
+)
+from anneal_jax.acquisition.beliefs.state import OPEN, settled_groups
+from anneal_jax.config import ExperimentConfig
+from anneal_jax.evaluation.ranking import rank_archive, relevance
+from anneal_jax.evaluation.retrieval_quality import CUT_OFF
+from anneal_jax.experiments.belief_rounds import fit_beliefs, open_belief_session
+from anneal_jax.experiments.dataset import load_dataset
+from anneal_jax.pairs.oracle import ClassOracle
+from anneal_jax.seeds import Use, host_rng
+from anneal_jax.training.factory import make_learner
+from anneal_jax.training.learner import represent
+from anneal_jax.training.start import settle_side, settle_start
+from anneal_jax.types import Answer
+
+STEP_S = 30
+
+PLANS = ("pairs", "mixed")
+
+ERRORS = {"truthful": (0.0, 0.0), "erring": (0.05, 0.05)}
+"""Shares of wrong and of unsure answers."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--archives", default="folder:../shared/data/ucm,folder:../shared/data/rsscn7")
+    parser.add_argument("--seeds", default="100,101,102")
+    parser.add_argument("--plans", default=",".join(PLANS))
+    parser.add_argument("--person", default="truthful", choices=list(ERRORS))
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--right", type=float, default=0.95)
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--precisions", default="0.90,0.95")
+    parser.add_argument("--rows", type=pathlib.Path, default=pathlib.Path("glances.jsonl"))
+    arguments = parser.parse_args()
+    for archive in arguments.archives.split(","):
+        rows = [
+            kept_row(arguments, archive, int(seed), plan)
+            for seed in arguments.seeds.split(",")
+            for plan in arguments.plans.split(",")
+        ]
+        report(rows, archive, arguments)
+
+
+def kept_row(arguments, archive, seed, plan):
+    """Return a row from the file, or compute it and write it there."""
+    name = {"archive": archive, "seed": seed, "plan": plan, "person": arguments.person}
+    name |= {"trained": arguments.train}
+    if arguments.rows.exists():
+        for text in arguments.rows.read_text(encoding="utf-8").splitlines():
+            row = json.loads(text)
+            if name.items() <= row.items():
+                return row
+    row = name | one_person(arguments, archive, seed, plan)
+    with arguments.rows.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    return row
+
+
+def one_person(arguments, archive, seed, plan):
+    """Let a person answer for some minutes; return what is known every 30 s."""
+    dataset, learner, session = opened(archive, seed)
+    person = Person(dataset.labels, session, ERRORS[arguments.person], seed)
+    states, glances = answered(session, person, plan, 60 * arguments.minutes)
+    right = [share_right(session, beliefs, dataset.labels) for beliefs in states]
+    row = {"step_s": STEP_S, "right": right, **glances}
+    if arguments.train:
+        precision = functools.cache(
+            lambda place: precision_within(session, states[place], dataset, learner)
+        )
+        row["precision_s"] = {
+            text: STEP_S * first_place(precision, float(text), len(states))
+            for text in arguments.precisions.split(",")
+        }
+        row["precision_at_the_end"] = precision(len(states) - 1)
+    return row
+
+
+def answered(session, person, plan, longest_s):
+    """Return what is believed every 30 s, and how many glances of each kind were taken."""
+    state, now, states, taken = Interleaved(session.start, {}), 0.0, [], dict.fromkeys(KINDS, 0)
+    num_answers = 0
+    while now < longest_s and (glance := chosen(session, state, plan)) is not None:
+        picked, is_unsure, seconds = person.look(glance)
+        while STEP_S * len(states) <= now + seconds:
+            states.append(state.beliefs)
+        now += seconds
+        taken[glance.kind] += 1
+        for answer in answers_of(glance, picked, is_unsure=is_unsure):
+            num_answers += 1
+            state = add_interleaved_answer(session, state, *answer[:3], **answer.reading())
+    return [*states, state.beliefs], {"taken": taken, "num_answers": num_answers, "end_s": now}
+
+
+def chosen(session, state, plan):
+    """Return the next glance of a plan."""
+    if plan == "pairs":
+        pair = next(propose_several(session, state), None)
+        return pair and Glance("pair", pair[0], (pair[1],), 0.0)
+    return next(propose_glances(session, state), None)
+
+
+class Person:
+    """Looks at glances, as slowly as they are hard, and errs."""
+
+    def __init__(self, labels, session, errors, seed):
+        self._labels, self._seed = labels, seed
+        self._tells = ClassOracle(labels, *errors, seed)
+        self._places = {int(tile): place for place, tile in enumerate(session.tiles)}
+        self._features = session.graph.features
+        rng = np.random.default_rng(seed)
+        pairs = rng.integers(len(session.tiles), size=(50_000, 2))
+        is_alike = np.equal(*labels[session.tiles[pairs]].T)
+        cosines = np.sum(np.prod(self._features[pairs], axis=1), axis=1)
+        self._middle = [float(np.median(cosines[is_alike == alike])) for alike in (False, True)]
+
+    def look(self, glance):
+        """Return the tiles picked, whether nothing could be told, and the seconds it took."""
+        said = {other: self._tell(glance.subject, other) for other in glance.others}
+        if glance.kind == "grid":
+            odd = [other for other, answer in said.items() if answer == Answer.DISSIMILAR]
+            picked = [other for other in odd if not self._overlooks(glance.subject, other)]
+        else:
+            picked = [other for other, answer in said.items() if answer == Answer.SIMILAR][:1]
+        is_unsure = glance.kind != "grid" and not picked and Answer.UNSURE in said.values()
+        clicks = len(picked) if glance.kind == "grid" else 0
+        hard = np.mean([self._is_hard(glance.subject, other) for other in glance.others])
+        return picked, is_unsure, (1 + hard) * GlanceSeconds().of(glance.kind, len(said), clicks)
+
+    def _tell(self, first, second):
+        return self._tells(min(first, second), max(first, second))
+
+    def _overlooks(self, first, second):
+        pair = min(first, second) * len(self._labels) + max(first, second)
+        return host_rng(self._seed, pair, Use.HELD_OUT).random() < MISS_RATE
+
+    def _is_hard(self, first, second):
+        cosine = self._features[self._places[first]] @ self._features[self._places[second]]
+        is_alike = self._labels[first] == self._labels[second]
+        return cosine < self._middle[0] if is_alike else cosine > self._middle[1]
+
+
+@functools.lru_cache(maxsize=1)
+def opened(archive, seed):
+    """Open an archive once for both plans."""
+    config = settle_start(ExperimentConfig(archive=archive, seed=seed))
+    dataset = load_dataset(config)
+    config = settle_side(config, dataset.archive)
+    learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
+    return dataset, learner, open_belief_session(config, dataset, learner)
+
+
+def share_right(session, beliefs, labels):
+    """Return the share of tiles whose group is of their class: that of most of its settled tiles."""
+    groups, _ = settled_groups(session.graph, beliefs)
+    classes = labels[session.tiles]
+    settled = np.flatnonzero(beliefs.groups != OPEN)
+    counts = np.zeros((beliefs.num_groups, classes.max() + 1))
+    np.add.at(counts, (beliefs.groups[settled], classes[settled]), 1)
+    return round(float(np.mean(np.argmax(counts, axis=1)[groups] == classes)), 5)
+
+
+def precision_within(session, beliefs, dataset, learner):
+    """Return precision@5 of every training tile among all others, by what is learnt from the answers."""
+    params = fit_beliefs(session, beliefs, learner, 0, use="train on the answers")
+    vectors = represent(learner, params).embeddings[session.tiles]
+    names, classes = range(len(vectors)), dataset.labels[session.tiles]
+    ranking = rank_archive(vectors, vectors, CUT_OFF, query_ids=names, archive_ids=names)
+    return float(np.mean(relevance(classes, classes, ranking)))
+
+
+def first_place(value, least, num_places):
+    """Return the first place from which on a value is at least `least`, if it grows; or infinity."""
+    low, high = 0, num_places - 1
+    if value(high) < least:
+        return float("inf")
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if value(middle) >= least else (middle + 1, high)
+    return low
+
+
+def report(rows, archive, arguments):
+    """Print each row, and how many times the minutes of pairs a mix takes."""
+    found = {}
+    for row in rows:
+        reached = np.flatnonzero(np.array(row["right"]) >= arguments.right)
+        seconds = {f"right {arguments.right}": STEP_S * float(reached[0]) if reached.size else np.inf}
+        seconds |= {f"precision@5 {name}": value for name, value in row.get("precision_s", {}).items()}
+        found[row["seed"], row["plan"]] = seconds
+        text = ", ".join(f"{name} in {value / 60:.1f} min" for name, value in seconds.items())
+        print(f"{archive} seed {row['seed']} {row['plan']}: {text}; {row['taken']}", flush=True)
+    for name in next(iter(found.values())):
+        ratios = [
+            found[seed, "mixed"][name] / found[seed, "pairs"][name]
+            for seed, plan in found
+            if plan == "mixed" and (seed, "pairs") in found
+        ]
+        print(f"{archive} {name}: mixed takes {np.mean(ratios):.2f} of the time of pairs {ratios}")
+
+
+if __name__ == "__main__":
+    main()
