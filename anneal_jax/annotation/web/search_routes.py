@@ -12,9 +12,9 @@ from anneal_jax.annotation.questions.plan import QuestionPlan
 from anneal_jax.annotation.search_by_example import (
     Found,
     calibrate,
+    named_tiles,
     nearest,
     nearest_answers,
-    offered_tiles,
 )
 from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web.context import AppContext
@@ -31,6 +31,7 @@ UPLOADS = {"search/drop": MAX_UPLOAD_BYTES}
 """Paths that take a file in place of JSON, and the most bytes of it."""
 
 _MANY = 24
+_MAX_TILES = 200  # on one page of the wall
 _MAX_TEXT_LENGTH = 200
 
 
@@ -49,6 +50,7 @@ def search_routes() -> list[Route]:
         Route("/search/dropped/{key}.jpg", _picture),
         Route("/search/tiles", _tiles),
         Route("/search/results", _results),
+        Route("/search/marks", _marks),
     ]
 
 
@@ -74,28 +76,42 @@ async def _picture(request: Request) -> Response:
 
 
 async def _tiles(request: Request) -> Response:
-    """Offer tiles to pick one from."""
+    """Return a stretch of the tiles to pick one from: of all, as the wall has them, or of a name."""
     context = context_of(request)
     text = request.query_params.get("text", "")[:_MAX_TEXT_LENGTH]
-    turn = _number(request, "turn", 0, 10**6)
-    offered = await asyncio.to_thread(offered_tiles, context.names, text, turn)
-    context.pictures.prefetch(offered)
-    return JSONResponse({"tiles": [{"tile": tile, "name": context.names[tile]} for tile in offered]})
+    start = _number(request, "offset", 0, len(context.names))
+    count = _number(request, "count", _MANY, _MAX_TILES)
+    if text:
+        found = await asyncio.to_thread(named_tiles, context.names, text)
+    else:
+        found = (await asyncio.to_thread(context.wall)).tolist()
+    shown = found[start : start + count]
+    context.pictures.prefetch(shown)
+    tiles = [{"tile": tile, "name": context.names[tile]} for tile in shown]
+    return JSONResponse({"tiles": tiles, "num_tiles": len(found)})
 
 
 async def _results(request: Request) -> Response:
-    """Search by a tile or a dropped file, and tell what is known of each result."""
+    """Search by a tile or a dropped file, and return what is known of each result."""
     context = context_of(request)
     plan = context.session.plan
     query = await asyncio.to_thread(_query, request, context, plan)  # the first one compiles
     count = _number(request, "count", _MANY, MAX_RESULTS)
     found = await asyncio.to_thread(nearest, plan.embeddings, query.embedding, count, own=query.own)
     context.pictures.prefetch(result.tile for result in found[:_MANY])
-    asked, verdicts, records = await context.in_writer_thread(_verdicts, context.session, query.tile, found)
+    asked, records = await context.in_writer_thread(_asked, context.session, query.tile)
     shown = await asyncio.to_thread(_shown_results, context, plan, query.embedding, found, records)
-    for row, verdict in zip(shown["results"], verdicts, strict=True):
-        row.update(verdict)
-    return JSONResponse(asked | shown)
+    num_results = len(context.names) - (query.own >= 0)
+    name = None if query.tile is None else context.names[query.tile]
+    return JSONResponse(asked | shown | {"name": name, "num_results": num_results})
+
+
+async def _marks(request: Request) -> Response:
+    """Return what is known of a query and other tiles."""
+    context = context_of(request)
+    query = await asyncio.to_thread(_query, request, context, context.session.plan)
+    asked, _ = await context.in_writer_thread(_asked, context.session, query.tile)
+    return JSONResponse(asked)
 
 
 def _query(request: Request, context: AppContext, plan: QuestionPlan) -> _Query:
@@ -106,27 +122,25 @@ def _query(request: Request, context: AppContext, plan: QuestionPlan) -> _Query:
     if upload is None:
         raise BadRequestError("this file is not kept any more; drop it again.")
     assert plan.project is not None  # every plan of a server has one
-    anchor = request.query_params.get("anchor")
-    return _Query(
-        plan.project(upload.feature[None])[0], -1, tile_number(anchor, context) if anchor else None
+    return _Query(plan.project(upload.feature[None])[0], -1, None)
+
+
+def _asked(session: AnnotationSession, tile: int | None) -> tuple[dict[str, Any], list[AnswerRecord]]:
+    """Return the present set, what is known there of a tile and others, and all answers that stand."""
+    marks = (
+        [] if tile is None else [_mark(session, tile, other) for other in sorted(session.standing.tiles)]
     )
+    known = [mark for mark in marks if mark["known"] is not None]
+    asked = {"set_id": session.set_id, "sentence": session.sentence, "marks": known}
+    return asked, session.standing.records
 
 
-def _verdicts(
-    session: AnnotationSession, tile: int | None, found: Sequence[Found]
-) -> tuple[dict[str, Any], list[dict[str, Any]], list[AnswerRecord]]:
-    """Return the present set, what is known there of a tile and each result, and all answers that stand."""
-    asked = {"set_id": session.set_id, "sentence": session.sentence}
-    return asked, [_verdict(session, tile, result.tile) for result in found], session.standing.records
-
-
-def _verdict(session: AnnotationSession, tile: int | None, other: int) -> dict[str, Any]:
+def _mark(session: AnnotationSession, tile: int, other: int) -> dict[str, Any]:
     """Return what is known of a pair, in a word, and the answer that says so, if one does."""
-    if tile is None or tile == other:
-        return {"known": None, "answer_id": None}
     pair = min(tile, other), max(tile, other)
-    label, answer_id = session.standing.label(*pair), session.standing.newest(*pair)
-    return {"known": None if label is None else Answer(label).name.lower(), "answer_id": answer_id}
+    label = None if tile == other else session.standing.label(*pair)
+    known = None if label is None else Answer(label).name.lower()
+    return {"tile": other, "known": known, "answer_id": session.standing.newest(*pair)}
 
 
 def _shown_results(
