@@ -44,6 +44,16 @@ function turnWall(step, focus = null) {
   offer({ focus });
 }
 
+async function listFiles() {
+  const { files } = await get("search/files");
+  $("files").hidden = !files.length;
+  $("filesCount").textContent = `Marked files (${files.length})`;
+  $("filesList").replaceChildren(...files.map(({ file, num_answers }) => element("li", {}, element("button", {
+    className: "quiet", textContent: `File ${file}: ${num_answers} mark${num_answers === 1 ? "" : "s"}`,
+    onclick: () => go({ file }),
+  }))));
+}
+
 // What is searched by.
 
 function go(query) {
@@ -52,20 +62,23 @@ function go(query) {
 
 const follow = attempt(async () => {
   const query = new URLSearchParams(window.location.hash.slice(1));
-  const [kind] = ["tile", "dropped"].filter((name) => query.has(name));
+  const [kind] = ["tile", "dropped", "file"].filter((name) => query.has(name));
   state.query = kind ? { [kind]: query.get(kind) } : null;
+  if (window.location.hash !== state.fileHash) state.fileName = null;
   Object.assign(state, { shown: null, first: 0, count: MANY });
   $("wall").hidden = Boolean(kind);
   $("found").hidden = !kind;
   if (!kind) {
     document.title = document.title.replace(/^.*Search/, "Search");
-    if (!$("offered").children.length) await offer();
-    else focusAt($("offered"), TILE, state.left ?? 0);
+    if ($("offered").children.length) focusAt($("offered"), TILE, 0, { quietly: true });
+    else await offer();
+    await listFiles();
     return;
   }
   $("results").replaceChildren();
   $("heading").textContent = "";
-  $("query").src = kind === "tile" ? tileUrl(query.get("tile")) : `search/dropped/${query.get("dropped")}.jpg`;
+  $("query").hidden = kind === "file";
+  $("query").src = { tile: tileUrl(query.get("tile")), dropped: `search/dropped/${query.get("dropped")}.jpg` }[kind] ?? "";
   window.scrollTo(0, 0);
   await search();
   focusAt($("results"), TILE, 0);
@@ -77,8 +90,9 @@ const byFile = attempt(async (file) => {
   const taken = await answerOf(await fetch("search/drop", {
     method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file,
   }));
-  state.fileName = file.name; // stays on this page: the server is not told
   go(taken.tile === null ? { dropped: taken.dropped } : { tile: taken.tile });
+  state.fileName = file.name; // stays on this page: the server is not told
+  state.fileHash = window.location.hash;
 });
 
 // What is found.
@@ -101,13 +115,11 @@ function show() {
   state.perPage = count;
   $("newer").hidden = true;
   $("sentence").textContent = state.shown.sentence; // which marks of these results answer
-  const name = state.shown.name ?? state.fileName ?? "your file";
+  const name = state.shown.name ?? state.fileName ?? (state.query.file ? `File ${state.query.file}` : "Your file");
   $("heading").textContent = name;
   $("query").alt = `What is searched by: ${name}`;
   document.title = document.title.replace(/^.*Search/, `${name} · Search`);
-  const isKnownFile = state.shown.name !== null && state.fileName;
-  $("asked").hidden = !isKnownFile;
-  $("asked").textContent = isKnownFile ? `${state.fileName} is this very tile of the archive.` : "";
+  $("asked").textContent = aboutFile();
   $("results").replaceChildren(...shown.map((row, place) => figure(row, state.first + place)));
   $("results").start = state.first + 1;
   $("place").textContent = `${number(state.first + 1)}–${number(state.first + shown.length)} of ${number(num_results)}`;
@@ -118,6 +130,12 @@ function show() {
   $("answers").replaceChildren(...answers.map(pair));
   tellMarks();
   tellModel(state.shown.model);
+}
+
+function aboutFile() {
+  if (state.shown.name !== null) return state.fileName ? `${state.fileName} is this very tile of the archive.` : "";
+  if (state.query.file) return "No picture is kept of this file. Drop it again to see it.";
+  return "Marks of this file are kept with its digest and feature, without its name, and stay when it is dropped again.";
 }
 
 const turn = attempt(async (step, focus = 0) => {
@@ -184,7 +202,8 @@ const mark = attempt(async (found, answer) => {
   if (state.pending.has(found.tile) || (known && answer_id === null)) return;
   state.pending.add(found.tile);
   try {
-    if (known === answer) await write("retract", { answer_id });
+    if (!state.query.tile) await writeOfFile(found, known === answer ? "none" : answer);
+    else if (known === answer) await write("retract", { answer_id });
     else if (known) await write("correct", { answer_id, answer });
     else await write("volunteer", { first: Number(state.query.tile), second: found.tile, answer });
   } finally {
@@ -192,8 +211,15 @@ const mark = attempt(async (found, answer) => {
   }
 });
 
+const annotator = () => remembered("name") || "searcher";
+
+async function writeOfFile(found, answer) {
+  const said = { ...state.query, other: found.tile, answer, annotator: annotator(), key: randomKey() };
+  take(await post("search/mark", { ...said, set_id: state.shown.set_id }));
+}
+
 async function write(path, body) {
-  await post("session", { tab: TAB, annotator: remembered("name") || "searcher", mode: "none" });
+  await post("session", { tab: TAB, annotator: annotator(), mode: "none" });
   const view = await post(path, { tab: TAB, key: randomKey(), set_id: state.shown.set_id, ...body });
   await learnMarks();
   if (view.conflict) openConflict(view.conflict, attempt((answer_id) => write("retract", { answer_id })));
@@ -205,6 +231,10 @@ async function learnMarks() {
   const query = new URLSearchParams(state.query);
   const { marks } = await get(`search/marks?${query}`);
   if (String(query) !== String(new URLSearchParams(state.query ?? {}))) return; // something else is searched by
+  take({ marks });
+}
+
+function take({ marks }) {
   state.shown.marks = marks;
   const place = placeOfFocus();
   show();
