@@ -49,6 +49,18 @@ CHAINED: Mapping[str, tuple[str, ...]] = {
     "acts": ("act_id", "first_answer", "last_answer", "undoes", "annotator", "key"),
     "glances": ("glance_id", "key", "kind", "subject", "others", "picked", "elapsed_s"),
     "glance_answers": ("place", "glance_id", "answer_id"),
+    "files": ("file_id", "digest", "feature"),
+    "file_answers": (
+        "file_answer_id",
+        "file_id",
+        "set_id",
+        "tile",
+        "answer",
+        "retracts",
+        "annotator",
+        "answered_at",
+        "key",
+    ),
 }
 """The chained tables and their columns in order: an id that counts from 1, the values, then `checksum`."""
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from anneal_jax.answers import hash_chain
 from anneal_jax.errors import StoreError
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 4
 
 DEFAULT_SENTENCE = "Are these two alike?"
 """What "similar" means where a project does not say it better."""
@@ -45,9 +45,6 @@ _NEW_IN_4 = (
     " last_answer INTEGER NOT NULL REFERENCES answers, undoes INTEGER UNIQUE REFERENCES acts,"
     " annotator TEXT NOT NULL, key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL,"
     " CHECK (first_answer <= last_answer)) STRICT",
-)
-
-_NEW_IN_5 = (
     "CREATE TABLE glances (glance_id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
     " subject INTEGER NOT NULL REFERENCES images, others TEXT NOT NULL, picked TEXT, elapsed_s REAL,"
     " checksum BLOB NOT NULL, CHECK (kind IN ('choice', 'grid'))) STRICT",
@@ -61,6 +58,17 @@ _NEW_IN_5 = (
     " LEFT JOIN answers AS undo ON undo.retracts = given.answer_id"
     " LEFT JOIN glance_answers ON glance_answers.answer_id = given.answer_id"
     " LEFT JOIN glances USING (glance_id) WHERE given.answer IS NOT NULL",
+    "CREATE TABLE files (file_id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, feature TEXT NOT NULL,"
+    " checksum BLOB NOT NULL) STRICT",
+    "CREATE TABLE file_answers (file_answer_id INTEGER PRIMARY KEY,"
+    " file_id INTEGER NOT NULL REFERENCES files, set_id INTEGER NOT NULL REFERENCES sets,"
+    " tile INTEGER NOT NULL REFERENCES images, answer INTEGER CHECK (answer IN (0, 1, 2)),"
+    " retracts INTEGER UNIQUE REFERENCES file_answers, annotator TEXT NOT NULL, answered_at TEXT NOT NULL,"
+    " key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL,"
+    " CHECK ((answer IS NULL) = (retracts IS NOT NULL))) STRICT",
+    "CREATE INDEX file_answers_by_file ON file_answers (file_id)",
+    "CREATE VIEW standing_file_answers AS SELECT * FROM file_answers AS given WHERE answer IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM file_answers AS undo WHERE undo.retracts = given.file_answer_id)",
 )
 
 STATEMENTS = (
@@ -94,7 +102,6 @@ STATEMENTS = (
     " AND NOT EXISTS (SELECT 1 FROM answers AS undo WHERE undo.retracts = given.answer_id)",
     *_NEW_IN_3,
     *_NEW_IN_4,
-    *_NEW_IN_5,
 )
 
 
@@ -207,22 +214,15 @@ def _migrate_from_2(connection: sqlite3.Connection) -> None:
 
 
 def _migrate_from_3(connection: sqlite3.Connection) -> None:
-    """Lay out the tables of renamed sets and of acts; there are none yet."""
-    for statement in _NEW_IN_4:
-        connection.execute(statement)
-
-
-def _migrate_from_4(connection: sqlite3.Connection) -> None:
-    """Make room for glances; no answer of an older file came from one."""
+    """Make room for renamed sets, acts, glances and files; an older file has none of them."""
     connection.execute("DROP VIEW history")
-    for statement in _NEW_IN_5:
+    for statement in _NEW_IN_4:
         connection.execute(statement)
 
 
 _MIGRATIONS: Mapping[str, Callable[[sqlite3.Connection], None]] = {
     "2": _migrate_from_2,
     "3": _migrate_from_3,
-    "4": _migrate_from_4,
 }
 
 

@@ -7,7 +7,7 @@ carries has a corruption bug, and one commit per answer costs about a millisecon
 import pathlib
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from anneal_jax.errors import StorageFullError, StoreError, UnwritableError, is_full_disk
@@ -45,6 +45,10 @@ class SealedFile:
         with self._transaction() as connection:
             self._break_seal()
             yield connection
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Yield a connection inside one transaction that changes nothing, for the modules beside this."""
+        return self._transaction()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

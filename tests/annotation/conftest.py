@@ -1,4 +1,5 @@
 import contextlib
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +12,7 @@ import httpx
 
 from anneal_jax.annotation.questions.cold_start import unit_directions
 from anneal_jax.annotation.questions.plan import make_plan
+from anneal_jax.annotation.search_by_example import spread_order
 from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web.access import make_access
 from anneal_jax.annotation.web.app import create_app
@@ -74,7 +76,8 @@ def served(tiles_folder, session, allowed_hosts=(), learning=None, pictures=None
     access = make_access("127.0.0.1", allowed_hosts)
     with ThreadPoolExecutor(1) as writer:
         uploads = UploadedImages(encode_by_colour, archive.digests())
-        context = AppContext(session, writer, pictures, learning, tuple(archive.ids), uploads)
+        wall = functools.cache(lambda: spread_order(session.plan.embeddings, seed=0))
+        context = AppContext(session, writer, pictures, learning, tuple(archive.ids), uploads, wall)
         yield create_app(context, access), access
     pictures.close()
 

@@ -10,6 +10,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from anneal_jax.answers.file_answers import SaidOfFile, answered_files, say_of_file
 from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.schema import DEFAULT_SENTENCE, SCHEMA_VERSION
 from anneal_jax.answers.store import AnswerStore
@@ -38,6 +39,8 @@ def write_store(path):
     store.add_round(1, np.array([[0, 1]], np.int32), similarities=np.float32([0.5]))
     store.rename_set("Is the land used so?", annotator="Ada")
     store.give_together([Given(0, 1, Answer.SIMILAR, "Ada")], [], annotator="Ada")
+    for tile, answer in ((3, Answer.SIMILAR), (4, Answer.DISSIMILAR), (3, None)):
+        say_of_file(store, SaidOfFile("ab" * 32, np.float32([0.5, -1.5]), tile, answer, "Ada"))
     return store
 
 
@@ -122,6 +125,10 @@ def test_two_hundred_flipped_bits_are_noticed(tmp_path):
         ("UPDATE set_changes SET from_sentence = 'Alike?'", "row 1 of its table set_changes"),
         ("UPDATE acts SET first_answer = 1", "row 1 of its table acts"),
         ("DELETE FROM chosen_sets; DELETE FROM sets WHERE set_id = 2", "is damaged"),
+        ("UPDATE files SET digest = 'cd'", "row 1 of its table files"),
+        ("UPDATE files SET feature = ''", "row 1 of its table files"),
+        ("UPDATE file_answers SET tile = 5 WHERE file_answer_id = 2", "row 2 of its table file_answers"),
+        ("DELETE FROM file_answers WHERE file_answer_id = 2", "row 2 of its table file_answers"),
         ("UPDATE images SET image_id = 'field/tile_z.png' WHERE image_index = 5", "tiles' names"),
         ("INSERT INTO meta VALUES ('more', '')", "table meta is not as it was written"),
         ("UPDATE meta SET value = '0' WHERE key = 'image_ids_sha256'", "archive with other tile names"),
@@ -216,6 +223,16 @@ def test_a_store_of_the_third_version_opens_and_its_sets_are_listed(tmp_path, is
     store.rename_set("Same use of land", annotator="Ada")
     store.close()
     assert AnswerStore(path, OLD_IDS).sentence() == "Same use of land"
+
+
+def test_a_store_of_the_third_version_takes_answers_about_files(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    shutil.copy(OLD_3, path)
+    store = AnswerStore(path, OLD_IDS)
+    assert answered_files(store) == []
+    say_of_file(store, SaidOfFile("ab" * 32, np.float32([1]), 2, Answer.SIMILAR, "Ada"))
+    store.close()
+    assert [file.num_answers for file in answered_files(AnswerStore(path, OLD_IDS))] == [1]
 
 
 def test_a_damaged_store_of_the_second_version_is_left_as_it_is(tmp_path):

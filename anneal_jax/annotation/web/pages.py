@@ -27,7 +27,7 @@ PAGES = (
 )
 """In the order of the bar."""
 
-_SHARED = ("page.css", "common.js", "icon.svg")
+_SHARED = ("page.css", "common.js", "grid.js", "icon.svg")
 
 
 def static_files() -> tuple[str, ...]:
