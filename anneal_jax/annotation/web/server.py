@@ -9,7 +9,7 @@ from typing import cast
 from threadpoolctl import threadpool_limits
 
 from anneal_jax.annotation.learning.loop import LearningLoop
-from anneal_jax.annotation.learning.trainer import TrainerProcess
+from anneal_jax.annotation.learning.trainer import FOLDER, TrainerProcess
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.cold_start import unit_directions
 from anneal_jax.annotation.questions.plan import make_plan
@@ -48,8 +48,6 @@ LEFT_OUT = "left_out.txt"
 
 LABELLER = "class labels"
 """Who said what a labels file says."""
-
-_FOLDER = "annotation"
 
 
 @contextmanager
@@ -107,8 +105,8 @@ def opened(
         session = AnnotationSession(store, directions, duplicate_groups(digests), plan)
         learning = None
         if learns:
-            trainer = TrainerProcess(workdir / _FOLDER, config, features)
-            learning = LearningLoop(session, trainer, workdir / _FOLDER, seed=config.seed)
+            trainer = TrainerProcess(workdir / FOLDER, config, features)
+            learning = LearningLoop(session, trainer, workdir / FOLDER, seed=config.seed)
             stack.callback(learning.close)
         uploads = UploadedImages(backbone_encoder(config, dataset.archive.kind), digests)
         yield AppContext(

@@ -6,11 +6,12 @@ import numpy as np
 import pyogrio
 import pytest
 
-from anneal_jax.reporting.geojson import write_geojson
-from anneal_jax.reporting.search_results import Results, results_json
+from anneal_jax.exporting.geojson import write_geojson
+from anneal_jax.reporting.search_results import results_json
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.retrieval.queries import Query
+from anneal_jax.retrieval.results import Results
 from tests.retrieval.small_index import CARD, Tiles, embed
 
 BOXES = {
