@@ -19,7 +19,7 @@ class Results(NamedTuple):
       query_label: its class, where the index knows it; else "".
       rows: of the index.
       ids: of the tiles.
-      similarities: cosines.
+      similarities: cosines; NaN where nothing was searched by.
       labels: classes, "" without one.
       groups: names of the groups that answers put the tiles into, "" without one; empty: not known.
       marks: what a person said of each as a result, "right", "wrong" or "unsure", "" without a word;
@@ -55,7 +55,7 @@ class ResultRow(NamedTuple):
     query: str
     rank: int
     id: str
-    similarity: float
+    similarity: float | None
     class_name: str | None
     group: str | None
     mark: str | None
@@ -95,7 +95,7 @@ def result_rows(index: TileIndex, found: Results) -> Iterator[ResultRow]:
             query=found.query.name,
             rank=place + 1,
             id=tile_id,
-            similarity=similarity,
+            similarity=None if math.isnan(similarity) else similarity,
             class_name=label or None,
             group=group or None,
             mark=mark or None,

@@ -19,6 +19,7 @@ from anneal_jax.annotation.web.pictures import TilePictures
 from anneal_jax.annotation.web.uploads import UploadedImages
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.data.archives import open_archive
+from anneal_jax.retrieval.index_reader import index_in_memory
 from anneal_jax.training.projection import centring
 
 NUM_CLASSES, NUM_TILES = 5, 60
@@ -74,7 +75,8 @@ def served(tiles_folder, session, allowed_hosts=(), learning=None, pictures=None
     access = make_access("127.0.0.1", allowed_hosts)
     with ThreadPoolExecutor(1) as writer:
         uploads = UploadedImages(encode_by_colour, archive.digests())
-        context = AppContext(session, writer, pictures, learning, tuple(archive.ids), uploads)
+        index = index_in_memory(archive, session.plan.embeddings, workdir="workdir")
+        context = AppContext(session, writer, pictures, learning, tuple(archive.ids), uploads, index)
         yield create_app(context, access), access
     pictures.close()
 
