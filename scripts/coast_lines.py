@@ -39,12 +39,12 @@ def coasts(arc: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
     """Cut an arc where it follows the edge of the map, which is no coast."""
     lines: list[list[tuple[int, int]]] = [[]]
     for first, second in itertools.pairwise(arc):
-        is_edge = any(abs(p[0]) == 1800 and p[0] == q[0] for p, q in [(first, second)])
-        is_edge = is_edge or first[1] == second[1] == -900
-        if is_edge:
+        is_side = abs(first[0]) == 180 * _TENTHS and first[0] == second[0]
+        is_bottom = first[1] == second[1] == -90 * _TENTHS
+        if is_side or is_bottom or abs(first[0] - second[0]) > 180 * _TENTHS:
             lines.append([])
-            continue
-        lines[-1] += [first, second] if not lines[-1] else [second]
+        else:
+            lines[-1] += [second] if lines[-1] else [first, second]
     return [line for line in lines if len(line) > 1]
 
 

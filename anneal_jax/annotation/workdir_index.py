@@ -30,7 +30,7 @@ from anneal_jax.retrieval.originals import original
 from anneal_jax.retrieval.results import Results
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.factory import make_learner
-from anneal_jax.training.projection import Projection, centring
+from anneal_jax.training.projection import Projection, centring, of_checkpoint
 from anneal_jax.types import FloatArray
 
 _BY_FEATURES = (
@@ -150,9 +150,9 @@ def best_model(
     with closing(RoundCheckpoints(workdir / "checkpoints", read_only=True)) as checkpoints:
         newest = checkpoints.restore_newest()
     if newest and (newest.provenance or {}).get("answers_sha256") == answers_fingerprint(answered):
-        state = newest.state
-        project = Projection(state["feature_mean"], state["feature_scale"], state["params"]["similarity"])
-        return project, f"By the model that launch/run.py trained on all {len(answered.answers):,} answers."
+        return of_checkpoint(
+            newest.state
+        ), f"By the model that launch/run.py trained on all {len(answered.answers):,} answers."
     kept = kept_model(workdir / FOLDER, features)
     if kept and kept.snapshot.stands(set_id, standing):
         return kept.project, f"By the page's model of {kept.num_answers:,} answers."

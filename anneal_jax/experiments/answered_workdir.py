@@ -146,10 +146,7 @@ def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> s
             round_index = newest.round_index + 1 if newest else 0
             params, _ = fit_answers(config, dataset, learner, answered, round_index)
             checkpoints.save(round_index, checkpoint_state(learner, params), provenance=provenance)
-    return (
-        f"Trained on the groups that {answers_text} tell of; nothing was asked. launch/embed.py "
-        f"--checkpoint={workdir} goes on from it."
-    )
+    return f"Trained on the groups that {answers_text} imply; nothing was asked."
 
 
 def _require_both_kinds(answered: Answered) -> None:

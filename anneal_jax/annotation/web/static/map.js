@@ -110,7 +110,8 @@ function colourOf(tile) {
 
 // From yellow, the most similar, to violet.
 function ramp(share) {
-  const stops = [[253, 231, 37], [53, 183, 121], [49, 104, 142], [68, 1, 84]];
+  const stops = dark.matches ? [[253, 231, 37], [53, 183, 121], [80, 150, 200], [160, 130, 220]]
+    : [[253, 231, 37], [53, 183, 121], [49, 104, 142], [68, 1, 84]];
   const place = Math.min(share, 0.999) * (stops.length - 1);
   const [from, to, part] = [stops[Math.floor(place)], stops[Math.floor(place) + 1], place % 1];
   return `rgb(${from.map((value, band) => Math.round(value + (to[band] - value) * part)).join(" ")})`;
@@ -407,7 +408,10 @@ $("export").onclick = attempt(async () => {
   if (!rows.length) throw new Error("There is nothing to export: no tile is chosen.");
   await openExport({ tile: map.query, name: "map", rows });
 });
-dark.addEventListener("change", draw);
+dark.addEventListener("change", () => {
+  explain();
+  draw();
+});
 new ResizeObserver(() => map.view && draw()).observe(canvas);
 
 attempt(async () => {
