@@ -4,12 +4,14 @@ import dataclasses
 import pathlib
 import shlex
 from contextlib import closing
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.bands import rgb_tiles
+from anneal_jax.data.catalogue import Catalogue
 from anneal_jax.errors import WorkdirError
 from anneal_jax.experiments.answered_workdir import load_whole_archive, train_on_answers
 from anneal_jax.files import atomic
@@ -19,7 +21,6 @@ from anneal_jax.reporting.page import document, escaped, figure, section, settin
 from anneal_jax.retrieval.search import Hits, search_exact
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.factory import make_learner
-from anneal_jax.training.network import input_size
 from anneal_jax.training.projection import centring, of_checkpoint
 from anneal_jax.types import MIN_NORM, Archive, FloatArray
 
@@ -72,10 +73,10 @@ def report_answers(config: ExperimentConfig, workdir: str | pathlib.Path, senten
     ]
     queries = shown_queries(before, after)
     if dataset.archive.kind == "image" and len(queries):
-        _draw(config, dataset.archive, queries, (before, after), workdir / _PICTURE)
+        _draw(dataset.archive, queries, (before, after), workdir / _PICTURE)
         caption = (
-            f"{len(queries)} tiles, spread over the archive, and what is nearest to each: by the features of "
-            "the network alone, and by the model that was trained on the answers. Below each, its cosine"
+            f"{len(queries)} tiles, spread over the archive, and what is nearest to each: by the features "
+            "of the network alone, and by the model that was trained on the answers. Below each, its cosine"
         )
         body.append(figure(caption, workdir / _PICTURE))
     command = next_command(workdir)
@@ -114,7 +115,6 @@ def shown_queries(before: FloatArray, after: FloatArray) -> npt.NDArray[np.int64
 
 
 def _draw(
-    config: ExperimentConfig,
     archive: Archive,
     queries: npt.NDArray[np.int64],
     embeddings: tuple[FloatArray, FloatArray],
@@ -124,14 +124,14 @@ def _draw(
     hits = [_nearest(vectors, queries) for vectors in embeddings]
     rows = np.stack([found.rows for found in hits], axis=1)  # [Q, 2, K]
     cosines = np.stack([found.similarities for found in hits], axis=1).reshape(-1, rows.shape[2])
-    side = min(_SIDE_PX, input_size(config))
+    side = min(_SIDE_PX, cast(Catalogue, archive).tile_side() or _SIDE_PX)
     tiles = rgb_tiles(archive, np.concatenate([queries, rows.ravel()]), side)
     names = [archive.ids[query] for query in queries.tolist()]
     plot_gallery(
         np.repeat(tiles[: len(queries)], 2, axis=0),
         tiles[len(queries) :].reshape(2 * len(queries), rows.shape[2], *tiles.shape[1:]),
         None,
-        [f"{name}, {how}" for name in names for how in ("by features", "by your answers")],
+        [f"{name}, {how}" for name in names for how in ("by features", "by the answers")],
         path,
         notes=[[f"{cosine:.2f}" for cosine in row] for row in cosines.tolist()],
     )

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -69,14 +70,25 @@ def encode_by_colour(pixels):
 
 
 @contextlib.contextmanager
-def served(tiles_folder, session, allowed_hosts=(), learning=None, pictures=None):
-    archive = open_archive(f"folder:{tiles_folder}")
+def served(
+    tiles_folder, session, allowed_hosts=(), learning=None, pictures=None, boxes=None, basemap_url=""
+):
+    archive = dataclasses.replace(open_archive(f"folder:{tiles_folder}"), boxes=boxes)
     pictures = pictures or TilePictures(archive)
-    access = make_access("127.0.0.1", allowed_hosts)
+    access = make_access("127.0.0.1", allowed_hosts, basemap_url=basemap_url)
     with ThreadPoolExecutor(1) as writer:
         uploads = UploadedImages(encode_by_colour, archive.digests())
         index = index_in_memory(archive, session.plan.embeddings, workdir="workdir")
-        context = AppContext(session, writer, pictures, learning, tuple(archive.ids), uploads, index)
+        context = AppContext(
+            session,
+            writer,
+            pictures,
+            learning,
+            tuple(archive.ids),
+            uploads,
+            index,
+            basemap_url=basemap_url,
+        )
         yield create_app(context, access), access
     pictures.close()
 
