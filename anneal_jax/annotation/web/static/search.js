@@ -1,4 +1,5 @@
 // The search page: a file or a tile in, the most similar tiles out, and a word about any of them goes back.
+import { openExport } from "./export.js";
 import { answerOf, attempt, element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
 
 const $ = (id) => document.getElementById(id);
@@ -225,6 +226,17 @@ $("more").onclick = () => {
   state.count = Math.min(MAX_RESULTS, state.count + 2 * STEP);
   search();
 };
+const exported = ({ tile, similarity, known }) => ({
+  tile, similarity, mark: { similar: "right", dissimilar: "wrong", unsure: "unsure" }[known] || null,
+});
+$("export").onclick = attempt(() => openExport({
+  tile: state.tile, name: state.name, rows: state.shown.results.map(exported),
+  more: async (count) => {
+    const query = new URLSearchParams({ count: Math.min(count, MAX_RESULTS) });
+    for (const name of ["tile", "dropped", "anchor"]) if (state[name] !== null) query.set(name, state[name]);
+    return (await get(`search/results?${query}`)).results.map(exported);
+  },
+}));
 $("again").onclick = () => search();
 
 const look = attempt(async () => tellState(await get("state")));
