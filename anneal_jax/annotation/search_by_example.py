@@ -1,4 +1,4 @@
-"""Search by example beside the questions: the nearest tiles, and the answers given nearest to a query."""
+"""Search by example: tiles to pick one from, the nearest ones, and the answers given nearest to a query."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.acquisition.kmeans import cluster
 from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.errors import RetrievalError
 from anneal_jax.evaluation.calibration import Calibration, fit_calibration
@@ -15,9 +16,8 @@ from anneal_jax.types import Answer, FloatArray
 ANSWERS_SHOWN = 8
 """Answered pairs that are shown for a query."""
 
-TILES_OFFERED = 24
-"""Tiles that are offered to pick one from."""
-
+_KINDS_SHOWN = 32  # kinds of tiles that take turns on the wall, about as many as a screen has room for
+_SAMPLED_TILES = 2_048  # of a larger archive so many are clustered, and the others join the nearest kind
 _MIN_QUERY_NORM = 1e-6
 
 
@@ -137,13 +137,41 @@ def calibrate(records: Sequence[AnswerRecord], embeddings: FloatArray) -> tuple[
     return fit_calibration(cosines, [int(record.answer) for record in audits]), len(audits)
 
 
-def offered_tiles(names: Sequence[str], text: str, turn: int) -> list[int]:
-    """Return tiles to pick from: those whose names hold a text, or other ones each turn without it."""
-    if text:
-        wanted = text.lower()
-        return [tile for tile, name in enumerate(names) if wanted in name.lower()][:TILES_OFFERED]
-    rng = np.random.default_rng([0x0FFE2, turn])
-    return rng.choice(len(names), min(TILES_OFFERED, len(names)), replace=False).tolist()
+def spread_order(directions: FloatArray, *, seed: int) -> npt.NDArray[np.intp]:
+    """Order the tiles of an archive so that any stretch of them shows many kinds.
+
+    k-means finds 32 kinds in a sample of 2,048 tiles, and every tile joins the kind whose mean is nearest.
+    The kinds take turns, the largest first. Each begins with the tile nearest to its mean and goes on at
+    random, since the next nearest ones look like the first.
+
+    Args:
+      directions: float32[N, F], centred features of unit length, N >= 1.
+      seed: of the sample, the clusters and the order within a kind.
+
+    Returns:
+      int[N], every tile once.
+    """
+    rng = np.random.default_rng([seed, 0x3A11])
+    num_tiles = len(directions)
+    sample = np.sort(rng.permutation(num_tiles)[:_SAMPLED_TILES])
+    kinds = cluster(directions[sample], min(_KINDS_SHOWN, len(sample)), seed=seed)
+    means = np.stack([directions[sample[kinds == kind]].mean(axis=0) for kind in np.unique(kinds)])
+    distances = (means**2).sum(axis=1) - 2 * directions @ means.T
+    kind_of = distances.argmin(axis=1)
+    turns = np.empty(num_tiles, np.intp)
+    for kind in range(len(means)):
+        members = rng.permutation(np.flatnonzero(kind_of == kind))
+        nearest_first = members[np.argsort(distances[members, kind], kind="stable")[:1]]
+        rest = members[~np.isin(members, nearest_first)]
+        turns[np.concatenate([nearest_first, rest])] = np.arange(len(members))
+    sizes = np.bincount(kind_of, minlength=len(means))
+    return np.lexsort((kind_of, -sizes[kind_of], turns))
+
+
+def named_tiles(names: Sequence[str], text: str) -> list[int]:
+    """Return the tiles whose names hold a text, whatever the case of its letters."""
+    wanted = text.lower()
+    return [tile for tile, name in enumerate(names) if wanted in name.lower()]
 
 
 def _newest(records: Iterable[AnswerRecord]) -> list[AnswerRecord]:

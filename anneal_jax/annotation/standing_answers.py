@@ -53,6 +53,11 @@ class StandingAnswers:
         return list(self._standing.values())
 
     @property
+    def tiles(self) -> set[int]:
+        """The tiles that an answer names."""
+        return {tile for pair in self._by_pair for tile in pair}
+
+    @property
     def said(self) -> list[tuple[int, Said]]:
         """The answers by their ids, as sources of questions see them, in the order given."""
         return [(record.answer_id, said_of(record)) for record in self._standing.values()]

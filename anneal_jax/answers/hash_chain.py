@@ -34,6 +34,18 @@ CHAINED: Mapping[str, tuple[str, ...]] = {
         "key",
     ),
     "chosen_sets": ("choice_id", "set_id", "chosen_at"),
+    "files": ("file_id", "digest", "feature"),
+    "file_answers": (
+        "file_answer_id",
+        "file_id",
+        "set_id",
+        "tile",
+        "answer",
+        "retracts",
+        "annotator",
+        "answered_at",
+        "key",
+    ),
 }
 """The chained tables and their columns in order: an id that counts from 1, the values, then `checksum`."""
 

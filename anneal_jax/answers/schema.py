@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from anneal_jax.answers import hash_chain
 from anneal_jax.errors import StoreError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 DEFAULT_SENTENCE = "Are these two alike?"
 """What "similar" means where a project does not say it better."""
@@ -28,6 +28,20 @@ _NEW_IN_3 = (
     " coalesce(questions.similarity, scores.similarity) AS similarity"
     " FROM questions JOIN standing USING (question_id) LEFT JOIN scores USING (question_id)"
     " WHERE set_id = (SELECT set_id FROM present) AND kind IN ('training', 'volunteered', 'label')",
+)
+
+_NEW_IN_4 = (
+    "CREATE TABLE files (file_id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, feature TEXT NOT NULL,"
+    " checksum BLOB NOT NULL) STRICT",
+    "CREATE TABLE file_answers (file_answer_id INTEGER PRIMARY KEY,"
+    " file_id INTEGER NOT NULL REFERENCES files, set_id INTEGER NOT NULL REFERENCES sets,"
+    " tile INTEGER NOT NULL REFERENCES images, answer INTEGER CHECK (answer IN (0, 1, 2)),"
+    " retracts INTEGER UNIQUE REFERENCES file_answers, annotator TEXT NOT NULL, answered_at TEXT NOT NULL,"
+    " key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL,"
+    " CHECK ((answer IS NULL) = (retracts IS NOT NULL))) STRICT",
+    "CREATE INDEX file_answers_by_file ON file_answers (file_id)",
+    "CREATE VIEW standing_file_answers AS SELECT * FROM file_answers AS given WHERE answer IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM file_answers AS undo WHERE undo.retracts = given.file_answer_id)",
 )
 
 STATEMENTS = (
@@ -64,7 +78,11 @@ STATEMENTS = (
     " source, undo.answered_at AS undone_at FROM answers AS given JOIN questions USING (question_id)"
     " LEFT JOIN answers AS undo ON undo.retracts = given.answer_id WHERE given.answer IS NOT NULL",
     *_NEW_IN_3,
+    *_NEW_IN_4,
 )
+
+
+_OLDER = ("1", "2", "3")
 
 
 def now() -> str:
@@ -85,15 +103,17 @@ def prepare(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Seque
     version = None if is_empty else _meta(connection).get("schema_version")
     if is_empty:
         _create(connection, image_ids)
-    elif version in ("1", "2"):
+    elif version in _OLDER:
         _verify_file(connection, path)
         _require_same_archive(connection, path, image_ids)
         if version == "1":
             _migrate_from_1(connection, image_ids)
-        else:
+        if version == "2":
             _migrate_from_2(connection)
+        if version in ("2", "3"):
+            _migrate_from_3(connection)
     verify(connection, path, image_ids)
-    return is_empty or version in ("1", "2")
+    return is_empty or version in _OLDER
 
 
 def verify(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> None:
@@ -165,6 +185,12 @@ def _migrate_from_2(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
     begun = connection.execute("SELECT set_id, started_at FROM sets WHERE set_id > 1 ORDER BY set_id")
     hash_chain.append(connection, "chosen_sets", begun.fetchall())
+
+
+def _migrate_from_3(connection: sqlite3.Connection) -> None:
+    """Add the tables of files that people searched by, empty."""
+    for statement in _NEW_IN_4:
+        connection.execute(statement)
     connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),))
 
 

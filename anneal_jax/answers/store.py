@@ -11,16 +11,11 @@ flipped bit is noticed wherever it lies, also where SQLite keeps nothing.
 import pathlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from anneal_jax.answers import reading, schema, writing
-from anneal_jax.answers.reading import (
-    Answered,
-    AnswerRecord,
-    Question,
-    Tally,
-)
+from anneal_jax.answers.reading import Answered, AnswerRecord, Question, Tally
 from anneal_jax.answers.writing import Given
 from anneal_jax.errors import StorageFullError, StoreError, UnwritableError, is_full_disk
 from anneal_jax.files import seals
@@ -330,6 +325,10 @@ class AnswerStore:
         with self._transaction() as connection:
             self._break_seal()
             yield connection
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Yield a connection inside one transaction that changes nothing, for the modules beside this."""
+        return self._transaction()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

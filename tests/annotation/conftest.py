@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +13,7 @@ import httpx
 
 from anneal_jax.annotation.questions.cold_start import unit_directions
 from anneal_jax.annotation.questions.plan import make_plan
+from anneal_jax.annotation.search_by_example import spread_order
 from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web.access import make_access
 from anneal_jax.annotation.web.app import create_app
@@ -78,6 +80,7 @@ def served(
     access = make_access("127.0.0.1", allowed_hosts, basemap_url=basemap_url)
     with ThreadPoolExecutor(1) as writer:
         uploads = UploadedImages(encode_by_colour, archive.digests())
+        wall = functools.cache(lambda: spread_order(session.plan.embeddings, seed=0))
         index = index_in_memory(archive, session.plan.embeddings, workdir="workdir")
         context = AppContext(
             session,
@@ -87,6 +90,7 @@ def served(
             tuple(archive.ids),
             uploads,
             index,
+            wall,
             basemap_url=basemap_url,
         )
         yield create_app(context, access), access

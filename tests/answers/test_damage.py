@@ -10,6 +10,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from anneal_jax.answers.file_answers import SaidOfFile, answered_files, say_of_file
 from anneal_jax.answers.schema import DEFAULT_SENTENCE, SCHEMA_VERSION
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.errors import StoreError
@@ -19,6 +20,7 @@ from tests.reference.pairs import all_pairs
 IDS = [f"field/tile_{index}.png" for index in range(12)]
 OLD = pathlib.Path(__file__).parent / "data" / "answers_v1.sqlite"
 OLD_2 = OLD.with_name("answers_v2.sqlite")
+OLD_3 = OLD.with_name("answers_v3.sqlite")
 OLD_IDS = [f"Äcker 森/tile_{index}.tif" for index in range(6)]
 
 
@@ -33,6 +35,8 @@ def write_store(path):
     store.undo()
     store.set_sentence("Is the land used alike?")
     store.add_round(1, np.array([[0, 1]], np.int32), similarities=np.float32([0.5]))
+    for tile, answer in ((3, Answer.SIMILAR), (4, Answer.DISSIMILAR), (3, None)):
+        say_of_file(store, SaidOfFile("ab" * 32, np.float32([0.5, -1.5]), tile, answer, "Ada"))
     return store
 
 
@@ -112,6 +116,10 @@ def test_two_hundred_flipped_bits_are_noticed(tmp_path):
         ("UPDATE sets SET sentence = 'Alike?' WHERE set_id = 2", "row 2 of its table sets"),
         ("UPDATE chosen_sets SET set_id = 1", "row 1 of its table chosen_sets"),
         ("DELETE FROM chosen_sets; DELETE FROM sets WHERE set_id = 2", "is damaged"),
+        ("UPDATE files SET digest = 'cd'", "row 1 of its table files"),
+        ("UPDATE files SET feature = ''", "row 1 of its table files"),
+        ("UPDATE file_answers SET tile = 5 WHERE file_answer_id = 2", "row 2 of its table file_answers"),
+        ("DELETE FROM file_answers WHERE file_answer_id = 2", "row 2 of its table file_answers"),
         ("UPDATE images SET image_id = 'field/tile_z.png' WHERE image_index = 5", "tiles' names"),
         ("INSERT INTO meta VALUES ('more', '')", "table meta is not as it was written"),
         ("UPDATE meta SET value = '0' WHERE key = 'image_ids_sha256'", "archive with other tile names"),
@@ -187,6 +195,22 @@ def test_a_store_of_the_second_version_opens_and_a_set_that_was_hidden_is_found(
     assert store.undo().question_id == 4
     store.close()
     AnswerStore(path, OLD_IDS).close()
+
+
+def test_a_store_of_the_third_version_opens_and_takes_answers_about_files(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    for ending in ("", ".seal"):
+        shutil.copy(f"{OLD_3}{ending}", f"{path}{ending}")
+    for _ in range(2):  # brought up to date, then opened as it is
+        store = AnswerStore(path, OLD_IDS)
+        assert [record.key for record in store.standing()] == ["tap 1", "mark 1"]
+        assert (store.present_set(), store.sentences()[3]) == (2, "Same roof")
+        assert store.answered(0).pair_indices.tolist() == [[0, 1], [3, 4]]
+        assert [question.question_id for question in store.unanswered(0)] == [2, 3]
+        assert answered_files(store) == []
+    say_of_file(store, SaidOfFile("ab" * 32, np.float32([1]), 2, Answer.SIMILAR, "Ada"))
+    store.close()
+    assert [file.num_answers for file in answered_files(AnswerStore(path, OLD_IDS))] == [1]
 
 
 def test_a_damaged_store_of_the_second_version_is_left_as_it_is(tmp_path):

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web.pictures import TilePictures
@@ -23,6 +26,7 @@ class AppContext(NamedTuple):
       names: of the tiles.
       uploads: files that people search by.
       tiles: the archive with what it knows of its tiles; its vectors are those of the features.
+      wall: returns int[N], the tiles in the order in which they are shown to pick one from.
       notes: sentences about the archive and the model.
       left_out: names of the files that were skipped.
       warnings: sentences that stay on the page.
@@ -36,6 +40,7 @@ class AppContext(NamedTuple):
     names: tuple[str, ...]
     uploads: UploadedImages
     tiles: TileIndex
+    wall: Callable[[], npt.NDArray[np.intp]]
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

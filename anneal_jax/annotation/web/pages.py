@@ -28,7 +28,7 @@ PAGES = (
 )
 """In the order of the bar."""
 
-_SHARED = ("page.css", "common.js", "export.js", "atlas.js", "icon.svg", "coast.json")
+_SHARED = ("page.css", "common.js", "grid.js", "export.js", "atlas.js", "icon.svg", "coast.json")
 
 
 def static_files() -> tuple[str, ...]:

@@ -1,9 +1,10 @@
 """The routes of the search page: drop a file or pick a tile, see what is similar, and say what is wrong."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -12,14 +13,29 @@ from anneal_jax.annotation.questions.plan import QuestionPlan
 from anneal_jax.annotation.search_by_example import (
     Found,
     calibrate,
+    named_tiles,
     nearest,
     nearest_answers,
-    offered_tiles,
 )
 from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web.context import AppContext
-from anneal_jax.annotation.web.requests import BadRequestError, context_of, tile_number
+from anneal_jax.annotation.web.requests import (
+    BadRequestError,
+    context_of,
+    json_body,
+    key,
+    one_of,
+    text,
+    tile_number,
+    whole,
+)
 from anneal_jax.annotation.web.uploads import MAX_UPLOAD_BYTES
+from anneal_jax.answers.file_answers import (
+    SaidOfFile,
+    answered_files,
+    answers_about,
+    say_of_file,
+)
 from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.data.image_headers import FORMATS
 from anneal_jax.errors import ArchiveError
@@ -31,15 +47,26 @@ UPLOADS = {"search/drop": MAX_UPLOAD_BYTES}
 """Paths that take a file in place of JSON, and the most bytes of it."""
 
 _MANY = 24
+_MAX_TILES = 200  # on one page of the wall
 _MAX_TEXT_LENGTH = 200
+_TAKEN_BACK = "none"
+_FILE_ANSWERS = ("similar", "dissimilar", "unsure", _TAKEN_BACK)
 
 
 class _Query(NamedTuple):
-    """What is searched by; `tile` is the archive's that marks are given for, if there is one."""
+    """What is searched by: a tile of the archive, or a file by its digest and feature.
+
+    Attributes:
+      embedding: float32[D], unit norm.
+      tile: None for a file.
+      digest: SHA-256 of the file's bytes; empty for a tile.
+      feature: float32[F] of the file; None for a tile.
+    """
 
     embedding: FloatArray
-    own: int
     tile: int | None
+    digest: str = ""
+    feature: FloatArray | None = None
 
 
 def search_routes() -> list[Route]:
@@ -49,6 +76,9 @@ def search_routes() -> list[Route]:
         Route("/search/dropped/{key}.jpg", _picture),
         Route("/search/tiles", _tiles),
         Route("/search/results", _results),
+        Route("/search/marks", _marks),
+        Route("/search/files", _files),
+        Route("/search/mark", _mark_file, methods=["POST"]),
     ]
 
 
@@ -56,13 +86,13 @@ async def _drop(request: Request) -> Response:
     """Take a file; the reply says by which key, or by which tile of the archive, to search."""
     context = context_of(request)
     try:
-        key = await asyncio.to_thread(context.uploads.take, await request.body())
+        dropped = await asyncio.to_thread(context.uploads.take, await request.body())
     except ArchiveError as error:
         raise BadRequestError(f"the file {error}; drop a {FORMATS} file of 8 bits.") from error
-    upload = context.uploads.get(key)
+    upload = context.uploads.get(dropped)
     tile = None if upload is None else upload.tile
     return JSONResponse(
-        {"dropped": key, "tile": tile, "name": None if tile is None else context.names[tile]}
+        {"dropped": dropped, "tile": tile, "name": None if tile is None else context.names[tile]}
     )
 
 
@@ -74,59 +104,113 @@ async def _picture(request: Request) -> Response:
 
 
 async def _tiles(request: Request) -> Response:
-    """Offer tiles to pick one from."""
+    """Return a stretch of the tiles to pick one from: of all, as the wall has them, or of a name."""
     context = context_of(request)
-    text = request.query_params.get("text", "")[:_MAX_TEXT_LENGTH]
-    turn = _number(request, "turn", 0, 10**6)
-    offered = await asyncio.to_thread(offered_tiles, context.names, text, turn)
-    context.pictures.prefetch(offered)
-    return JSONResponse({"tiles": [{"tile": tile, "name": context.names[tile]} for tile in offered]})
+    wanted = request.query_params.get("text", "")[:_MAX_TEXT_LENGTH]
+    start = _number(request, "offset", 0, len(context.names))
+    count = _number(request, "count", _MANY, _MAX_TILES)
+    if wanted:
+        found = await asyncio.to_thread(named_tiles, context.names, wanted)
+    else:
+        found = (await asyncio.to_thread(context.wall)).tolist()
+    shown = found[start : start + count]
+    context.pictures.prefetch(shown)
+    tiles = [{"tile": tile, "name": context.names[tile]} for tile in shown]
+    return JSONResponse({"tiles": tiles, "num_tiles": len(found)})
 
 
 async def _results(request: Request) -> Response:
-    """Search by a tile or a dropped file, and tell what is known of each result."""
+    """Search by a tile or a file, and return what is known of each result."""
     context = context_of(request)
     plan = context.session.plan
-    query = await asyncio.to_thread(_query, request, context, plan)  # the first one compiles
+    query = await _query(request.query_params, context, plan)
     count = _number(request, "count", _MANY, MAX_RESULTS)
-    found = await asyncio.to_thread(nearest, plan.embeddings, query.embedding, count, own=query.own)
+    own = -1 if query.tile is None else query.tile
+    found = await asyncio.to_thread(nearest, plan.embeddings, query.embedding, count, own=own)
     context.pictures.prefetch(result.tile for result in found[:_MANY])
-    asked, verdicts, records = await context.in_writer_thread(_verdicts, context.session, query.tile, found)
+    asked, records = await context.in_writer_thread(_asked, context.session, query)
     shown = await asyncio.to_thread(_shown_results, context, plan, query.embedding, found, records)
-    for row, verdict in zip(shown["results"], verdicts, strict=True):
-        row.update(verdict)
-    return JSONResponse(asked | shown)
+    name = None if query.tile is None else context.names[query.tile]
+    return JSONResponse(asked | shown | {"name": name, "num_results": len(context.names) - (own >= 0)})
 
 
-def _query(request: Request, context: AppContext, plan: QuestionPlan) -> _Query:
-    if tile := request.query_params.get("tile"):
-        row = tile_number(tile, context)
-        return _Query(plan.embeddings[row], row, row)
-    upload = context.uploads.get(request.query_params.get("dropped", ""))
-    if upload is None:
-        raise BadRequestError("this file is not kept any more; drop it again.")
-    assert plan.project is not None  # every plan of a server has one
-    anchor = request.query_params.get("anchor")
-    return _Query(
-        plan.project(upload.feature[None])[0], -1, tile_number(anchor, context) if anchor else None
+async def _marks(request: Request) -> Response:
+    """Return what is known of a query and other tiles."""
+    context = context_of(request)
+    query = await _query(request.query_params, context, context.session.plan)
+    return JSONResponse((await context.in_writer_thread(_asked, context.session, query))[0])
+
+
+async def _files(request: Request) -> Response:
+    """Return the files that answers name, the last one first."""
+    context = context_of(request)
+    files = await context.in_writer_thread(answered_files, context.session.store)
+    return JSONResponse({"files": [{"file": f.file_id, "num_answers": f.num_answers} for f in files]})
+
+
+async def _mark_file(request: Request) -> Response:
+    """Store or take back what is said of a file and a tile; return what is known then."""
+    context, body = context_of(request), await json_body(request)
+    query = await _query(body, context, context.session.plan)
+    if query.feature is None:
+        raise BadRequestError("a mark on a tile of the archive is sent to /volunteer.")
+    answer = one_of(body, "answer", _FILE_ANSWERS)
+    said = SaidOfFile(
+        query.digest,
+        query.feature,
+        tile_number(str(whole(body, "other")), context),
+        None if answer == _TAKEN_BACK else Answer[answer.upper()],
+        text(body, "annotator"),
+        key(body, "key"),
     )
+    set_id = whole(body, "set_id")
+    return JSONResponse(await context.in_writer_thread(_say, context.session, set_id, said, query))
 
 
-def _verdicts(
-    session: AnnotationSession, tile: int | None, found: Sequence[Found]
-) -> tuple[dict[str, Any], list[dict[str, Any]], list[AnswerRecord]]:
-    """Return the present set, what is known there of a tile and each result, and all answers that stand."""
-    asked = {"set_id": session.set_id, "sentence": session.sentence}
-    return asked, [_verdict(session, tile, result.tile) for result in found], session.standing.records
+def _say(session: AnnotationSession, set_id: int, said: SaidOfFile, query: _Query) -> dict[str, Any]:
+    session.require_set(set_id)
+    say_of_file(session.store, said)
+    return _asked(session, query)[0]
 
 
-def _verdict(session: AnnotationSession, tile: int | None, other: int) -> dict[str, Any]:
-    """Return what is known of a pair, in a word, and the answer that says so, if one does."""
-    if tile is None or tile == other:
-        return {"known": None, "answer_id": None}
+async def _query(given: Mapping[str, Any], context: AppContext, plan: QuestionPlan) -> _Query:
+    """Find what a request searches by: a `tile`, a `dropped` file or a `file` of the store."""
+    if tile := given.get("tile"):
+        row = tile_number(str(tile), context)
+        return _Query(plan.embeddings[row], row)
+    found = context.uploads.get(str(given.get("dropped", "")))
+    if found is None:
+        files = await context.in_writer_thread(answered_files, context.session.store)
+        found = next((f for f in files if str(f.file_id) == str(given.get("file", ""))), None)
+    assert plan.project is not None  # every plan of a server has one
+    if found is None or found.feature.shape != np.shape(plan.project.mean):
+        raise BadRequestError("this file is not kept any more; drop it again.")
+    embedding = await asyncio.to_thread(plan.project, found.feature[None])  # the first one compiles
+    return _Query(embedding[0], None, found.digest, found.feature)
+
+
+def _asked(session: AnnotationSession, query: _Query) -> tuple[dict[str, Any], list[AnswerRecord]]:
+    """Return the present set, what is known there of a query and tiles, and all answers that stand."""
+    if query.tile is None:
+        said = answers_about(session.store, query.digest)
+        marks = [_known(each.tile, each.answer, each.file_answer_id) for each in said]
+    else:
+        marks = [_pair_known(session, query.tile, other) for other in sorted(session.standing.tiles)]
+    known = [mark for mark in marks if mark["known"] is not None]
+    asked = {"set_id": session.set_id, "sentence": session.sentence, "marks": known}
+    return asked, session.standing.records
+
+
+def _pair_known(session: AnnotationSession, tile: int, other: int) -> dict[str, Any]:
+    """Return what is known of a pair, and the answer that says so, if one does."""
     pair = min(tile, other), max(tile, other)
-    label, answer_id = session.standing.label(*pair), session.standing.newest(*pair)
-    return {"known": None if label is None else Answer(label).name.lower(), "answer_id": answer_id}
+    label = None if tile == other else session.standing.label(*pair)
+    return _known(other, label, session.standing.newest(*pair))
+
+
+def _known(tile: int, label: int | None, answer_id: int | None) -> dict[str, Any]:
+    known = None if label is None else Answer(label).name.lower()
+    return {"tile": tile, "known": known, "answer_id": answer_id}
 
 
 def _shown_results(
@@ -176,7 +260,7 @@ def _chance(calibration: Calibration | None, similarity: float) -> dict[str, flo
 
 
 def _number(request: Request, name: str, default: int, most: int) -> int:
-    text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and int(text[:9]) <= most):
+    said = request.query_params.get(name, str(default))
+    if not (said.isascii() and said.isdigit() and int(said[:9]) <= most):
         raise BadRequestError(f"{name} must be a whole number up to {most:,}.")
-    return int(text[:9])
+    return int(said[:9])

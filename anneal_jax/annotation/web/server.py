@@ -1,5 +1,6 @@
 """Open a workdir for a person, and serve the page until it is stopped."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from anneal_jax.annotation.learning.trainer import FOLDER, TrainerProcess
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.cold_start import unit_directions
 from anneal_jax.annotation.questions.plan import make_plan
+from anneal_jax.annotation.search_by_example import spread_order
 from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.web.access import make_access
 from anneal_jax.annotation.web.context import AppContext
@@ -120,6 +122,7 @@ def opened(
             names=tuple(dataset.archive.ids),
             uploads=uploads,
             tiles=index_in_memory(dataset.archive, directions, workdir=workdir),
+            wall=functools.cache(lambda: spread_order(directions, seed=config.seed)),
             notes=tuple(notes),
             left_out=left_out,
             warnings=tuple(warnings),

@@ -1,4 +1,8 @@
-"""Image files that a person drops onto the search page: decoded once, held in memory, never on disk."""
+"""Image files that a person drops onto the search page: decoded once and held in memory.
+
+A mark on a result puts the file's SHA-256 and its feature into the answer store
+(`answers/file_answers.py`). Its bytes, its picture and its name never reach a disk.
+"""
 
 import functools
 import hashlib
@@ -33,11 +37,13 @@ class Dropped(NamedTuple):
 
     Attributes:
       tile: the tile of the archive with the very same bytes; None where there is none.
+      digest: SHA-256 of the file's bytes, 64 hexadecimal digits.
       feature: float32[F], as the backbone gives it.
       picture: JPEG, squashed to a square as the tiles of the archive are.
     """
 
     tile: int | None
+    digest: str
     feature: FloatArray
     picture: bytes
 
@@ -68,7 +74,8 @@ class UploadedImages:
             picture = as_jpeg(squash_tile(pixels, PICTURE_PX, "bicubic"))
             feature = self._encoder(pixels)
             key = secrets.token_hex(16)
-            self._kept[key] = Dropped(self._rows.get(hashlib.sha256(data).digest()), feature, picture)
+            digest = hashlib.sha256(data)
+            self._kept[key] = Dropped(self._rows.get(digest.digest()), digest.hexdigest(), feature, picture)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return key

@@ -15,6 +15,7 @@ from anneal_jax.annotation.search_by_example import (
     calibrate,
     nearest,
     nearest_answers,
+    spread_order,
 )
 from anneal_jax.annotation.web.access import MAX_BODY_BYTES
 from anneal_jax.annotation.web.uploads import MAX_UPLOAD_BYTES
@@ -59,6 +60,11 @@ def results(client, query):
     return response.json()
 
 
+def known(found):
+    """Return what is known of other tiles and the answer that says so, by tile."""
+    return {mark["tile"]: (mark["known"], mark["answer_id"]) for mark in found["marks"]}
+
+
 def by_cosine(embeddings, query):
     """Plain: every cosine in float64, sorted."""
     cosines = embeddings.astype(np.float64) @ query.astype(np.float64)
@@ -73,6 +79,7 @@ def test_a_tile_finds_what_sorting_all_cosines_finds_and_not_itself(client, dire
     np.testing.assert_allclose([r["similarity"] for r in found["results"]], cosines[order[:24]], atol=1e-6)
     assert found["results"][0]["name"] == f"tile{order[0]:02d}.png"
     assert (found["model"], found["answers"]) == (0, [])
+    assert (found["name"], found["num_results"]) == ("tile07.png", NUM_TILES - 1)
     assert len(results(client, "tile=7&count=1000")["results"]) == NUM_TILES - 1
 
 
@@ -85,7 +92,7 @@ def test_a_file_is_searched_by_its_feature_and_shown_from_memory(client, directi
     order, cosines = by_cosine(directions, query / np.linalg.norm(query))
     assert [row["tile"] for row in found["results"]] == order
     np.testing.assert_allclose([r["similarity"] for r in found["results"]], cosines[order], atol=1e-6)
-    assert {row["known"] for row in found["results"]} == {None}
+    assert (found["marks"], found["name"], found["num_results"]) == ([], None, NUM_TILES)
     picture = client("GET", f"/search/dropped/{taken['dropped']}.jpg")
     with Image.open(io.BytesIO(picture.content)) as image:
         assert (image.format, image.size) == ("JPEG", (512, 512))
@@ -179,47 +186,68 @@ def test_a_wrong_search_is_one_sentence(client, query):
     assert response.status_code == 400 and response.json()["error"].endswith(".")
 
 
-def test_tiles_are_offered_by_name_and_at_random(client):
-    assert [row["tile"] for row in client("GET", "/search/tiles?text=TILE1").json()["tiles"]] == [
-        *range(10, 20)
-    ]
-    assert client("GET", "/search/tiles?text=onerror").json()["tiles"][0]["tile"] == 0
-    assert client("GET", "/search/tiles?text=nothing").json()["tiles"] == []
-    turns = [client("GET", f"/search/tiles?turn={turn}").json()["tiles"] for turn in (0, 1, 0)]
-    assert turns[0] == turns[2] != turns[1]
-    assert len({row["tile"] for row in turns[0]}) == 24
+def offered(client, query):
+    reply = client("GET", f"/search/tiles?{query}").json()
+    return [row["tile"] for row in reply["tiles"]], reply["num_tiles"]
+
+
+def test_tiles_are_found_by_name_and_the_wall_shows_each_once(client):
+    assert offered(client, "text=TILE1") == ([*range(10, 20)], 10)
+    assert offered(client, "text=TILE1&offset=8&count=5") == ([18, 19], 10)
+    assert offered(client, "text=onerror") == ([0], 1)
+    assert offered(client, "text=nothing") == ([], 0)
+    pages = [offered(client, f"count=25&offset={start}")[0] for start in (0, 25, 50)]
+    assert [len(page) for page in pages] == [25, 25, 10]
+    assert sorted(tile for page in pages for tile in page) == [*range(NUM_TILES)]
+    for wrong in ("offset=61", "offset=-1", "count=201", "count=x"):
+        assert client("GET", f"/search/tiles?{wrong}").status_code == 400
+
+
+def test_the_wall_shows_every_kind_before_any_twice(directions):
+    rng = np.random.default_rng(0)
+    kinds = np.repeat(np.arange(8), [40, 30, 20, 10, 6, 5, 4, 3])
+    centres = np.linalg.qr(rng.normal(size=(16, 16)))[0][:8].astype(np.float32)
+    tiles = centres[kinds] + rng.normal(0, 0.03, (len(kinds), 16)).astype(np.float32)
+    tiles /= np.linalg.norm(tiles, axis=1, keepdims=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("anneal_jax.annotation.search_by_example._KINDS_SHOWN", 8)
+        order = spread_order(tiles, seed=3)
+    assert sorted(order.tolist()) == [*range(len(kinds))]
+    assert kinds[order[:8]].tolist() == [*range(8)]  # the largest first
+    assert kinds[order[8:16]].tolist() == [*range(8)]
+    means = np.stack([tiles[kinds == kind].mean(axis=0) for kind in range(8)])
+    for kind, tile in enumerate(order[:8].tolist()):
+        distances = ((tiles[kinds == kind] - means[kind]) ** 2).sum(axis=1)
+        assert np.flatnonzero(kinds == kind)[distances.argmin()] == tile
+    np.testing.assert_array_equal(spread_order(directions, seed=1), spread_order(directions, seed=1))
+
+
+@pytest.mark.parametrize("tiles", [np.ones((1, 4)), np.ones((40, 4)), np.zeros((3, 4))], ids=str)
+def test_a_wall_of_equal_tiles_or_of_one_shows_each_once(tiles):
+    assert sorted(spread_order(tiles.astype(np.float32), seed=0)) == [*range(len(tiles))]
 
 
 def test_a_mark_is_a_volunteered_answer_and_can_be_taken_back(client):
     best, worst = (results(client, "tile=7&count=59")["results"][place]["tile"] for place in (0, -1))
     said = mark(client, 7, best, "similar")
     mark(client, worst, 7, "dissimilar", key="key-number-2")
-    rows = {row["tile"]: row for row in results(client, "tile=7&count=59")["results"]}
-    assert (rows[best]["known"], rows[best]["answer_id"]) == ("similar", said["answer_id"])
-    assert rows[worst]["known"] == "dissimilar"
+    assert known(results(client, "tile=7")) == {
+        best: ("similar", said["answer_id"]),
+        worst: ("dissimilar", said["answer_id"] + 1),
+    }
     stored = client("GET", "/answers").json()["answers"]
     assert [(row["kind"], row["answer"]) for row in stored] == [
         ("volunteered", "dissimilar"),
         ("volunteered", "similar"),
     ]
-    other = {row["tile"]: row for row in results(client, f"tile={best}&count=59")["results"]}
-    assert other[7]["answer_id"] == said["answer_id"]
     # The other one follows from these two, and is no answer that could be taken back.
-    assert (other[worst]["known"], other[worst]["answer_id"]) == ("dissimilar", None)
+    expected = {7: ("similar", said["answer_id"]), worst: ("dissimilar", None)}
+    assert known(results(client, f"tile={best}")) == expected
+    assert known(client("GET", f"/search/marks?tile={best}").json()) == expected
 
     body = {"tab": TAB, "answer_id": said["answer_id"], "key": "key-number-3", "set_id": said["set_id"]}
     assert client("POST", "/retract", json=body).json()["num_answers"] == 1
-    rows = {row["tile"]: row for row in results(client, "tile=7&count=59")["results"]}
-    assert (rows[best]["known"], rows[best]["answer_id"]) == (None, None)
-
-
-def test_marks_for_a_file_are_about_the_tile_that_stands_for_it(client):
-    key = drop(client, image_file()).json()["dropped"]
-    anchor, other = (row["tile"] for row in results(client, f"dropped={key}")["results"][:2])
-    mark(client, anchor, other, "dissimilar")
-    rows = {row["tile"]: row for row in results(client, f"dropped={key}&anchor={anchor}")["results"]}
-    assert rows[other]["known"] == "dissimilar" and rows[anchor]["known"] is None
-    assert {row["known"] for row in results(client, f"dropped={key}")["results"]} == {None}
+    assert best not in known(results(client, "tile=7"))
 
 
 def test_the_next_questions_follow_from_marks(client, make_session):

@@ -1,8 +1,10 @@
 // Results out of the page. A page calls openExport({ tile, name, rows, more }): `tile` is the number of the
 // tile that was searched by, if it was one, and `name` what a file is called; `rows` are { tile, similarity,
-// mark } with a mark of "right", "wrong", "unsure" or null, best first; `more`, if given, is asked for the best
-// N rows where N is more than these.
+// mark } with a mark of "right", "wrong", "unsure" or null, best first. Where there are more than these, `more` is
+// asked for the best N, and `most` is how many there are.
 import { answerOf, element, get } from "./common.js";
+
+export const MARKS = { similar: "right", dissimilar: "wrong", unsure: "unsure" };
 
 const FORMATS = [
   ["results.zip", "Copies of the tiles", "A ZIP archive: the files themselves, best first, beside a table of them.", "has_files"],
@@ -11,13 +13,13 @@ const FORMATS = [
   ["results.parquet", "Places (GeoParquet)", "The same, for QGIS, GeoPandas and DuckDB.", "has_places"],
 ];
 
-export async function openExport({ tile = null, name = "", rows, more = null }) {
+export async function openExport({ tile = null, name = "", rows, more = null, most = rows.length }) {
   const can = await get("export/formats");
   const marked = rows.filter((row) => row.mark);
   const which = { best: true, count: Math.min(rows.length, can.most) };
   const said = element("p", { className: "said" });
   said.setAttribute("role", "status");
-  const count = element("input", { type: "number", min: 1, max: can.most, value: which.count, id: "export-count" });
+  const count = element("input", { type: "number", min: 1, max: Math.min(most, can.most), value: which.count, id: "export-count" });
   const radios = [["best", `The best`, true], ["marked", `The ${marked.length} marked right, wrong or unsure`, false]]
     .map(([id, label, isBest]) => {
       const radio = element("input", { type: "radio", name: "export-which", id: `export-${id}`, checked: isBest,
@@ -31,7 +33,7 @@ export async function openExport({ tile = null, name = "", rows, more = null }) 
   };
   const chosen = async () => {
     if (!which.best) return marked;
-    const wanted = Math.max(1, Math.min(can.most, Math.round(Number(count.value)) || rows.length));
+    const wanted = Math.max(1, Math.min(most, can.most, Math.round(Number(count.value)) || rows.length));
     return wanted > rows.length && more ? (await more(wanted)).slice(0, wanted) : rows.slice(0, wanted);
   };
   const dialog = element("dialog", { className: "export" },

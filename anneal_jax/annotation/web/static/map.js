@@ -1,7 +1,7 @@
 // The map: where the archive's tiles lie, and where results, marks and groups are among them.
 import { attempt, element, get, tileUrl } from "./common.js";
 import { TURN, drawBasemap, drawCoasts, drawGrid, extentOf, isInside, makePlane, onPlane } from "./atlas.js";
-import { openExport } from "./export.js";
+import { MARKS, openExport } from "./export.js";
 
 const $ = (id) => document.getElementById(id);
 const canvas = $("map");
@@ -11,11 +11,11 @@ const MOST_PICTURES = 400;
 const KEPT_PICTURES = 1500;
 const STEP = 48;
 const GROUPS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442", "#8c6bb1", "#7f7f7f", "#a6761d"];
-const MARKS = { similar: ["#009e73", "right"], dissimilar: ["#d55e00", "wrong"], unsure: ["#8c6bb1", "unsure"] };
+const MARK_COLOURS = { similar: "#009e73", dissimilar: "#d55e00", unsure: "#8c6bb1" };
 const ACCENT = "#0072b2";
 
 const map = { names: [], placed: null, plane: null, coasts: [], basemap: "", shown: true, view: null,
-  query: null, results: new Map(), groups: new Map(), chosen: null, listed: STEP, lasso: null, isLasso: false };
+  query: null, results: new Map(), marks: new Map(), groups: new Map(), chosen: null, listed: STEP, lasso: null, isLasso: false };
 
 // The view: what lies in the middle, and how many pixels a unit of the plane has.
 
@@ -98,14 +98,13 @@ function frameOf({ tile, turn }) {
 // What each tile is coloured by.
 
 function colourOf(tile) {
-  const result = map.results.get(tile);
   if ($("colours").value === "groups") {
     const group = map.groups.get(tile);
     return group === undefined ? null : GROUPS[Math.min(group, GROUPS.length - 1)];
   }
-  if (!result) return null;
-  if ($("colours").value === "marks") return result.known ? MARKS[result.known][0] : null;
-  return ramp(result.rank / Math.max(1, map.results.size - 1));
+  if ($("colours").value === "marks") return MARK_COLOURS[map.marks.get(tile)] ?? null;
+  const result = map.results.get(tile);
+  return result ? ramp(result.rank / Math.max(1, map.results.size - 1)) : null;
 }
 
 // From yellow, the most similar, to violet.
@@ -153,7 +152,7 @@ function drawTiles(ink) {
   const frames = tiles.map(frameOf);
   const isNear = map.shown && tiles.length <= MOST_PICTURES;
   const order = tiles.map((_, place) => place).sort((one, other) => weight(tiles[one].tile) - weight(tiles[other].tile));
-  const isPlain = map.results.size > 0 || $("colours").value === "groups";
+  const isPlain = map.results.size > 0 || $("colours").value !== "results";
   for (const place of order) {
     const [{ tile }, [x, y, wide, high]] = [tiles[place], frames[place]];
     const colour = colourOf(tile);
@@ -180,6 +179,7 @@ const weight = (tile) => {
   if (tile === map.query) return 2e9;
   const result = map.results.get(tile);
   if (result) return 1e9 - result.rank;
+  if (map.marks.has(tile)) return 2;
   return map.groups.has(tile) ? 1 : 0;
 };
 
@@ -229,12 +229,13 @@ const search = attempt(async (tile) => {
   map.query = tile;
   const asked = `search/results?${new URLSearchParams({ tile, count: $("count").value })}`;
   search.last = asked;
-  const { results } = await get(asked);
+  const { results, marks } = await get(asked);
   if (search.last !== asked) return;
   map.results = new Map(results.map((row, rank) => [row.tile, { ...row, rank }]));
+  map.marks = new Map(marks.map((mark) => [mark.tile, mark.known]));
   const name = map.names[tile];
   $("asked").replaceChildren("Most similar to ", element("b", { textContent: name }), "; ",
-    element("a", { href: `./?tile=${tile}`, textContent: "mark them on the search page" }));
+    element("a", { href: `./#tile=${tile}`, textContent: "mark them on the search page" }));
   history.replaceState(null, "", `?tile=${tile}`);
   explain();
   list();
@@ -244,7 +245,7 @@ const search = attempt(async (tile) => {
 function explain() {
   const by = $("colours").value;
   const rows = by === "results" ? (map.results.size ? [[ramp(0), "most similar"], [ramp(1), `number ${map.results.size}`]] : [])
-    : by === "marks" ? Object.values(MARKS)
+    : by === "marks" ? Object.entries(MARKS).map(([known, text]) => [MARK_COLOURS[known], text])
       : [...map.firsts].slice(0, GROUPS.length).map((tile, place) => [GROUPS[place],
         place === GROUPS.length - 1 && map.firsts.length > GROUPS.length ? "smaller groups" : `like ${map.names[tile]}`]);
   $("legend").replaceChildren(...rows.map(([colour, text]) => element("li", {}, swatch(colour), text)));
@@ -399,11 +400,10 @@ $("more").onclick = () => {
   map.listed += 2 * STEP;
   list();
 };
-const WORDS = { similar: "right", dissimilar: "wrong", unsure: "unsure" };
 $("export").onclick = attempt(async () => {
   const rows = wanted().map((tile) => {
     const result = map.results.get(tile);
-    return { tile, similarity: result ? result.similarity : null, mark: WORDS[result?.known] || null };
+    return { tile, similarity: result ? result.similarity : null, mark: MARKS[map.marks.get(tile)] ?? null };
   });
   if (!rows.length) throw new Error("There is nothing to export: no tile is chosen.");
   await openExport({ tile: map.query, name: "map", rows });

@@ -1,156 +1,255 @@
-// The search page: a file or a tile in, the most similar tiles out, and a word about any of them goes back.
-import { openExport } from "./export.js";
+// The search page: a tile or a file in, the most similar tiles out, and a word about any of them goes back.
 import { answerOf, attempt, element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
+import { MARKS, openExport } from "./export.js";
+import { fit, focusAt, rove } from "./grid.js";
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
-const STEP = 24;
+const MANY = 200; // results that are fetched at first; whoever pages beyond them gets all
 const MAX_RESULTS = 1000;
+const TILE = ".tile";
 
-// The query is a tile of the archive, or a file that the server holds under a key. A file is no side of an
-// answer; the first result that is called right stands for it from then on: that is its anchor.
-const state = { tile: null, dropped: null, anchor: null, name: "", count: STEP, shown: null, turn: 0 };
+// What is searched by is in the address, `#tile=7` or `#dropped=KEY`, so that the browser's arrows go back and forth.
+const state = { query: null, picture: "", first: 0, count: MANY, shown: null, offset: 0, wallCount: 24, pending: new Set() };
+const isPhone = () => window.innerWidth < 736;
+const number = (value) => value.toLocaleString("en-GB");
+
+// The wall.
+
+const offer = attempt(async ({ focus = null } = {}) => {
+  $("offered").replaceChildren();
+  state.wallCount = fit($("offered"), { side: isPhone() ? 110 : 146, below: 0 }).count - 1;
+  const query = new URLSearchParams({ text: $("text").value.trim(), offset: state.offset, count: state.wallCount });
+  const asked = String(query);
+  offer.last = asked;
+  const { tiles, num_tiles } = await get(`search/tiles?${query}`);
+  if (offer.last !== asked) return; // a later letter was typed meanwhile
+  $("offered").replaceChildren(chooser(), ...tiles.map(({ tile, name }) => element("button", {
+    className: "tile", title: name, onclick: () => go({ tile }),
+  }, element("img", { src: tileUrl(tile), alt: name }))));
+  const last = state.offset + tiles.length;
+  $("range").textContent = num_tiles ? `${number(state.offset + 1)}–${number(last)} of ${number(num_tiles)}` : "No name holds this text";
+  $("before").disabled = state.offset === 0;
+  $("after").disabled = last >= num_tiles;
+  focusAt($("offered"), TILE, focus ?? 0, { quietly: focus === null });
+});
+
+function chooser() {
+  return element("button", { id: "choose", className: "choose", onclick: () => $("file").click() },
+    element("b", { textContent: "Drop an image here" }), "or choose a file. It is not stored.");
+}
+
+function turnWall(step, focus = null) {
+  if ($(step < 0 ? "before" : "after").disabled) return;
+  state.offset = Math.max(0, state.offset + step * state.wallCount);
+  offer({ focus });
+}
+
+async function listFiles() {
+  const { files } = await get("search/files");
+  $("files").hidden = !files.length;
+  $("filesCount").textContent = `Marked files (${files.length})`;
+  $("filesList").replaceChildren(...files.map(({ file, num_answers }) => element("li", {}, element("button", {
+    className: "quiet", textContent: `File ${file}: ${num_answers} mark${num_answers === 1 ? "" : "s"}`,
+    onclick: () => go({ file }),
+  }))));
+}
 
 // What is searched by.
 
-const offer = attempt(async () => {
-  const query = new URLSearchParams({ text: $("text").value.trim(), turn: state.turn });
-  const asked = String(query);
-  offer.last = asked;
-  const { tiles } = await get(`search/tiles?${query}`);
-  if (offer.last !== asked) return; // a later letter was typed meanwhile
-  $("offered").replaceChildren(...tiles.map(({ tile, name }) => element("button", {
-    title: name, onclick: () => byTile(tile, name),
-  }, element("img", { src: tileUrl(tile), alt: name, loading: "lazy" }))));
-  if (!tiles.length) $("offered").append(element("p", { className: "hint", textContent: "No name holds this text." }));
-});
-
-function byTile(tile, name) {
-  ask({ tile, dropped: null, name }, tileUrl(tile), name);
-  window.scrollTo({ top: 0, behavior: "smooth" });
+function go(query) {
+  window.location.hash = new URLSearchParams(query);
 }
+
+const follow = attempt(async () => {
+  const query = new URLSearchParams(window.location.hash.slice(1));
+  const [kind] = ["tile", "dropped", "file"].filter((name) => query.has(name));
+  state.query = kind ? { [kind]: query.get(kind) } : null;
+  if (window.location.hash !== state.fileHash) state.fileName = null;
+  Object.assign(state, { shown: null, first: 0, count: MANY });
+  $("wall").hidden = Boolean(kind);
+  $("found").hidden = !kind;
+  if (!kind) {
+    document.title = document.title.replace(/^.*Search/, "Search");
+    if ($("offered").children.length) focusAt($("offered"), TILE, 0, { quietly: true });
+    else await offer();
+    await listFiles();
+    return;
+  }
+  $("results").replaceChildren();
+  $("heading").textContent = "";
+  $("query").hidden = kind === "file";
+  $("query").src = { tile: tileUrl(query.get("tile")), dropped: `search/dropped/${query.get("dropped")}.jpg` }[kind] ?? "";
+  window.scrollTo(0, 0);
+  await search();
+  focusAt($("results"), TILE, 0);
+});
 
 const byFile = attempt(async (file) => {
   if (!file) return;
-  $("asked").textContent = `reading ${file.name} …`;
-  try {
-    const taken = await answerOf(await fetch("search/drop", {
-      method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file,
-    }));
-    if (taken.tile !== null) ask({ tile: taken.tile, dropped: null, name: taken.name }, tileUrl(taken.tile),
-      `${file.name}: this very file is ${taken.name} of the archive`);
-    else ask({ tile: null, dropped: taken.dropped, name: file.name }, `search/dropped/${taken.dropped}.jpg`, file.name);
-  } catch (error) {
-    $("asked").textContent = state.name;
-    throw error;
-  }
+  $("range").textContent = `reading ${file.name} …`;
+  const taken = await answerOf(await fetch("search/drop", {
+    method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file,
+  }));
+  go(taken.tile === null ? { dropped: taken.dropped } : { tile: taken.tile });
+  state.fileName = file.name; // stays on this page: the server is not told
+  state.fileHash = window.location.hash;
 });
-
-function ask(query, picture, caption) {
-  Object.assign(state, { anchor: null, count: STEP, ...query });
-  $("query").src = picture;
-  $("query").alt = state.name;
-  $("query").hidden = false;
-  $("asked").textContent = caption;
-  search();
-}
 
 // What is found.
 
-const search = attempt(async () => {
-  const query = new URLSearchParams({ count: state.count });
-  for (const name of ["tile", "dropped", "anchor"]) if (state[name] !== null) query.set(name, state[name]);
+async function search() {
+  const query = new URLSearchParams({ count: state.count, ...state.query });
   const asked = String(query);
   search.last = asked;
   const found = await get(`search/results?${query}`);
   if (search.last !== asked) return;
   state.shown = found;
   show();
-});
+}
 
 function show() {
-  const { results, answers } = state.shown;
-  $("found").hidden = false;
+  const { results, answers, num_results } = state.shown;
+  const { count } = fit($("results"), { side: isPhone() ? 112 : 160, below: isPhone() ? 44 : 36 });
+  state.first = Math.min(state.first, Math.max(0, results.length - 1));
+  const shown = results.slice(state.first, state.first + count);
+  state.perPage = count;
   $("newer").hidden = true;
   $("sentence").textContent = state.shown.sentence; // which marks of these results answer
-  $("heading").textContent = `Most similar to ${state.name}`;
-  $("explained").textContent = explained();
+  const name = state.shown.name ?? state.fileName ?? (state.query.file ? `File ${state.query.file}` : "Your file");
+  $("heading").textContent = name;
+  $("query").alt = `What is searched by: ${name}`;
+  document.title = document.title.replace(/^.*Search/, `${name} · Search`);
+  $("asked").textContent = aboutFile();
+  $("results").replaceChildren(...shown.map((row, place) => figure(row, state.first + place)));
+  $("results").start = state.first + 1;
+  $("place").textContent = `${number(state.first + 1)}–${number(state.first + shown.length)} of ${number(num_results)}`;
+  $("earlier").disabled = state.first === 0;
+  $("later").disabled = state.first + shown.length >= Math.min(num_results, MAX_RESULTS);
   $("calibrated").textContent = calibrated(state.shown.calibration);
-  $("results").replaceChildren(...results.map(figure));
-  $("more").hidden = results.length < state.count || state.count >= MAX_RESULTS;
   $("none").hidden = answers.length > 0;
   $("answers").replaceChildren(...answers.map(pair));
+  tellMarks();
   tellModel(state.shown.model);
 }
 
-function explained() {
-  if (state.dropped === null) {
-    return "Say which results are right and which are wrong: each is an answer about this tile, and the next "
-      + "questions and the next model follow from it.";
-  }
-  if (state.anchor === null) {
-    return "Your file is no tile of the archive, so no answer can name it. Mark one result that is alike: it stands "
-      + "for your file, and marks of other results are then answers about that tile.";
-  }
-  return "The result with a blue edge stands for your file: marks of the others are answers about that tile.";
+function aboutFile() {
+  if (state.shown.name !== null) return state.fileName ? `${state.fileName} is this very tile of the archive.` : "";
+  if (state.query.file) return "No picture is kept of this file. Drop it again to see it.";
+  return "Marks of this file are kept with its digest and feature, without its name, and stay when it is dropped again.";
 }
 
+const turn = attempt(async (step, focus = 0) => {
+  if ($(step < 0 ? "earlier" : "later").disabled) return;
+  state.first = Math.max(0, state.first + step * state.perPage);
+  if (state.first + state.perPage > state.count) {
+    state.count = MAX_RESULTS;
+    await search();
+  } else show();
+  focusAt($("results"), TILE, focus);
+});
+
 function figure(found, place) {
-  const isAnchor = found.tile === state.anchor;
-  return element("figure", { className: isAnchor ? "anchor" : found.known || "" },
-    element("button", { title: `search by ${found.name}`, onclick: () => byTile(found.tile, found.name) },
-      element("img", { src: tileUrl(found.tile), alt: found.name, loading: "lazy" })),
-    element("figcaption", {}, element("b", { textContent: `${place + 1}. ` }), ...likeness(found),
-      element("small", { textContent: found.name })),
-    element("div", { className: "marks" }, ...marks(found, isAnchor)));
+  const tile = element("button", {
+    className: "tile", title: found.name, onclick: () => go({ tile: found.tile }),
+  }, element("img", { src: tileUrl(found.tile), alt: `${place + 1}. ${found.name}, ${likeness(found)}` }),
+  element("span", { className: "said", textContent: likeness(found) }));
+  tile.setAttribute("aria-keyshortcuts", "R W Space Enter");
+  return element("li", { className: markOf(found).known || "" }, tile,
+    element("div", { className: "marks" }, ...markButtons(found)));
 }
 
 function likeness(found) {
-  const cosine = `cosine ${found.similarity.toFixed(2)}`;
-  if (found.probability === null) return [cosine];
-  const interval = `${found.lower.toFixed(2)}–${found.upper.toFixed(2)}`;
-  return [element("b", { textContent: `P ${found.probability.toFixed(2)}` }), ` (${interval})`,
-    element("small", { textContent: cosine })];
+  return found.probability === null ? `cosine ${found.similarity.toFixed(2)}` : `${Math.round(100 * found.probability)}% likely`;
 }
 
 function calibrated({ is_known, num_audits, fewest, fewest_of_each }) {
   if (is_known) {
-    return `P is the chance that a person calls the two similar, by ${num_audits} blind audits of tiles and one of `
-      + "their five nearest, with its 95% interval; further down the list it is an extrapolation.";
+    return `“Likely” is the chance that a person calls the two similar, from ${num_audits} questions that only measure. `
+      + "They are about tiles and one of their five nearest; further down the list it is an extrapolation.";
   }
-  return `The chance that two tiles are similar is told from ${fewest} blind audits on, ${fewest_of_each} of them `
-    + `of each answer (${num_audits} so far); until then the cosine stands here. Audits come among the questions.`;
+  return `The chance that two tiles are similar is known from ${fewest} questions that only measure, ${fewest_of_each} `
+    + `of each answer (${num_audits} so far). Until then the cosine is shown. Such questions come among those of Teach.`;
 }
 
-function marks(found, isAnchor) {
-  if (isAnchor) return ["stands for your file", button("change", "quiet", () => setAnchor(null))];
-  const subject = state.tile === null ? state.anchor : state.tile;
-  if (subject === null) return [button("This one is alike", "answer similar", () => setAnchor(found.tile))];
-  if (found.answer_id !== null) {
-    return [element("span", { className: `word ${found.known}`, textContent: inVerdict(found.known) }),
-      button("take back", "quiet", () => write("retract", { answer_id: found.answer_id }))];
+// Marks: each is an answer about the query and a result.
+
+const UNMARKED = { known: null, answer_id: null };
+const markOf = (found) => state.shown.marks.find(({ tile }) => tile === found.tile) ?? UNMARKED;
+
+function markButtons(found) {
+  const { known, answer_id } = markOf(found);
+  if (known && answer_id === null) {
+    return [element("span", { className: `word ${known}`, textContent: `${inVerdict(known)}, follows` })];
   }
-  if (found.known) {
-    return [element("span", { className: `word ${found.known}`, textContent: `${inVerdict(found.known)}, follows` })];
-  }
-  const mark = (answer) => {
-    const said = { first: subject, second: found.tile, answer, key: randomKey() }; // two clicks are one answer
-    return () => write("volunteer", said);
-  };
-  return [button("right", "answer similar", mark("similar")), button("wrong", "answer dissimilar", mark("dissimilar"))];
+  return [markButton(found, "similar", "✓", "Right", "right"), markButton(found, "dissimilar", "✗", "Wrong", "wrong")];
 }
 
-function button(textContent, className, onclick) {
-  return element("button", { textContent, className, onclick });
+function markButton(found, answer, sign, word, className) {
+  const made = element("button", { className, tabIndex: -1, onclick: () => mark(found, answer) },
+    sign, element("span", { className: "wide", textContent: ` ${word}` }));
+  made.setAttribute("aria-pressed", String(markOf(found).known === answer));
+  made.setAttribute("aria-label", `${word}: ${found.name}`);
+  return made;
 }
 
 function inVerdict(known) {
   return { similar: "✓ right", dissimilar: "✗ wrong", unsure: "unsure" }[known];
 }
 
-function setAnchor(tile) {
-  state.anchor = tile;
-  search();
+// The same word again takes the mark back. Until the server has replied a result takes no other mark.
+const mark = attempt(async (found, answer) => {
+  const { known, answer_id } = markOf(found);
+  if (state.pending.has(found.tile) || (known && answer_id === null)) return;
+  state.pending.add(found.tile);
+  try {
+    if (!state.query.tile) await writeOfFile(found, known === answer ? "none" : answer);
+    else if (known === answer) await write("retract", { answer_id });
+    else if (known) await write("correct", { answer_id, answer });
+    else await write("volunteer", { first: Number(state.query.tile), second: found.tile, answer });
+  } finally {
+    state.pending.delete(found.tile);
+  }
+});
+
+const annotator = () => remembered("name") || "searcher";
+
+async function writeOfFile(found, answer) {
+  const said = { ...state.query, other: found.tile, answer, annotator: annotator(), key: randomKey() };
+  take(await post("search/mark", { ...said, set_id: state.shown.set_id }));
+}
+
+async function write(path, body) {
+  await post("session", { tab: TAB, annotator: annotator(), mode: "none" });
+  const view = await post(path, { tab: TAB, key: randomKey(), set_id: state.shown.set_id, ...body });
+  await learnMarks();
+  if (view.conflict) openConflict(view.conflict, attempt((answer_id) => write("retract", { answer_id })));
+  tellState(view); // last: it may have to report a failure
+}
+
+// A mark can settle more than one result. The list keeps its order: another model is only used when asked for.
+async function learnMarks() {
+  const query = new URLSearchParams(state.query);
+  const { marks } = await get(`search/marks?${query}`);
+  if (String(query) !== String(new URLSearchParams(state.query ?? {}))) return; // something else is searched by
+  take({ marks });
+}
+
+function take({ marks }) {
+  state.shown.marks = marks;
+  const place = placeOfFocus();
+  show();
+  if (place >= 0) focusAt($("results"), TILE, place);
+}
+
+function placeOfFocus() {
+  return [...$("results").children].indexOf(document.activeElement.closest("#results li"));
+}
+
+function tellMarks() {
+  const count = (known) => state.shown.marks.filter((mark) => mark.known === known).length;
+  const [right, wrong] = [count("similar"), count("dissimilar")];
+  $("marked").textContent = right + wrong ? `${right} right, ${wrong} wrong` : "";
 }
 
 function pair(said) {
@@ -164,82 +263,78 @@ function pair(said) {
       element("small", { textContent: `${said.annotator}; cosine of the first tile ${said.similarity.toFixed(2)}` })));
 }
 
-// What is said of it. The list keeps its order under the pointer: another model is only used when asked for.
-
-const write = attempt(async (path, body) => {
-  await post("session", { tab: TAB, annotator: remembered("name") || "searcher", mode: "none" });
-  const view = await post(path, { tab: TAB, key: randomKey(), set_id: state.shown.set_id, ...body });
-  if (view.model_answers === state.shown.model) await search();
-  else note(path, body, view);
-  if (view.conflict) openConflict(view.conflict, (answer_id) => write("retract", { answer_id }));
-  tellState(view); // last: it may have to tell of a failure
-});
-
-function note(path, body, view) {
-  const isIt = path === "retract" ? (row) => row.answer_id === body.answer_id : (row) => row.tile === body.second;
-  for (const row of state.shown.results.filter(isIt)) {
-    row.known = body.answer || null;
-    row.answer_id = view.answer_id ?? null;
-  }
-  show();
-  $("newer").hidden = false;
-}
-
 function tellState(view) {
   $("newer").hidden = !state.shown || view.model_answers === state.shown.model;
-  if (!state.shown) {
-    tellModel(view.model_answers);
-    $("sentence").textContent = view.sentence;
-  }
   if (view.training_failure) throw new Error(`${view.training_failure}. Answers are not affected.`);
 }
 
 function tellModel(answers) {
-  $("facts").textContent = answers ? `By the model of ${answers} answers.`
+  $("facts").textContent = answers ? `By the model of ${number(answers)} answers.`
     : "By the features of the network alone: no model was trained on answers yet.";
 }
 
-// Pointers and files.
+// Keys, pointers and files.
 
-$("choose").onclick = () => $("file").click();
+rove($("offered"), TILE, (step) => turnWall(step, step < 0 ? Infinity : 0));
+rove($("results"), TILE, (step) => turn(step, step < 0 ? Infinity : 0));
+
+$("results").addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const found = state.shown?.results[state.first + placeOfFocus()];
+  const answer = { r: "similar", w: "dissimilar" }[event.key.toLowerCase()];
+  if (answer && found) mark(found, answer);
+  else if (event.key === "Enter" && event.target.closest(TILE)) {
+    event.preventDefault(); // a click of it would search by this tile; Space does
+    turn(event.shiftKey ? -1 : 1);
+  } else if (event.key === "Backspace") turn(-1);
+});
+window.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && state.query && !document.querySelector("dialog[open]")) toWall();
+});
+
+function toWall() {
+  go({});
+}
+
 $("file").onchange = () => {
   byFile($("file").files[0]);
   $("file").value = "";
 };
 for (const kind of ["dragover", "drop"]) {
-  window.addEventListener(kind, (event) => event.preventDefault()); // beside the frame a file would leave the page
+  window.addEventListener(kind, (event) => event.preventDefault()); // a file beside the target would replace the page
 }
-window.addEventListener("dragover", () => $("drop").classList.add("over"));
-window.addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("drop").classList.remove("over"); });
+window.addEventListener("dragover", () => document.body.classList.add("over"));
+window.addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("over"); });
 window.addEventListener("drop", (event) => {
-  $("drop").classList.remove("over");
+  document.body.classList.remove("over");
   byFile(event.dataTransfer.files[0]); // only files: an address that is dropped is not followed
 });
 window.addEventListener("paste", (event) => byFile(event.clipboardData.files[0]));
-$("text").oninput = () => offer();
-$("others").onclick = () => {
-  $("text").value = "";
-  state.turn += 1;
+window.addEventListener("hashchange", () => follow());
+let settled = 0;
+window.addEventListener("resize", () => {
+  clearTimeout(settled);
+  settled = setTimeout(() => (state.query ? state.shown && show() : offer()), 150);
+});
+$("text").oninput = () => {
+  state.offset = 0;
   offer();
 };
-$("more").onclick = () => {
-  state.count = Math.min(MAX_RESULTS, state.count + 2 * STEP);
-  search();
-};
-const exported = ({ tile, similarity, known }) => ({
-  tile, similarity, mark: { similar: "right", dissimilar: "wrong", unsure: "unsure" }[known] || null,
-});
+$("before").onclick = () => turnWall(-1);
+$("after").onclick = () => turnWall(1);
+$("back").onclick = toWall;
+$("earlier").onclick = () => turn(-1);
+$("later").onclick = () => turn(1);
+$("again").onclick = attempt(search);
+const exported = (found) => ({ ...found, mark: MARKS[markOf(found).known] });
 $("export").onclick = attempt(() => openExport({
-  tile: state.tile, name: state.name, rows: state.shown.results.map(exported),
+  tile: state.query.tile ? Number(state.query.tile) : null, name: $("heading").textContent,
+  rows: state.shown.results.map(exported), most: Math.min(state.shown.num_results, MAX_RESULTS),
   more: async (count) => {
-    const query = new URLSearchParams({ count: Math.min(count, MAX_RESULTS) });
-    for (const name of ["tile", "dropped", "anchor"]) if (state[name] !== null) query.set(name, state[name]);
-    return (await get(`search/results?${query}`)).results.map(exported);
+    const found = await get(`search/results?${new URLSearchParams({ count, ...state.query })}`);
+    return found.results.map(exported);
   },
 }));
-$("again").onclick = () => search();
 
-const look = attempt(async () => tellState(await get("state")));
-look();
 setInterval(() => get("state").then(tellState).catch(() => {}), 5000); // the next click tells what is wrong
-offer();
+follow();
