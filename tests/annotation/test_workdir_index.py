@@ -85,7 +85,8 @@ def test_the_command_line_copies_while_the_page_is_open(workdir, tiles_folder, t
 def test_the_model_of_the_page_is_used_while_all_its_answers_stand(workdir, monkeypatch):
     features = kept_features(workdir / FOLDER)
     project = centring(features + np.arange(features.shape[1], dtype=np.float32))
-    snapshot = Snapshot(1, frozenset({1, 2}), frozenset())
+    with opened_answers(workdir, read_only=True) as store:
+        snapshot = Snapshot(store.present_set(), frozenset({1, 2}), frozenset())
     model = Result(snapshot, project(features), np.empty((0, 2), np.int32), project, 0.2)
     monkeypatch.setattr("anneal_jax.annotation.workdir_index.kept_model", lambda *_: model)
     searched = open_searched(workdir)
