@@ -28,7 +28,7 @@ INNER_CHAPTERS = {
     "annotation": [
         {"types"},
         {"search_by_example", "standing_answers", "tab"},
-        {"questions"},
+        {"known_results", "questions"},
         {"session"},
         {"learning"},
         {"web"},

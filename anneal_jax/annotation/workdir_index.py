@@ -28,7 +28,7 @@ from anneal_jax.retrieval.filters import Conditions
 from anneal_jax.retrieval.index_reader import TileIndex, index_in_memory, open_index
 from anneal_jax.retrieval.originals import original
 from anneal_jax.retrieval.results import Results
-from anneal_jax.training.checkpoints import RoundCheckpoints
+from anneal_jax.training.checkpoints import Checkpoint, RoundCheckpoints
 from anneal_jax.training.factory import make_learner
 from anneal_jax.training.projection import Projection, centring, of_checkpoint
 from anneal_jax.types import FloatArray
@@ -147,8 +147,7 @@ def best_model(
       standing: all that stand.
       set_id: of the set that they are in.
     """
-    with closing(RoundCheckpoints(workdir / "checkpoints", read_only=True)) as checkpoints:
-        newest = checkpoints.restore_newest()
+    newest = _newest_checkpoint(workdir / "checkpoints")
     if newest and (newest.provenance or {}).get("answers_sha256") == answers_fingerprint(answered):
         return of_checkpoint(
             newest.state
@@ -157,6 +156,13 @@ def best_model(
     if kept and kept.snapshot.stands(set_id, standing):
         return kept.project, f"By the page's model of {kept.num_answers:,} answers."
     return centring(features), _BY_FEATURES
+
+
+def _newest_checkpoint(folder: pathlib.Path) -> Checkpoint | None:
+    if not folder.is_dir():  # most often, and orbax takes seconds to load
+        return None
+    with closing(RoundCheckpoints(folder, read_only=True)) as checkpoints:
+        return checkpoints.restore_newest()
 
 
 def _features(workdir: pathlib.Path, config: ExperimentConfig, dataset: Dataset) -> FloatArray:
