@@ -57,7 +57,7 @@ def test_a_tile_is_searched_by_and_results_are_chosen_and_exported(browser, eart
     with page.expect_download() as download:
         page.click("dialog.export button:has-text('Copies of the tiles')")
     download.value.save_as(tmp_path / "results.zip")
-    page.wait_for_selector(f"dialog.export .said:has-text('Saved {chosen} tiles')")
+    page.wait_for_selector(f"dialog.export .outcome:has-text('Saved {chosen} tiles')")
     with zipfile.ZipFile(tmp_path / "results.zip") as archive:
         rows = list(csv.DictReader(archive.read("results.csv").decode().splitlines()))
         assert {"results.geojson", *(row["file"] for row in rows)} <= set(archive.namelist())

@@ -17,7 +17,7 @@ export async function openExport({ tile = null, name = "", rows, more = null, mo
   const can = await get("export/formats");
   const marked = rows.filter((row) => row.mark);
   const which = { best: true, count: Math.min(rows.length, can.most) };
-  const said = element("p", { className: "said" });
+  const said = element("p", { className: "outcome" });
   said.setAttribute("role", "status");
   const count = element("input", { type: "number", min: 1, max: Math.min(most, can.most), value: which.count, id: "export-count" });
   const radios = [["best", `The best`, true], ["marked", `The ${marked.length} marked right, wrong or unsure`, false]]
