@@ -18,7 +18,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from anneal_jax.cli.apps import config_of, run_app
-from anneal_jax.files.workdir import is_annotated, read_config
+from anneal_jax.files.workdir import is_annotated
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything the run leaves.", required=True)
@@ -40,9 +40,9 @@ def main(argv: Sequence[str]) -> None:
         is_first = join(_DISTRIBUTED.value)
     say = print if is_first else lambda *_, **__: None
     if config is None and is_annotated(workdir):
-        from anneal_jax.experiments.answered_workdir import train_on_answers
+        from anneal_jax.reporting.answers_report import train_and_report
 
-        say(train_on_answers(read_config(workdir), workdir))
+        say(train_and_report(workdir))
         return
     if _LABELS.value is not None and config is not None:
         config.labels = _LABELS.value

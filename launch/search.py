@@ -1,27 +1,30 @@
 """Find the tiles of an index that are most similar to one, or to many.
 
   python launch/search.py --index=indexes/mine --query=river/river07.tif --k=5 --picture=found.png
+  python launch/search.py --index=WORKDIR --query=unseen.tif --k=100 --copy_to=found
 
-A query is the id of a tile in the index or an image file; --query may be repeated, and --queries names a
-file with one on each line.
+The index is a folder of launch/embed.py, or WORKDIR, the folder that anneal-jax names at its start: that is
+searched by the model that the page uses. A query is the id of a tile or an image file.
 """
 
 import installed  # noqa: F401
 
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 
 from anneal_jax.cli.apps import run_app
 
-_INDEX = flags.DEFINE_string("index", None, "Folder that launch/embed.py wrote.", required=True)
+_INDEX = flags.DEFINE_string(
+    "index", None, "Folder that launch/embed.py wrote, or a page's workdir.", required=True
+)
 _QUERY = flags.DEFINE_multi_string("query", [], "Id of a tile, or an image file; may be repeated.")
 _QUERIES = flags.DEFINE_string("queries", None, "File with one query on each line.")
 _K = flags.DEFINE_integer("k", 5, "How many results.", lower_bound=1, upper_bound=1000)
 _JSON = flags.DEFINE_bool("json", False, "Print JSON in place of the table.")
 _PICTURE = flags.DEFINE_string("picture", None, "PNG to draw the results into.")
 _GEOJSON = flags.DEFINE_string("geojson", None, "GeoJSON file to write the places of the results into.")
+_COPY_TO = flags.DEFINE_string("copy_to", None, "New folder for copies of the tiles and tables of them.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Workdir of the model, where it was moved.")
 _PRETRAINED = flags.DEFINE_string("pretrained", "", "Weights file of its backbone, likewise.")
 _CLASS = flags.DEFINE_multi_string("class", [], "Return tiles of this class only; may be repeated.")
@@ -37,34 +40,28 @@ _FAISS = flags.DEFINE_bool("faiss", False, "Search approximately; see launch/emb
 def main(argv: Sequence[str]) -> None:
     """Search, and show what was found."""
     del argv
-    import functools
-
+    from anneal_jax.annotation.workdir_index import open_searched
+    from anneal_jax.exporting.geojson import write_geojson
+    from anneal_jax.exporting.result_files import copy_results
     from anneal_jax.files import atomic
-    from anneal_jax.reporting.geojson import write_geojson
-    from anneal_jax.reporting.search_results import draw_results, name_hits, results_json, results_table
-    from anneal_jax.retrieval.embedder import load_embedder
-    from anneal_jax.retrieval.filters import allowed_tiles, parse_filter
-    from anneal_jax.retrieval.index_reader import open_index
-    from anneal_jax.retrieval.queries import prepare_queries, read_names
-    from anneal_jax.retrieval.searchers import make_searcher
+    from anneal_jax.reporting.search_results import draw_results, results_text
+    from anneal_jax.retrieval.filters import parse_filter
+    from anneal_jax.retrieval.queries import read_names
 
     atomic.require_writable(_PICTURE.value, _GEOJSON.value)
+    atomic.require_new_folder(_COPY_TO.value)
     wanted = parse_filter(_CLASS.value, _BOX.value, _SINCE.value, _UNTIL.value)
     names = [*_QUERY.value, *(read_names(_QUERIES.value) if _QUERIES.value else [])]
-    index = open_index(_INDEX.value, verify=_VERIFY.value)
-    load = functools.partial(load_embedder, pretrained=_PRETRAINED.value)
-    queries = prepare_queries(index, names, checkpoint=_CHECKPOINT.value, load=load)
-    search = make_searcher(index, approximate=_FAISS.value)
-    masks = allowed_tiles(index, wanted)
-    hits = search(queries.embeddings, _K.value, masks=masks, own_rows=queries.own_rows)
-    results = name_hits(index, queries.queries, hits)
+    searched = open_searched(_INDEX.value, verify=_VERIFY.value, pretrained=_PRETRAINED.value)
+    how = {"approximate": _FAISS.value, "checkpoint": _CHECKPOINT.value}
+    results = searched.search(names, _K.value, conditions=wanted, **how)
     if _PICTURE.value:
-        draw_results(index, results, pathlib.Path(_PICTURE.value))
+        draw_results(searched.index, results, _PICTURE.value)
     if _GEOJSON.value:
-        write_geojson(index, results, pathlib.Path(_GEOJSON.value))
-    print(
-        results_json(index, results) if _JSON.value else "\n".join([*index.notes, results_table(results)])
-    )
+        write_geojson(searched.index, results, _GEOJSON.value)
+    if _COPY_TO.value:
+        copy_results(searched.index, results, _COPY_TO.value, searched.file_of)
+    print(results_text(searched.index, results, as_json=_JSON.value))
 
 
 if __name__ == "__main__":

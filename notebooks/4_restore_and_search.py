@@ -57,11 +57,12 @@ from PIL import Image as PillowImage
 
 from anneal_jax import AnnealError, ExperimentConfig, load_embedder, open_archive, run_experiment
 from anneal_jax.reporting.run_report import print_round
-from anneal_jax.reporting.search_results import draw_results, name_hits, results_json, results_table
+from anneal_jax.reporting.search_results import draw_results, results_json, results_table
 from anneal_jax.retrieval.filters import allowed_tiles, parse_filter
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.retrieval.queries import prepare_queries
+from anneal_jax.retrieval.results import name_hits
 from anneal_jax.retrieval.searchers import make_searcher
 
 if not pathlib.Path(WORKDIR, "checkpoints").exists():

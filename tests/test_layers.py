@@ -18,7 +18,8 @@ CHAPTERS = [
     {"answers", "data", "models"},
     {"acquisition", "evaluation", "training"},
     {"experiments", "retrieval"},
-    {"annotation", "exporting", "reporting"},
+    {"exporting", "reporting"},
+    {"annotation"},
     {"__init__", "__main__"},
 ]
 # The same inside a folder that has folders; what no chapter names comes after all of them.
@@ -27,7 +28,7 @@ INNER_CHAPTERS = {
     "annotation": [
         {"types"},
         {"search_by_example", "standing_answers", "tab"},
-        {"questions"},
+        {"known_results", "questions"},
         {"session"},
         {"learning"},
         {"web"},

@@ -13,13 +13,13 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError, ConfigError
 from anneal_jax.experiments.run import run_experiment
-from anneal_jax.reporting.geojson import write_geojson
+from anneal_jax.exporting.geojson import write_geojson
 from anneal_jax.reporting.run_report import report_run
-from anneal_jax.reporting.search_results import Results
 from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.retrieval.queries import Query
+from anneal_jax.retrieval.results import Results
 from anneal_jax.training.network import load_network
 from tests.conftest import ROOT
 from tests.data.scene_files import write_scene

@@ -158,6 +158,11 @@ class StandingAnswers:
         records = (self._standing.get(answer_id) for answer_id in answer_ids)
         return sum(record is not None and record.kind == "training" for record in records)
 
+    def groups(self) -> dict[int, int]:
+        """Return, for each tile that answers call similar to another, the first tile of their group."""
+        firsts = ((min(group), group) for group in self._graph.groups())
+        return {tile: first for first, group in firsts for tile in group}
+
     def reserved(self) -> PairIndices:
         """Return int32[P, 2], pairs that nobody may choose: audited, or unsure."""
         pairs = [pair for pair, ids in self._by_pair.items() if not _is_trained(self._standing[ids[-1]])]

@@ -2,17 +2,35 @@
 
 import abc
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from anneal_jax.errors import ConfigError
+from anneal_jax.data.bands import rgb_tiles
+from anneal_jax.errors import ArchiveError, ConfigError
 from anneal_jax.types import IntArray
 
 MAX_NAMED = 5
 """Of many things that are wrong with an archive."""
+
+_UNKNOWN_SIDE_PX = 256  # of a tile that is written as a file
+
+
+class TileFile(NamedTuple):
+    """A tile as a file.
+
+    Attributes:
+      suffix: that its name ends with, such as ".tif".
+      data: its bytes.
+    """
+
+    suffix: str
+    data: bytes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +63,24 @@ class Catalogue(abc.ABC):
     def tile_side(self) -> int:
         """Return the longer side of most tiles, in pixels; 0 where it is not known."""
         return 0
+
+    def tile_file(self, index: int) -> TileFile:
+        """Return a tile as a file: its own bytes where it is one, else a PNG of what a person sees.
+
+        Raises:
+          ArchiveError: it is a vector, or cannot be read any more.
+        """
+        if self.kind != "image":
+            raise ArchiveError(f"{self.spec} holds vectors, which are no files; name their tiles.")
+        side = self.tile_side() or _UNKNOWN_SIDE_PX
+        return png_file(rgb_tiles(self, [index], side)[0])
+
+
+def png_file(pixels: npt.NDArray[np.uint8]) -> TileFile:
+    """Return uint8[H, W, 3] as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return TileFile(".png", buffer.getvalue())
 
 
 def numbered_ids(prefix: str, num_tiles: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from anneal_jax.data.catalogue import (
     Catalogue,
+    TileFile,
     check_image_size,
     checked_indices,
     first_few,
@@ -69,6 +70,10 @@ class FolderArchive(Catalogue):
     def digests(self) -> npt.NDArray[np.uint8]:
         """Return uint8[N, 32], the SHA-256 of each file as it was when the archive was opened."""
         return self.file_digests
+
+    def tile_file(self, index: int) -> TileFile:
+        """Return a file of the folder, byte for byte."""
+        return TileFile(pathlib.PurePath(self.ids[index]).suffix, self._unchanged_bytes(index))
 
     def _unchanged_bytes(self, row: int) -> bytes:
         path = self.root / self.ids[row]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from anneal_jax.data.bands import GEOTIFF_OPTIONS
 from anneal_jax.data.catalogue import (
     Catalogue,
+    TileFile,
     check_image_size,
     checked_indices,
     first_few,
@@ -40,6 +41,7 @@ from anneal_jax.data.scenes import (
     import_rasterio,
     opened,
     read_window,
+    window_file,
 )
 from anneal_jax.data.tiles import squash_tile
 from anneal_jax.data.tiling import TilingSettings, scaled_to_8_bits, tiling_settings
@@ -102,6 +104,20 @@ class GeoTiffArchive(Catalogue):
     def digests(self) -> npt.NDArray[np.uint8]:
         """Return uint8[N, 32], the SHA-256 of each window's values and of the limits they are scaled by."""
         return self.tile_digests
+
+    def tile_file(self, index: int) -> TileFile:
+        """Return a window as a GeoTIFF with its place, of the values that its scene stores.
+
+        Raises:
+          ArchiveError: its scene vanished or changed after the archive was opened.
+        """
+        scene, row, column = self.windows[index].tolist()
+        for _ in self._read(scene, np.array([index])):  # refuses a scene that changed
+            pass
+        with opened(self.root / self.names[scene]) as dataset:
+            return TileFile(
+                ".tif", window_file(dataset, self.scenes[scene], row, column, self.settings.tile)
+            )
 
     def crs(self, index: int) -> str:
         """Return the coordinate reference system of a tile as well-known text; "" without one."""

@@ -189,6 +189,42 @@ def read_window(
     return values, is_data
 
 
+def window_file(dataset: Any, scene: Scene, row: int, column: int, side: int) -> bytes:
+    """Return a window as a GeoTIFF with its place: its values as stored, and a mask of those that are data.
+
+    Args:
+      dataset: an opened scene.
+      scene: its header.
+      row: of the window's first pixel.
+      column: likewise.
+      side: in pixels.
+
+    Raises:
+      SceneError: the window cannot be read.
+    """
+    values, is_data = read_window(dataset, scene, row, column, side, is_calibrated=False)
+    rasterio = import_rasterio()
+    place: dict[str, Any] = {"crs": scene.crs or None}
+    if scene.transform is not None:
+        a, b, c, d, e, f = scene.transform
+        at = (a, b, a * column + b * row + c, d, e, d * column + e * row + f)
+        place["transform"] = rasterio.Affine(*at)
+    with (
+        refusing(_unreadable),
+        warnings.catch_warnings(),
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.MemoryFile() as memory,
+    ):
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        shape = {"count": len(values), "height": side, "width": side, "dtype": values.dtype}
+        with memory.open(driver="GTiff", compress="deflate", **shape, **place) as written:
+            written.write(values)
+            written.scales, written.offsets = zip(*scene.calibration, strict=True)
+            if not is_data.all():
+                written.write_mask(is_data.all(axis=0))
+        return bytes(memory.getbuffer())
+
+
 def window_starts(length: int, side: int, stride: int) -> npt.NDArray[np.int32]:
     """Return where windows begin along one side of a scene; the last ends with the scene.
 

@@ -16,12 +16,14 @@ import numpy.typing as npt
 
 from anneal_jax.data.catalogue import (
     Catalogue,
+    TileFile,
     check_image_size,
     checked_indices,
     first_few,
     numbered_ids,
     stacked_digests,
 )
+from anneal_jax.data.image_headers import image_format
 from anneal_jax.data.labels import encode_labels
 from anneal_jax.data.options import split_options
 from anneal_jax.data.tiles import TileError, decode_tile, tile_pixels
@@ -78,6 +80,11 @@ class TfdsArchive(Catalogue):
     def digests(self) -> npt.NDArray[np.uint8]:
         """Return uint8[N, 32], the SHA-256 of each image as it is encoded."""
         return self.tile_digests
+
+    def tile_file(self, index: int) -> TileFile:
+        """Return an image as it is encoded in the data set."""
+        data = self._unchanged_bytes(index)
+        return TileFile(f".{image_format(data).lower()}", data)
 
     def _unchanged_bytes(self, row: int) -> bytes:
         source, number = self.places[row].tolist()

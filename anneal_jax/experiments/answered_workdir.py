@@ -134,7 +134,7 @@ def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> s
                 "config": dataclasses.asdict(config),
                 "inputs": inputs,
                 "num_answers": len(answered.answers),
-                "answers_sha256": _fingerprint(answered),
+                "answers_sha256": answers_fingerprint(answered),
             }
             newest = checkpoints.restore_newest()
             if newest and (newest.provenance or {}).get("answers_sha256") == provenance["answers_sha256"]:
@@ -146,10 +146,7 @@ def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> s
             round_index = newest.round_index + 1 if newest else 0
             params, _ = fit_answers(config, dataset, learner, answered, round_index)
             checkpoints.save(round_index, checkpoint_state(learner, params), provenance=provenance)
-    return (
-        f"Trained on the groups that {answers_text} tell of; nothing was asked. launch/embed.py "
-        f"--checkpoint={workdir} goes on from it."
-    )
+    return f"Trained on the groups that {answers_text} imply; nothing was asked."
 
 
 def _require_both_kinds(answered: Answered) -> None:
@@ -161,7 +158,8 @@ def _require_both_kinds(answered: Answered) -> None:
         )
 
 
-def _fingerprint(answered: Answered) -> str:
+def answers_fingerprint(answered: Answered) -> str:
+    """Return the SHA-256 by which a checkpoint knows the answers that it was trained on."""
     digest = hashlib.sha256(answered.pair_indices.tobytes())
     digest.update(answered.answers.tobytes())
     return digest.hexdigest()

@@ -20,7 +20,8 @@ from anneal_jax.retrieval.index_reader import TileIndex
 
 _FROM_FILE = [column for column in COLUMNS.values() if column.fields]
 
-_GEOMETRY = "geometry"
+GEOMETRY = "geometry"
+"""Name of the column of polygons."""
 
 
 def write_parquet(index: TileIndex, path: str | os.PathLike[str]) -> None:
@@ -40,10 +41,10 @@ def write_parquet(index: TileIndex, path: str | os.PathLike[str]) -> None:
 
     Source: GeoParquet 1.1.0.
     """
-    pyarrow, parquet = _import("pyarrow"), _import("pyarrow.parquet")
+    pyarrow, parquet = import_arrow("pyarrow"), import_arrow("pyarrow.parquet")
     names = ("ids", "vectors", *(column.name for column in _FROM_FILE))
     columns = {name: column for name in names if (column := index.column(name)) is not None}
-    bounds = _bounds(columns.get("box", []))
+    bounds = bounds_in_degrees(columns.get("box", []))
     schema = _schema(pyarrow, index, columns, bounds)
     with atomic.replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         for shard in range(len(index.shards)):
@@ -52,7 +53,12 @@ def write_parquet(index: TileIndex, path: str | os.PathLike[str]) -> None:
             writer.write_table(pyarrow.table(arrays, schema=schema))
 
 
-def _import(name: str) -> Any:
+def import_arrow(name: str) -> Any:
+    """Return a module of pyarrow.
+
+    Raises:
+      RetrievalError: pyarrow is not installed.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -61,7 +67,7 @@ def _import(name: str) -> Any:
         ) from error
 
 
-def _bounds(boxes: Sequence[np.ndarray]) -> list[float] | None:
+def bounds_in_degrees(boxes: Sequence[np.ndarray]) -> list[float] | None:
     """Return west, south, east, north of all tiles; None where none is known, or they are not in degrees.
 
     Around tiles across the 180th meridian, the bounds are as wide as the globe.
@@ -88,12 +94,12 @@ def _schema(pyarrow: Any, index: TileIndex, columns: Container[str], bounds: lis
     about = {"model": index.model.fingerprint, "stored_as": index.model.dtype}
     metadata = {"anneal_jax": json.dumps(about)}
     if bounds is not None:
-        fields.append(pyarrow.field(_GEOMETRY, pyarrow.binary()))
-        metadata["geo"] = json.dumps(_geo(bounds))
+        fields.append(pyarrow.field(GEOMETRY, pyarrow.binary()))
+        metadata["geo"] = json.dumps(geo_metadata(bounds))
     return pyarrow.schema(fields, metadata=metadata)
 
 
-def _geo(bounds: list[float]) -> dict[str, Any]:
+def geo_metadata(bounds: list[float]) -> dict[str, Any]:
     """Return GeoParquet's metadata; without a system, coordinates are longitude and latitude (WGS 84)."""
     column = {
         "encoding": "WKB",
@@ -102,7 +108,7 @@ def _geo(bounds: list[float]) -> dict[str, Any]:
         "edges": "planar",
         "bbox": bounds,
     }
-    return {"version": "1.1.0", "primary_column": _GEOMETRY, "columns": {_GEOMETRY: column}}
+    return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
 
 
 def _arrays(pyarrow: Any, shard: dict[str, np.ndarray], *, has_geometry: bool) -> dict[str, Any]:
@@ -122,7 +128,7 @@ def _arrays(pyarrow: Any, shard: dict[str, np.ndarray], *, has_geometry: bool) -
                 for field, part in zip(column.fields, values, strict=True)
             }
     if has_geometry:
-        arrays[_GEOMETRY] = pyarrow.array(box_polygons(shard["box"]), pyarrow.binary())
+        arrays[GEOMETRY] = pyarrow.array(box_polygons(shard["box"]), pyarrow.binary())
     return arrays
 
 

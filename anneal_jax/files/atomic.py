@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,58 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
         if os.name == "posix":  # elsewhere a folder cannot be opened, nor needs to be
             _flush_folder(target.parent)
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, and give it that name once the body has filled it.
+
+    If the body raises, the temporary folder is removed with all that is in it.
+
+    Args:
+      path: of a folder that is absent or empty; the one above it must exist.
+
+    Raises:
+      UnwritableError: `path` holds something already, or the disk is full, read-only or otherwise does not
+        take the files.
+    """
+    target = Path(path)
+    require_new_folder(target)
+    temporary = _temporary_name(target)
+    with told_unwritable(target):
+        temporary.mkdir()
+        try:
+            yield temporary
+            for made in temporary.rglob("*"):
+                _flush(made)
+            _flush(temporary)
+            temporary.replace(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        if os.name == "posix":
+            _flush_folder(target.parent)
+
+
+def require_new_folder(path: str | os.PathLike[str] | None) -> None:
+    """Refuse a path that `new_folder` would refuse, before long work rather than after it.
+
+    Args:
+      path: of the folder to be made later; None and an empty one are passed over.
+
+    Raises:
+      UnwritableError: as `new_folder`.
+    """
+    if not path:
+        return
+    target = Path(path)
+    with told_unwritable(target):
+        if not target.parent.is_dir():
+            raise UnwritableError(f"cannot write {target}: its folder does not exist; create it first")
+        if target.is_dir() and any(target.iterdir()):
+            raise UnwritableError(f"cannot write {target}: it holds files already; give a new folder")
+        if target.exists() and not target.is_dir():
+            raise UnwritableError(f"cannot write {target}: a file has that name; give a new folder")
+        _probe(_temporary_name(target))
 
 
 def require_writable(*paths: str | os.PathLike[str] | None) -> None:

@@ -1,6 +1,6 @@
 """The answer graph: what is known of any pair, why, and which answers contradict each other."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from anneal_jax.errors import unknown_name
 from anneal_jax.pairs.components import Components
@@ -124,6 +124,17 @@ class AnswerGraph:
         """
         first, second, _ = self._evidence.answers[answer_id]
         return (*self._evidence.shortest(first, second), answer_id)
+
+    def groups(self) -> Iterator[Collection[int]]:
+        """Yield the images of each group that "similar" answers join, two of them at least.
+
+        >>> graph = AnswerGraph()
+        >>> _ = graph.insert(1, 4, 2, is_similar=True), graph.insert(2, 2, 3, is_similar=False)
+        >>> [sorted(group) for group in graph.groups()]
+        [[2, 4]]
+        """
+        members = (self._components.members(component) for component in self._components)
+        return (group for group in members if len(group) > 1)
 
     def derived_pairs(self) -> Iterator[tuple[int, int, int]]:
         """Yield (first, second, label) of every implied pair that was not answered itself, each once."""

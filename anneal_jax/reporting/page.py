@@ -84,17 +84,17 @@ def write_report(
       FileNotFoundError: an image does not exist.
       WorkdirError: the folder of `path` does not exist.
     """
-    figures = [_figure(caption, png) for caption, png in images.items()]
+    figures = [figure(caption, png) for caption, png in images.items()]
     body = [
         f'<h1>{escaped(title)}</h1>\n<p class="result">{escaped(sentence)}</p>',
         *figures[:1],
-        _section("Round by round", _rounds(rows)),
+        section("Round by round", _rounds(rows)),
         *figures[1:],
-        _section("Notes", _list(map(escaped, notes))) if notes else "",
-        _section("What the figures mean", _glossary(denominator)),
-        _section("How to go on", _how_to_go_on(config)),
-        _section("Settings", _settings(config)),
-        _section("Files beside this page", _list(_files(Path(path).parent))),
+        section("Notes", _list(map(escaped, notes))) if notes else "",
+        section("What the figures mean", _glossary(denominator)),
+        section("How to go on", _how_to_go_on(config)),
+        section("Settings", settings_list(config)),
+        section("Files beside this page", _list(_files(Path(path).parent))),
     ]
     atomic.write_text(path, document(title, "\n".join(body)))
 
@@ -126,7 +126,8 @@ def escaped(value: object) -> str:
     return html.escape(str(value).encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
-def _section(heading: str, content: str) -> str:
+def section(heading: str, content: str) -> str:
+    """Return markup below a heading."""
     return f"<section>\n<h2>{heading}</h2>\n{content}\n</section>"
 
 
@@ -134,7 +135,8 @@ def _list(items: Iterable[str]) -> str:
     return "<ul>" + "".join(f"\n<li>{item}</li>" for item in items) + "\n</ul>"
 
 
-def _figure(caption: str, png: str | os.PathLike[str]) -> str:
+def figure(caption: str, png: str | os.PathLike[str]) -> str:
+    """Return a PNG file as markup with the picture inside it."""
     data = base64.b64encode(Path(png).read_bytes()).decode("ascii")
     text = escaped(caption)
     return (
@@ -210,7 +212,8 @@ def _how_to_go_on(config: Mapping[str, Any]) -> str:
     )
 
 
-def _settings(config: Mapping[str, Any]) -> str:
+def settings_list(config: Mapping[str, Any]) -> str:
+    """Return settings as markup, by name."""
     items = (
         f"\n<div><dt><code>{escaped(name)}</code></dt><dd><code>{_setting(value)}</code></dd></div>"
         for name, value in config.items()

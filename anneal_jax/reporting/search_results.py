@@ -1,70 +1,27 @@
 """What a search shows: a table, JSON, and a picture of each query with its nearest tiles."""
 
-import functools
 import json
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.data.archives import open_archive
 from anneal_jax.data.bands import rgb_tiles
 from anneal_jax.data.tiles import squash_tile
 from anneal_jax.errors import ConfigError
 from anneal_jax.reporting.gallery import plot_gallery
 from anneal_jax.retrieval.boxes import as_rfc7946
 from anneal_jax.retrieval.index_reader import TileIndex
+from anneal_jax.retrieval.originals import opened_source, path_of
 from anneal_jax.retrieval.queries import Query, read_image
-from anneal_jax.retrieval.search import Hits
-from anneal_jax.types import Archive
+from anneal_jax.retrieval.results import Results, result_rows
 
 MAX_SHOWN_QUERIES, MAX_SHOWN_RESULTS = 20, 10
 _SIDE_PX = 192
 _LABEL_LETTERS = 11  # what fits beside a similarity, below a tile
-_FOLDER = "folder:"
-
-
-class Results(NamedTuple):
-    """The tiles found for one query, best first; lists of one length.
-
-    Attributes:
-      query: what was searched by.
-      query_label: its class, where the index knows it; else "".
-      rows: of the index.
-      ids: of the tiles.
-      similarities: cosines.
-      labels: classes, "" without one.
-    """
-
-    query: Query
-    query_label: str
-    rows: list[int]
-    ids: list[str]
-    similarities: list[float]
-    labels: list[str]
-
-
-def name_hits(index: TileIndex, queries: Sequence[Query], hits: Hits) -> list[Results]:
-    """Look up what the rows of a search are."""
-    results = []
-    for query, all_rows, similarities in zip(queries, hits.rows, hits.similarities, strict=True):
-        is_hit = all_rows >= 0
-        rows = all_rows[is_hit]
-        results.append(
-            Results(
-                query,
-                (index.labels([query.row]) or [""])[0] if query.row >= 0 else "",
-                rows.tolist(),
-                index.ids(rows),
-                similarities[is_hit].tolist(),
-                index.labels(rows) or [""] * len(rows),
-            )
-        )
-    return results
 
 
 def results_table(results: Sequence[Results]) -> str:
@@ -86,6 +43,11 @@ def results_table(results: Sequence[Results]) -> str:
             lines.append(f"  {rank:>4}  {similarity:>10.4f}  {label:<{width}}  {tile_id}")
         blocks.append("\n".join(lines if found.ids else [*lines, "  nothing was found"]))
     return "\n\n".join(blocks)
+
+
+def results_text(index: TileIndex, results: Sequence[Results], *, as_json: bool) -> str:
+    """Return the results as JSON, or as a table behind what the index has to say."""
+    return results_json(index, results) if as_json else "\n".join([*index.notes, results_table(results)])
 
 
 def results_json(index: TileIndex, results: Sequence[Results]) -> str:
@@ -129,19 +91,18 @@ def _short(label: str) -> str:
 
 
 def _as_json(index: TileIndex, found: Results) -> dict[str, Any]:
-    dates, boxes = (index.take(column, found.rows) for column in ("date", "box"))
     results = []
-    for place, (tile_id, similarity, label) in enumerate(
-        zip(found.ids, found.similarities, found.labels, strict=True)
-    ):
-        result: dict[str, Any] = {"rank": place + 1, "id": tile_id, "similarity": similarity}
-        if label:
-            result["class"] = label
-        if dates is not None and not np.isnat(dates[place]):
-            result["date"] = f"{dates[place]}Z"
-        if boxes is not None and not math.isnan(boxes[place][0]):
-            result["box"] = as_rfc7946(boxes[place].tolist())
-        results.append({**result, "archive": index.source(found.rows[place])})
+    for row in result_rows(index, found):
+        known = {
+            "rank": row.rank,
+            "id": row.id,
+            "similarity": row.similarity,
+            "class": row.class_name,
+            "date": row.date,
+            "box": row.box and as_rfc7946(row.box),
+            "archive": row.archive,
+        }
+        results.append({name: value for name, value in known.items() if value is not None})
     return {"query": found.query.name, "results": results}
 
 
@@ -163,18 +124,12 @@ def _query_tile(index: TileIndex, query: Query) -> npt.NDArray[np.uint8]:
     return _tile_of_file(query.path)
 
 
-@functools.lru_cache(maxsize=1)
-def _opened(source: str) -> Archive:
-    """Open an archive once for all tiles of a picture: that reads the whole of it."""
-    return open_archive(source)
-
-
 def _tile(index: TileIndex, row: int) -> npt.NDArray[np.uint8]:
     """Return a tile uint8[192, 192, 3] of an archive, which is opened only where it is no folder."""
+    if path := path_of(index, row):
+        return _tile_of_file(path)
     source, (tile_id,) = index.source(row), index.ids([row])
-    if source.startswith(_FOLDER):
-        return _tile_of_file(Path(source.removeprefix(_FOLDER)).expanduser() / tile_id)
-    archive = _opened(source)
+    archive = opened_source(source)
     if archive.kind != "image":
         raise _no_picture(source)
     resampling = "box" if source == "digits" else "bilinear"  # its tiles are 8 x 8

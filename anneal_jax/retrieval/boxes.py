@@ -47,7 +47,7 @@ def touching(
       wanted: in the same unit.
     """
     shards = [np.asarray(column) for column in columns]
-    in_degrees = all(map(_is_in_degrees, [np.array([wanted]), *shards]))
+    in_degrees = all(map(are_in_degrees, [np.array([wanted]), *shards]))
     west, south, east, north = wanted
     found = []
     for w, s, e, n in (boxes.T for boxes in shards):
@@ -66,7 +66,7 @@ def as_rfc7946(box: Sequence[float]) -> list[float]:
     ([170, -20, -170.0, -10], [-180, -90, 180, 90])
     """
     west, south, east, north = box
-    if not _is_in_degrees(np.array([box])):
+    if not are_in_degrees(np.array([box])):
         return list(box)
     if east - west >= 360.0:
         return [-180.0 if west != -180 else west, south, 180.0 if east != 180 else east, north]
@@ -77,8 +77,8 @@ def _within_180(longitude: float) -> float:
     return longitude if -180.0 <= longitude <= 180.0 else (longitude + 180.0) % 360.0 - 180.0
 
 
-def _is_in_degrees(boxes: np.ndarray) -> bool:
-    """Return whether all boxes may be in degrees."""
+def are_in_degrees(boxes: np.ndarray) -> bool:
+    """Return whether all boxes float64[n, 4] may be in degrees."""
     west, south, east, north = np.abs(boxes).T
     longest = np.fmax(west, east).max(initial=0.0, where=np.isfinite(west))
     return bool(longest <= _FARTHEST_DEG and np.nanmax(np.fmax(south, north), initial=0.0) <= 90.0)

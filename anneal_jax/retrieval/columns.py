@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from anneal_jax.retrieval.boxes import checked_box
+from anneal_jax.types import Archive
 
 MAX_NORM = 1.01
 """Largest norm of a unit vector, which is a little off by its rounding."""
@@ -131,3 +132,15 @@ COLUMNS: Mapping[str, Column] = {
     )
 }
 """By name. Columns with a `blank` are there if the archive, or a metadata file, gave them."""
+
+
+def archive_columns(archive: Archive) -> dict[str, np.ndarray]:
+    """Return what an archive knows of its tiles: those of `label`, `box` and `date` that it has."""
+    found: dict[str, np.ndarray] = {}
+    if archive.labels is not None:
+        found["label"] = encoded_texts([*archive.class_names, ""])[archive.labels]  # -1 is the last
+    if archive.boxes is not None:
+        found["box"] = archive.boxes
+    if archive.dates is not None:
+        found["date"] = archive.dates
+    return found

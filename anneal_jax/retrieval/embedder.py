@@ -32,13 +32,13 @@ from anneal_jax.training.checkpoints import Checkpoint, RoundCheckpoints
 from anneal_jax.training.encoding import default_batch_size, encode, encode_batches
 from anneal_jax.training.features import CODE_VERSION, decoded_ahead
 from anneal_jax.training.head_steps import embedding_dim
-from anneal_jax.training.learner import embed_standardised
 from anneal_jax.training.network import (
     Network,
     input_size,
     load_network,
     prepared_backbone,
 )
+from anneal_jax.training.projection import Projection
 from anneal_jax.types import Archive, FloatArray, Params
 
 _ROWS_AT_ONCE = 4_096  # tiles whose features are held while they wait for the heads
@@ -55,7 +55,7 @@ class Embedder:
       round_index: whose model this is.
       fingerprint: SHA-256 of all that an embedding depends on besides its tile; equal models, wherever
         their workdirs lie, have equal ones.
-      similarity: parameters of the similarity network.
+      similarity: parameters of the similarity network; None before there is a model: centred features.
       mean: float32[F], and
       scale: float32[F], which standardise features.
       network: turns a tile into a feature; None where the run was given ready vectors.
@@ -64,7 +64,7 @@ class Embedder:
     workdir: pathlib.Path
     round_index: int
     fingerprint: str
-    similarity: Params
+    similarity: Params | None
     mean: FloatArray
     scale: FloatArray
     network: Network | None
@@ -77,7 +77,7 @@ class Embedder:
     @property
     def dim(self) -> int:
         """D, numbers per embedding."""
-        return embedding_dim(self.similarity)
+        return len(self.mean) if self.similarity is None else embedding_dim(self.similarity)
 
     def model_card(self, dtype: str = "float16") -> ModelCard:
         """Return what an index of this model's embeddings says of it.
@@ -149,7 +149,7 @@ class Embedder:
             raise ArchiveError(
                 "a feature is nan or infinite; look at the tiles, or vectors, that were given."
             )
-        return embed_standardised(self.similarity, features, self.mean, self.scale)
+        return Projection(self.mean, self.scale, self.similarity)(features)
 
     def _checked_vectors(self, vectors: np.ndarray) -> FloatArray:
         if vectors.ndim != 2 or vectors.shape[1] != len(self.mean) or vectors.dtype.kind != "f":
@@ -212,21 +212,37 @@ def _network(
     config: ExperimentConfig, inputs: dict[str, str], found: Checkpoint
 ) -> tuple[Network | None, str]:
     """Return the run's backbone, and a text that stands for its weights; neither for ready vectors."""
-    if holds_vectors(config.archive):
-        return None, ""
-    if config.regime == "finetune":
+    if config.regime == "finetune" and not holds_vectors(config.archive):
         backbone = prepared_backbone(config, inputs)
         return Network(backbone, found.state["params"]["backbone"], "", input_size(config, inputs)), ""
-    network = load_network(config, inputs)
+    network = frozen_network(config, inputs)
+    if network is None:
+        return None, ""
     if config.pretrained == "none":
         _warn_of_other_draws(config, network, found)
         return network, f"random, seed {config.seed}"
-    if network.digest != inputs["weights"]:
+    return network, network.digest
+
+
+def frozen_network(config: ExperimentConfig, inputs: dict[str, str]) -> Network | None:
+    """Return the network that gives the features of the frozen regime; None for ready vectors.
+
+    Args:
+      config: the settings of a workdir.
+      inputs: its fingerprints.
+
+    Raises:
+      WeightsError: the weights file is missing, or not the one that the features were computed by.
+    """
+    if holds_vectors(config.archive):
+        return None
+    network = load_network(config, inputs)
+    if config.pretrained != "none" and network.digest != inputs["weights"]:
         raise WeightsError(
             f"{config.pretrained} is not the weights file that the run was trained on; give that one, "
             f"whose SHA-256 begins with {inputs['weights'][:12]}."
         )
-    return network, network.digest
+    return network
 
 
 def _warn_of_other_draws(config: ExperimentConfig, network: Network, found: Checkpoint) -> None:

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from anneal_jax.errors import RetrievalError, UnwritableError, unknown_name
 from anneal_jax.files import atomic
 from anneal_jax.files.seals import FileSeal, damaged_files
-from anneal_jax.retrieval.columns import COLUMNS
+from anneal_jax.retrieval.columns import COLUMNS, archive_columns, encoded_texts
 from anneal_jax.retrieval.manifest import ModelCard, ShardRecord, missing_processes, read_manifests
 from anneal_jax.retrieval.shards import map_column
 from anneal_jax.text import forms_of
+from anneal_jax.types import Archive, FloatArray
 
 VERIFICATIONS = ("always", "once")
 """How an index may be verified as it is opened."""
@@ -51,9 +52,9 @@ class TileIndex:
 
     def column(self, name: str) -> list[np.ndarray] | None:
         """Return a column shard by shard, each mapped into memory; None where no shard has it."""
-        if not any(name in record.files for record in self.shards):
-            return None
         if name not in self._mapped:  # a thousand shards take a while to map
+            if not any(name in record.files for record in self.shards):
+                return None
             self._mapped[name] = [
                 map_column(self.folder, record, name)
                 if name in record.files
@@ -132,6 +133,36 @@ def open_index(folder: str | Path, *, verify: str = "always") -> TileIndex:
     _verify(folder, seals, once=verify == "once")
     starts = np.cumsum([0, *(record.num_rows for record in shards)], dtype=np.int64)
     return TileIndex(folder, manifests[0].model, shards, starts, _notes(missing_processes(manifests)))
+
+
+def index_in_memory(
+    archive: Archive,
+    vectors: FloatArray,
+    *,
+    workdir: str | Path,
+    fingerprint: str = "",
+    notes: tuple[str, ...] = (),
+) -> TileIndex:
+    """Return an archive whose embeddings are at hand as an index; nothing is written.
+
+    Args:
+      archive: N tiles; what it knows of them are columns.
+      vectors: float32[N, D], unit norm or zero, its embeddings.
+      workdir: of the model that made them.
+      fingerprint: of that model; empty where nothing else is searched by.
+      notes: sentences for the user.
+    """
+    columns = {
+        "vectors": vectors,
+        "ids": encoded_texts(archive.ids),
+        "digests": archive.digests(),
+        **archive_columns(archive),
+    }
+    model = ModelCard(fingerprint, vectors.shape[1], str(vectors.dtype), str(workdir))
+    shards = (ShardRecord("memory", len(vectors), archive.spec, {}),)
+    starts = np.array([0, len(vectors)], np.int64)
+    mapped = {name: [column] for name, column in columns.items()}
+    return TileIndex(Path(workdir), model, shards, starts, notes, mapped)
 
 
 def _verify(folder: Path, seals: dict[str, FileSeal], *, once: bool) -> None:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from anneal_jax.errors import RetrievalError, reason_of
 from anneal_jax.files.seals import damaged_files
-from anneal_jax.retrieval.columns import COLUMNS, encoded_texts
+from anneal_jax.retrieval.columns import COLUMNS, archive_columns, encoded_texts
 from anneal_jax.retrieval.manifest import (
     Manifest,
     ModelCard,
@@ -93,14 +93,7 @@ def append_tiles(
         digests = archive.digests()
         is_present = _is_present(folder, manifests, ids[rows], digests[rows])
         new = rows.start + np.flatnonzero(~is_present)
-        columns = {
-            "ids": ids,
-            "digests": digests,
-            **({} if archive.boxes is None else {"box": archive.boxes}),
-            **({} if archive.dates is None else {"date": archive.dates}),
-            **(metadata or {}),
-            **_labels(archive, metadata or {}),
-        }
+        columns = {"ids": ids, "digests": digests, **_known(archive_columns(archive), metadata or {})}
         starts = range(0, len(new), shard_rows)
         for start in tqdm(starts, "shards", leave=False, disable=None):
             chosen = new[start : start + shard_rows]
@@ -203,14 +196,12 @@ def _require_sound(folder: Path, record: ShardRecord) -> None:
         raise RetrievalError(f"{folder / damaged[0]} is damaged; restore it, or write the index anew.")
 
 
-def _labels(archive: Archive, metadata: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the column of classes: the metadata's, and the archive's own where that gives none."""
-    if archive.labels is None:
-        return {}
-    own = encoded_texts([*archive.class_names, ""])[archive.labels]  # -1 is the last
-    blank = COLUMNS["label"].blank
-    given = metadata.get("label", blank)
-    return {"label": np.where(given == blank, own, given)}
+def _known(own: dict[str, np.ndarray], given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the metadata's columns beside the archive's own; a class that it does not give is the own."""
+    found = {**own, **given}
+    if "label" in own and "label" in given:
+        found["label"] = np.where(given["label"] == COLUMNS["label"].blank, own["label"], given["label"])
+    return found
 
 
 def _trimmed(column: np.ndarray) -> np.ndarray:

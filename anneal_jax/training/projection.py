@@ -1,7 +1,7 @@
 """From a tile's features to the space in which questions are chosen and tiles are searched."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from flax import traverse_util
@@ -38,6 +38,11 @@ def centring(features: FloatArray) -> Projection:
     """Return what `unit_directions` does to features float32[N, F], for features of other tiles."""
     mean = np.asarray(np.mean(features, axis=0, dtype=np.float64), np.float32)
     return Projection(mean, np.ones_like(mean), None)
+
+
+def of_checkpoint(state: Mapping[str, Any]) -> Projection:
+    """Return what a checkpoint of the frozen regime does to features; `checkpoint_state` made its state."""
+    return Projection(state["feature_mean"], state["feature_scale"], state["params"]["similarity"])
 
 
 def to_arrays(projection: Projection) -> dict[str, np.ndarray]:

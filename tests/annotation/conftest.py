@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import functools
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,6 +22,7 @@ from anneal_jax.annotation.web.pictures import TilePictures
 from anneal_jax.annotation.web.uploads import UploadedImages
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.data.archives import open_archive
+from anneal_jax.retrieval.index_reader import index_in_memory
 from anneal_jax.training.projection import centring
 
 NUM_CLASSES, NUM_TILES = 5, 60
@@ -70,14 +72,27 @@ def encode_by_colour(pixels):
 
 
 @contextlib.contextmanager
-def served(tiles_folder, session, allowed_hosts=(), learning=None, pictures=None):
-    archive = open_archive(f"folder:{tiles_folder}")
+def served(
+    tiles_folder, session, allowed_hosts=(), learning=None, pictures=None, boxes=None, basemap_url=""
+):
+    archive = dataclasses.replace(open_archive(f"folder:{tiles_folder}"), boxes=boxes)
     pictures = pictures or TilePictures(archive)
-    access = make_access("127.0.0.1", allowed_hosts)
+    access = make_access("127.0.0.1", allowed_hosts, basemap_url=basemap_url)
     with ThreadPoolExecutor(1) as writer:
         uploads = UploadedImages(encode_by_colour, archive.digests())
         wall = functools.cache(lambda: spread_order(session.plan.embeddings, seed=0))
-        context = AppContext(session, writer, pictures, learning, tuple(archive.ids), uploads, wall)
+        index = index_in_memory(archive, session.plan.embeddings, workdir="workdir")
+        context = AppContext(
+            session,
+            writer,
+            pictures,
+            learning,
+            tuple(archive.ids),
+            uploads,
+            index,
+            wall,
+            basemap_url=basemap_url,
+        )
         yield create_app(context, access), access
     pictures.close()
 

@@ -15,11 +15,12 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError, ConfigError, RetrievalError
 from anneal_jax.experiments.run import run_experiment
-from anneal_jax.reporting.search_results import draw_results, name_hits, results_json, results_table
+from anneal_jax.reporting.search_results import draw_results, results_json, results_table
 from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.retrieval.queries import prepare_queries, read_names
+from anneal_jax.retrieval.results import name_hits
 from anneal_jax.retrieval.search import search_exact
 from tests.conftest import ROOT
 

@@ -102,10 +102,7 @@ class LearningLoop:
 
     def _is_current(self, result: Result) -> bool:
         """Tell whether what a model was trained on stands, under the present sentence."""
-        trained_on = result.snapshot
-        return trained_on.set_id == self._session.set_id and self._session.standing.stand(
-            trained_on.answer_ids
-        )
+        return result.snapshot.stands(self._session.set_id, self._session.standing)
 
     def _plan(self, result: Result) -> QuestionPlan:
         chosen = [(first, second) for first, second in result.chosen.tolist()]

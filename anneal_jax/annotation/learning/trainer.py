@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from anneal_jax.annotation.standing_answers import StandingAnswers
 from anneal_jax.annotation.types import Pair
 from anneal_jax.answers.reading import Answered
 from anneal_jax.config import ExperimentConfig
@@ -24,7 +25,12 @@ FIRST_AFTER = 20
 AGAIN_AFTER = 25
 """Answers between two snapshots, at least."""
 
+FOLDER = "annotation"
+"""Below a workdir, for all that jobs read and leave."""
+
+_FEATURES, _MODEL = "features.npz", "model.npz"
 _TRIAL = "trial.npz"  # the last result, until it is kept
+_LOST = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
 _CHECKED = 64  # tiles whose embeddings a kept model must still give
 
 
@@ -40,6 +46,10 @@ class Snapshot(NamedTuple):
     set_id: int
     answer_ids: frozenset[int]
     pairs: frozenset[Pair]
+
+    def stands(self, set_id: int, standing: StandingAnswers) -> bool:
+        """Tell whether these answers are of this set, and none was taken back."""
+        return self.set_id == set_id and standing.stand(self.answer_ids)
 
 
 NO_SNAPSHOT = Snapshot(0, frozenset(), frozenset())
@@ -82,12 +92,12 @@ class TrainerProcess:
           features: float32[N, F], as the backbone gives them.
         """
         folder.mkdir(exist_ok=True)
-        self._folder, self._model = folder, folder / "model.npz"
+        self._folder, self._model = folder, folder / _MODEL
         for left in set(folder.glob("*.npz")) - {self._model}:
             left.unlink()
         self._features = features
         atomic.write_text(folder / "config.json", json.dumps(dataclasses.asdict(config)) + "\n")
-        with atomic.replacing(folder / "features.npz") as path:
+        with atomic.replacing(folder / _FEATURES) as path:
             np.savez(path, embeddings=features)
         self._process: subprocess.Popen[bytes] | None = None
         self._job = ""
@@ -153,17 +163,9 @@ class TrainerProcess:
 
         What it was trained on counts as the last snapshot.
         """
-        try:
-            found = _load(self._model)
-            some = self._features[:_CHECKED]
-            is_ours = len(found.embeddings) == len(self._features) and np.allclose(
-                found.project(some), found.embeddings[:_CHECKED], atol=1e-3
-            )
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-            return None  # it can be lost without harm: the next job makes another
-        if not is_ours:
-            return None
-        self._snapshot = found.snapshot
+        found = kept_model(self._folder, self._features)
+        if found is not None:
+            self._snapshot = found.snapshot
         return found
 
     def close(self) -> None:
@@ -180,6 +182,33 @@ class TrainerProcess:
             process.stdin.close()
         (self._folder / f"{self._job}.snapshot.npz").unlink(missing_ok=True)
         return code
+
+
+def kept_model(folder: pathlib.Path, features: FloatArray) -> Result | None:
+    """Return the model that was in use; None where there is none, or it is not of these features.
+
+    Args:
+      folder: of the jobs.
+      features: float32[N, F], as the backbone gives them.
+    """
+    try:
+        found = _load(folder / _MODEL)
+        some = features[:_CHECKED]
+        is_ours = len(found.embeddings) == len(features) and np.allclose(
+            found.project(some), found.embeddings[:_CHECKED], atol=1e-3
+        )
+    except _LOST:
+        return None  # it can be lost without harm: the next job makes another
+    return found if is_ours else None
+
+
+def kept_features(folder: pathlib.Path) -> FloatArray | None:
+    """Return the features float32[N, F] that a folder of jobs has; None where they are lost."""
+    try:
+        with (folder / _FEATURES).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return np.asarray(arrays["embeddings"], np.float32)
+    except _LOST:
+        return None
 
 
 def _load(path: pathlib.Path) -> Result:

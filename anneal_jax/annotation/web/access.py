@@ -36,12 +36,14 @@ class Access(NamedTuple):
       outer_hosts: those of them behind which something else may stand (a tunnel, a notebook): their pages
         may hold this one in a frame, and their port is not this server's.
       frames: more origins whose pages may hold this one in a frame; they may not write.
+      pictures: more origins that the pages may show pictures of, as a map server's.
     """
 
     token: str
     hosts: frozenset[str]
     outer_hosts: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
+    pictures: tuple[str, ...] = ()
 
     def may_call(self, host: str) -> bool:
         """Tell whether a `Host` names this server."""
@@ -55,13 +57,16 @@ class Access(NamedTuple):
         return rest == host or _name_of(origin) in self.outer_hosts
 
 
-def make_access(host: str, allowed_hosts: Sequence[str] = (), frames: Sequence[str] = ()) -> Access:
-    """Draw a token, and list the names that the server answers to.
+def make_access(
+    host: str, allowed_hosts: Sequence[str] = (), frames: Sequence[str] = (), basemap_url: str = ""
+) -> Access:
+    """Draw a token, and list the names that the server answers to and the origins of its pictures.
 
     A server that keeps its token puts it in the place of this one (`annotation/web/page_address.py`).
 
     Raises:
-      ConfigError: one of the allowed hosts is no name alone; nothing would ever be called by it.
+      ConfigError: one of the allowed hosts is no name alone, and nothing would ever be called by it; or the
+        map server's address is none.
     """
     for name in allowed_hosts:
         if not _HOST.fullmatch(name):
@@ -71,7 +76,22 @@ def make_access(host: str, allowed_hosts: Sequence[str] = (), frames: Sequence[s
             )
     outer_hosts = tuple(name.lower() for name in allowed_hosts)
     names = frozenset((*LOOPBACK, shown_host(host).lower(), *outer_hosts))
-    return Access(draw_token(), names, outer_hosts, tuple(frames))
+    return Access(draw_token(), names, outer_hosts, tuple(frames), _origins(basemap_url))
+
+
+def _origins(basemap_url: str) -> tuple[str, ...]:
+    """Return the origin of a map server, of none as of an empty address."""
+    if not basemap_url:
+        return ()
+    parts = urlsplit(basemap_url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    holes = all(f"{{{hole}}}" in basemap_url for hole in "xyz")
+    if not (holes and re.fullmatch(r"https?://[0-9A-Za-z.-]+(:[0-9]{1,5})?", origin, re.ASCII)):
+        raise ConfigError(
+            f"--basemap_url={basemap_url!r} is no address of map tiles; give one such as "
+            "https://tiles.example/{z}/{x}/{y}.png."
+        )
+    return (origin,)
 
 
 def shown_host(host: str) -> str:
@@ -96,10 +116,12 @@ class AccessMiddleware:
         ancestors = (
             " ".join((*(f"https://{name}" for name in access.outer_hosts), *access.frames)) or "'none'"
         )
+        pictures = " ".join(("'self'", *access.pictures))
         self._headers = {
             "Content-Security-Policy": (
-                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-                f"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+                "default-src 'none'; script-src 'self'; style-src 'self'; "
+                f"img-src {pictures}; connect-src 'self'; "
+                f"base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
             ),
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "same-origin",

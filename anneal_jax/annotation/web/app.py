@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from anneal_jax.annotation.questions.plan import MODES, SILENT
 from anneal_jax.annotation.search_by_example import nearest_tiles
 from anneal_jax.annotation.session import AnnotationSession
-from anneal_jax.annotation.web import file_routes, search_routes
+from anneal_jax.annotation.web import export_routes, file_routes, map_routes, search_routes
 from anneal_jax.annotation.web.access import Access, AccessMiddleware
 from anneal_jax.annotation.web.context import AppContext
 from anneal_jax.annotation.web.pages import PAGES, page_html, read_static, static_files
@@ -34,7 +34,12 @@ from anneal_jax.annotation.web.requests import (
 from anneal_jax.errors import AnnealError, StorageFullError, StoreError, UnwritableError, reason_of
 from anneal_jax.types import Answer
 
-_MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_MEDIA_TYPES = {
+    "css": "text/css",
+    "js": "text/javascript",
+    "svg": "image/svg+xml",
+    "json": "application/json",
+}
 _ANSWERS = {answer.name.lower(): answer for answer in Answer}
 _PAGE_ROWS = 100
 _NEIGHBOURS_SHOWN = 10
@@ -53,6 +58,8 @@ def create_app(context: AppContext, access: Access) -> ASGIApp:
         Route("/neighbours/{tile}", _neighbours),
         *search_routes.search_routes(),
         *file_routes.file_routes(),
+        *export_routes.export_routes(),
+        *map_routes.map_routes(),
         *(Route(f"/{name}", _post(name), methods=["POST"]) for name in _POSTS),
     ]
 
@@ -77,7 +84,8 @@ def create_app(context: AppContext, access: Access) -> ASGIApp:
         },
     )
     app.state.context = context
-    return AccessMiddleware(app, access, {**search_routes.UPLOADS, **file_routes.UPLOADS})
+    uploads = {**search_routes.UPLOADS, **file_routes.UPLOADS, **export_routes.UPLOADS}
+    return AccessMiddleware(app, access, uploads)
 
 
 async def _learn(context: AppContext) -> None:

@@ -48,6 +48,9 @@ _PORT = flags.DEFINE_integer(
 _ALLOWED_HOST = flags.DEFINE_multi_string(
     "allowed_host", [], "Another name the page is called by, such as a tunnel's; may be repeated."
 )
+_BASEMAP_URL = flags.DEFINE_string(
+    "basemap_url", "", "Map server to lay below the map, such as https://tiles.example/{z}/{x}/{y}.png."
+)
 _BROWSER = flags.DEFINE_bool("browser", True, "Open the page in this desktop's browser, if there is one.")
 
 _SETTINGS = ("backbone", "pretrained", "on_bad_image", "cache_dir")
@@ -82,6 +85,7 @@ def _serve(argv: Sequence[str]) -> None:
         port=_PORT.value,
         allowed_hosts=_ALLOWED_HOST.value,
         sentence=_SENTENCE.value,
+        basemap_url=_BASEMAP_URL.value,
         tell=_tell,
     )
 

@@ -21,19 +21,20 @@ class Page(NamedTuple):
 
 
 PAGES = (
-    Page("", "search", "Search", ("search.css",)),
+    Page("", "search", "Search", ("search.css", "export.css")),
     Page("teach", "teach", "Teach"),
+    Page("map", "map", "Map", ("map.css", "export.css")),
     Page("details", "details", "Details"),
 )
 """In the order of the bar."""
 
-_SHARED = ("page.css", "common.js", "grid.js", "icon.svg")
+_SHARED = ("page.css", "common.js", "grid.js", "export.js", "atlas.js", "icon.svg", "coast.json")
 
 
 def static_files() -> tuple[str, ...]:
     """Return the names of the files that the pages fetch."""
     own = [name for page in PAGES for name in (*page.styles, f"{page.name}.js")]
-    return (*_SHARED, *own)
+    return tuple(dict.fromkeys((*_SHARED, *own)))
 
 
 def read_static(name: str) -> bytes:

@@ -5,6 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from anneal_jax.annotation.web.settings import THUMBNAILS
 from anneal_jax.annotation.web.thumbnails import NamePictures, open_thumbnails
 from anneal_jax.data.archives import open_archive
 from anneal_jax.data.bands import rgb_tiles
+from anneal_jax.data.catalogue import Catalogue, TileFile
 from anneal_jax.errors import ArchiveError, nearest_hint
 from anneal_jax.text import Names
 from anneal_jax.types import Archive, IntArray
@@ -69,6 +71,14 @@ class TilePictures:
         if not 0 <= tile < len(self):
             raise IndexError(f"there is no tile {tile}")
         return self._coming(tile).result()
+
+    def file(self, tile: int) -> TileFile:
+        """Return a tile as a file: its archive's own bytes where it is one.
+
+        Raises:
+          ArchiveError: its file vanished or changed, or it is a vector without a picture.
+        """
+        return cast(Catalogue, self._archive).tile_file(int(self._rows[tile]))
 
     def close(self) -> None:
         """End the threads."""

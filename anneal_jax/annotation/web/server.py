@@ -10,7 +10,7 @@ from typing import cast
 from threadpoolctl import threadpool_limits
 
 from anneal_jax.annotation.learning.loop import LearningLoop
-from anneal_jax.annotation.learning.trainer import TrainerProcess
+from anneal_jax.annotation.learning.trainer import FOLDER, TrainerProcess
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.cold_start import unit_directions
 from anneal_jax.annotation.questions.plan import make_plan
@@ -40,6 +40,7 @@ from anneal_jax.experiments.belief_rounds import open_belief_session
 from anneal_jax.experiments.registry import asking_methods
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import holder, locked
+from anneal_jax.retrieval.index_reader import index_in_memory
 from anneal_jax.training.factory import make_learner
 from anneal_jax.training.projection import centring
 from anneal_jax.training.start import settle_side, settle_start, start_warnings
@@ -51,8 +52,6 @@ LEFT_OUT = "left_out.txt"
 LABELLER = "class labels"
 """Who said what a labels file says."""
 
-_FOLDER = "annotation"
-
 
 @contextmanager
 def opened(
@@ -63,6 +62,7 @@ def opened(
     labels: str = "",
     sentence: str = "",
     learns: bool = True,
+    basemap_url: str = "",
 ) -> Iterator[AppContext]:
     """Lock a workdir, open its store and archive, and prepare the first questions.
 
@@ -73,6 +73,7 @@ def opened(
       labels: CSV of class labels to begin with; empty is none.
       sentence: what "similar" means; empty asks the first person, or keeps what was said.
       learns: whether a process in the background trains on the answers.
+      basemap_url: see `AppContext`.
 
     Raises:
       AnnealError: the workdir is in use, or something that the settings name cannot be used.
@@ -109,8 +110,8 @@ def opened(
         session = AnnotationSession(store, directions, duplicate_groups(digests), plan)
         learning = None
         if learns:
-            trainer = TrainerProcess(workdir / _FOLDER, config, features)
-            learning = LearningLoop(session, trainer, workdir / _FOLDER, seed=config.seed)
+            trainer = TrainerProcess(workdir / FOLDER, config, features)
+            learning = LearningLoop(session, trainer, workdir / FOLDER, seed=config.seed)
             stack.callback(learning.close)
         uploads = UploadedImages(backbone_encoder(config, dataset.archive.kind), digests)
         yield AppContext(
@@ -120,10 +121,12 @@ def opened(
             learning=learning,
             names=tuple(dataset.archive.ids),
             uploads=uploads,
+            tiles=index_in_memory(dataset.archive, directions, workdir=workdir),
             wall=functools.cache(lambda: spread_order(directions, seed=config.seed)),
             notes=tuple(notes),
             left_out=left_out,
             warnings=tuple(warnings),
+            basemap_url=basemap_url,
         )
 
 
@@ -168,6 +171,7 @@ def serve(
     pictures: str = "",
     labels: str = "",
     sentence: str = "",
+    basemap_url: str = "",
     tell: Callable[[str, list[str]], object],
 ) -> None:
     """Serve the page until Ctrl-C.
@@ -182,6 +186,7 @@ def serve(
       pictures: archive of the tiles to look at, where that of the settings holds vectors.
       labels: CSV (`id,label`) of class labels to begin with.
       sentence: what "similar" means; empty asks the first person.
+      basemap_url: of tiles of a map server, with {z}, {x} and {y} in it; empty asks nobody for any.
       tell: gets the page's address, and what the user should read beside it, when it can be opened.
 
     Raises:
@@ -195,11 +200,18 @@ def serve(
         raise ConfigError(
             f"the page needs the extra serve; {how_to_install('serve')} brings it."
         ) from error
-    access = make_access(host, allowed_hosts, frames)
+    access = make_access(host, allowed_hosts, frames, basemap_url)
     listener = listen(host, read_page(workdir) if port is None else port)
     with (
         listener,
-        opened(config, workdir, pictures=pictures, labels=labels, sentence=sentence) as context,
+        opened(
+            config,
+            workdir,
+            pictures=pictures,
+            labels=labels,
+            sentence=sentence,
+            basemap_url=basemap_url,
+        ) as context,
     ):
         news = [NEW_ADDRESS] if is_distrusted(workdir) else []
         access = access._replace(token=(read_page(workdir) or access).token)

@@ -12,7 +12,14 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from anneal_jax.annotation.web.settings import THUMBNAILS
-from anneal_jax.data.catalogue import Catalogue, check_image_size, checked_indices, first_few, sha256_rows
+from anneal_jax.data.catalogue import (
+    Catalogue,
+    TileFile,
+    check_image_size,
+    checked_indices,
+    first_few,
+    sha256_rows,
+)
 from anneal_jax.data.scenes import SceneError, opened
 from anneal_jax.data.tiles import TileError, read_tile, squash_tile, tile_pixels
 from anneal_jax.data.tiling import scaled_to_8_bits
@@ -54,6 +61,13 @@ class FilePictures(_Pictured):
     """A picture file for each vector."""
 
     paths: tuple[pathlib.Path, ...] = field(repr=False)
+
+    def tile_file(self, index: int) -> TileFile:
+        """Return a picture's file, byte for byte."""
+        try:
+            return TileFile(self.paths[index].suffix, read_tile(self.paths[index]))
+        except TileError as error:
+            raise ArchiveError(f"{self.paths[index]} {error}") from error
 
     def picture(self, row: int, image_size: int, resampling: str) -> npt.NDArray[np.uint8]:
         """Decode a file."""
@@ -102,6 +116,13 @@ class ScenePictures(_Pictured):
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NamePictures(_Pictured):
     """Names in place of pictures: enough to search by, and nothing that a person could judge."""
+
+    def tile_file(self, index: int) -> TileFile:
+        """Refuse: there is nothing to copy."""
+        raise ArchiveError(
+            f"the vector {self.ids[index]!r} has no picture to copy; name the tiles with --archive, "
+            "or take the table"
+        )
 
     def picture(self, row: int, image_size: int, resampling: str) -> npt.NDArray[np.uint8]:
         """Write the name onto grey."""

@@ -130,6 +130,18 @@ GOOD = st.fixed_dictionaries(
         "second": st.integers(0, 59),
         "sentence": st.sampled_from(["Same land use", "Same roof"]),
         "set_id": st.integers(1, 3),
+        "tile": st.integers(-1, 59),
+        "name": st.text(max_size=9),
+        "rows": st.lists(
+            st.fixed_dictionaries(
+                {"tile": st.integers(-1, 60)},
+                optional={
+                    "similarity": st.none() | st.floats(-1, 1),
+                    "mark": st.sampled_from([None, "", "right", "wrong", "unsure", "?"]),
+                },
+            ),
+            max_size=3,
+        ),
     }
 )
 """What every route that takes JSON may find good."""
@@ -167,7 +179,7 @@ def requests(draw, app, token):
     host = either("host", HOST, st.sampled_from(["evil.example", "127.0.0.1.evil.example", "", "[::1"]))
     origins = ["http://evil.example", "null", "http://localhost:1", None]
     origin = either("origin", OWN, st.sampled_from(origins))
-    is_file = template in ("/search/drop", "/answers/add")
+    is_file = template in ("/search/drop", "/answers/add") or template.startswith("/export/results.")
     kind = either(
         "kind",
         f"application/{'octet-stream' if is_file else 'json'}",
@@ -276,5 +288,13 @@ def test_models_come_into_use_meanwhile(page):
 
 def test_every_route_is_among_those_that_are_called(page):
     paths = {path for path, _ in routes_of(page[0])}
-    assert {"/answer", "/undo", "/sentence", "/tile/{tile}.jpg", "/search/drop", "/answers/add"} <= paths
+    assert {
+        "/answer",
+        "/undo",
+        "/sentence",
+        "/tile/{tile}.jpg",
+        "/search/drop",
+        "/answers/add",
+        "/export/results.zip",
+    } <= paths
     assert len(paths) >= 25

@@ -1,5 +1,6 @@
 // The search page: a tile or a file in, the most similar tiles out, and a word about any of them goes back.
 import { answerOf, attempt, element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
+import { MARKS, openExport } from "./export.js";
 import { fit, focusAt, rove } from "./grid.js";
 
 const $ = (id) => document.getElementById(id);
@@ -325,6 +326,15 @@ $("back").onclick = toWall;
 $("earlier").onclick = () => turn(-1);
 $("later").onclick = () => turn(1);
 $("again").onclick = attempt(search);
+const exported = (found) => ({ ...found, mark: MARKS[markOf(found).known] });
+$("export").onclick = attempt(() => openExport({
+  tile: state.query.tile ? Number(state.query.tile) : null, name: $("heading").textContent,
+  rows: state.shown.results.map(exported), most: Math.min(state.shown.num_results, MAX_RESULTS),
+  more: async (count) => {
+    const found = await get(`search/results?${new URLSearchParams({ count, ...state.query })}`);
+    return found.results.map(exported);
+  },
+}));
 
 setInterval(() => get("state").then(tellState).catch(() => {}), 5000); // the next click tells what is wrong
 follow();

@@ -1,26 +1,19 @@
 """Search results as GeoJSON, which QGIS and other maps open."""
 
 import json
-import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from anneal_jax.errors import ConfigError
 from anneal_jax.files import atomic
-from anneal_jax.reporting.search_results import Results
 from anneal_jax.retrieval.boxes import as_rfc7946
 from anneal_jax.retrieval.index_reader import TileIndex
+from anneal_jax.retrieval.results import ResultRow, Results, result_rows
 
 
 def write_geojson(index: TileIndex, results: Sequence[Results], path: str | os.PathLike[str]) -> None:
-    """Write results as one collection of polygons in longitude and latitude (WGS 84).
-
-    Each result is a feature with the properties `query`, `rank`, `id`, `similarity`, `class`, `date` and
-    `archive`; its polygon is the box that the index has of the tile, in two parts where it lies across the
-    180th meridian. A tile of unknown place has none.
+    """Write `results_geojson` into a file.
 
     Args:
       index: that was searched.
@@ -28,46 +21,68 @@ def write_geojson(index: TileIndex, results: Sequence[Results], path: str | os.P
       path: the file to create or replace.
 
     Raises:
+      ConfigError: as `results_geojson`.
+    """
+    atomic.write_text(path, results_geojson(index, results))
+
+
+def results_geojson(index: TileIndex, results: Sequence[Results]) -> str:
+    """Return results as one collection of polygons in longitude and latitude (WGS 84).
+
+    Each result is a feature with the properties `query`, `rank`, `id`, `similarity`, `class`, `date` and
+    `archive`, and `group` and `mark` where these are known of any; its polygon is the box that the index
+    has of the tile, in two parts where it lies across the 180th meridian. A tile of unknown place has none.
+
+    Args:
+      index: that was searched.
+      results: of all queries.
+
+    Raises:
       ConfigError: the index knows no box of its tiles, or one is not in degrees.
 
     Source: RFC 7946.
     """
-    features = [feature for found in results for feature in _features(index, found)]
-    text = json.dumps(
+    require_places(index)
+    features = [_feature(row, found) for found in results for row in result_rows(index, found)]
+    return json.dumps(
         {"type": "FeatureCollection", "features": features}, ensure_ascii=False, allow_nan=False
     )
-    atomic.write_text(path, text)
 
 
-def _features(index: TileIndex, found: Results) -> Iterator[dict[str, Any]]:
-    boxes, dates = (index.take(column, found.rows) for column in ("box", "date"))
-    if boxes is None:
+def require_places(index: TileIndex) -> None:
+    """Refuse an index that knows no place of its tiles.
+
+    Raises:
+      ConfigError: it is one.
+    """
+    if index.column("box") is None:
         raise ConfigError(
             f"{index.folder} knows no place of its tiles; write a new index, of a geotiff: or with "
             "launch/embed.py --metadata=FILE.csv and the columns west,south,east,north."
         )
-    for place, (row, tile_id, similarity, label) in enumerate(
-        zip(found.rows, found.ids, found.similarities, found.labels, strict=True)
-    ):
-        date = np.datetime64("NaT") if dates is None else dates[place]
-        properties = {
-            "query": found.query.name,
-            "rank": place + 1,
-            "id": tile_id,
-            "similarity": similarity,
-            "class": label or None,
-            "date": None if np.isnat(date) else f"{date}Z",
-            "archive": index.source(row),
-        }
-        yield {"type": "Feature", **_place(boxes[place].tolist(), tile_id), "properties": properties}
 
 
-def _place(box: list[float], tile_id: str) -> dict[str, Any]:
+def _feature(row: ResultRow, found: Results) -> dict[str, Any]:
+    properties = {
+        "query": row.query,
+        "rank": row.rank,
+        "id": row.id,
+        "similarity": row.similarity,
+        "class": row.class_name,
+        **({"group": row.group} if found.groups else {}),
+        **({"mark": row.mark} if found.marks else {}),
+        "date": row.date,
+        "archive": row.archive,
+    }
+    return {"type": "Feature", **_place(row.box, row.id), "properties": properties}
+
+
+def _place(box: list[float] | None, tile_id: str) -> dict[str, Any]:
     """Return a feature's box and geometry: one polygon, or two that meet at the 180th meridian.
 
     Source: RFC 7946, sections 3.1.9 and 5.2.
     """
-    if math.isnan(box[0]):
+    if box is None:
         return {"geometry": None}
     west, south, east, north = short = as_rfc7946(box)
     if not (max(map(abs, (west, east))) <= 180.0 and -90.0 <= south <= north <= 90.0):

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anneal_jax.reporting.geojson import _place, write_geojson
-from anneal_jax.reporting.search_results import Results, results_json
+from anneal_jax.exporting.geojson import _place, write_geojson
+from anneal_jax.reporting.search_results import results_json
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.retrieval.queries import Query
+from anneal_jax.retrieval.results import Results
 from tests.retrieval.small_index import CARD, Tiles, embed
 
 BOXES = {

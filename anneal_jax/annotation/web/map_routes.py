@@ -1,0 +1,63 @@
+"""The routes of the map: where the archive's tiles lie, and which groups answers put them into."""
+
+import asyncio
+
+import numpy as np
+import numpy.typing as npt
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from anneal_jax.annotation.session import AnnotationSession
+from anneal_jax.annotation.web.context import AppContext
+from anneal_jax.annotation.web.requests import context_of
+from anneal_jax.retrieval.boxes import are_in_degrees
+
+
+def map_routes() -> list[Route]:
+    """Return the routes, all below `/map/`."""
+    return [
+        Route("/map/tiles", _tiles),
+        Route("/map/boxes", _boxes),
+        Route("/map/groups", _groups),
+    ]
+
+
+async def _tiles(request: Request) -> Response:
+    """Say what the map shows: the names of the tiles, and how their places are to be read."""
+    context = context_of(request)
+    boxes = _places(context)
+    placed = boxes[np.isfinite(boxes).all(axis=1)]
+    about = {
+        "names": context.names,
+        "num_placed": len(placed),
+        "in_degrees": are_in_degrees(placed),
+        "shows_tiles": context.pictures.show_tiles,
+        "basemap_url": context.basemap_url,
+    }
+    return await asyncio.to_thread(JSONResponse, about)
+
+
+async def _boxes(request: Request) -> Response:
+    """Give west, south, east, north of each tile as float64, little-endian; NaN for an unknown place."""
+    boxes = _places(context_of(request)).astype("<f8")
+    return Response(boxes.tobytes(), media_type="application/octet-stream")
+
+
+async def _groups(request: Request) -> Response:
+    """Give the tiles of each group that answers join, the largest first."""
+    context = context_of(request)
+    groups = await context.in_writer_thread(_grouped, context.session)
+    return JSONResponse({"groups": groups})
+
+
+def _places(context: AppContext) -> npt.NDArray[np.float64]:
+    found = context.tiles.column("box")
+    return np.full((len(context.names), 4), np.nan) if found is None else np.asarray(found[0])
+
+
+def _grouped(session: AnnotationSession) -> list[list[int]]:
+    members: dict[int, list[int]] = {}
+    for tile, first in sorted(session.standing.groups().items()):
+        members.setdefault(first, []).append(tile)
+    return sorted(members.values(), key=lambda group: (-len(group), group))
