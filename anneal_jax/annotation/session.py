@@ -57,7 +57,7 @@ class AnnotationSession:
         """
         self._store = store
         self._scheduler = QuestionScheduler(directions, copies, checks=checks)
-        self._features = self._plan = plan
+        self._features = self._plan = self._plan_before = plan
         # What asked in sets that were left, for when somebody goes back to them.
         self._left: dict[int, QuestionPlan] = {}
         self._tabs: dict[str, Tab] = {}
@@ -278,7 +278,7 @@ class AnnotationSession:
             tab.keep(lambda *_: False)
         if set_now != set_before:
             self._left[set_before] = self._plan
-            self._plan = self._left.get(set_now, self._features)
+            self._plan = self._plan_before = self._left.get(set_now, self._features)
             for tab in self._tabs.values():
                 tab.withdrawn.clear()
         self._reload()
@@ -289,6 +289,11 @@ class AnnotationSession:
     def plan(self) -> QuestionPlan:
         """What chooses the questions now."""
         return self._plan
+
+    @property
+    def plan_before(self) -> QuestionPlan:
+        """What chose them before the last model came into use, or was let go."""
+        return self._plan_before
 
     @property
     def standing(self) -> StandingAnswers:
@@ -325,7 +330,7 @@ class AnnotationSession:
 
     def adopt(self, plan: QuestionPlan) -> None:
         """Ask by another model from the next question on; what is shown already stays."""
-        self._plan = plan
+        self._plan_before, self._plan = self._plan, plan
         self._scheduler.follow(plan)
         for tab in self._tabs.values():
             tab.keep(lambda place, _: place == 0)

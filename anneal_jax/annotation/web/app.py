@@ -38,6 +38,7 @@ _MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xm
 _ANSWERS = {answer.name.lower(): answer for answer in Answer}
 _PAGE_ROWS = 100
 _NEIGHBOURS_SHOWN = 10
+_QUERIES, _FOUND, _CHANGE_SEED = 6, 5, 0
 
 
 def create_app(context: AppContext, access: Access) -> ASGIApp:
@@ -51,6 +52,7 @@ def create_app(context: AppContext, access: Access) -> ASGIApp:
         Route("/contradiction", _contradiction),
         Route("/answers", _answers),
         Route("/neighbours/{tile}", _neighbours),
+        Route("/change", _change),
         *search_routes.search_routes(),
         *file_routes.file_routes(),
         *(Route(f"/{name}", _post(name), methods=["POST"]) for name in _POSTS),
@@ -223,6 +225,21 @@ async def _neighbours(request: Request) -> Response:
     found = await asyncio.to_thread(nearest_tiles, embeddings, np.array([tile]), count)
     near = [{"tile": row, "name": context.names[row]} for row in found[0].tolist()]
     return _json({"tile": tile, "name": context.names[tile], "neighbours": near})
+
+
+async def _change(request: Request) -> Response:
+    """Return what six tiles, drawn at random, found before the model in use, and what they find now."""
+    context = context_of(request)
+    before, now = context.session.plan_before, context.session.plan
+    num_tiles = len(context.names)
+    drawn = np.random.default_rng(_CHANGE_SEED).choice(num_tiles, min(_QUERIES, num_tiles), replace=False)
+    count = min(_FOUND, num_tiles - 1)
+    found = [
+        await asyncio.to_thread(nearest_tiles, plan.embeddings, drawn, count) for plan in (before, now)
+    ]
+    rows = zip(drawn.tolist(), found[0].tolist(), found[1].tolist(), strict=True)
+    queries = [{"tile": tile, "before": old, "now": new} for tile, old, new in rows]
+    return _json({"before": before.version, "now": now.version, "queries": queries})
 
 
 async def _tile(request: Request) -> Response:

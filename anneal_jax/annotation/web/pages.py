@@ -22,12 +22,12 @@ class Page(NamedTuple):
 
 PAGES = (
     Page("", "search", "Search", ("search.css",)),
-    Page("teach", "teach", "Teach"),
+    Page("teach", "teach", "Teach", ("teach.css",)),
     Page("details", "details", "Details"),
 )
 """In the order of the bar."""
 
-_SHARED = ("page.css", "common.js", "icon.svg")
+_SHARED = ("page.css", "common.js", "glance.js", "progress.js", "icon.svg")
 
 
 def static_files() -> tuple[str, ...]:

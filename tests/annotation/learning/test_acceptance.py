@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from anneal_jax.annotation.learning.acceptance import judge_model
-from anneal_jax.annotation.learning.loop import LearningLoop, expected_gain
+from anneal_jax.annotation.learning.forecast import expected_gain
+from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
 from anneal_jax.annotation.types import AnsweredPairs, Evidence
 from anneal_jax.training.projection import centring

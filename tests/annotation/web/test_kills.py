@@ -185,7 +185,7 @@ def test_a_second_server_is_refused_and_a_run_trains_on_the_answers(tiles_folder
     with Server(workdir, *flags) as server:
         with pytest.raises(AssertionError, match="is open already, at http"):
             Server(workdir, *flags)
-        view = person.sit_down(server, "groups")
+        view = person.sit_down(server, "mgue")
         for _ in range(30):
             view = person.answer(server, view)
     config = read_config(workdir)
