@@ -29,7 +29,7 @@ INNER_CHAPTERS = {
         {"search_by_example", "standing_answers", "tab"},
         {"questions"},
         {"session"},
-        {"learning"},
+        {"doubts", "groups", "learning", "sets"},
         {"web"},
     ],
 }

@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 from anneal_jax.acquisition.beliefs.glances import Glance
 from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
+from anneal_jax.acquisition.beliefs.session import BeliefSession
+from anneal_jax.acquisition.beliefs.state import Beliefs
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.plan import QuestionPlan
 from anneal_jax.annotation.questions.replay import ReplayLog
@@ -63,10 +65,18 @@ class QuestionScheduler:
         for replay_log in self.replay_logs.values():
             replay_log.add_answer(record.answer_id, said_of(record))
 
-    def remove_answer(self, answer_id: int) -> None:
-        """Take an answer back from every source."""
+    def remove_answer(self, *answer_ids: int) -> None:
+        """Take an answer, or several, back from every source."""
         for replay_log in self.replay_logs.values():
-            replay_log.remove_answer(answer_id)
+            replay_log.remove_answer(*answer_ids)
+
+    def beliefs(self) -> tuple[BeliefSession, Beliefs] | None:
+        """Return what the questions by belief are chosen from; None where none are."""
+        replay_log = self.replay_logs["pairs"]
+        source = replay_log.source
+        if not isinstance(source, BeliefQuestions):
+            return None
+        return source.belief_session, replay_log.state.beliefs
 
     def next(
         self,

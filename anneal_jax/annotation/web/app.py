@@ -12,16 +12,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
+from anneal_jax.annotation.doubts import contradiction
 from anneal_jax.annotation.questions.plan import MODES, SILENT
 from anneal_jax.annotation.search_by_example import nearest_tiles
 from anneal_jax.annotation.session import AnnotationSession
-from anneal_jax.annotation.web import file_routes, search_routes
+from anneal_jax.annotation.web import file_routes, group_routes, search_routes, set_routes
 from anneal_jax.annotation.web.access import Access, AccessMiddleware
 from anneal_jax.annotation.web.context import AppContext
 from anneal_jax.annotation.web.pages import PAGES, page_html, read_static, static_files
 from anneal_jax.annotation.web.requests import (
     BadRequestError,
     context_of,
+    count_asked,
     json_body,
     key,
     one_of,
@@ -54,6 +56,8 @@ def create_app(context: AppContext, access: Access) -> ASGIApp:
         Route("/neighbours/{tile}", _neighbours),
         Route("/change", _change),
         *search_routes.search_routes(),
+        *set_routes.set_routes(),
+        *group_routes.group_routes(),
         *file_routes.file_routes(),
         *(Route(f"/{name}", _post(name), methods=["POST"]) for name in _POSTS),
     ]
@@ -131,10 +135,6 @@ def _volunteer(session: AnnotationSession, body: dict[str, Any]) -> dict[str, An
     return session.volunteer(key(body, "tab"), pair, said, key(body, "key"))
 
 
-def _sentence(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
-    return session.set_sentence(key(body, "tab"), text(body, "sentence"))
-
-
 _POSTS: dict[str, Callable[[AnnotationSession, dict[str, Any]], dict[str, Any]]] = {
     "session": _session,
     "answer": _answer,
@@ -143,11 +143,12 @@ _POSTS: dict[str, Callable[[AnnotationSession, dict[str, Any]], dict[str, Any]]]
     "retract": _retract,
     "correct": _correct,
     "volunteer": _volunteer,
-    "sentence": _sentence,
+    **set_routes.POSTS,
+    **group_routes.POSTS,
 }
 
 
-_JUDGEMENTS = ("answer", "glance", "correct", "volunteer")
+_JUDGEMENTS = ("answer", "glance", "correct", "volunteer", "groups/act")
 
 
 def _post(name: str) -> Callable[[Request], Any]:
@@ -185,8 +186,10 @@ async def _notes(request: Request) -> Response:
 
 
 async def _contradiction(request: Request) -> Response:
+    """Return a contradiction, behind the one that `after` names: who skips goes round."""
     context = context_of(request)
-    return _json({"conflict": await context.in_writer_thread(context.session.contradiction)})
+    after = count_asked(request.query_params, "after", 0, 10**12)
+    return _json({"conflict": await context.in_writer_thread(contradiction, context.session, after)})
 
 
 async def _answers(request: Request) -> Response:
@@ -204,10 +207,7 @@ async def _answers(request: Request) -> Response:
             or any(part_of_text in part.lower() for part in (*row["names"], row["annotator"]))
         )
     ]
-    offset = query.get("offset", "0")
-    if not (offset.isascii() and offset.isdigit()):
-        raise BadRequestError("offset must be a whole number.")
-    start = int(offset[:12])
+    start = count_asked(query, "offset", 0, 10**12)
     models = context.learning.curve if context.learning else []
     curve = [row for row in models if row.get("set_id") == set_id]
     page = {"answers": rows[start : start + _PAGE_ROWS], "num_answers": len(rows), "curve": curve}

@@ -23,11 +23,23 @@ class Page(NamedTuple):
 PAGES = (
     Page("", "search", "Search", ("search.css",)),
     Page("teach", "teach", "Teach", ("teach.css",)),
+    Page("groups", "groups", "Groups", ("groups.css",)),
     Page("details", "details", "Details"),
 )
 """In the order of the bar."""
 
-_SHARED = ("page.css", "common.js", "glance.js", "progress.js", "icon.svg")
+_SHARED = (
+    "page.css",
+    "common.js",
+    "icon.svg",
+    "glance.js",
+    "progress.js",
+    "acting.js",
+    "contradictions.css",
+    "contradictions.js",
+    "sets.css",
+    "sets.js",
+)
 
 
 def static_files() -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 // The search page: a file or a tile in, the most similar tiles out, and a word about any of them goes back.
-import { answerOf, attempt, element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
+import { answerOf, attempt, element, get, inWords, post, randomKey, remembered, tileUrl } from "./common.js";
+import { noteContradictions } from "./contradictions.js";
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
@@ -170,7 +171,6 @@ const write = attempt(async (path, body) => {
   const view = await post(path, { tab: TAB, key: randomKey(), set_id: state.shown.set_id, ...body });
   if (view.model_answers === state.shown.model) await search();
   else note(path, body, view);
-  if (view.conflict) openConflict(view.conflict, (answer_id) => write("retract", { answer_id }));
   tellState(view); // last: it may have to tell of a failure
 });
 
@@ -185,6 +185,7 @@ function note(path, body, view) {
 }
 
 function tellState(view) {
+  noteContradictions(view);
   $("newer").hidden = !state.shown || view.model_answers === state.shown.model;
   if (!state.shown) {
     tellModel(view.model_answers);

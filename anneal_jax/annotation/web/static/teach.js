@@ -1,7 +1,9 @@
 // The question page. An answer is shown as given at once, sent in order, and ticked when it is on disk.
-import { Refusal, attempt, element, get, openConflict, post, randomKey, remember, remembered, tileUrl } from "./common.js";
+import { Refusal, attempt, element, get, post, randomKey, remember, remembered, tileUrl } from "./common.js";
+import { noteContradictions } from "./contradictions.js";
 import { drawGlance, marked, moveFocus, placeOfKey, toggle } from "./glance.js";
 import { showChange, showProgress } from "./progress.js";
+import { openSets } from "./sets.js";
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
@@ -100,12 +102,9 @@ function apply(view) {
   $("sentence").textContent = view.sentence;
   $("pairs").checked = state.mode !== "glances";
   $("doubtful").checked = state.mode === "mgue";
-  $("contradictions").classList.toggle("absent", !view.num_contradictions);
-  $("contradictions").textContent = `⚠ ${view.num_contradictions}`;
-  $("contradictions").title = "Answers that contradict each other";
+  noteContradictions(view);
   count(view);
   show();
-  if (view.conflict) showConflict(view.conflict);
 }
 
 function count(view) {
@@ -302,11 +301,8 @@ $("pairs").onchange = () => changeMode($("pairs").checked ? "pairs" : "glances")
 $("doubtful").onchange = () => changeMode($("doubtful").checked ? "mgue" : "glances");
 $("change").onclick = attempt(showChange);
 $("help").onclick = () => $("helping").showModal();
-$("sentence").onclick = () => welcome();
-$("contradictions").onclick = async () => {
-  const { conflict } = await get("contradiction");
-  if (conflict) showConflict(conflict);
-};
+$("sentence").onclick = attempt(openSets);
+document.addEventListener("answers-changed", openSession);
 
 // Pointers: a click or two taps zoom, a drag moves both tiles when zoomed, else it is a swipe.
 
@@ -365,6 +361,7 @@ function placeIn(frame, event) {
 function welcome() {
   $("name").value = state.annotator;
   $("meaning").value = state.view ? state.view.sentence : "";
+  $("meaning").disabled = Boolean(state.view && state.view.sentence_is_settled); // under Sets it is changed
   $("welcome").returnValue = "";
   if (!$("welcome").open) $("welcome").showModal();
 }
@@ -376,14 +373,8 @@ $("welcome").addEventListener("close", () => {
   state.annotator = name;
   remember("name", name);
   send("session", { annotator: name, mode: state.mode });
-  send("sentence", { sentence: meaning });
+  if (!state.view.sentence_is_settled) send("sentence", { sentence: meaning });
 });
-
-function showConflict(conflict) {
-  openConflict(conflict, (answer_id) => {
-    send("retract", { answer_id, key: randomKey(), set_id: setShown() }, () => tellSaved("taken back"));
-  });
-}
 
 window.addEventListener("beforeunload", (event) => {
   if (state.waiting.some((request) => request.path === "answer")) event.preventDefault();
