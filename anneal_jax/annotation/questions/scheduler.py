@@ -26,6 +26,7 @@ NEAR_IDENTICAL = 0.9995
 _REPEAT_TURN = 45  # no turn of an audit
 _REPEAT_AFTER = 20  # answers in between
 _LOOKED_AT = 20_000  # proposals, at most, for one question
+_GLANCES_LOOKED_AT = 16  # each takes the longer, the more tiles and groups there are; then a pair is asked
 _MEMBERS = 3  # further tiles of each group of a choice
 
 
@@ -108,9 +109,9 @@ class QuestionScheduler:
             source = self._plan.sources["pairs"]
             if isinstance(source, BeliefQuestions):
                 in_question = frozenset().union(*(question.tiles_in_question for question in put))
-                for glance in source.propose_glances(
-                    self.replay_logs["pairs"].state, seconds or GlanceSeconds()
-                ):
+                state = self.replay_logs["pairs"].state
+                glances = source.propose_glances(state, seconds or GlanceSeconds())
+                for glance in itertools.islice(glances, _GLANCES_LOOKED_AT):
                     if found := self._glance_question(glance, taken, in_question):
                         return found
             mode = "pairs"

@@ -31,9 +31,9 @@ def answer_until_killed(workdir, flags, person, moment_s):
         timer.start()
         is_stored = False
         try:
-            person.sit_down(server)
+            person.sit_down(server, "glances")
             is_stored = person.repeat(server)
-            view = person.sit_down(server)
+            view = person.sit_down(server, "glances")
             while view["questions"]:
                 view = person.answer(server, view)
         except urllib.error.HTTPError:  # a refusal is no power cut
