@@ -36,7 +36,7 @@ INNER_CHAPTERS = {
 
 # Files above 400 lines, each with the reason why it is not two files.
 LONG_FILES: dict[str, str] = {
-    "anneal_jax/annotation/session.py": "every verb of a page, over one state: to divide it would share that state",
+    "anneal_jax/annotation/session.py": "every verb of a page, over one state",
     "anneal_jax/answers/store.py": "the verbs of one file, each a line of work below a docstring",
     "tests/answers/test_import_export.py": "one contract, field by field, for CSV and JSON Lines",
     "tests/annotation/web/test_browser.py": "one browser and one server serve all of it",
