@@ -34,7 +34,7 @@ from anneal_jax.acquisition.beliefs.state import (
     settled_groups,
 )
 from anneal_jax.acquisition.beliefs.update import add_answer
-from anneal_jax.annotation.learning.loop import STEP, expected_gain
+from anneal_jax.annotation.learning.forecast import STEP, expected_gain
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.evaluation.ranking import rank_archive, relevance
 from anneal_jax.evaluation.retrieval_quality import CUT_OFF, evaluate_retrieval

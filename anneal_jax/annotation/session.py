@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from anneal_jax.acquisition.beliefs.glances import Glance
 from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds, GlanceTime
+from anneal_jax.acquisition.beliefs.session import BeliefSession
+from anneal_jax.acquisition.beliefs.state import Beliefs
 from anneal_jax.annotation.questions.audits import Precision
 from anneal_jax.annotation.questions.plan import SILENT, QuestionPlan
 from anneal_jax.annotation.questions.scheduler import QuestionScheduler
@@ -57,7 +59,7 @@ class AnnotationSession:
         """
         self._store = store
         self._scheduler = QuestionScheduler(directions, copies, checks=checks)
-        self._features = self._plan = plan
+        self._features = self._plan = self._plan_before = plan
         # What asked in sets that were left, for when somebody goes back to them.
         self._left: dict[int, QuestionPlan] = {}
         self._tabs: dict[str, Tab] = {}
@@ -143,16 +145,26 @@ class AnnotationSession:
         return self.view(tab_id) | conflict
 
     def undo(self, tab_id: str, key: str) -> dict[str, Any]:
-        """Take back the person's last glance that stands, all answers of it, and put its question again."""
+        """Take back what this person did last: a change of sets, an act, or a glance with all its answers.
+
+        The question of a glance is put again.
+        """
         tab = self._tab(tab_id)
+        if self._store.undo_set_change(annotator=tab.annotator, key=key):
+            self.take_up_set()
+            return self.view(tab_id) | {"undone": {"sentence": self._sentence}}
         records = self._store.undo(annotator=tab.annotator, key=key)
-        removed = [record for record in reversed(records) if self._remove_answer(record)]
-        if removed:
-            again = self._again_of(removed[-1])
-            tab.keep(lambda place, _: place < AHEAD - 1)
-            tab.issued = {again.key: again, **tab.issued}
-        undone = self._standing.to_json(records[0]) if records else None
-        return self.view(tab_id) | {"undone": undone}
+        if not records:
+            return self.view(tab_id) | {"undone": None}
+        if self._store.is_of_act(records[0].answer_id):
+            self.catch_up()
+        else:
+            removed = [record for record in reversed(records) if self._remove_answer(record)]
+            if removed and tab.mode != SILENT:
+                again = self._again_of(removed[-1])
+                tab.keep(lambda place, _: place < AHEAD - 1)
+                tab.issued = {again.key: again, **tab.issued}
+        return self.view(tab_id) | {"undone": self._standing.to_json(records[0])}
 
     def _again_of(self, record: AnswerRecord) -> Question | GlanceQuestion:
         """Put the question again that an answer was given to."""
@@ -200,18 +212,6 @@ class AnnotationSession:
         conflict = self._add_answers([record])
         return self.view(tab_id) | conflict | {"answer_id": record.answer_id}
 
-    def set_sentence(self, tab_id: str, sentence: str) -> dict[str, Any]:
-        """Say what "similar" means: another sentence goes to its own set, or begins it with nothing known.
-
-        Raises:
-          StoreError: the page is not known, or the sentence is empty, too long or not one line.
-        """
-        self._tab(tab_id)
-        if self._store.set_sentence(sentence) != self._set_id:
-            self.begin_anew()
-        self._is_sentence_settled = True
-        return self.view(tab_id)
-
     def require_set(self, set_id: int) -> None:
         """Refuse what a page says of another set than the present one, whose sentence it did not show.
 
@@ -234,7 +234,7 @@ class AnnotationSession:
         return {
             "set_id": self._set_id,
             "sentence": self._sentence,
-            "sentence_is_settled": self._is_sentence_settled or bool(self._standing),
+            "sentence_is_settled": self.is_settled,
             "num_answers": self._standing.num_answers,
             "num_labels": self._standing.num_labels,
             "num_known": self._standing.num_known(),
@@ -245,11 +245,6 @@ class AnnotationSession:
             "quality": self.precision()._asdict(),
             "annotator": annotator,
         }
-
-    def contradiction(self) -> dict[str, Any] | None:
-        """Return the oldest contradiction that nobody has resolved."""
-        refuted = self._standing.contradictions()
-        return self._standing.conflict(refuted[0]) if refuted else None
 
     def answers(self) -> list[dict[str, Any]]:
         """Return the standing answers, the newest first."""
@@ -265,8 +260,25 @@ class AnnotationSession:
 
     @property
     def store(self) -> AnswerStore:
-        """Where the answers are; whoever changes it calls `begin_anew`."""
+        """Where the answers are; whoever changes it calls `begin_anew`, `take_up_set` or `catch_up`."""
         return self._store
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether anybody has said what "similar" means."""
+        return self._is_sentence_settled or bool(self._standing)
+
+    def annotator_of(self, tab_id: str) -> str:
+        """Return who sits before a page.
+
+        Raises:
+          StoreError: the page is not known.
+        """
+        return self._tab(tab_id).annotator
+
+    def beliefs(self) -> tuple[BeliefSession, Beliefs] | None:
+        """Return what the questions by belief are chosen from; None where none are."""
+        return self._scheduler.beliefs()
 
     def begin_anew(self) -> None:
         """Take up the store as it is now, and put other questions.
@@ -278,10 +290,31 @@ class AnnotationSession:
             tab.keep(lambda *_: False)
         if set_now != set_before:
             self._left[set_before] = self._plan
-            self._plan = self._left.get(set_now, self._features)
+            self._plan = self._plan_before = self._left.get(set_now, self._features)
             for tab in self._tabs.values():
                 tab.withdrawn.clear()
         self._reload()
+
+    def take_up_set(self) -> None:
+        """Take up the set, and its sentence, as the store has them now."""
+        if self._store.present_set() != self._set_id:
+            self.begin_anew()
+        self._sentence, self._is_sentence_settled = self._store.sentence(), self._store.is_settled()
+
+    def catch_up(self) -> None:
+        """Follow the store where several answers came or went."""
+        stored = {record.answer_id: record for record in self._store.standing()}
+        gone = [record for record in self._standing.records if record.answer_id not in stored]
+        held = {record.answer_id for record in self._standing.records}
+        come = [record for answer_id, record in stored.items() if answer_id not in held]
+        for record in gone:
+            self._standing.remove_answer(record.answer_id)
+        if gone:
+            self._scheduler.remove_answer(*(record.answer_id for record in gone))
+        for record in come:
+            self._take_in(record)
+        self._withdraw_known()
+        self._drop_model_of_undone()
 
     # What the background needs.
 
@@ -289,6 +322,11 @@ class AnnotationSession:
     def plan(self) -> QuestionPlan:
         """What chooses the questions now."""
         return self._plan
+
+    @property
+    def plan_before(self) -> QuestionPlan:
+        """What chose them before the last model came into use, or was let go."""
+        return self._plan_before
 
     @property
     def standing(self) -> StandingAnswers:
@@ -325,7 +363,7 @@ class AnnotationSession:
 
     def adopt(self, plan: QuestionPlan) -> None:
         """Ask by another model from the next question on; what is shown already stays."""
-        self._plan = plan
+        self._plan_before, self._plan = self._plan, plan
         self._scheduler.follow(plan)
         for tab in self._tabs.values():
             tab.keep(lambda place, _: place == 0)
@@ -379,13 +417,20 @@ class AnnotationSession:
 
     def _add_answers(self, records: Sequence[AnswerRecord]) -> dict[str, Any]:
         """Take stored answers in, those of one glance; return the contradiction that they make, if any."""
-        fresh: frozenset[int] = frozenset()
-        for record in records:
-            self._note_keys(record)
-            self._bits += record.bits
-            self._elapsed_s += record.elapsed_s or 0.0
-            self._scheduler.add_answer(record)
-            fresh |= self._standing.add_answer(record)
+        fresh = frozenset[int]().union(*(self._take_in(record) for record in records))
+        self._withdraw_known()
+        return {"conflict": self._standing.conflict(min(fresh)) if fresh else None}
+
+    def _take_in(self, record: AnswerRecord) -> frozenset[int]:
+        """Hold one more answer; return what it contradicts."""
+        self._note_keys(record)
+        self._bits += record.bits
+        self._elapsed_s += record.elapsed_s or 0.0
+        self._scheduler.add_answer(record)
+        return self._standing.add_answer(record)
+
+    def _withdraw_known(self) -> None:
+        """Withdraw the questions whose answers follow by now."""
         for tab in self._tabs.values():
             tab.keep(
                 lambda _, q: (
@@ -394,7 +439,6 @@ class AnnotationSession:
                     or all(self._scheduler.is_unknown(*pair) for pair in q.pairs)
                 )
             )
-        return {"conflict": self._standing.conflict(min(fresh)) if fresh else None}
 
     def _remove_answer(self, record: AnswerRecord) -> bool:
         """Let go of an answer that was taken back; False where that was done before."""
@@ -410,7 +454,7 @@ class AnnotationSession:
             self.adopt(self._features)
 
     def _fill(self, tab: Tab) -> None:
-        if tab.mode == SILENT or not (self._is_sentence_settled or self._standing):
+        if tab.mode == SILENT or not self.is_settled:
             return
         while len(tab.issued) < AHEAD:
             here = [other for other in self._tabs.values() if other is tab or other.is_here]

@@ -1,7 +1,7 @@
 """What stands and what follows from it: the answers of the present set in memory, beside the store."""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -198,13 +198,37 @@ class StandingAnswers:
         is_derived = not is_trained and self._graph.implied(first, second) is not None
         return not is_derived and self.label(first, second) != Answer.UNSURE
 
+    def about(self, first: int, second: int) -> list[AnswerRecord]:
+        """Return the answers about a pair, first < second, of every kind, in the order given."""
+        return [self._standing[answer_id] for answer_id in self._by_pair.get((first, second), ())]
+
+    def groups(self) -> Iterator[Collection[int]]:
+        """Iterate over the groups that "similar" answers join; a tile that only differs is one alone."""
+        return self._graph.groups()
+
+    def group_of(self, tile: int) -> Collection[int]:
+        """Return the group of a tile; the tile alone where no answer names it."""
+        return self._graph.group_of(tile)
+
+    def similar_to(self, tile: int) -> Mapping[int, tuple[int, ...]]:
+        """Return by tile the ids of the answers that call it similar to this one."""
+        return self._graph.similar_to(tile)
+
+    def dissimilar_to(self, tile: int) -> Mapping[int, tuple[int, ...]]:
+        """Return by tile the ids of the answers that call it dissimilar to this one."""
+        return self._graph.dissimilar_to(tile)
+
     def contradictions(self) -> list[int]:
         """Return the ids of the "dissimilar" answers that others contradict, sorted."""
         return self._graph.contradictions()
 
+    def chain(self, answer_id: int) -> list[AnswerRecord]:
+        """Return the answers of a contradiction, by its "dissimilar" one: at least one of them is wrong."""
+        return [self._standing[key] for key in self._graph.chain(answer_id)]
+
     def conflict(self, answer_id: int) -> dict[str, Any]:
         """Return a contradiction as pages show it: the chain of answers of which one is wrong."""
-        return {"chain": [self.to_json(self._standing[key]) for key in self._graph.chain(answer_id)]}
+        return {"answer_id": answer_id, "chain": [self.to_json(said) for said in self.chain(answer_id)]}
 
     def conflict_with(self, answer_id: int) -> dict[str, Any] | None:
         """Return a contradiction that an answer has a part in; None where there is none."""

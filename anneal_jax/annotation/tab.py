@@ -102,8 +102,8 @@ class GlanceQuestion(NamedTuple):
 
 
 def tiles_in_question(glance: Glance) -> frozenset[int]:
-    """Return the tiles whose groups a glance asks about: of a grid the others, else the subject."""
-    return frozenset(glance.others if glance.kind == "grid" else (glance.subject,))
+    """Return the tiles that no other glance may ask about meanwhile; of a grid all of them."""
+    return frozenset((glance.subject, *(glance.others if glance.kind == "grid" else ())))
 
 
 class Tab:

@@ -44,6 +44,11 @@ def give_together(
     _note_act(connection, first, annotator, key)
 
 
+def is_key_of_act(connection: sqlite3.Connection, key: str) -> bool:
+    """Tell whether an act has a key."""
+    return _act_of_key(connection, key) is not None
+
+
 def undo(connection: sqlite3.Connection, annotator: str | None, key: str | None) -> list[AnswerRecord]:
     """Take back the last answer that stands and was given here, with the whole act or glance it belongs to.
 
@@ -53,7 +58,7 @@ def undo(connection: sqlite3.Connection, annotator: str | None, key: str | None)
     if key is not None and (undone := _undone_by(connection, key)) is not None:
         return [undone]
     last = [] if is_key_of_answer(connection, key) else last_standing(connection, annotator)
-    act = _act_of(connection, last[-1].answer_id) if last else None
+    act = act_of(connection, last[-1].answer_id) if last else None
     if act is None:
         return writing.undo(connection, annotator, key)
     return [_undo_act(connection, act, annotator or last[-1].annotator, key)]
@@ -131,7 +136,7 @@ def _undone_by(connection: sqlite3.Connection, key: str) -> AnswerRecord | None:
     return record_of(connection, answer_id)
 
 
-def _act_of(connection: sqlite3.Connection, answer_id: int) -> tuple[int, int, int] | None:
+def act_of(connection: sqlite3.Connection, answer_id: int) -> tuple[int, int, int] | None:
     """Return the id and the rows of the act that gave an answer; None where it was given alone."""
     return connection.execute(
         "SELECT act_id, first_answer, last_answer FROM acts"

@@ -5,6 +5,7 @@ import sqlite3
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from anneal_jax.answers.glances import AnsweredGlance, from_row
 from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices, PairLabels
@@ -33,12 +34,16 @@ class Answered(NamedTuple):
       similarities: float32[P], cosine similarity by the model that asked, before it was trained on
         the answer; NaN where none was recorded.
       round_indices: int32[P], the round that asked; -1 for what was given before the first.
+      is_weak: bool[P], as `AnswerRecord.is_weak`.
+      is_last: bool[P], False if the next answer comes from the same choice, about the same tile.
     """
 
     pair_indices: PairIndices
     answers: PairLabels
     similarities: FloatArray
     round_indices: IntArray
+    is_weak: npt.NDArray[np.bool_]
+    is_last: npt.NDArray[np.bool_]
 
 
 class AnswerRecord(NamedTuple):
@@ -145,16 +150,21 @@ def unanswered(connection: sqlite3.Connection, round_index: int) -> list[Questio
 def answered(connection: sqlite3.Connection, last_round: int) -> Answered:
     """Fetch what may be trained on, of the rounds up to `last_round`."""
     rows = connection.execute(
-        "SELECT first, second, answer, similarity, round_index FROM trained"
-        " WHERE round_index <= ? ORDER BY question_id",
+        "SELECT first, second, trained.answer, similarity, round_index,"
+        " coalesce(kind = 'grid' AND trained.answer = 1, 0), kind IS NULL OR kind = 'grid' OR answer_id ="
+        " (SELECT max(answer_id) FROM glance_answers WHERE glance_id = glances.glance_id)"
+        " FROM trained JOIN standing USING (question_id) LEFT JOIN glance_answers USING (answer_id)"
+        " LEFT JOIN glances USING (glance_id) WHERE round_index <= ? ORDER BY question_id",
         (last_round,),
     ).fetchall()
-    table = np.array(rows, np.float64).reshape(-1, 5)
+    table = np.array(rows, np.float64).reshape(-1, 7)
     return Answered(
         table[:, :2].astype(np.int32),
         table[:, 2].astype(np.int8),
         table[:, 3].astype(np.float32),
         table[:, 4].astype(np.int32),
+        table[:, 5].astype(np.bool_),
+        table[:, 6].astype(np.bool_),
     )
 
 

@@ -50,6 +50,7 @@ _NEW_IN_4 = (
     " checksum BLOB NOT NULL, CHECK (kind IN ('choice', 'grid'))) STRICT",
     "CREATE TABLE glance_answers (place INTEGER PRIMARY KEY, glance_id INTEGER NOT NULL REFERENCES glances,"
     " answer_id INTEGER NOT NULL UNIQUE REFERENCES answers, checksum BLOB NOT NULL) STRICT",
+    "CREATE INDEX glance_answers_by_glance ON glance_answers (glance_id)",
     "CREATE VIEW history AS SELECT given.answer_id, given.question_id, set_id, round_index, first, second,"
     " questions.kind, given.answer, given.annotator, given.answered_at, given.elapsed_s, given.bits,"
     " given.key, source, undo.answered_at AS undone_at, glances.key AS glance_key,"

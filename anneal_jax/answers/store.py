@@ -334,6 +334,16 @@ class AnswerStore(SealedFile):
         with self.changing() as connection:
             acts.give_together(connection, given, retracted, annotator=annotator, key=key)
 
+    def has_act(self, key: str) -> bool:
+        """Tell whether an act of this key was stored, also if it was taken back since."""
+        with self._transaction() as connection:
+            return acts.is_key_of_act(connection, key)
+
+    def is_of_act(self, answer_id: int) -> bool:
+        """Tell whether an answer was given by an act of several."""
+        with self._transaction() as connection:
+            return acts.act_of(connection, answer_id) is not None
+
     def undo(self, *, annotator: str | None = None, key: str | None = None) -> list[AnswerRecord]:
         """Take back the last answer that stands and was given here, with the whole glance it came from.
 

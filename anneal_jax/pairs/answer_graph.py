@@ -87,6 +87,23 @@ class AnswerGraph:
         answer = self._evidence.remove(answer_id)
         self._components.remove(answer_id, answer, self._evidence)
 
+    def groups(self) -> Iterator[Collection[int]]:
+        """Iterate over the groups that "similar" answers join; an image that only differs is one alone."""
+        return (self._components.members(component) for component in self._components)
+
+    def group_of(self, image: int) -> Collection[int]:
+        """Return the group of an image; the image alone where no answer names it."""
+        component = self._components.of(image)
+        return (image,) if component is None else self._components.members(component)
+
+    def similar_to(self, image: int) -> Mapping[int, Ids]:
+        """Return by image the ids of the answers that call it similar to this one."""
+        return self._evidence.similar.get(image, {})
+
+    def dissimilar_to(self, image: int) -> Mapping[int, Ids]:
+        """Return by image the ids of the answers that call it dissimilar to this one."""
+        return self._evidence.dissimilar.get(image, {})
+
     def implied(self, first: int, second: int) -> int | None:
         """Return what is known of two different images: 1, 0, or None.
 

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.types import Answer
+from tests.annotation.driving import look
 from tests.conftest import ROOT
 
 START_S = 600.0
@@ -94,7 +96,7 @@ class Person:
 
     Attributes:
       acknowledged: answer by its key, as the server said that it was saved.
-      unacknowledged: the request whose reply never came.
+      unacknowledged: the request whose reply never came: route, body and the answers that it stores.
       latencies_s: from sending an answer to having the next question.
     """
 
@@ -103,7 +105,7 @@ class Person:
         self._rng = np.random.default_rng(seed)
         self._tab = tab
         self.acknowledged: dict[str, str] = {}
-        self.unacknowledged: dict | None = None
+        self.unacknowledged: tuple[str, dict, dict[str, str]] | None = None
         self.latencies_s: list[float] = []
 
     def sit_down(self, server: Server, mode: str = "pairs") -> dict:
@@ -112,23 +114,36 @@ class Person:
     def answer(self, server: Server, view: dict) -> dict:
         """Answer the first question; raises where the server does not say that it is saved."""
         question = view["questions"][0]
-        word = self.word(question["first"], question["second"])
-        body = {"tab": self._tab, "key": question["key"], "answer": word, "elapsed_s": 2.0}
-        self.unacknowledged = body
+        route, said, words = self._said(question)
+        body = {"tab": self._tab, "key": question["key"], **said, "elapsed_s": 2.0}
+        self.unacknowledged = route, body, words
         start = time.perf_counter()
-        view = server.post("answer", body)
+        view = server.post(route, body)
         self.latencies_s.append(time.perf_counter() - start)
-        self.acknowledged[question["key"]] = word
+        self.acknowledged |= words
         self.unacknowledged = None
         return view
 
+    def _said(self, question: dict) -> tuple[str, dict, dict[str, str]]:
+        """Return the route, what is said, and the answers by their keys that it comes to."""
+        key, subject, others = question["key"], question["subject"], question["others"]
+        if question["kind"] == "pair":
+            word = self.word(question["first"], question["second"])
+            return "answer", {"answer": word}, {key: word}
+        picked = None if self._rng.random() < self._unsure else look(question, self._classes, self._rng)
+        places = None if picked is None else tuple(picked)
+        shown = AnsweredGlance(key, question["kind"], subject, tuple(others), places)
+        words = {shown.answer_key(other): answer.name.lower() for other, answer in shown.said()}
+        return "glance", {"picked": picked}, words
+
     def repeat(self, server: Server) -> bool:
         """Send the answer again whose reply never came, as the page does; tell whether it was stored."""
-        body, is_stored = self.unacknowledged, False
-        if body is not None:
+        is_stored = False
+        if self.unacknowledged is not None:
+            route, body, words = self.unacknowledged
             try:
-                server.post("answer", body)
-                self.acknowledged[body["key"]] = body["answer"]
+                server.post(route, body)
+                self.acknowledged |= words
                 is_stored = True
             except urllib.error.HTTPError as error:
                 if error.code != 409:  # the server was killed before it had stored it, and says so

@@ -47,6 +47,8 @@ def answered(rows):
         table[:, 2].astype(np.int8),
         np.full(len(table), np.nan, np.float32),
         np.zeros(len(table), np.int32),
+        np.zeros(len(table), np.bool_),
+        np.ones(len(table), np.bool_),
     )
 
 
@@ -133,6 +135,8 @@ def test_each_first_answer_is_scored_by_a_model_that_never_saw_it(config, transi
         np.array([1], np.int8),
         np.array([0.75], np.float32),
         np.array([1], np.int32),
+        np.array([False]),
+        np.array([True]),
     )
     both = Answered(*map(np.concatenate, zip(answers, later, strict=True)))
     scores = score_first_answers(config, learner, store, both, NUM_IMAGES).similarities

@@ -29,6 +29,7 @@ from anneal_jax.pairs.canonical import count_pairs, pairs_of_ranks
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.search import search_exact
 from anneal_jax.training.checkpoints import RoundCheckpoints
+from tests.annotation.driving import look
 from tests.conftest import ROOT
 from tests.retrieval.small_index import DIM
 
@@ -147,10 +148,14 @@ def replies(workdir, mode: str) -> list[dict]:
     async def talk(post) -> list[dict]:
         views = [await post("session", annotator="Ada", mode=mode)]
         for number in range(NUM_ANSWERS):
-            question = views[-1]["questions"][0]
-            is_same = classes[question["first"]] == classes[question["second"]]
-            word = "unsure" if number % 10 == 9 else "similar" if is_same else "dissimilar"
-            views.append(await post("answer", key=question["key"], answer=word, elapsed_s=1.5))
+            question, is_unsure = views[-1]["questions"][0], number % 10 == 9
+            if question["kind"] == "pair":
+                is_same = classes[question["first"]] == classes[question["second"]]
+                word = "unsure" if is_unsure else "similar" if is_same else "dissimilar"
+                views.append(await post("answer", key=question["key"], answer=word, elapsed_s=1.5))
+            else:
+                picked = None if is_unsure else look(question, classes)
+                views.append(await post("glance", key=question["key"], picked=picked, elapsed_s=3.0))
         set_id = views[-1]["set_id"]
         views.append(await post("undo", set_id=set_id, key=f"undo-{mode}-1"))
         pair = {"first": 3, "second": 7, "answer": "similar"}
@@ -211,7 +216,8 @@ def trained_job(folder) -> dict:
     pairs = pairs_of_ranks(ranks, len(classes))
     answers = (classes[pairs[:, 0]] == classes[pairs[:, 1]]).astype(np.int8)
     similarities = np.linspace(-1, 1, len(pairs), dtype=np.float32)
-    answered = Answered(pairs, answers, np.zeros(len(pairs), np.int32), similarities)
+    alone = np.zeros(len(pairs), np.bool_), np.ones(len(pairs), np.bool_)
+    answered = Answered(pairs, answers, np.zeros(len(pairs), np.int32), similarities, *alone)
     numbers = {"set_id": 1, "answer_ids": np.arange(1, len(pairs) + 1)}
     reserved = np.empty((0, 2), np.int32)
     np.savez(folder / "job.snapshot.npz", reserved=reserved, **numbers, **answered._asdict())

@@ -16,7 +16,7 @@ from anneal_jax.acquisition.beliefs.choose_several import (
     open_questions,
     settle_stuck,
 )
-from anneal_jax.acquisition.beliefs.glances import KINDS, Glance, GlanceSeconds, open_glances
+from anneal_jax.acquisition.beliefs.glances import KINDS, MISS_RATE, Glance, GlanceSeconds, open_glances
 from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
 from anneal_jax.acquisition.beliefs.state import Beliefs
 from anneal_jax.answers.store import Answered
@@ -133,6 +133,15 @@ def keep_off(session: BeliefSession, state: Interleaved, first: int, second: int
 def beliefs_of_page(session: BeliefSession, answered: Answered) -> Beliefs:
     """Return what a page believes after answers, in the order given."""
     state = Interleaved(session.start, {})
-    for (first, second), answer in zip(answered.pair_indices.tolist(), answered.answers, strict=True):
-        state = add_interleaved_answer(session, state, first, second, Answer(int(answer)))
+    for (first, second), answer, is_weak, is_last in zip(
+        answered.pair_indices.tolist(),
+        answered.answers.tolist(),
+        answered.is_weak.tolist(),
+        answered.is_last.tolist(),
+        strict=True,
+    ):
+        miss_rate = MISS_RATE if is_weak else 0.0
+        state = add_interleaved_answer(
+            session, state, first, second, Answer(answer), miss_rate=miss_rate, is_last=is_last
+        )
     return state.beliefs

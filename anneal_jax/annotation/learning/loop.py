@@ -4,10 +4,11 @@ import asyncio
 import json
 import logging
 import pathlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from anneal_jax.annotation.learning.acceptance import judge_model
+from anneal_jax.annotation.learning.forecast import MIN_GAIN, expected_gain, progress
 from anneal_jax.annotation.learning.trainer import Result, TrainerProcess
 from anneal_jax.annotation.questions.plan import QuestionPlan, make_plan
 from anneal_jax.annotation.session import AnnotationSession
@@ -23,14 +24,6 @@ UNTRIED_FROM = 100
 it found more for unseen queries than the features on every archive that was measured, though within the
 archive up to 0.03 less precisely (docs/label_efficiency.md). Marks on search results count for nothing
 here: as many of them can leave whole kinds out (docs/annotation.md)."""
-
-STEP = 100
-"""Answers that the forecast looks ahead."""
-
-MIN_GAIN = 0.01
-"""Expected gain below which the page says that more answers will hardly help, a share of the tiles."""
-
-_WRONG_PER_DOUBT = 0.5  # measured: docs/label_efficiency.md, "When to stop"
 
 
 class LearningLoop:
@@ -89,6 +82,7 @@ class LearningLoop:
             "on_trial": self._on_trial[1].num_answers if self._on_trial else None,
             "expected_gain": expected_gain(self.curve, self._session.set_id),
             "least_gain": MIN_GAIN,
+            "progress": progress(self.curve, self._session.set_id, self._session.plan.version)._asdict(),
         }
 
     def close(self) -> None:
@@ -161,27 +155,3 @@ def _read(path: pathlib.Path) -> list[dict[str, Any]]:
         return rows if isinstance(rows, list) else []
     except (OSError, ValueError, RecursionError):
         return []
-
-
-def expected_gain(curve: Sequence[Mapping[str, Any]], set_id: int) -> float | None:
-    """Estimate how much more of the archive is in its right group after a hundred more answers.
-
-    The share of tiles that n answers leave in a wrong group is taken to be half of the mean doubt d about
-    their groups, and to fall as 1 / n: so the next hundred bring 100 d / (2 n).
-
-    Args:
-      curve: a row for each model, in their order, with `set_id`, `trained_on` (answers) and `doubt`.
-      set_id: of the present answers.
-
-    Returns:
-      A share of the tiles in [0, 1]; None before there is a model.
-
-    >>> rows = [{"set_id": 1, "trained_on": 100 * n, "doubt": 0.4 / n} for n in (1, 2, 4)]
-    >>> round(expected_gain(rows, 1), 4)
-    0.0125
-    """
-    rows = [row for row in curve if row.get("set_id") == set_id and "doubt" in row]
-    if not rows:
-        return None
-    last = rows[-1]
-    return min(1.0, STEP * last["doubt"] * _WRONG_PER_DOUBT / max(STEP, last["trained_on"]))

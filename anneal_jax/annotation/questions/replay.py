@@ -46,12 +46,12 @@ class ReplayLog:
         """Take one more answer up."""
         self._extend([(answer_id, said)])
 
-    def remove_answer(self, answer_id: int) -> None:
-        """Let go of an answer; the state is the one that the others lead to."""
-        place = next(place for place, (key, _) in enumerate(self._answers) if key == answer_id)
+    def remove_answer(self, *answer_ids: int) -> None:
+        """Let go of an answer, or of several; the state is the one that the others lead to."""
+        place = next(place for place, (key, _) in enumerate(self._answers) if key in answer_ids)
         self._states = {count: state for count, state in self._states.items() if count <= place}
         start = max(self._states)
-        behind = [*self._answers[start:place], *self._answers[place + 1 :]]
+        behind = [row for row in self._answers[start:] if row[0] not in answer_ids]
         del self._answers[start:]
         self._extend(behind)
 

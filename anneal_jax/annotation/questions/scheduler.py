@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 from anneal_jax.acquisition.beliefs.glances import Glance
 from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
+from anneal_jax.acquisition.beliefs.session import BeliefSession
+from anneal_jax.acquisition.beliefs.state import Beliefs
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.plan import QuestionPlan
 from anneal_jax.annotation.questions.replay import ReplayLog
@@ -24,6 +26,7 @@ NEAR_IDENTICAL = 0.9995
 _REPEAT_TURN = 45  # no turn of an audit
 _REPEAT_AFTER = 20  # answers in between
 _LOOKED_AT = 20_000  # proposals, at most, for one question
+_GLANCES_LOOKED_AT = 16  # each takes the longer, the more tiles and groups there are; then a pair is asked
 _MEMBERS = 3  # further tiles of each group of a choice
 
 
@@ -63,10 +66,18 @@ class QuestionScheduler:
         for replay_log in self.replay_logs.values():
             replay_log.add_answer(record.answer_id, said_of(record))
 
-    def remove_answer(self, answer_id: int) -> None:
-        """Take an answer back from every source."""
+    def remove_answer(self, *answer_ids: int) -> None:
+        """Take an answer, or several, back from every source."""
         for replay_log in self.replay_logs.values():
-            replay_log.remove_answer(answer_id)
+            replay_log.remove_answer(*answer_ids)
+
+    def beliefs(self) -> tuple[BeliefSession, Beliefs] | None:
+        """Return what the questions by belief are chosen from; None where none are."""
+        replay_log = self.replay_logs["pairs"]
+        source = replay_log.source
+        if not isinstance(source, BeliefQuestions):
+            return None
+        return source.belief_session, replay_log.state.beliefs
 
     def next(
         self,
@@ -98,9 +109,9 @@ class QuestionScheduler:
             source = self._plan.sources["pairs"]
             if isinstance(source, BeliefQuestions):
                 in_question = frozenset().union(*(question.tiles_in_question for question in put))
-                for glance in source.propose_glances(
-                    self.replay_logs["pairs"].state, seconds or GlanceSeconds()
-                ):
+                state = self.replay_logs["pairs"].state
+                glances = source.propose_glances(state, seconds or GlanceSeconds())
+                for glance in itertools.islice(glances, _GLANCES_LOOKED_AT):
                     if found := self._glance_question(glance, taken, in_question):
                         return found
             mode = "pairs"

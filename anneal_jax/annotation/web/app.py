@@ -12,16 +12,25 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
+from anneal_jax.annotation.doubts import contradiction
 from anneal_jax.annotation.questions.plan import MODES, SILENT
 from anneal_jax.annotation.search_by_example import nearest_tiles
 from anneal_jax.annotation.session import AnnotationSession
-from anneal_jax.annotation.web import export_routes, file_routes, map_routes, search_routes
+from anneal_jax.annotation.web import (
+    export_routes,
+    file_routes,
+    group_routes,
+    map_routes,
+    search_routes,
+    set_routes,
+)
 from anneal_jax.annotation.web.access import Access, AccessMiddleware
 from anneal_jax.annotation.web.context import AppContext
 from anneal_jax.annotation.web.pages import PAGES, page_html, read_static, static_files
 from anneal_jax.annotation.web.requests import (
     BadRequestError,
     context_of,
+    count_asked,
     json_body,
     key,
     one_of,
@@ -43,6 +52,7 @@ _MEDIA_TYPES = {
 _ANSWERS = {answer.name.lower(): answer for answer in Answer}
 _PAGE_ROWS = 100
 _NEIGHBOURS_SHOWN = 10
+_QUERIES, _FOUND, _CHANGE_SEED = 6, 5, 0
 
 
 def create_app(context: AppContext, access: Access) -> ASGIApp:
@@ -56,7 +66,10 @@ def create_app(context: AppContext, access: Access) -> ASGIApp:
         Route("/contradiction", _contradiction),
         Route("/answers", _answers),
         Route("/neighbours/{tile}", _neighbours),
+        Route("/change", _change),
         *search_routes.search_routes(),
+        *set_routes.set_routes(),
+        *group_routes.group_routes(),
         *file_routes.file_routes(),
         *export_routes.export_routes(),
         *map_routes.map_routes(),
@@ -137,10 +150,6 @@ def _volunteer(session: AnnotationSession, body: dict[str, Any]) -> dict[str, An
     return session.volunteer(key(body, "tab"), pair, said, key(body, "key"))
 
 
-def _sentence(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
-    return session.set_sentence(key(body, "tab"), text(body, "sentence"))
-
-
 _POSTS: dict[str, Callable[[AnnotationSession, dict[str, Any]], dict[str, Any]]] = {
     "session": _session,
     "answer": _answer,
@@ -149,11 +158,12 @@ _POSTS: dict[str, Callable[[AnnotationSession, dict[str, Any]], dict[str, Any]]]
     "retract": _retract,
     "correct": _correct,
     "volunteer": _volunteer,
-    "sentence": _sentence,
+    **set_routes.POSTS,
+    **group_routes.POSTS,
 }
 
 
-_JUDGEMENTS = ("answer", "glance", "correct", "volunteer")
+_JUDGEMENTS = ("answer", "glance", "correct", "volunteer", "groups/act")
 
 
 def _post(name: str) -> Callable[[Request], Any]:
@@ -191,8 +201,10 @@ async def _notes(request: Request) -> Response:
 
 
 async def _contradiction(request: Request) -> Response:
+    """Return a contradiction, behind the one that `after` names: who skips goes round."""
     context = context_of(request)
-    return _json({"conflict": await context.in_writer_thread(context.session.contradiction)})
+    after = count_asked(request.query_params, "after", 0, 10**12)
+    return _json({"conflict": await context.in_writer_thread(contradiction, context.session, after)})
 
 
 async def _answers(request: Request) -> Response:
@@ -210,10 +222,7 @@ async def _answers(request: Request) -> Response:
             or any(part_of_text in part.lower() for part in (*row["names"], row["annotator"]))
         )
     ]
-    offset = query.get("offset", "0")
-    if not (offset.isascii() and offset.isdigit()):
-        raise BadRequestError("offset must be a whole number.")
-    start = int(offset[:12])
+    start = count_asked(query, "offset", 0, 10**12)
     models = context.learning.curve if context.learning else []
     curve = [row for row in models if row.get("set_id") == set_id]
     page = {"answers": rows[start : start + _PAGE_ROWS], "num_answers": len(rows), "curve": curve}
@@ -231,6 +240,21 @@ async def _neighbours(request: Request) -> Response:
     found = await asyncio.to_thread(nearest_tiles, embeddings, np.array([tile]), count)
     near = [{"tile": row, "name": context.names[row]} for row in found[0].tolist()]
     return _json({"tile": tile, "name": context.names[tile], "neighbours": near})
+
+
+async def _change(request: Request) -> Response:
+    """Return what six tiles, drawn at random, found before the model in use, and what they find now."""
+    context = context_of(request)
+    before, now = context.session.plan_before, context.session.plan
+    num_tiles = len(context.names)
+    drawn = np.random.default_rng(_CHANGE_SEED).choice(num_tiles, min(_QUERIES, num_tiles), replace=False)
+    count = min(_FOUND, num_tiles - 1)
+    found = [
+        await asyncio.to_thread(nearest_tiles, plan.embeddings, drawn, count) for plan in (before, now)
+    ]
+    rows = zip(drawn.tolist(), found[0].tolist(), found[1].tolist(), strict=True)
+    queries = [{"tile": tile, "before": old, "now": new} for tile, old, new in rows]
+    return _json({"before": before.version, "now": now.version, "queries": queries})
 
 
 async def _tile(request: Request) -> Response:

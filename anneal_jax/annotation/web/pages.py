@@ -22,13 +22,29 @@ class Page(NamedTuple):
 
 PAGES = (
     Page("", "search", "Search", ("search.css", "export.css")),
-    Page("teach", "teach", "Teach"),
+    Page("teach", "teach", "Teach", ("teach.css",)),
+    Page("groups", "groups", "Groups", ("groups.css",)),
     Page("map", "map", "Map", ("map.css", "export.css")),
     Page("details", "details", "Details"),
 )
 """In the order of the bar."""
 
-_SHARED = ("page.css", "common.js", "grid.js", "export.js", "atlas.js", "icon.svg", "coast.json")
+_SHARED = (
+    "acting.js",
+    "atlas.js",
+    "coast.json",
+    "common.js",
+    "contradictions.css",
+    "contradictions.js",
+    "export.js",
+    "glance.js",
+    "grid.js",
+    "icon.svg",
+    "page.css",
+    "progress.js",
+    "sets.css",
+    "sets.js",
+)
 
 
 def static_files() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -83,6 +84,24 @@ def places(body: dict[str, Any], name: str) -> list[int] | None:
     if not isinstance(value, list) or len(value) > _MAX_PLACES:
         raise BadRequestError(f"{name} must be a list of whole numbers, or null.")
     return [whole({name: place}, name) for place in value]
+
+
+def whole_numbers(body: dict[str, Any], name: str, most: int, *, below: int) -> list[int]:
+    """Return 1 to `most` whole numbers of a body, each from 0 and below a bound."""
+    values = body.get(name)
+    if not isinstance(values, list) or not 0 < len(values) <= most:
+        raise BadRequestError(f"{name} must be a list of 1 to {most:,} whole numbers.")
+    if any(type(value) is not int or not 0 <= value < below for value in values):
+        raise BadRequestError(f"{name} must hold whole numbers below {below:,}.")
+    return values
+
+
+def count_asked(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """Return a count that a query names, `default` where it does not, and `most` at most."""
+    value = query.get(name, str(default))
+    if not re.fullmatch(r"[0-9]+", value, re.ASCII):
+        raise BadRequestError(f"{name} must be a whole number.")
+    return min(int(value[:12]), most)
 
 
 def seconds(body: dict[str, Any]) -> float | None:

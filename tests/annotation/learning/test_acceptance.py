@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from anneal_jax.annotation.learning.acceptance import judge_model
-from anneal_jax.annotation.learning.loop import LearningLoop, expected_gain
+from anneal_jax.annotation.learning.forecast import expected_gain
+from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
+from anneal_jax.annotation.sets import begin_set
 from anneal_jax.annotation.types import AnsweredPairs, Evidence
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
@@ -86,7 +88,7 @@ def test_no_model_is_adopted_when_the_sentence_changes_while_it_is_judged(make_s
 
     async def in_writer_thread(work, *args):
         if work == learning._end_trial:
-            session.set_sentence(TAB, "Something else")
+            begin_set(session, TAB, "Something else", "begin-a-set")
         return work(*args)
 
     asyncio.run(learning.advance(in_writer_thread))

@@ -22,7 +22,8 @@ def answered(classes):
     """One tile compared with 24 others; no similarity was noted when they were asked."""
     pairs = np.array([(0, other) for other in range(1, 25)], np.int32)
     answers = (classes[pairs[:, 0]] == classes[pairs[:, 1]]).astype(np.int8)
-    return Answered(pairs, answers, np.full(24, np.nan, np.float32), np.zeros(24, np.int32))
+    alone = np.zeros(24, np.bool_), np.ones(24, np.bool_)
+    return Answered(pairs, answers, np.full(24, np.nan, np.float32), np.zeros(24, np.int32), *alone)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import AGAIN_AFTER, FIRST_AFTER, TrainerProcess
 from anneal_jax.annotation.questions.plan import make_plan
+from anneal_jax.annotation.sets import begin_set
 from anneal_jax.config import ExperimentConfig
 from tests.annotation.driving import TAB, answers_of, run
 
@@ -127,7 +128,7 @@ def test_what_was_learnt_for_another_sentence_is_dropped(learning, classes):
     session, trainer, learning = learning
     run(session, answers_of(classes), FIRST_AFTER + 5)
     advance(learning)
-    session.set_sentence(TAB, "Something else")
+    begin_set(session, TAB, "Something else", "begin-a-set")
     wait(trainer, learning)
     assert session.plan.version == 0 and learning.curve == []
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
-from anneal_jax.acquisition.beliefs.session import BeliefSession
+from anneal_jax.acquisition.beliefs.session import BeliefSession, beliefs_of_page
 from anneal_jax.acquisition.beliefs.state import begin
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.plan import make_plan
@@ -132,6 +132,30 @@ def test_glances_are_mixed_and_what_they_say_groups_the_tiles(make_session, clas
     np.testing.assert_equal(
         again._scheduler.replay_logs["pairs"].state, session._scheduler.replay_logs["pairs"].state
     )
+
+
+def test_a_training_believes_what_the_page_believes(make_session, classes, source):
+    session = make_session()
+    view = session.open_tab(TAB, "Ada", "glances")
+    for _ in range(20):  # before any audit
+        question = view["questions"][0]
+        if question["kind"] == "pair":
+            view = glance(session, classes, view)
+        else:  # she overlooks half of the odd tiles, and takes her time over the groups
+            picked = (
+                [len(question["others"]) - 1]
+                if question["kind"] == "choice"
+                else look(question, classes)[::2]
+            )
+            view = session.answer_glance(TAB, question["key"], picked, 3.0)
+    answered = session.trainable()
+    said = [said for _, said in session.standing.said]
+    assert answered.is_weak.tolist() == [row.miss_rate > 0 for row in said]
+    assert answered.is_last.tolist() == [row.is_last for row in said]
+    assert answered.is_weak.any() and not answered.is_last.all()
+    expected = beliefs_of_page(source.belief_session, answered)
+    np.testing.assert_array_equal(beliefs_of(session).groups, expected.groups)
+    np.testing.assert_array_equal(beliefs_of(session).evidence, expected.evidence)
 
 
 def test_no_two_glances_at_one_time_ask_about_one_tile(make_session, classes):

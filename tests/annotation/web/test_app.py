@@ -20,7 +20,7 @@ from tests.annotation.conftest import HOST, served
 
 TAB = "tab-number-1"
 SESSION = {"tab": TAB, "annotator": "Ada", "mode": "pairs"}
-POSTS = ("session", "answer", "undo", "retract", "correct", "sentence", "volunteer")
+POSTS = ("session", "answer", "glance", "undo", "retract", "correct", "sentence", "volunteer")
 GETS = (
     "/",
     "/details",
@@ -29,6 +29,7 @@ GETS = (
     "/contradiction",
     "/tile/3.jpg",
     "/neighbours/3",
+    "/change",
     "/teach",
     "/search/tiles",
     "/search/results?tile=3",
@@ -49,15 +50,25 @@ def test_a_person_answers_undoes_and_changes_mode(client):
     undo = {"tab": TAB, "key": "undo-key-1", "set_id": view["set_id"]}
     view = client("POST", "/undo", json=undo).json()
     assert view["num_answers"] == 29 and view["undone"]["annotator"] == "Ada"
-    groups = client("POST", "/session", json=SESSION | {"mode": "groups"}).json()
-    assert all(question["members"] for question in groups["questions"])
+    doubtful = client("POST", "/session", json=SESSION | {"mode": "mgue"}).json()
+    assert doubtful["mode"] == "mgue" and all(q["kind"] == "pair" for q in doubtful["questions"])
     undone = client("POST", "/undo", json=undo | {"key": "undo-key-2"}).json()
-    assert undone["undone"] is not None and undone["questions"][0]["members"]
+    assert undone["undone"] is not None
     body = {"tab": TAB, "key": undone["questions"][0]["key"], "answer": "similar"}
     assert client("POST", "/answer", json=body).json()["num_answers"] == 29
     page = client("GET", "/answers?answer=similar&offset=5").json()
     assert page["num_answers"] == 29 and len(page["answers"]) == 24
     assert client("GET", "/answers?text=nobody").json()["num_answers"] == 0
+
+
+def test_what_six_tiles_find_before_and_after_a_model(client, make_session):
+    found = client("GET", "/change").json()
+    assert (found["before"], found["now"], len(found["queries"])) == (0, 0, 6)
+    for query in found["queries"]:
+        assert (
+            query["before"] == query["now"] and query["tile"] not in query["now"] and len(query["now"]) == 5
+        )
+    assert client("GET", "/change").json() == found  # the same six tiles each time
 
 
 def test_tiles_are_pictures_made_anew_and_neighbours_are_named(client):
@@ -194,7 +205,7 @@ FIELDS = st.fixed_dictionaries(
         "tab": st.just(TAB) | JSON,
         "key": st.text("ab-_0", min_size=6, max_size=70) | JSON,
         "annotator": st.text(max_size=600) | JSON,
-        "mode": st.sampled_from(["pairs", "groups"]) | JSON,
+        "mode": st.sampled_from(["pairs", "glances"]) | JSON,
         "answer": st.sampled_from(["similar", "dissimilar", "unsure"]) | JSON,
         "answer_id": st.integers() | JSON,
         "first": st.integers(-2, 70) | JSON,
@@ -202,6 +213,7 @@ FIELDS = st.fixed_dictionaries(
         "elapsed_s": st.floats() | JSON,
         "sentence": st.text(max_size=600) | JSON,
         "set_id": st.integers(1, 9) | JSON,
+        "picked": st.lists(st.integers(-1, 13), max_size=13) | JSON,
     },
 )
 

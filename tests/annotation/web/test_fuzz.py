@@ -14,8 +14,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.session import BeliefSession
+from anneal_jax.acquisition.beliefs.state import begin
 from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
+from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
 from tests.annotation.conftest import HOST, IdleTrainer, served
@@ -49,9 +53,11 @@ def page(tiles_folder, tmp_path_factory):
     features = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
     folder = tmp_path_factory.mktemp("fuzz")
     store = AnswerStore(folder / "answers.sqlite", [str(i) for i in range(60)])
-    plan = make_plan(unit_directions(features), seed=0, project=centring(features))
+    graph = neighbour_graph(unit_directions(features))
+    by_belief = BeliefQuestions(BeliefSession(np.arange(60, dtype=np.int32), graph, begin(graph)))
+    plan = make_plan(unit_directions(features), seed=0, project=centring(features), by_belief=by_belief)
     session = AnnotationSession(store, unit_directions(features), np.arange(60), plan)
-    session.open_tab(TAB, "Ada")
+    session.open_tab(TAB, "Ada", "glances")
     learning = LearningLoop(session, Trainings(session, features), folder, seed=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("anneal_jax.annotation.learning.loop.UNTRIED_FROM", 0)
@@ -122,7 +128,7 @@ GOOD = st.fixed_dictionaries(
     {
         "tab": st.just(TAB),
         "annotator": st.sampled_from(["Ada", "Ben"]),
-        "mode": st.sampled_from(["pairs", "groups", "mgue", "none"]),
+        "mode": st.sampled_from(["glances", "pairs", "mgue", "none"]),
         "key": st.text("ab", min_size=8, max_size=12),
         "answer": st.sampled_from(["similar", "dissimilar", "unsure"]),
         "answer_id": st.integers(1, 9),
@@ -142,6 +148,7 @@ GOOD = st.fixed_dictionaries(
             ),
             max_size=3,
         ),
+        "picked": st.none() | st.lists(st.integers(0, 4), max_size=4),
     }
 )
 """What every route that takes JSON may find good."""
@@ -175,7 +182,11 @@ def requests(draw, app, token):
     )
     asked = either("query", {"tile": "3", "name": "a.csv"}, st.dictionaries(names, values, max_size=3))
     as_json = (GOOD | FIELDS | JSON).map(lambda value: json.dumps(value).encode())
-    body = either("body", json.dumps(draw(GOOD)).encode(), as_json | st.binary(max_size=200))
+    good = draw(GOOD)
+    issued = [*app._app.state.context.session._tab(TAB).issued]
+    if issued and template in ("/answer", "/glance"):
+        good["key"] = draw(st.sampled_from(issued))
+    body = either("body", json.dumps(good).encode(), as_json | st.binary(max_size=200))
     host = either("host", HOST, st.sampled_from(["evil.example", "127.0.0.1.evil.example", "", "[::1"]))
     origins = ["http://evil.example", "null", "http://localhost:1", None]
     origin = either("origin", OWN, st.sampled_from(origins))
@@ -246,22 +257,25 @@ def test_no_other_token_opens_anything(page, token, rest):
 
 
 @pytest.mark.parametrize(
-    "name", ["session", "answer", "undo", "retract", "correct", "volunteer", "sentence"]
+    "name", ["session", "answer", "glance", "undo", "retract", "correct", "volunteer", "sentence"]
 )
 def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
     """A sentence no more than an answer; and the same from the page itself is taken."""
     app, access, store = page
     session = app._app.state.context.session
-    view = session.open_tab(TAB, "Ada")
+    view = session.open_tab(TAB, "Ada", "glances" if name == "glance" else "pairs")
+    while name == "glance" and view["questions"][0]["kind"] == "pair":
+        view = session.answer(TAB, view["questions"][0]["key"], Answer.DISSIMILAR, 1.0)
     session.volunteer(TAB, (3, 4), Answer.SIMILAR, f"mark-before-{name}")
     body = {"tab": TAB, "annotator": "Ada", "mode": "pairs", "answer": "similar", "set_id": session.set_id}
     body |= {
         "first": 3,
         "second": 5,
         "sentence": f"Same {name}",
+        "picked": [],
         "answer_id": session.standing.records[-1].answer_id,
     }
-    key = view["questions"][0]["key"] if name == "answer" else f"key-of-{name}"
+    key = view["questions"][0]["key"] if name in ("answer", "glance") else f"key-of-{name}"
     content = json.dumps(body | {"key": key}).encode()
     before = store._path.read_bytes()
 
@@ -290,6 +304,8 @@ def test_every_route_is_among_those_that_are_called(page):
     paths = {path for path, _ in routes_of(page[0])}
     assert {
         "/answer",
+        "/glance",
+        "/change",
         "/undo",
         "/sentence",
         "/tile/{tile}.jpg",

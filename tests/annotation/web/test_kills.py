@@ -31,9 +31,9 @@ def answer_until_killed(workdir, flags, person, moment_s):
         timer.start()
         is_stored = False
         try:
-            person.sit_down(server)
+            person.sit_down(server, "glances")
             is_stored = person.repeat(server)
-            view = person.sit_down(server)
+            view = person.sit_down(server, "glances")
             while view["questions"]:
                 view = person.answer(server, view)
         except urllib.error.HTTPError:  # a refusal is no power cut
@@ -185,7 +185,7 @@ def test_a_second_server_is_refused_and_a_run_trains_on_the_answers(tiles_folder
     with Server(workdir, *flags) as server:
         with pytest.raises(AssertionError, match="is open already, at http"):
             Server(workdir, *flags)
-        view = person.sit_down(server, "groups")
+        view = person.sit_down(server, "mgue")
         for _ in range(30):
             view = person.answer(server, view)
     config = read_config(workdir)

@@ -75,19 +75,3 @@ export function remember(name, value) {
 export function inWords(word) {
   return { similar: "similar", dissimilar: "different", unsure: "unsure" }[word];
 }
-
-// A contradiction: the chain of answers of which one is wrong; `takeBack` gets the id of that one.
-export function openConflict({ chain }, takeBack) {
-  const dialog = document.getElementById("contradiction");
-  document.getElementById("chain").replaceChildren(...chain.map((said) => element("li", {},
-    element("img", { src: tileUrl(said.first), alt: said.names[0], title: said.names[0] }),
-    element("img", { src: tileUrl(said.second), alt: said.names[1], title: said.names[1] }),
-    element("span", {},
-      element("span", { className: `word ${said.answer}`, textContent: inWords(said.answer) }),
-      element("small", { textContent: `${said.annotator}, ${new Date(said.answered_at).toLocaleString("en-GB")}` })),
-    element("button", { className: "answer small", textContent: "This one is wrong", onclick: () => {
-      dialog.close();
-      takeBack(said.answer_id);
-    } }))));
-  if (!dialog.open) dialog.showModal();
-}

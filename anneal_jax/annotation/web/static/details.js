@@ -1,5 +1,6 @@
 // The review page: the learning curve, the answers given, and the neighbours of any tile.
-import { answerOf, attempt, element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
+import { answerOf, attempt, element, get, inWords, post, randomKey, remembered, tileUrl } from "./common.js";
+import { noteContradictions } from "./contradictions.js";
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
@@ -24,6 +25,7 @@ const load = attempt(async (offset = 0) => {
   drawCurve([...page.curve, { ...view }].filter((point) => point.quality.share !== null));
   tellRefusals(page.curve);
   tellPeople(page);
+  noteContradictions(view);
 });
 
 const write = attempt(async (path, body) => {
@@ -31,7 +33,6 @@ const write = attempt(async (path, body) => {
   const view = await post(path, { tab: TAB, set_id: state.setId, ...body });
   await load();
   if (!$("near").hidden) await showStrip(state.near); // with other keys: a later click is another answer
-  if (view.conflict) openConflict(view.conflict, (answer_id) => writing("retract", { answer_id })());
 });
 
 // Two clicks on one button are one answer: its key is drawn with it.
@@ -149,6 +150,16 @@ const add = attempt(async () => {
   await load();
 });
 
+const tellNotes = attempt(async () => {
+  const { notes, left_out: names } = await get("notes");
+  const count = names.length === 1 ? "One file was skipped:" : `${names.length.toLocaleString("en-GB")} files were skipped:`;
+  $("notes").replaceChildren(...notes.map((note) => element("li", { textContent: note })));
+  $("skipping").textContent = names.length ? count : "No file was skipped.";
+  $("skipped").replaceChildren(...names.map((name) => element("li", { textContent: name })));
+});
+
+document.addEventListener("answers-changed", () => load());
+tellNotes();
 $("file").onchange = add;
 $("answer").onchange = () => load();
 $("text").oninput = () => load();

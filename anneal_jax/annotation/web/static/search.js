@@ -1,7 +1,8 @@
 // The search page: a tile or a file in, the most similar tiles out, and a word about any of them goes back.
-import { answerOf, attempt, element, get, inWords, openConflict, post, randomKey, remembered, tileUrl } from "./common.js";
+import { answerOf, attempt, element, get, inWords, post, randomKey, remembered, tileUrl } from "./common.js";
 import { MARKS, openExport } from "./export.js";
 import { fit, focusAt, rove } from "./grid.js";
+import { noteContradictions } from "./contradictions.js";
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
@@ -264,6 +265,7 @@ function pair(said) {
 }
 
 function tellState(view) {
+  noteContradictions(view);
   $("newer").hidden = !state.shown || view.model_answers === state.shown.model;
   if (view.training_failure) throw new Error(`${view.training_failure}. Answers are not affected.`);
 }

@@ -1,5 +1,9 @@
 // The question page. An answer is shown as given at once, sent in order, and ticked when it is on disk.
-import { Refusal, element, get, openConflict, post, randomKey, remember, remembered, tileUrl } from "./common.js";
+import { Refusal, attempt, element, get, post, randomKey, remember, remembered, tileUrl } from "./common.js";
+import { noteContradictions } from "./contradictions.js";
+import { drawGlance, marked, moveFocus, placeOfKey, toggle } from "./glance.js";
+import { showChange, showProgress } from "./progress.js";
+import { openSets } from "./sets.js";
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
@@ -9,12 +13,18 @@ const [TWO_TAPS_MS, TWO_TAPS_PX] = [400, 40];
 const RETRY_AFTER_MS = [300, 1000, 2000, 4000, 8000];
 const MAX_ZOOM = 8;
 const AGAIN_MS = 2000;
+const LOOK_MS = 2000;
+const ASK = {
+  pair: "Are these two alike?",
+  grid: "Which of these are not like the first one? Mark them, then Done.",
+  choice: "Which of these groups is the first one like?",
+};
 const BLIND = "These are vectors without pictures, so nobody can judge them here. Search finds what is near a tile by "
   + "its name. Start again with --thumbnails to see the tiles and answer.";
 const UNSEEN = "A picture did not come; it is asked for again. “Unsure” goes on without it.";
 
 const state = {
-  annotator: remembered("name"), mode: "pairs", view: null, questions: [], given: new Set(),
+  annotator: remembered("name"), mode: remembered("mode") || "glances", view: null, questions: [], given: new Set(),
   waiting: [], isSending: false, shown: null, unseen: null, shownAt: 0, zoom: 1, x: 0, y: 0, isSwapped: false,
 };
 
@@ -37,7 +47,7 @@ async function pump() {
     if (request.tries || request.path !== "session") tellTrouble(""); // why one was begun anew stays shown
     apply(view);
     request.then(view);
-    tellSaved(request.path === "answer" ? "✓ saved" : "");
+    tellSaved(isAnswer(request) ? "✓ saved" : "");
   } catch (error) {
     await failed(request, error);
   }
@@ -51,7 +61,7 @@ async function failed(request, error) {
     state.waiting.shift();
     state.given.delete(request.body.key);
     tellTrouble(error.message);
-    tellSaved(request.path === "answer" ? "not saved" : "", "waiting");
+    tellSaved(isAnswer(request) ? "not saved" : "", "waiting");
     if (error.status === 409 && request.path !== "session") openSession();
     return;
   }
@@ -60,6 +70,8 @@ async function failed(request, error) {
   tellSaved("not saved yet", "waiting");
   await new Promise((done) => setTimeout(done, RETRY_AFTER_MS[Math.min(request.tries++, RETRY_AFTER_MS.length - 1)]));
 }
+
+const isAnswer = ({ path }) => path === "answer" || path === "glance";
 
 // Of the answers whose sentence stands on this page: what is said of it is not taken for another one.
 const setShown = () => (state.view ? state.view.set_id : 0);
@@ -72,7 +84,7 @@ function openSession() {
 
 function tellSaved(text, kind = "done") {
   const left = state.waiting.length;
-  $("saved").textContent = text || (left && state.waiting[0].path === "answer" ? "saving …" : $("saved").textContent);
+  $("saved").textContent = text || (left && isAnswer(state.waiting[0]) ? "saving …" : $("saved").textContent);
   $("saved").className = `saved ${text ? kind : ""}`;
   document.body.dataset.waiting = String(left);
 }
@@ -88,51 +100,31 @@ function apply(view) {
   state.view = view;
   if (view.questions) state.questions = view.questions.filter((question) => !state.given.has(question.key));
   $("sentence").textContent = view.sentence;
-  $("mode").value = state.mode;
-  $("contradictions").hidden = !view.num_contradictions;
-  $("contradictions").textContent = `⚠ ${view.num_contradictions}`;
-  $("contradictions").title = "Answers that contradict each other";
+  $("pairs").checked = state.mode !== "glances";
+  $("doubtful").checked = state.mode === "mgue";
+  noteContradictions(view);
   count(view);
   show();
-  if (view.conflict) showConflict(view.conflict);
 }
 
 function count(view) {
-  const quality = view.quality.share === null ? "not measured yet"
-    : `${view.quality.share.toFixed(2)} (${view.quality.lower.toFixed(2)}–${view.quality.upper.toFixed(2)}`
-      + `, ${view.quality.num_audits} audit${view.quality.num_audits === 1 ? "" : "s"}${view.quality.is_stale ? ", stale" : ""})`;
-  const number = (value) => value.toLocaleString("en-GB");
-  const parts = [
-    ["", view.num_labels ? `${number(view.num_labels)} labels` : "", ""],
-    [`${number(view.num_answers)} answers → `, number(view.num_known), " pairs"],
-    ["", number(view.bits_spent), " bits"],
-    ["", number(view.minutes), " min"],
-    ["precision@5 ", quality, ""],
-    [view.is_training ? "learning …" : view.model_answers ? `model of ${view.model_answers} answers` : "", "", ""],
-    [view.on_trial ? `model of ${view.on_trial} answers on trial` : "", "", ""],
-    [view.refusal || "", "", ""],
-    [forecast(view), "", ""],
-  ];
-  $("counters").replaceChildren(...parts.filter((part) => part.join("")).map(([before, value, after]) =>
-    element("span", {}, before, element("b", { textContent: value }), after)));
+  showProgress(view);
   if (view.training_failure) tellTrouble(`${view.training_failure}. Answers are not affected.`);
-}
-
-function forecast({ expected_gain: gain, least_gain: least }) {
-  if (gain === null || gain === undefined) return "";
-  const sentence = `100 more answers: about ${(100 * gain).toFixed(0)}% more tiles told rightly`;
-  return gain < least ? `${sentence}, they will hardly help` : sentence;
 }
 
 function show() {
   const isBlind = Boolean(state.view && state.view.shows_tiles === false);
   const question = isBlind ? null : state.questions[0] || null;
   for (const coming of state.questions.slice(1)) {
-    for (const tile of [coming.first, coming.second]) new Image().src = tileUrl(tile);
+    for (const tile of [coming.subject, ...coming.others, ...coming.members.flat()]) new Image().src = tileUrl(tile);
   }
   const isOver = isBlind || (!question && state.view && state.view.sentence_is_settled && !state.waiting.length);
   $("empty").hidden = !isOver;
   $("empty").textContent = isBlind ? BLIND : isOver ? "No question is left. The answers are under Details." : "";
+  if (isOver) {
+    $("ask").textContent = "\u00a0";
+    document.body.dataset.kind = "";
+  }
   for (const shown of document.querySelectorAll(".tile, #flip")) shown.hidden = isOver;
   if (!question || (state.shown && state.shown.key === question.key)) return;
   state.shown = question;
@@ -143,18 +135,13 @@ function show() {
 
 async function paint() {
   const question = state.shown;
-  const founder = question.members[0];
-  const [left, right] = founder === question.first ? [question.second, question.first]
-    : [question.first, question.second];
-  const sides = state.isSwapped ? [right, left] : [left, right];
   $("stage").classList.remove("ready");
   document.body.dataset.question = "";
-  $("left").src = tileUrl(sides[0]);
-  $("right").src = tileUrl(sides[1]);
-  const others = question.members.slice(1).map((tile) => element("img", { src: tileUrl(tile), alt: "" }));
-  $("members").replaceChildren(element("span", { textContent: "Same as this group?" }), ...others);
-  $("members").hidden = !question.members.length;
-  const isSeen = await Promise.all([$("left").decode(), $("right").decode()]).then(() => true, () => false);
+  document.body.dataset.kind = question.kind;
+  $("ask").textContent = ASK[question.kind];
+  const images = question.kind === "pair" ? drawPair(question)
+    : drawGlance(question, $("subject-tile"), $("others"), (place) => pick(place));
+  const isSeen = await Promise.all(images.map((image) => image.decode())).then(() => true, () => false);
   if (state.shown !== question) return;
   state.unseen = isSeen ? null : question.key;
   if (!isSeen) {
@@ -166,6 +153,13 @@ async function paint() {
   $("stage").classList.add("ready");
   state.shownAt = performance.now();
   document.body.dataset.question = question.key;
+}
+
+function drawPair(question) {
+  const sides = state.isSwapped ? [question.second, question.first] : [question.first, question.second];
+  $("left").src = tileUrl(sides[0]);
+  $("right").src = tileUrl(sides[1]);
+  return [$("left"), $("right")];
 }
 
 function setZoom(zoom, x, y) {
@@ -192,15 +186,43 @@ function zoomAt(factor, across = 50, down = 50) {
 function answer(word) {
   const question = state.questions[0];
   if (!question) return;
+  if (question.kind !== "pair") {
+    if (word === "unsure") answerGlance(null, $("unsure"));
+    return;
+  }
+  take("answer", { answer: word }, $(word), word === "unsure");
+}
+
+// What was picked of a choice or a grid; null for unsure.
+function answerGlance(picked, button) {
+  take("glance", { picked }, button, picked === null);
+}
+
+function take(path, said, button, isUnsure) {
+  const question = state.questions[0];
   const isSeen = document.body.dataset.question === question.key; // nobody says of unseen tiles what they are
-  if (!isSeen && !(word === "unsure" && state.unseen === question.key)) return;
+  if (!isSeen && !(isUnsure && state.unseen === question.key)) return;
   const elapsed = Math.max(0, (performance.now() - state.shownAt) / 1000);
   state.questions.shift();
   state.given.add(question.key);
-  press($(word));
-  send("answer", { key: question.key, answer: word, elapsed_s: Math.round(elapsed * 1000) / 1000 });
+  press(button);
+  send(path, { key: question.key, ...said, elapsed_s: Math.round(elapsed * 1000) / 1000 });
   show();
 }
+
+// A tile of a grid is marked or not; a group of a choice is the answer.
+function pick(place) {
+  const question = state.questions[0];
+  if (!question || document.body.dataset.question !== question.key) return;
+  if (question.kind === "grid") toggle($("others"), place);
+  else answerGlance([place], $("others").children[place]);
+}
+
+function finishGrid() {
+  if (kindShown() === "grid") answerGlance(marked($("others")), $("done"));
+}
+
+const kindShown = () => (state.questions[0] ? state.questions[0].kind : "");
 
 function undo() {
   press($("undo"));
@@ -217,7 +239,8 @@ function swap() {
 
 function changeMode(mode) {
   state.mode = mode;
-  $("mode").blur(); // or the keys that answer would choose in it
+  remember("mode", mode);
+  document.activeElement.blur(); // or the keys that answer would go to it
   openSession();
 }
 
@@ -227,21 +250,43 @@ function press(button) {
 }
 
 document.addEventListener("visibilitychange", () => { // away is no time spent
-  if (document.hidden) state.hiddenAt = performance.now();
-  else if (state.hiddenAt) state.shownAt += performance.now() - state.hiddenAt;
+  if (document.hidden) {
+    state.hiddenAt = performance.now();
+    return;
+  }
+  if (state.hiddenAt) state.shownAt += performance.now() - state.hiddenAt;
+  look();
 });
 
-const KEYS = {
-  s: () => answer("similar"), d: () => answer("dissimilar"), u: () => answer("unsure"), z: undo, f: swap,
-  g: () => changeMode(state.mode === "groups" ? "pairs" : "groups"), "?": () => $("helping").showModal(), "+": () => zoomAt(1.5), "=": () => zoomAt(1.5),
+const KEYS = { u: () => answer("unsure"), z: undo, "?": () => $("helping").showModal() };
+
+const PAIR_KEYS = {
+  s: () => answer("similar"), d: () => answer("dissimilar"), f: swap, "+": () => zoomAt(1.5), "=": () => zoomAt(1.5),
   "-": () => zoomAt(1 / 1.5), 0: () => setZoom(1, 0, 0), arrowright: () => answer("similar"),
   arrowleft: () => answer("dissimilar"), arrowup: () => answer("unsure"),
 };
 
+// What a key does to the question that is shown; undefined for nothing.
+function actOf(key) {
+  const kind = kindShown();
+  if (kind === "pair" || !kind) return PAIR_KEYS[key] || KEYS[key];
+  const place = placeOfKey(key, state.questions[0].others.length);
+  if (place >= 0) return () => pick(place);
+  if (key.startsWith("arrow")) return () => moveFocus($("others"), key);
+  if (key === "0" && kind === "choice") return () => answerGlance([], $("none"));
+  if (key === "enter" && kind === "grid") return finishGrid;
+  return KEYS[key];
+}
+
+// Enter and space press what has the focus, unless that is a tile of a grid: there Enter means done.
+const isForFocus = (key) => (key === " " || key === "enter")
+  && document.activeElement.matches("button, a, input, select, summary, label")
+  && !(key === "enter" && kindShown() === "grid" && $("others").contains(document.activeElement));
+
 document.addEventListener("keydown", (event) => {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (document.querySelector("dialog[open]")) return;
-  const act = KEYS[event.key.toLowerCase()];
+  if (document.querySelector("dialog[open]") || isForFocus(event.key.toLowerCase())) return;
+  const act = actOf(event.key.toLowerCase());
   if (!act) return;
   event.preventDefault();
   act();
@@ -250,20 +295,21 @@ document.addEventListener("keydown", (event) => {
 for (const word of ["similar", "dissimilar", "unsure"]) $(word).onclick = () => answer(word);
 $("undo").onclick = undo;
 $("flip").onclick = swap;
-$("mode").onchange = () => changeMode($("mode").value);
+$("none").onclick = () => answerGlance([], $("none"));
+$("done").onclick = finishGrid;
+$("pairs").onchange = () => changeMode($("pairs").checked ? "pairs" : "glances");
+$("doubtful").onchange = () => changeMode($("doubtful").checked ? "mgue" : "glances");
+$("change").onclick = attempt(showChange);
 $("help").onclick = () => $("helping").showModal();
-$("sentence").onclick = () => welcome();
-$("contradictions").onclick = async () => {
-  const { conflict } = await get("contradiction");
-  if (conflict) showConflict(conflict);
-};
+$("sentence").onclick = attempt(openSets);
+document.addEventListener("answers-changed", openSession);
 
 // Pointers: a click or two taps zoom, a drag moves both tiles when zoomed, else it is a swipe.
 
 let drag = null;
 let tap = null;
 $("stage").addEventListener("pointerdown", (event) => {
-  if (!event.isPrimary) { // two fingers swipe nothing
+  if (!event.isPrimary || kindShown() !== "pair") { // two fingers swipe nothing, nor is a grid swiped
     drag = null;
     return;
   }
@@ -315,6 +361,7 @@ function placeIn(frame, event) {
 function welcome() {
   $("name").value = state.annotator;
   $("meaning").value = state.view ? state.view.sentence : "";
+  $("meaning").disabled = Boolean(state.view && state.view.sentence_is_settled); // under Sets it is changed
   $("welcome").returnValue = "";
   if (!$("welcome").open) $("welcome").showModal();
 }
@@ -326,14 +373,8 @@ $("welcome").addEventListener("close", () => {
   state.annotator = name;
   remember("name", name);
   send("session", { annotator: name, mode: state.mode });
-  send("sentence", { sentence: meaning });
+  if (!state.view.sentence_is_settled) send("sentence", { sentence: meaning });
 });
-
-function showConflict(conflict) {
-  openConflict(conflict, (answer_id) => {
-    send("retract", { answer_id, key: randomKey(), set_id: setShown() }, () => tellSaved("taken back"));
-  });
-}
 
 window.addEventListener("beforeunload", (event) => {
   if (state.waiting.some((request) => request.path === "answer")) event.preventDefault();
@@ -341,7 +382,7 @@ window.addEventListener("beforeunload", (event) => {
 
 async function look() {
   try {
-    if (!state.waiting.length) {
+    if (!state.waiting.length && !document.hidden) {
       const view = await get(`state?annotator=${encodeURIComponent(state.annotator)}`);
       if (!state.waiting.length) count(view);
     }
@@ -356,7 +397,7 @@ async function begin() {
     $("warning").hidden = !state.view.warnings.length;
     if (state.annotator && state.view.sentence_is_settled) openSession();
     else welcome();
-    setInterval(look, 5000);
+    setInterval(look, LOOK_MS);
   } catch (error) {
     tellTrouble(error.message);
   }
@@ -368,7 +409,6 @@ async function details() {
   $("skipped").replaceChildren(...names.map((name) => element("li", { textContent: name })));
   const count = names.length === 1 ? "1 file was skipped" : `${names.length.toLocaleString("en")} files were skipped`;
   if (names.length) $("summary").textContent = `Details: ${count}`;
-  $("details").hidden = !notes.length && !names.length;
 }
 
 begin();

@@ -1,0 +1,12 @@
+// What panels do beside a page: as a tab of their own that holds no question. The page hears of it.
+import { post, randomKey, remembered } from "./common.js";
+
+const TAB = randomKey();
+
+export async function act(path, body) {
+  const annotator = remembered("name") || "reviewer";
+  await post("session", { tab: TAB, annotator, mode: "none" });
+  const view = await post(path, { tab: TAB, ...body });
+  document.dispatchEvent(new CustomEvent("answers-changed", { detail: view }));
+  return view;
+}
