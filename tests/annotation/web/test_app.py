@@ -21,36 +21,14 @@ from tests.annotation.conftest import HOST, served
 TAB = "tab-number-1"
 SESSION = {"tab": TAB, "annotator": "Ada", "mode": "pairs"}
 POSTS = (
-    "session",
-    "answer",
-    "undo",
-    "retract",
-    "correct",
-    "sentence",
-    "volunteer",
-    "sets/begin",
-    "sets/go",
-    "sets/rename",
-    "groups/act",
-    "groups/preview",
-)
+    "session", "answer", "undo", "retract", "correct", "sentence", "volunteer", "sets/begin", "sets/go",
+    "sets/rename", "groups/act", "groups/preview",
+)  # fmt: skip
 GETS = (
-    "/",
-    "/details",
-    "/state",
-    "/answers",
-    "/contradiction",
-    "/tile/3.jpg",
-    "/neighbours/3",
-    "/teach",
-    "/groups",
-    "/groups/wall",
-    "/groups/alone",
-    "/sets",
-    "/search/tiles",
-    "/search/results?tile=3",
+    "/", "/details", "/state", "/answers", "/contradiction", "/tile/3.jpg", "/neighbours/3", "/teach",
+    "/groups", "/groups/wall", "/groups/alone", "/sets", "/search/tiles", "/search/results?tile=3",
     "/static/teach.js",
-)
+)  # fmt: skip
 
 
 def test_a_person_answers_undoes_and_changes_mode(client):
