@@ -193,5 +193,5 @@ def tally(connection: sqlite3.Connection, last_round: int | None) -> Tally:
 
 
 def _record(row: tuple[Any, ...]) -> AnswerRecord:
-    record = AnswerRecord(*row)
-    return record._replace(answer=Answer(record.answer))
+    place = AnswerRecord._fields.index("answer")
+    return AnswerRecord._make((*row[:place], Answer(row[place]), *row[place + 1 :]))
