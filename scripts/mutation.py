@@ -60,6 +60,7 @@ TESTS = {
     "acquisition/threshold": "test_threshold",
     "acquisition/beliefs/choose": "test_state test_choose test_invariants",
     "acquisition/beliefs/choose_several": "test_choose_several",
+    "acquisition/beliefs/judging": "../../annotation/test_doubts",
     "acquisition/beliefs/neighbours": "test_neighbours",
     "acquisition/beliefs/session": "../../experiments/test_belief_session",
     "acquisition/beliefs/state": "test_state test_choose test_invariants",

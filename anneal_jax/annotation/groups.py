@@ -55,7 +55,7 @@ def act(
     annotator = session.annotator_of(tab_id)
     if not session.store.has_act(key):
         found = chosen(session.standing)
-        said = [(Answer.DISSIMILAR, found.dissimilar), (Answer.SIMILAR, found.similar)]
+        said = [(Answer.SIMILAR, found.similar), (Answer.DISSIMILAR, found.dissimilar)]
         given = [Given(*pair, answer, annotator) for answer, pairs in said for pair in pairs]
         session.store.give_together(given, found.retracted, annotator=annotator, key=key)
         session.catch_up()

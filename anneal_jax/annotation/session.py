@@ -304,15 +304,13 @@ class AnnotationSession:
     def catch_up(self) -> None:
         """Follow the store where several answers came or went."""
         stored = {record.answer_id: record for record in self._store.standing()}
-        gone = [record for record in self._standing.records if record.answer_id not in stored]
         held = {record.answer_id for record in self._standing.records}
-        come = [record for answer_id, record in stored.items() if answer_id not in held]
-        for record in gone:
-            self._standing.remove_answer(record.answer_id)
+        gone, come = held - stored.keys(), [row for key, row in stored.items() if key not in held]
+        self._standing.change(gone, come)
         if gone:
-            self._scheduler.remove_answer(*(record.answer_id for record in gone))
+            self._scheduler.remove_answer(*gone)
         for record in come:
-            self._take_in(record)
+            self._note(record)
         self._withdraw_known()
         self._drop_model_of_undone()
 
@@ -423,11 +421,15 @@ class AnnotationSession:
 
     def _take_in(self, record: AnswerRecord) -> frozenset[int]:
         """Hold one more answer; return what it contradicts."""
+        self._note(record)
+        return self._standing.add_answer(record)
+
+    def _note(self, record: AnswerRecord) -> None:
+        """Count one more answer, and give it to those who choose questions."""
         self._note_keys(record)
         self._bits += record.bits
         self._elapsed_s += record.elapsed_s or 0.0
         self._scheduler.add_answer(record)
-        return self._standing.add_answer(record)
 
     def _withdraw_known(self) -> None:
         """Withdraw the questions whose answers follow by now."""

@@ -12,6 +12,7 @@ from anneal_jax.answers.reading import TRAINED_KINDS, AnswerRecord
 from anneal_jax.pairs.answer_graph import AnswerGraph
 from anneal_jax.types import Answer, PairIndices
 
+_MANY = 64  # answers to let go of, from which on all others are taken up anew in less time
 _COUNTED_EACH_TIME = 1_000  # with n times as many answers what is implied is counted every n-th time
 
 
@@ -21,6 +22,9 @@ class StandingAnswers:
     def __init__(self, records: Iterable[AnswerRecord], image_ids: Sequence[str]):
         """Take answers up, in the order given."""
         self._image_ids = image_ids
+        self._begin(records)
+
+    def _begin(self, records: Iterable[AnswerRecord]) -> None:
         self._graph = AnswerGraph("closure")
         self._standing: dict[int, AnswerRecord] = {}
         self._by_pair: dict[Pair, list[int]] = {}
@@ -99,6 +103,16 @@ class StandingAnswers:
             del self._by_pair[pair]
         self._counted = -1
         return True
+
+    def change(self, gone: Collection[int], come: Iterable[AnswerRecord]) -> None:
+        """Let go of answers by their ids, and take others in: of many, by beginning anew."""
+        if len(gone) > _MANY:
+            self._begin([*(row for key, row in self._standing.items() if key not in gone), *come])
+            return
+        for answer_id in gone:
+            self.remove_answer(answer_id)
+        for record in come:
+            self.add_answer(record)
 
     def label(self, first: int, second: int) -> int | None:
         """Return what is known of a pair, by answers of any kind: 1, 0, 2 for unsure, or None."""

@@ -226,7 +226,6 @@ def tally(connection: sqlite3.Connection, last_round: int | None) -> Tally:
 
 
 def _record(row: tuple[Any, ...]) -> AnswerRecord:
-    record = AnswerRecord(*row[:_GLANCE_COLUMN])
-    glance = row[_GLANCE_COLUMN:]
-    shown = None if glance[0] is None else from_row(*glance)
-    return record._replace(answer=Answer(record.answer), glance=shown)
+    place = AnswerRecord._fields.index("answer")
+    glance = None if row[_GLANCE_COLUMN] is None else from_row(*row[_GLANCE_COLUMN:])
+    return AnswerRecord._make((*row[:place], Answer(row[place]), *row[place + 1 : _GLANCE_COLUMN], glance))

@@ -56,17 +56,19 @@ class ReplayLog:
         self._extend(behind)
 
     def _extend(self, answers: Iterable[tuple[int, Said]]) -> None:
-        for answer_id, said in answers:
-            state = self._source.add_answer(self.state, said)
+        coming, state = list(answers), self.state
+        total = len(self._answers) + len(coming)
+        for count, (answer_id, said) in enumerate(coming, start=len(self._answers) + 1):
+            state = self._source.add_answer(state, said)
             self._answers.append((answer_id, said))
-            self._states[len(self._answers)] = state
-            self._thin()
+            if _is_kept(count, total):
+                self._states[count] = state
+        self._states = {count: kept for count, kept in self._states.items() if _is_kept(count, total)}
 
-    def _thin(self) -> None:
-        now = len(self._answers)
-        self._states = {
-            count: state for count, state in self._states.items() if count % _step(now - count) == 0
-        }
+
+def _is_kept(count: int, total: int) -> bool:
+    """Tell whether the state after `count` of `total` answers is kept; once let go, it is so for good."""
+    return count % _step(total - count) == 0
 
 
 def _step(distance: int) -> int:

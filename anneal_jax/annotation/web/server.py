@@ -96,11 +96,10 @@ def opened(
         features = learner.features(None)
         directions = unit_directions(features)
         store = stack.enter_context(closing(AnswerStore(workdir / "answers.sqlite", dataset.archive.ids)))
-        if sentence:
-            store.set_sentence(sentence)
+        chosen = go_to_set(store, sentence) if sentence else ""
         left_out = list_left_out(workdir, dataset.archive)
         warnings = start_warnings(config)
-        notes = [*warnings, *dataset.archive.notes]
+        notes = [*warnings, *dataset.archive.notes, *filter(None, [chosen])]
         notes += [take_labels(store, dataset.archive, labels)] if labels else []
         digests = dataset.archive.digests()
         by_belief = BeliefQuestions(open_belief_session(config, dataset, learner))
@@ -128,6 +127,22 @@ def opened(
             warnings=tuple(warnings),
             basemap_url=basemap_url,
         )
+
+
+def go_to_set(store: AnswerStore, sentence: str) -> str:
+    """Go to the set of answers of a sentence, or begin it, and return a sentence that says which.
+
+    It is empty where nothing was answered yet: there is nothing to mix up.
+    """
+    num_sets = len(store.sentences())
+    store.set_sentence(sentence)
+    sets = store.sets()
+    (present,) = (found for found in sets if found.is_present)
+    if not any(found.num_answers for found in sets):
+        return ""
+    if len(store.sentences()) > num_sets:
+        return f"A new set of answers begins, {present.sentence!r}; the others stay under Sets on the page."
+    return f"Answers go to the set {present.sentence!r}, which has {present.num_answers:,}."
 
 
 def list_left_out(workdir: pathlib.Path, archive: Archive) -> tuple[str, ...]:

@@ -20,21 +20,15 @@ from tests.annotation.conftest import HOST, served
 
 TAB = "tab-number-1"
 SESSION = {"tab": TAB, "annotator": "Ada", "mode": "pairs"}
-POSTS = ("session", "answer", "glance", "undo", "retract", "correct", "sentence", "volunteer")
+POSTS = (
+    "session", "answer", "glance", "undo", "retract", "correct", "sentence", "volunteer", "sets/begin", "sets/go",
+    "sets/rename", "groups/act", "groups/preview",
+)  # fmt: skip
 GETS = (
-    "/",
-    "/details",
-    "/state",
-    "/answers",
-    "/contradiction",
-    "/tile/3.jpg",
-    "/neighbours/3",
-    "/change",
-    "/teach",
-    "/search/tiles",
-    "/search/results?tile=3",
+    "/", "/details", "/state", "/answers", "/contradiction", "/tile/3.jpg", "/neighbours/3", "/teach", "/change",
+    "/groups", "/groups/wall", "/groups/alone", "/sets", "/search/tiles", "/search/results?tile=3",
     "/static/teach.js",
-)
+)  # fmt: skip
 
 
 def test_a_person_answers_undoes_and_changes_mode(client):
@@ -214,6 +208,10 @@ FIELDS = st.fixed_dictionaries(
         "sentence": st.text(max_size=600) | JSON,
         "set_id": st.integers(1, 9) | JSON,
         "picked": st.lists(st.integers(-1, 13), max_size=13) | JSON,
+        "to": st.integers(1, 9) | JSON,
+        "act": st.sampled_from(["move", "merge"]) | JSON,
+        "tiles": st.lists(st.integers(-2, 70), max_size=5) | JSON,
+        "into": st.integers(-2, 70) | JSON,
     },
 )
 
@@ -352,7 +350,8 @@ def test_what_a_page_says_under_another_sentence_is_refused_and_changes_nothing(
     client("POST", "/answer", json=body)
     page = client("GET", "/answers").json()
     assert view["set_id"] == shown["set_id"] == page["set_id"]
-    now = client("POST", "/sentence", json={"tab": TAB, "sentence": "Same roof colour"}).json()
+    begin = {"tab": TAB, "sentence": "Same roof colour", "key": "begin-roofs"}
+    now = client("POST", "/sets/begin", json=begin).json()
     assert now["set_id"] != view["set_id"]
     (row,) = page["answers"]
     said = {"tab": TAB, "key": "another-key", "set_id": view["set_id"]}
@@ -370,7 +369,7 @@ def test_what_a_page_says_under_another_sentence_is_refused_and_changes_nothing(
         response = client("POST", f"/{name}", json={key: said[key] for key in ("tab", "key")} | more)
         assert response.status_code == 400 and "set_id" in response.json()["error"]
     assert client("GET", "/answers").json()["answers"] == []
-    client("POST", "/sentence", json={"tab": TAB, "sentence": "Same land use"})
+    client("POST", "/sets/go", json={"tab": TAB, "to": view["set_id"], "key": "back-to-it"})
     assert client("GET", "/answers").json()["answers"] == [row]
     assert client("POST", "/undo", json=said).json()["undone"] is not None
 

@@ -132,6 +132,10 @@ GOOD = st.fixed_dictionaries(
         "key": st.text("ab", min_size=8, max_size=12),
         "answer": st.sampled_from(["similar", "dissimilar", "unsure"]),
         "answer_id": st.integers(1, 9),
+        "act": st.sampled_from(["move", "merge"]),
+        "tiles": st.lists(st.integers(0, 59), min_size=1, max_size=6),
+        "into": st.none() | st.integers(0, 59),
+        "to": st.integers(1, 4),
         "first": st.integers(0, 59),
         "second": st.integers(0, 59),
         "sentence": st.sampled_from(["Same land use", "Same roof"]),
@@ -257,25 +261,41 @@ def test_no_other_token_opens_anything(page, token, rest):
 
 
 @pytest.mark.parametrize(
-    "name", ["session", "answer", "glance", "undo", "retract", "correct", "volunteer", "sentence"]
+    "name",
+    [
+        "session",
+        "answer",
+        "glance",
+        "undo",
+        "retract",
+        "correct",
+        "volunteer",
+        "sets/begin",
+        "sets/rename",
+        "groups/act",
+    ],
 )
 def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
     """A sentence no more than an answer; and the same from the page itself is taken."""
     app, access, store = page
     session = app._app.state.context.session
+    word = name.replace("/", "-")
     view = session.open_tab(TAB, "Ada", "glances" if name == "glance" else "pairs")
     while name == "glance" and view["questions"][0]["kind"] == "pair":
         view = session.answer(TAB, view["questions"][0]["key"], Answer.DISSIMILAR, 1.0)
-    session.volunteer(TAB, (3, 4), Answer.SIMILAR, f"mark-before-{name}")
+    session.volunteer(TAB, (3, 4), Answer.SIMILAR, f"mark-before-{word}")
     body = {"tab": TAB, "annotator": "Ada", "mode": "pairs", "answer": "similar", "set_id": session.set_id}
     body |= {
         "first": 3,
         "second": 5,
         "sentence": f"Same {name}",
         "picked": [],
+        "act": "move",
+        "tiles": [40],
+        "into": 3,
         "answer_id": session.standing.records[-1].answer_id,
     }
-    key = view["questions"][0]["key"] if name in ("answer", "glance") else f"key-of-{name}"
+    key = view["questions"][0]["key"] if name in ("answer", "glance") else f"key-of-{word}"
     content = json.dumps(body | {"key": key}).encode()
     before = store._path.read_bytes()
 
@@ -313,4 +333,5 @@ def test_every_route_is_among_those_that_are_called(page):
         "/answers/add",
         "/export/results.zip",
     } <= paths
+    assert {"/sets/begin", "/groups/act", "/groups/wall", "/groups/of/{tile}"} <= paths
     assert len(paths) >= 25

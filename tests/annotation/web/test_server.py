@@ -5,15 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from anneal_jax.annotation.web.server import LABELLER, opened
+from anneal_jax.annotation.web.server import LABELLER, go_to_set, opened
 from anneal_jax.annotation.web.settings import annotation_settings
 from anneal_jax.answers.schema import DEFAULT_SENTENCE
+from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError, ConfigError
 from anneal_jax.experiments.answered_workdir import read_pictures
 from anneal_jax.files.workdir import read_config
 from anneal_jax.training.start import choose_start
+from anneal_jax.types import Answer
 
 CONFIG = ExperimentConfig(backbone="pixels", image_size=8)
 
@@ -153,3 +156,16 @@ def test_any_recipe_that_asks_is_asked_by_the_page_and_no_other(tiles_folder, tm
             opened(dataclasses.replace(config, **changes), tmp_path / "other"),
         ):
             pass
+
+
+def test_a_command_says_to_which_set_answers_go(tmp_path):
+    store = AnswerStore(tmp_path / "answers.sqlite", ["a.png", "b.png"])
+    assert go_to_set(store, "Same land use") == ""
+    store.give([Given(0, 1, Answer.SIMILAR, "Ada")])
+    assert go_to_set(store, "Same land use") == "Answers go to the set 'Same land use', which has 1."
+    said = go_to_set(store, "Same crop")
+    assert said == "A new set of answers begins, 'Same crop'; the others stay under Sets on the page."
+    assert go_to_set(store, "Same crop").endswith("which has 0.")
+    store.set_sentence("Same land use")
+    store.rename_set("Same use of land", annotator="Ada")
+    assert go_to_set(store, "Same land use") == "Answers go to the set 'Same use of land', which has 1."

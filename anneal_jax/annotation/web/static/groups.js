@@ -9,7 +9,7 @@ const MOST_CHOSEN = 1000;
 const PAGE = 20;
 const MANY = 200; // groups in the list of targets, a page of it
 
-const state = { setId: 0, groups: [], count: PAGE, chosen: new Map(), wanted: null, named: [] };
+const state = { setId: 0, groups: [], count: PAGE, chosen: new Map(), wanted: null, named: [], isActing: false };
 const number = (value) => value.toLocaleString("en-GB");
 const many = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 
@@ -23,13 +23,25 @@ const load = attempt(async () => {
   $("facts").textContent = wall.num_groups
     ? `Your answers tell of ${many(wall.num_groups, "group")} of ${many(wall.num_grouped, "tile")}; the largest comes first.`
     : "No answer has called two tiles similar yet. Groups appear here as you teach.";
+  const held = document.activeElement.dataset.id; // the wall is drawn anew below the person's hands
   $("wall").replaceChildren(...wall.groups.map(section));
   $("more").hidden = wall.groups.length >= wall.num_groups;
   $("alone").hidden = !wall.num_alone;
   if (wall.num_alone) await fillAlone(0);
   noteContradictions(view);
   showChosen();
+  if (held) focusOn(document.querySelector(`.one[data-id="${held}"]`) || document.querySelector(".one"));
 });
+
+// The page's own acts wait for the wall; those of panels let it follow.
+async function acting(path, body) {
+  state.isActing = true;
+  try {
+    return await act(path, { set_id: state.setId, key: randomKey(), ...body });
+  } finally {
+    state.isActing = false;
+  }
+}
 
 function section(group) {
   const title = `Group ${group.number}`;
@@ -202,7 +214,7 @@ $("target").addEventListener("close", attempt(async () => {
   const { act: deed, tiles, into, what } = state.wanted;
   state.wanted = null;
   const stored = $("preview").textContent;
-  await act("groups/act", { act: deed, tiles, into, set_id: state.setId, key: randomKey() });
+  await acting("groups/act", { act: deed, tiles, into });
   const first = tiles[0];
   choose([]);
   await load();
@@ -211,7 +223,7 @@ $("target").addEventListener("close", attempt(async () => {
 }));
 
 const undo = attempt(async () => {
-  const view = await act("undo", { set_id: state.setId, key: randomKey() });
+  const view = await acting("undo", {});
   await load();
   $("said").textContent = view.undone ? "Taken back." : "Nothing of yours is left to take back.";
 });
@@ -279,5 +291,5 @@ $("undo").onclick = undo;
 $("others").onclick = offerTargets;
 $("more").onclick = () => { state.count += PAGE; load(); };
 $("sentence").onclick = attempt(openSets);
-document.addEventListener("answers-changed", (event) => { if (event.detail.set_id !== state.setId || !$("target").open) load(); });
+document.addEventListener("answers-changed", () => { if (!state.isActing) load(); });
 load();
