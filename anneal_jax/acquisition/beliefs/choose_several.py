@@ -22,7 +22,7 @@ from anneal_jax.acquisition.beliefs.state import (
     membership,
     own_beliefs,
 )
-from anneal_jax.acquisition.beliefs.update import add_answer, better_known, settle_subject
+from anneal_jax.acquisition.beliefs.update import add_answer, better_known, settle_if_sure, settle_subject
 from anneal_jax.types import Answer
 
 Replies = tuple[Reply, ...]
@@ -35,10 +35,12 @@ class Interleaved(NamedTuple):
     Attributes:
       beliefs: with no tile in question.
       pending: replies by tile, the one asked about last at the end.
+      begun: tiles that the answers of a glance spoke of, as long as its last answer is not there.
     """
 
     beliefs: Beliefs
     pending: dict[int, Replies]
+    begun: tuple[int, ...] = ()
 
 
 def add_interleaved_answer(
@@ -78,8 +80,15 @@ def add_interleaved_answer(
         reply = beliefs.replies[-1]._replace(about=other)
         pending[beliefs.subject] = (*earlier, reply)
         beliefs = beliefs._replace(subject=OPEN, replies=())
-    state = Interleaved(beliefs, pending)
-    return settle_stuck(graph, state, settings) if is_last else state
+    if not is_last:
+        return Interleaved(beliefs, pending, (*state.begun, *list(pending)[-1:]))
+    for tile in dict.fromkeys(state.begun):
+        if tile in pending:
+            beliefs = settle_if_sure(graph, asking_about(beliefs, tile, pending[tile]), settings)
+            if beliefs.subject == OPEN:
+                del pending[tile]
+            beliefs = beliefs._replace(subject=OPEN, replies=())
+    return settle_stuck(graph, Interleaved(beliefs, pending), settings)
 
 
 def settle_stuck(
