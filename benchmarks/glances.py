@@ -9,8 +9,8 @@ different tiles whose features are as like as the middle pair of one class, or t
 erring person is wrong about 5% of the pairs and unsure about 5%, in a grid as in a pair, and leaves a tile
 unclicked if unsure. Both persons overlook 5% of what they would click.
 
-Written per archive, seed and plan, one JSON line each, which a second call does not compute again: the share
-of training tiles that lie in a group of their own class, asked about or not, every 30 s. With --train also
+Each archive, seed and plan gets one JSON line, which a second call does not compute again: the share of
+training tiles that lie in a group of their own class, asked about or not, every 30 s. With --train also
 precision@5 *within*: every training tile is searched for among all others, by what is learnt from the
 answers so far, as a run trains. Trained is as often as it takes to find by bisection when each of
 --precisions is reached, to 30 s.

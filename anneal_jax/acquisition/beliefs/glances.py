@@ -30,7 +30,12 @@ from anneal_jax.acquisition.beliefs.choose import (
     was_asked,
     worth_asking,
 )
-from anneal_jax.acquisition.beliefs.choose_several import Interleaved, asking_about, open_questions
+from anneal_jax.acquisition.beliefs.choose_several import (
+    Interleaved,
+    asking_about,
+    open_questions,
+    welcome_pair,
+)
 from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
 from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
 from anneal_jax.acquisition.beliefs.state import (
@@ -143,6 +148,8 @@ def next_glance(
     seconds: GlanceSeconds | None = None,
     kinds: Collection[str] = KINDS,
     settings: BeliefSettings | None = None,
+    *,
+    mixes_first: bool = False,
 ) -> Glance | None:
     """Choose the glance that is expected to gain most per second.
 
@@ -152,11 +159,12 @@ def next_glance(
       seconds: expected of the person; by default of anybody.
       kinds: allowed ones, of `KINDS`.
       settings: how answers are weighed.
+      mixes_first: as `open_questions`.
 
     Returns:
       The glance, its tiles by their places in the graph, or None where nothing is left to ask.
     """
-    return next(open_glances(graph, state, seconds, kinds, settings), None)
+    return next(open_glances(graph, state, seconds, kinds, settings, mixes_first=mixes_first), None)
 
 
 def open_glances(
@@ -165,13 +173,18 @@ def open_glances(
     seconds: GlanceSeconds | None = None,
     kinds: Collection[str] = KINDS,
     settings: BeliefSettings | None = None,
+    *,
+    mixes_first: bool = False,
 ) -> Iterator[Glance]:
     """Propose glances, the best first, lazily, each good whatever is answered to those before it.
 
     Arguments as those of `next_glance`. Two groups that may be one are compared before all else.
+    `mixes_first` is that of `open_questions`.
     """
     seconds, settings = seconds or GlanceSeconds(), settings or BeliefSettings()
     beliefs = state.beliefs
+    if mixes_first and "pair" in kinds and (pair := welcome_pair(graph, state)) is not None:
+        yield Glance("pair", pair[0], pair[1:], 0.0)
     joining = joining_pair(graph, beliefs, settings) if "pair" in kinds else None
     if joining is not None:
         yield Glance("pair", *joining[:1], joining[1:], 0.0)
@@ -244,7 +257,7 @@ def sharpened(believed: FloatMatrix) -> FloatMatrix:
 
 
 def _sharpened_worth(graph: NeighbourGraph, beliefs: Beliefs, settings: BeliefSettings) -> FloatMatrix:
-    """Return what a question about each tile is worth, float64[M]; less where `sharpened` beliefs are sure."""
+    """Return what a question about each tile is worth, float64[M], less where it is nearly sure."""
     worth = worth_asking(graph, beliefs, settings).astype(np.float64)
     tiles = np.flatnonzero((beliefs.groups == OPEN) & (worth > 0))
     if tiles.size:
