@@ -293,7 +293,7 @@ def _single_glances(
             kind = "pair" if count == 1 else "choice"
             if kind in kinds:
                 gain = worth[tile] * choice_information(believed, count, rate) / open_nats
-                yield Glance(kind, tile, others[:count], gain / seconds.of(kind, count))
+                yield Glance(kind, tile, others[:count], float(gain) / seconds.of(kind, count))
 
 
 def _grids(
