@@ -101,7 +101,7 @@ def mutual_information(prior, channel):
     told = 0.0
     for row in range(joint.shape[0]):
         for column in range(joint.shape[1]):
-            if joint[row, column] > 0:
+            if joint[row, column] > 1e-300:
                 apart = joint[row].sum() * joint[:, column].sum()
                 told += joint[row, column] * np.log(joint[row, column] / apart)
     return told
