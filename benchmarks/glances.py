@@ -9,11 +9,11 @@ different tiles whose features are as like as the middle pair of one class, or t
 erring person is wrong about 5% of the pairs and unsure about 5%, in a grid as in a pair, and leaves a tile
 unclicked if unsure. Both persons overlook 5% of what they would click.
 
-Written per archive, seed and plan, one JSON line each, which a second call does not compute again: the share
-of training tiles that lie in a group of their own class, asked about or not, every 30 s. With --train also
+Each archive, seed and plan gets one JSON line, which a second call does not compute again: the share of
+training tiles that lie in a group of their own class, asked about or not, every 30 s. With --train also
 precision@5 *within*: every training tile is searched for among all others, by what is learnt from the
-answers so far (half of the epochs would do the same; it is a run's own training). Trained is as often as it
-takes to find by bisection when each --precisions is reached, to 30 s.
+answers so far, as a run trains. Trained is as often as it takes to find by bisection when each of
+--precisions is reached, to 30 s.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--plans", default=",".join(PLANS))
     parser.add_argument("--person", default="truthful", choices=list(ERRORS))
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--right", type=float, default=0.95)
+    parser.add_argument("--rights", default="0.80,0.90,0.95")
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--precisions", default="0.90,0.95")
     parser.add_argument("--rows", type=pathlib.Path, default=pathlib.Path("glances.jsonl"))
@@ -212,12 +212,19 @@ def first_place(value, least, num_places):
     return low
 
 
+def first_second(values, least):
+    """Return the second at which a value is first at least `least`, or infinity."""
+    reached = np.flatnonzero(np.array(values) >= least)
+    return STEP_S * float(reached[0]) if reached.size else np.inf
+
+
 def report(rows, archive, arguments):
     """Print each row, and how many times the minutes of pairs a mix takes."""
     found = {}
     for row in rows:
-        reached = np.flatnonzero(np.array(row["right"]) >= arguments.right)
-        seconds = {f"right {arguments.right}": STEP_S * float(reached[0]) if reached.size else np.inf}
+        seconds = {
+            f"right {text}": first_second(row["right"], float(text)) for text in arguments.rights.split(",")
+        }
         seconds |= {f"precision@5 {name}": value for name, value in row.get("precision_s", {}).items()}
         found[row["seed"], row["plan"]] = seconds
         text = ", ".join(f"{name} in {value / 60:.1f} min" for name, value in seconds.items())

@@ -70,15 +70,41 @@ def chances(prior, new, replies, rate):
     Args:
       prior: of each group, given that it is one of them.
       new: chance of a new one.
-      replies: (group, is yes) of each answer.
+      replies: (group, is yes, miss rate) of each answer.
       rate: share of wrong answers.
     """
     joint = [*(share * (1 - new) for share in prior), new]
-    for group, is_yes in replies:
+    for group, is_yes, miss_rate in replies:
         for candidate in range(len(joint)):
-            is_right = (candidate == group) == is_yes
-            joint[candidate] *= 1 - rate if is_right else rate
+            says_yes = 1 - rate if candidate == group else rate + (1 - rate) * miss_rate
+            joint[candidate] *= says_yes if is_yes else 1 - says_yes
     return np.array(joint) / sum(joint)
+
+
+def choice_channel(num_candidates, num_groups, rate):
+    """Return float64[C, K + 1], the chance of each answer to a choice, "none" last, for each true group."""
+    channel = np.full((num_candidates, num_groups + 1), rate / num_groups)
+    for candidate in range(num_candidates):
+        channel[candidate, min(candidate, num_groups)] = 1 - rate
+    return channel
+
+
+def grid_channel(rate, miss_rate):
+    """Return float64[2, 2], the chances of a click and of none, of a tile alike and of an odd one."""
+    seen_as_alike = rate + (1 - rate) * miss_rate
+    return np.array([[rate, 1 - rate], [1 - seen_as_alike, seen_as_alike]])
+
+
+def mutual_information(prior, channel):
+    """Return the nats that an answer tells of a tile's group, summed over both."""
+    joint = np.asarray(prior, np.float64)[:, None] * channel
+    told = 0.0
+    for row in range(joint.shape[0]):
+        for column in range(joint.shape[1]):
+            if joint[row, column] > 1e-300:
+                apart = joint[row].sum() * joint[:, column].sum()
+                told += joint[row, column] * np.log(joint[row, column] / apart)
+    return told
 
 
 def chance_of_new(groups, reached, tile, most, open_tile):

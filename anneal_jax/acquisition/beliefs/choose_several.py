@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anneal_jax.acquisition.beliefs.choose import joining_pair, partner, worth_asking
+from anneal_jax.acquisition.beliefs.choose import exemplars, joining_pair, partner, was_asked, worth_asking
 from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
 from anneal_jax.acquisition.beliefs.state import (
     OPEN,
@@ -22,11 +22,15 @@ from anneal_jax.acquisition.beliefs.state import (
     membership,
     own_beliefs,
 )
-from anneal_jax.acquisition.beliefs.update import add_answer, better_known, settle_subject
+from anneal_jax.acquisition.beliefs.update import add_answer, better_known, settle_if_sure, settle_subject
 from anneal_jax.types import Answer
 
 Replies = tuple[Reply, ...]
 """To the questions about one tile, each about the tile it was compared with."""
+
+
+NUM_MIXED, YES_EVERY = 20, 3
+"""Of so many first answers, one in so many is a yes, on a page that mixes them."""
 
 
 class Interleaved(NamedTuple):
@@ -35,10 +39,12 @@ class Interleaved(NamedTuple):
     Attributes:
       beliefs: with no tile in question.
       pending: replies by tile, the one asked about last at the end.
+      begun: tiles that the answers of a glance spoke of, as long as its last answer is not there.
     """
 
     beliefs: Beliefs
     pending: dict[int, Replies]
+    begun: tuple[int, ...] = ()
 
 
 def add_interleaved_answer(
@@ -78,8 +84,15 @@ def add_interleaved_answer(
         reply = beliefs.replies[-1]._replace(about=other)
         pending[beliefs.subject] = (*earlier, reply)
         beliefs = beliefs._replace(subject=OPEN, replies=())
-    state = Interleaved(beliefs, pending)
-    return settle_stuck(graph, state, settings) if is_last else state
+    if not is_last:
+        return Interleaved(beliefs, pending, (*state.begun, *list(pending)[-1:]))
+    for tile in dict.fromkeys(state.begun):
+        if tile in pending:
+            beliefs = settle_if_sure(graph, asking_about(beliefs, tile, pending[tile]), settings)
+            if beliefs.subject == OPEN:
+                del pending[tile]
+            beliefs = beliefs._replace(subject=OPEN, replies=())
+    return settle_stuck(graph, Interleaved(beliefs, pending), settings)
 
 
 def settle_stuck(
@@ -107,8 +120,43 @@ def settle_stuck(
     return Interleaved(beliefs, pending)
 
 
+def welcome_pair(graph: NeighbourGraph, state: Interleaved) -> tuple[int, int] | None:
+    """Return a pair that is likely alike, while few of the first answers were yes; else None.
+
+    The first questions that gain most are nearly all answered "no", and a person who says no thirty times
+    doubts the page. So one in three of the first `NUM_MIXED` is a yes, from the first on. Asked is the
+    group that has fewest tiles, and the tile nearest to the one that founded it.
+
+    Args:
+      graph: of the tiles.
+      state: after all answers.
+    """
+    beliefs = state.beliefs
+    waiting = [reply.is_yes for replies in state.pending.values() for reply in replies]
+    num_answers = beliefs.judged + len(waiting)
+    num_yes = np.count_nonzero(beliefs.groups != OPEN) - beliefs.num_groups + sum(waiting)
+    if num_answers >= NUM_MIXED or YES_EVERY * num_yes > num_answers:
+        return None
+    is_free = (beliefs.groups == OPEN) & ~beliefs.is_aside
+    is_free[list(state.pending)] = False
+    sizes = np.bincount(beliefs.groups[beliefs.groups != OPEN])
+    for group in np.argsort(sizes, kind="stable").tolist():
+        for founder in exemplars(beliefs, group)[:1].tolist():
+            edges = slice(graph.smooth.indptr[founder], graph.smooth.indptr[founder + 1])
+            near = graph.smooth.indices[edges].astype(np.intp)
+            near = near[is_free[near] & ~was_asked(beliefs, founder, near)]
+            if near.size:
+                tile = int(near[np.argmax(graph.features[near] @ graph.features[founder])])
+                return min(tile, founder), max(tile, founder)
+    return None
+
+
 def open_questions(
-    graph: NeighbourGraph, state: Interleaved, settings: BeliefSettings | None = None
+    graph: NeighbourGraph,
+    state: Interleaved,
+    settings: BeliefSettings | None = None,
+    *,
+    mixes_first: bool = False,
 ) -> Iterator[tuple[int, int]]:
     """Propose pairs, the best first, lazily: one about each tile in question, then about other tiles.
 
@@ -118,9 +166,12 @@ def open_questions(
       graph: of the tiles.
       state: after all answers.
       settings: how answers are weighed.
+      mixes_first: whether some of the first questions are likely answered "yes" (`welcome_pair`).
     """
     settings = settings or BeliefSettings()
     beliefs = state.beliefs
+    if mixes_first and (pair := welcome_pair(graph, state)) is not None:
+        yield pair
     for tile, replies in state.pending.items():
         yield from _question(graph, asking_about(beliefs, tile, replies), settings)
     if (pair := joining_pair(graph, beliefs, settings)) is not None:

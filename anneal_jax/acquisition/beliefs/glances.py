@@ -30,11 +30,17 @@ from anneal_jax.acquisition.beliefs.choose import (
     was_asked,
     worth_asking,
 )
-from anneal_jax.acquisition.beliefs.choose_several import Interleaved, asking_about, open_questions
+from anneal_jax.acquisition.beliefs.choose_several import (
+    Interleaved,
+    asking_about,
+    open_questions,
+    welcome_pair,
+)
 from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
 from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
 from anneal_jax.acquisition.beliefs.state import (
     OPEN,
+    Beliefs,
     BeliefSettings,
     chances,
     error_rate,
@@ -47,8 +53,16 @@ KINDS = ("pair", "choice", "grid")
 MISS_RATE = 0.05
 """Share of the odd tiles of a grid that a person overlooks."""
 
-MOST_CHOICES, MOST_TILES = 5, 12
+MOST_CHOICES, LEAST_TILES, MOST_TILES = 5, 6, 12
 """Groups of a choice, and tiles of a grid."""
+
+LEAST_ALIKE, MOST_NEW = 0.3, 0.1
+"""Chances of its group and of a new one that a tile of a grid has. Others want a choice, which can found a
+group."""
+
+SHARPNESS = 2.0
+"""Power of beliefs by which gains are expected, once a new group is unlikely: walks spread belief too
+widely, and the likeliest group is right more often than they say."""
 
 _LOOKED_AT = 16  # tiles of most worth, for which pairs and choices are compared
 
@@ -80,7 +94,7 @@ class GlanceAnswer(NamedTuple):
       second: another of its tiles.
       answer: of this pair.
       miss_rate: chance that a difference was overlooked; 0 but for tiles that were not clicked.
-      is_last: False where the next answer is about the same tile, which is not to be settled before it.
+      is_last: whether it is the glance's last; no tile is settled before it.
     """
 
     first: int
@@ -115,16 +129,17 @@ def answers_of(
     if glance.kind == "grid":
         odd = [GlanceAnswer(subject, tile, Answer.DISSIMILAR) for tile in others if tile in picked]
         alike = [tile for tile in others if tile not in picked]
-        return [*odd, *(GlanceAnswer(subject, tile, Answer.SIMILAR, miss_rate) for tile in alike)]
+        return _in_one([*odd, *(GlanceAnswer(subject, tile, Answer.SIMILAR, miss_rate) for tile in alike)])
     refused = [other for other in others if other not in picked]
     if picked:
         refused = refused[: others.index(next(iter(picked)))]
     replies = [(other, Answer.DISSIMILAR) for other in refused]
     replies += [(other, Answer.SIMILAR) for other in picked]
-    return [
-        GlanceAnswer(subject, other, answer, is_last=place == len(replies))
-        for place, (other, answer) in enumerate(replies, 1)
-    ]
+    return _in_one([GlanceAnswer(subject, other, answer) for other, answer in replies])
+
+
+def _in_one(answers: list[GlanceAnswer]) -> list[GlanceAnswer]:
+    return [*(answer._replace(is_last=False) for answer in answers[:-1]), *answers[-1:]]
 
 
 def next_glance(
@@ -133,6 +148,8 @@ def next_glance(
     seconds: GlanceSeconds | None = None,
     kinds: Collection[str] = KINDS,
     settings: BeliefSettings | None = None,
+    *,
+    mixes_first: bool = False,
 ) -> Glance | None:
     """Choose the glance that is expected to gain most per second.
 
@@ -142,11 +159,12 @@ def next_glance(
       seconds: expected of the person; by default of anybody.
       kinds: allowed ones, of `KINDS`.
       settings: how answers are weighed.
+      mixes_first: as `open_questions`.
 
     Returns:
       The glance, its tiles by their places in the graph, or None where nothing is left to ask.
     """
-    return next(open_glances(graph, state, seconds, kinds, settings), None)
+    return next(open_glances(graph, state, seconds, kinds, settings, mixes_first=mixes_first), None)
 
 
 def open_glances(
@@ -155,17 +173,22 @@ def open_glances(
     seconds: GlanceSeconds | None = None,
     kinds: Collection[str] = KINDS,
     settings: BeliefSettings | None = None,
+    *,
+    mixes_first: bool = False,
 ) -> Iterator[Glance]:
     """Propose glances, the best first, lazily, each good whatever is answered to those before it.
 
     Arguments as those of `next_glance`. Two groups that may be one are compared before all else.
+    `mixes_first` is that of `open_questions`.
     """
     seconds, settings = seconds or GlanceSeconds(), settings or BeliefSettings()
     beliefs = state.beliefs
+    if mixes_first and "pair" in kinds and (pair := welcome_pair(graph, state)) is not None:
+        yield Glance("pair", pair[0], pair[1:], 0.0)
     joining = joining_pair(graph, beliefs, settings) if "pair" in kinds else None
     if joining is not None:
         yield Glance("pair", *joining[:1], joining[1:], 0.0)
-    worth = worth_asking(graph, beliefs, settings).astype(np.float64)
+    worth = _sharpened_worth(graph, beliefs, settings)
     while worth.any():
         glances = [*_single_glances(graph, state, worth, seconds, kinds, settings)]
         if "grid" in kinds:
@@ -222,6 +245,27 @@ def click_chances(alike: FloatMatrix, rate: float, miss_rate: float) -> FloatMat
     return alike * rate + (1 - alike) * (1 - rate) * (1 - miss_rate)
 
 
+def sharpened(believed: FloatMatrix) -> FloatMatrix:
+    """Return chances float64[..., G + 1] to the power of `SHARPNESS`, of sum 1, as far as they are known.
+
+    A new group keeps its chance; where that is more than `MOST_NEW`, so do all others.
+    """
+    new = believed[..., -1:]
+    powers = np.maximum(believed[..., :-1], 1e-150) ** SHARPNESS
+    known = np.concatenate([(1 - new) * powers / powers.sum(axis=-1, keepdims=True), new], axis=-1)
+    return np.where(new > MOST_NEW, believed, known)
+
+
+def _sharpened_worth(graph: NeighbourGraph, beliefs: Beliefs, settings: BeliefSettings) -> FloatMatrix:
+    """Return what a question about each tile is worth, float64[M], less where it is nearly sure."""
+    worth = worth_asking(graph, beliefs, settings).astype(np.float64)
+    tiles = np.flatnonzero((beliefs.groups == OPEN) & (worth > 0))
+    if tiles.size:
+        believed = open_chances(beliefs, tiles, settings)
+        worth[tiles] *= _entropy(sharpened(believed)) / np.maximum(_entropy(believed), 1e-9)
+    return worth
+
+
 def _single_glances(
     graph: NeighbourGraph,
     state: Interleaved,
@@ -233,7 +277,7 @@ def _single_glances(
     """Yield the best pair or choice about each of the tiles that are in question or worth most."""
     beliefs, rate = state.beliefs, error_rate(state.beliefs, settings)
     first = np.argsort(-worth, kind="stable")[:_LOOKED_AT].tolist()
-    for tile in dict.fromkeys([*state.pending, *first]):
+    for tile in first:
         if worth[tile] <= 0:
             continue
         asking = asking_about(beliefs, tile, state.pending.get(tile, ()))
@@ -242,13 +286,14 @@ def _single_glances(
         order = [group for _, (group, _) in shown]
         rest = np.delete(believed, order)
         believed, others = np.append(believed[order], rest), tuple(other for _, (_, other) in shown)
+        believed = sharpened(believed)
         open_nats = max(float(_entropy(believed)), 1e-9)
         may_choose = "choice" in kinds and beliefs.groups[tile] == OPEN
         for count in range(1, len(others) + 1 if may_choose else min(len(others), 1) + 1):
             kind = "pair" if count == 1 else "choice"
             if kind in kinds:
                 gain = worth[tile] * choice_information(believed, count, rate) / open_nats
-                yield Glance(kind, tile, others[:count], gain / seconds.of(kind, count))
+                yield Glance(kind, tile, others[:count], float(gain) / seconds.of(kind, count))
 
 
 def _grids(
@@ -265,12 +310,12 @@ def _grids(
     tiles = np.flatnonzero(is_free)
     if not tiles.size:
         return
-    believed = open_chances(beliefs, tiles, settings)
-    share = (
-        grid_information(believed[:, :-1], rate, MISS_RATE) / np.maximum(_entropy(believed), 1e-9)[:, None]
-    )
-    gains = worth[tiles, None] * share
-    costs = seconds.grid_tile + seconds.grid_click * click_chances(believed[:, :-1], rate, MISS_RATE)
+    believed = sharpened(open_chances(beliefs, tiles, settings))
+    alike = believed[:, :-1]
+    open_nats = np.maximum(_entropy(believed), 1e-9)[:, None]
+    gains = worth[tiles, None] * grid_information(alike, rate, MISS_RATE) / open_nats
+    gains[(alike < LEAST_ALIKE) | (believed[:, -1:] > MOST_NEW)] = 0
+    costs = seconds.grid_tile + seconds.grid_click * click_chances(alike, rate, MISS_RATE)
     for group in range(beliefs.num_groups):
         anchors = exemplars(beliefs, group)
         if not anchors.size:
@@ -296,16 +341,19 @@ def _grid(
     """
     others: list[int] = []
     gain, cost = 0.0, seconds.grid
-    is_open = np.zeros(len(graph.features), np.bool_)
-    is_open[tiles] = True
-    for place in np.argsort(-gains / costs, kind="stable").tolist():
-        if len(others) == MOST_TILES or gains[place] * cost <= gain * costs[place]:
+    left = np.zeros(len(graph.features))
+    left[tiles] = gains
+    prices = np.ones(len(graph.features))
+    prices[tiles] = costs
+    while len(others) < MOST_TILES:
+        tile = int(np.argmax(left / prices))
+        if left[tile] * cost <= gain * prices[tile]:
             break
-        if is_open[tiles[place]]:
-            others.append(int(tiles[place]))
-            gain, cost = gain + float(gains[place]), cost + float(costs[place])
-            is_open[_neighbours(graph, int(tiles[place]))] = False
-    return Glance("grid", anchor, tuple(others), gain / cost) if len(others) > 1 else None
+        others.append(tile)
+        gain, cost = gain + float(left[tile]), cost + float(prices[tile])
+        left[tile] = 0
+        left[_neighbours(graph, tile)] = 0
+    return Glance("grid", anchor, tuple(others), gain / cost) if len(others) >= LEAST_TILES else None
 
 
 def _neighbours(graph: NeighbourGraph, tile: int) -> npt.NDArray[np.integer]:

@@ -77,9 +77,11 @@ def replay(session: BeliefSession, answered: Answered) -> Beliefs:
     return beliefs
 
 
-def propose_several(session: BeliefSession, state: Interleaved) -> Iterator[tuple[int, int]]:
+def propose_several(
+    session: BeliefSession, state: Interleaved, *, mixes_first: bool = False
+) -> Iterator[tuple[int, int]]:
     """Propose pairs of the archive, each good whatever is answered to those before it, the best first."""
-    for first, second in open_questions(session.graph, state):
+    for first, second in open_questions(session.graph, state, mixes_first=mixes_first):
         yield int(session.tiles[first]), int(session.tiles[second])
 
 
@@ -116,9 +118,11 @@ def propose_glances(
     state: Interleaved,
     seconds: GlanceSeconds | None = None,
     kinds: Collection[str] = KINDS,
+    *,
+    mixes_first: bool = False,
 ) -> Iterator[Glance]:
     """Propose glances at tiles of the archive, as `open_glances` does by their places."""
-    for glance in open_glances(session.graph, state, seconds, kinds):
+    for glance in open_glances(session.graph, state, seconds, kinds, mixes_first=mixes_first):
         subject, *others = session.tiles[[glance.subject, *glance.others]].tolist()
         yield glance._replace(subject=subject, others=tuple(others))
 

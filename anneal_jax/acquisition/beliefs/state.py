@@ -85,6 +85,8 @@ class Beliefs(NamedTuple):
       num_answers: int32[M], sure answers that weighed on a tile.
       reached: float32[M, G], share of the walks from each tile that end in each group.
       apart: float32[G, G], log-odds from answers that two groups are one.
+      is_from_grid: bool[M], tiles that a grid settled: shown as likely members, they are no fair sample of
+        what groups there are.
       asked: int64[A], sorted keys i M + j, i < j, of the pairs asked so far.
       subject: the tile whose group is being asked about, or OPEN.
       replies: to the questions about the subject, each about a group.
@@ -99,6 +101,7 @@ class Beliefs(NamedTuple):
     num_answers: IntArray
     reached: FloatArray
     apart: FloatArray
+    is_from_grid: npt.NDArray[np.bool_]
     asked: npt.NDArray[np.int64]
     subject: int = OPEN
     replies: tuple[Reply, ...] = ()
@@ -123,6 +126,7 @@ def begin(graph: NeighbourGraph) -> Beliefs:
         num_answers=np.zeros(num_tiles, np.int32),
         reached=empty,
         apart=np.zeros((0, 0), np.float32),
+        is_from_grid=np.zeros(num_tiles, np.bool_),
         asked=np.empty(0, np.int64),
     )
     return spread(graph, found_group(state, int(np.argmax(graph.smooth.sum(axis=1)))), BeliefSettings(), 30)
@@ -275,9 +279,10 @@ def _chances_of_new(
 ) -> npt.NDArray[np.float64]:
     """Good and Turing's chance float64[T] of a new group, more where no settled tile is near.
 
-    Of the tiles settled so far, the share that is alone in its group.
+    Of the tiles settled so far by pairs and choices, the share that is alone in its group.
     """
-    sizes = np.bincount(state.groups[state.groups != OPEN], minlength=state.num_groups)
+    is_sampled = (state.groups != OPEN) & ~state.is_from_grid
+    sizes = np.bincount(state.groups[is_sampled], minlength=state.num_groups)
     share = (np.sum(sizes == 1) + 0.5) / (sizes.sum() + 1)
     lost = unreached(state)
     typical = lost[state.groups == OPEN].mean()

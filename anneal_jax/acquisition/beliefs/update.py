@@ -40,7 +40,7 @@ def add_answer(
       answer: similar, dissimilar or unsure.
       settings: how answers are weighed.
       miss_rate: chance that a difference was overlooked, in [0, 1): a tile of a grid that nobody clicked.
-      is_last: False if more answers of the same glance about the same tile follow, before it is settled.
+      is_last: False if more answers of the same glance follow, before any of its tiles is settled.
 
     Returns:
       The beliefs after it. An unsure answer puts the tile aside that was asked about.
@@ -62,7 +62,7 @@ def add_answer(
     reply = Reply(group, is_yes, miss_rate if is_yes else 0.0)
     state = _weigh(state, subject, reply, settings)
     state = state._replace(subject=subject, replies=(*replies, reply))
-    return _settle(graph, state, settings) if is_last else state
+    return settle_if_sure(graph, state, settings) if is_last else state
 
 
 def better_known(state: Beliefs, first: int, second: int) -> int:
@@ -120,7 +120,7 @@ def _weigh(state: Beliefs, tile: int, reply: Reply, settings: BeliefSettings) ->
     return state._replace(evidence=evidence, num_answers=num_answers)
 
 
-def _settle(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> Beliefs:
+def settle_if_sure(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> Beliefs:
     """Close the questions about the subject where the answers suffice."""
     tile, believed = state.subject, chances(graph, state, state.subject, settings)
     best = int(np.argmax(believed))
@@ -137,6 +137,9 @@ def settle_subject(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettin
     tile, believed = state.subject, chances(graph, state, state.subject, settings)
     best = int(np.argmax(believed))
     state = _judge_replies(state, believed)
+    is_from_grid = state.is_from_grid.copy()
+    is_from_grid[tile] = any(reply.miss_rate for reply in state.replies)
+    state = state._replace(is_from_grid=is_from_grid)
     if best == state.num_groups:
         if state.groups[tile] != OPEN:
             return state._replace(subject=OPEN, replies=())

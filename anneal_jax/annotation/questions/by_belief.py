@@ -27,9 +27,11 @@ class BeliefQuestions(NamedTuple):
 
     Attributes:
       belief_session: the tiles, and the graph of their neighbours by the features before any training.
+      mixes_first: whether some of the first questions are likely answered "yes".
     """
 
     belief_session: BeliefSession
+    mixes_first: bool = True
 
     def start(self) -> Interleaved:
         """Return what is believed before any answer."""
@@ -52,7 +54,7 @@ class BeliefQuestions(NamedTuple):
     def propose(self, state: Interleaved, known: Known) -> tuple[Interleaved, Iterator[Pair]]:
         """Propose pairs; the state is that of the answers alone, and is left as it is."""
         del known
-        return state, propose_several(self.belief_session, state)
+        return state, propose_several(self.belief_session, state, mixes_first=self.mixes_first)
 
     def propose_glances(self, state: Interleaved, seconds: GlanceSeconds) -> Iterator[Glance]:
         """Propose pairs, choices and grids, each good whatever is answered to those before it.

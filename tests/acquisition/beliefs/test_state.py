@@ -82,7 +82,11 @@ def test_tiles_that_no_walk_leads_away_from_may_be_in_any_group():
 
 @given(
     seed=st.integers(0, 10**6),
-    replies=st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=3),
+    replies=st.lists(
+        st.tuples(st.integers(0, 2), st.booleans(), st.sampled_from([0.0, 0.05, 0.3])),
+        min_size=1,
+        max_size=3,
+    ),
 )
 def test_chances_follow_bayes(seed, replies):
     features, _ = blobs(seed, num_classes=3, per_class=8)
@@ -101,8 +105,10 @@ def test_chances_follow_bayes(seed, replies):
     prior = before[:-1] / (1 - new)
     founders = [int(np.flatnonzero(state.groups == group)[0]) for group in range(3)]
     assert rate == 0.05
-    for group, is_yes in replies:
-        state = add_answer(graph, state, subject, founders[group], Answer(int(is_yes)), never)
+    replies = [(group, is_yes, miss_rate if is_yes else 0.0) for group, is_yes, miss_rate in replies]
+    for group, is_yes, miss_rate in replies:
+        answer = Answer(int(is_yes))
+        state = add_answer(graph, state, subject, founders[group], answer, never, miss_rate=miss_rate)
         if state.subject != subject:
             return  # a tile with a group of its own: `test_a_tile_refused_by_all_founds_a_group`
     expected = twin.chances(prior, new, replies, rate)
