@@ -37,6 +37,7 @@ TESTS = {
     "pairs/transitive": "test_transitive",
     "answers/agreement": "test_agreement",
     "answers/class_labels": "test_class_labels",
+    "answers/file_answers": "test_file_answers",
     "answers/file_format": "test_import_export",
     "answers/hash_chain": "test_damage test_answers",
     "answers/import_export": "test_import_export",

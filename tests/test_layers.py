@@ -26,7 +26,7 @@ INNER_CHAPTERS = {
     "acquisition": [{"beliefs", "scan"}],
     "annotation": [
         {"types"},
-        {"search_by_example", "standing_answers", "tab"},
+        {"refine", "search_by_example", "standing_answers", "tab"},
         {"questions"},
         {"session"},
         {"learning"},

@@ -9,7 +9,9 @@ const MAX_RESULTS = 1000;
 const TILE = ".tile";
 
 // What is searched by is in the address, `#tile=7` or `#dropped=KEY`, so that the browser's arrows go back and forth.
-const state = { query: null, picture: "", first: 0, count: MANY, shown: null, offset: 0, wallCount: 24, pending: new Set() };
+const state = {
+  query: null, first: 0, count: MANY, refined: 0, least: 0, shown: null, perPage: 0, offset: 0, wallCount: 0, pending: new Set(),
+};
 const isPhone = () => window.innerWidth < 736;
 const number = (value) => value.toLocaleString("en-GB");
 
@@ -65,7 +67,8 @@ const follow = attempt(async () => {
   const [kind] = ["tile", "dropped", "file"].filter((name) => query.has(name));
   state.query = kind ? { [kind]: query.get(kind) } : null;
   if (window.location.hash !== state.fileHash) state.fileName = null;
-  Object.assign(state, { shown: null, first: 0, count: MANY });
+  Object.assign(state, { shown: null, first: 0, count: MANY, refined: 0, least: 0 });
+  $("least").value = 0;
   $("wall").hidden = Boolean(kind);
   $("found").hidden = !kind;
   if (!kind) {
@@ -98,7 +101,8 @@ const byFile = attempt(async (file) => {
 // What is found.
 
 async function search() {
-  const query = new URLSearchParams({ count: state.count, ...state.query });
+  const { count, refined, least } = state;
+  const query = new URLSearchParams({ count, refined, least, ...state.query });
   const asked = String(query);
   search.last = asked;
   const found = await get(`search/results?${query}`);
@@ -122,13 +126,15 @@ function show() {
   $("asked").textContent = aboutFile();
   $("results").replaceChildren(...shown.map((row, place) => figure(row, state.first + place)));
   $("results").start = state.first + 1;
-  $("place").textContent = `${number(state.first + 1)}–${number(state.first + shown.length)} of ${number(num_results)}`;
+  const last = state.first + shown.length;
+  $("place").textContent = shown.length ? `${number(state.first + 1)}–${number(last)} of ${number(num_results)}` : "None";
   $("earlier").disabled = state.first === 0;
-  $("later").disabled = state.first + shown.length >= Math.min(num_results, MAX_RESULTS);
+  $("later").disabled = last >= Math.min(num_results, MAX_RESULTS);
   $("calibrated").textContent = calibrated(state.shown.calibration);
   $("none").hidden = answers.length > 0;
   $("answers").replaceChildren(...answers.map(pair));
   tellMarks();
+  tellLeast();
   tellModel(state.shown.model);
 }
 
@@ -248,7 +254,35 @@ function placeOfFocus() {
 function tellMarks() {
   const count = (known) => state.shown.marks.filter((mark) => mark.known === known).length;
   const [right, wrong] = [count("similar"), count("dissimilar")];
-  $("marked").textContent = right + wrong ? `${right} right, ${wrong} wrong` : "";
+  const isRefined = state.shown.is_refined;
+  $("marked").textContent = right + wrong ? `${right} right, ${wrong} wrong${isRefined ? "; the order follows them" : ""}` : "";
+  $("refine").disabled = right + wrong === 0;
+  $("plain").hidden = !isRefined;
+}
+
+// The marks re-rank at once, those called right first and those called wrong last; nothing is trained.
+const refine = attempt(async (refined) => {
+  if (refined && $("refine").disabled) return;
+  Object.assign(state, { refined, first: 0 });
+  await search();
+  focusAt($("results"), TILE, 0);
+});
+
+function tellLeast() {
+  const { probability, lower, upper } = state.shown.least;
+  const percent = (share) => Math.round(100 * share);
+  const chance = probability === null ? "" : `, ${percent(probability)}% likely (${percent(lower)}–${percent(upper)})`;
+  $("leastSaid").textContent = state.least ? `${(state.least / 100).toFixed(2)} or more${chance}` : "any size";
+}
+
+let moved = 0;
+function moveLeast() {
+  state.least = Number($("least").value);
+  clearTimeout(moved);
+  moved = setTimeout(attempt(async () => {
+    state.first = 0;
+    await search();
+  }), 100);
 }
 
 function pair(said) {
@@ -282,6 +316,7 @@ $("results").addEventListener("keydown", (event) => {
   const found = state.shown?.results[state.first + placeOfFocus()];
   const answer = { r: "similar", w: "dissimilar" }[event.key.toLowerCase()];
   if (answer && found) mark(found, answer);
+  else if (event.key.toLowerCase() === "f") refine(1);
   else if (event.key === "Enter" && event.target.closest(TILE)) {
     event.preventDefault(); // a click of it would search by this tile; Space does
     turn(event.shiftKey ? -1 : 1);
@@ -324,6 +359,9 @@ $("after").onclick = () => turnWall(1);
 $("back").onclick = toWall;
 $("earlier").onclick = () => turn(-1);
 $("later").onclick = () => turn(1);
+$("refine").onclick = () => refine(1);
+$("plain").onclick = () => refine(0);
+$("least").oninput = moveLeast;
 $("again").onclick = attempt(search);
 
 setInterval(() => get("state").then(tellState).catch(() => {}), 5000); // the next click tells what is wrong
