@@ -20,7 +20,7 @@ from tests.annotation.conftest import HOST, served
 
 TAB = "tab-number-1"
 SESSION = {"tab": TAB, "annotator": "Ada", "mode": "pairs"}
-POSTS = ("session", "answer", "undo", "retract", "correct", "sentence", "volunteer")
+POSTS = ("session", "answer", "undo", "retract", "correct", "sentence", "volunteer", "search/mark")
 GETS = (
     "/",
     "/details",
@@ -199,6 +199,8 @@ FIELDS = st.fixed_dictionaries(
         "answer_id": st.integers() | JSON,
         "first": st.integers(-2, 70) | JSON,
         "second": st.integers(-2, 70) | JSON,
+        "other": st.integers(-2, 70) | JSON,
+        "file": st.integers(0, 3) | JSON,
         "elapsed_s": st.floats() | JSON,
         "sentence": st.text(max_size=600) | JSON,
         "set_id": st.integers(1, 9) | JSON,

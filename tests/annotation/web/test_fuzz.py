@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
+from anneal_jax.answers.file_answers import SaidOfFile, say_of_file
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
 from tests.annotation.conftest import HOST, IdleTrainer, served
@@ -52,10 +53,17 @@ def page(tiles_folder, tmp_path_factory):
     plan = make_plan(unit_directions(features), seed=0, project=centring(features))
     session = AnnotationSession(store, unit_directions(features), np.arange(60), plan)
     session.open_tab(TAB, "Ada")
+    say_of_file(store, SaidOfFile("ab" * 32, features[0], 3, Answer.SIMILAR, "Ada"))
     learning = LearningLoop(session, Trainings(session, features), folder, seed=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("anneal_jax.annotation.learning.loop.UNTRIED_FROM", 0)
         with served(tiles_folder, session, learning=learning) as (app, access):
+            for path in (
+                "tiles",
+                "results",
+            ):  # the first of each clusters or compiles, which is no request's fault
+                own = [(b"host", HOST.encode())]
+                assert call(app, "GET", f"/{access.token}/search/{path}", b"tile=3", own, b"")[0] == 200
             yield app, access, store
 
 
@@ -128,6 +136,8 @@ GOOD = st.fixed_dictionaries(
         "answer_id": st.integers(1, 9),
         "first": st.integers(0, 59),
         "second": st.integers(0, 59),
+        "other": st.integers(0, 59),
+        "file": st.just(1),
         "sentence": st.sampled_from(["Same land use", "Same roof"]),
         "set_id": st.integers(1, 3),
     }
@@ -154,7 +164,19 @@ def requests(draw, app, token):
     anything = st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "X"])
     method = either("method", "POST" if "POST" in methods else "GET", anything)
     names = st.sampled_from(
-        ["tile", "text", "offset", "answer", "annotator", "count", "dropped", "anchor", "name"]
+        [
+            "tile",
+            "text",
+            "offset",
+            "answer",
+            "annotator",
+            "count",
+            "dropped",
+            "file",
+            "refined",
+            "least",
+            "name",
+        ]
     )
     values = (
         st.integers(-2, 70).map(str)
@@ -234,7 +256,7 @@ def test_no_other_token_opens_anything(page, token, rest):
 
 
 @pytest.mark.parametrize(
-    "name", ["session", "answer", "undo", "retract", "correct", "volunteer", "sentence"]
+    "name", ["session", "answer", "undo", "retract", "correct", "volunteer", "search/mark", "sentence"]
 )
 def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
     """A sentence no more than an answer; and the same from the page itself is taken."""
@@ -243,13 +265,16 @@ def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
     view = session.open_tab(TAB, "Ada")
     session.volunteer(TAB, (3, 4), Answer.SIMILAR, f"mark-before-{name}")
     body = {"tab": TAB, "annotator": "Ada", "mode": "pairs", "answer": "similar", "set_id": session.set_id}
+    say_of_file(store, SaidOfFile("ab" * 32, np.ones(16, np.float32), 9, Answer.SIMILAR, "Ada"))
     body |= {
         "first": 3,
         "second": 5,
+        "file": 1,
+        "other": 7,
         "sentence": f"Same {name}",
         "answer_id": session.standing.records[-1].answer_id,
     }
-    key = view["questions"][0]["key"] if name == "answer" else f"key-of-{name}"
+    key = view["questions"][0]["key"] if name == "answer" else f"key-of-{name.replace('/', '-')}"
     content = json.dumps(body | {"key": key}).encode()
     before = store._path.read_bytes()
 
@@ -276,5 +301,13 @@ def test_models_come_into_use_meanwhile(page):
 
 def test_every_route_is_among_those_that_are_called(page):
     paths = {path for path, _ in routes_of(page[0])}
-    assert {"/answer", "/undo", "/sentence", "/tile/{tile}.jpg", "/search/drop", "/answers/add"} <= paths
-    assert len(paths) >= 25
+    assert {
+        "/answer",
+        "/undo",
+        "/sentence",
+        "/tile/{tile}.jpg",
+        "/search/drop",
+        "/search/mark",
+        "/answers/add",
+    } <= paths
+    assert len(paths) >= 28

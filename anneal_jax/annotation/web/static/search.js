@@ -11,6 +11,7 @@ const TILE = ".tile";
 // What is searched by is in the address, `#tile=7` or `#dropped=KEY`, so that the browser's arrows go back and forth.
 const state = {
   query: null, first: 0, count: MANY, refined: 0, least: 0, shown: null, perPage: 0, offset: 0, wallCount: 0, pending: new Set(),
+  left: null, fileName: null, fileHash: "",
 };
 const isPhone = () => window.innerWidth < 736;
 const number = (value) => value.toLocaleString("en-GB");
@@ -25,8 +26,11 @@ const offer = attempt(async ({ focus = null } = {}) => {
   offer.last = asked;
   const { tiles, num_tiles } = await get(`search/tiles?${query}`);
   if (offer.last !== asked) return; // a later letter was typed meanwhile
-  $("offered").replaceChildren(chooser(), ...tiles.map(({ tile, name }) => element("button", {
-    className: "tile", title: name, onclick: () => go({ tile }),
+  $("offered").replaceChildren(chooser(), ...tiles.map(({ tile, name }, place) => element("button", {
+    className: "tile", title: name, onclick: () => {
+      state.left = place;
+      go({ tile });
+    },
   }, element("img", { src: tileUrl(tile), alt: name }))));
   const last = state.offset + tiles.length;
   $("range").textContent = num_tiles ? `${number(state.offset + 1)}–${number(last)} of ${number(num_tiles)}` : "No name holds this text";
@@ -73,8 +77,7 @@ const follow = attempt(async () => {
   $("found").hidden = !kind;
   if (!kind) {
     document.title = document.title.replace(/^.*Search/, "Search");
-    if ($("offered").children.length) focusAt($("offered"), TILE, 0, { quietly: true });
-    else await offer();
+    await offer({ focus: state.left }); // whoever comes back goes on where they were
     await listFiles();
     return;
   }
@@ -89,13 +92,20 @@ const follow = attempt(async () => {
 
 const byFile = attempt(async (file) => {
   if (!file) return;
+  const before = $("range").textContent;
   $("range").textContent = `reading ${file.name} …`;
-  const taken = await answerOf(await fetch("search/drop", {
-    method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file,
-  }));
-  go(taken.tile === null ? { dropped: taken.dropped } : { tile: taken.tile });
-  state.fileName = file.name; // stays on this page: the server is not told
-  state.fileHash = window.location.hash;
+  try {
+    const taken = await answerOf(await fetch("search/drop", {
+      method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file,
+    }));
+    const query = new URLSearchParams(taken.tile === null ? { dropped: taken.dropped } : { tile: taken.tile });
+    const isShown = window.location.hash === `#${query}`;
+    Object.assign(state, { fileName: file.name, fileHash: `#${query}` }); // stays on this page: the server is not told
+    window.location.hash = query;
+    if (isShown) await follow();
+  } finally {
+    $("range").textContent = before;
+  }
 });
 
 // What is found.
@@ -122,7 +132,7 @@ function show() {
   const name = state.shown.name ?? state.fileName ?? (state.query.file ? `File ${state.query.file}` : "Your file");
   $("heading").textContent = name;
   $("query").alt = `What is searched by: ${name}`;
-  document.title = document.title.replace(/^.*Search/, `${name} · Search`);
+  document.title = document.title.replace(/^.*Search/, () => `${name} · Search`);
   $("asked").textContent = aboutFile();
   $("results").replaceChildren(...shown.map((row, place) => figure(row, state.first + place)));
   $("results").start = state.first + 1;
@@ -157,7 +167,7 @@ const turn = attempt(async (step, focus = 0) => {
 function figure(found, place) {
   const tile = element("button", {
     className: "tile", title: found.name, onclick: () => go({ tile: found.tile }),
-  }, element("img", { src: tileUrl(found.tile), alt: `${place + 1}. ${found.name}, ${likeness(found)}` }),
+  }, element("img", { src: tileUrl(found.tile), alt: `${place + 1}. ${found.name}` }),
   element("span", { className: "said", textContent: likeness(found) }));
   tile.setAttribute("aria-keyshortcuts", "R W Space Enter");
   return element("li", { className: markOf(found).known || "" }, tile,
@@ -316,14 +326,15 @@ $("results").addEventListener("keydown", (event) => {
   const found = state.shown?.results[state.first + placeOfFocus()];
   const answer = { r: "similar", w: "dissimilar" }[event.key.toLowerCase()];
   if (answer && found) mark(found, answer);
-  else if (event.key.toLowerCase() === "f") refine(1);
   else if (event.key === "Enter" && event.target.closest(TILE)) {
     event.preventDefault(); // a click of it would search by this tile; Space does
     turn(event.shiftKey ? -1 : 1);
   } else if (event.key === "Backspace") turn(-1);
 });
 window.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && state.query && !document.querySelector("dialog[open]")) toWall();
+  if (!state.query || document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Escape") toWall();
+  else if (event.key.toLowerCase() === "f") refine(1);
 });
 
 function toWall() {
