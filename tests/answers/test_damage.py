@@ -207,10 +207,10 @@ def test_a_store_of_the_third_version_opens_and_takes_answers_about_files(tmp_pa
         assert (store.present_set(), store.sentences()[3]) == (2, "Same roof")
         assert store.answered(0).pair_indices.tolist() == [[0, 1], [3, 4]]
         assert [question.question_id for question in store.unanswered(0)] == [2, 3]
-        assert answered_files(store) == []
+        assert answered_files(store) == {}
     say_of_file(store, SaidOfFile("ab" * 32, np.float32([1]), 2, Answer.SIMILAR, "Ada"))
     store.close()
-    assert [file.num_answers for file in answered_files(AnswerStore(path, OLD_IDS))] == [1]
+    assert answered_files(AnswerStore(path, OLD_IDS)) == {1: 1}
 
 
 def test_a_damaged_store_of_the_second_version_is_left_as_it_is(tmp_path):

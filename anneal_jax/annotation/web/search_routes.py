@@ -35,6 +35,7 @@ from anneal_jax.answers.file_answers import (
     SaidOfFile,
     answered_files,
     answers_about,
+    find_file,
     say_of_file,
 )
 from anneal_jax.answers.reading import AnswerRecord
@@ -203,7 +204,7 @@ async def _files(request: Request) -> Response:
     """Return the files that answers name, the last one first."""
     context = context_of(request)
     files = await context.in_writer_thread(answered_files, context.session.store)
-    return JSONResponse({"files": [{"file": f.file_id, "num_answers": f.num_answers} for f in files]})
+    return JSONResponse({"files": [{"file": file, "num_answers": count} for file, count in files.items()]})
 
 
 async def _mark_file(request: Request) -> Response:
@@ -236,10 +237,11 @@ async def _query(given: Mapping[str, Any], context: AppContext, plan: QuestionPl
     if tile := given.get("tile"):
         row = tile_number(str(tile), context)
         return _Query(plan.embeddings[row], row)
-    found = context.uploads.get(str(given.get("dropped", "")))
-    if found is None:
-        files = await context.in_writer_thread(answered_files, context.session.store)
-        found = next((f for f in files if str(f.file_id) == str(given.get("file", ""))), None)
+    file = str(given.get("file", ""))
+    if file.isascii() and file.isdigit():
+        found = await context.in_writer_thread(find_file, context.session.store, int(file[:9]))
+    else:
+        found = context.uploads.get(str(given.get("dropped", "")))
     assert plan.project is not None  # every plan of a server has one
     if found is None or found.feature.shape != np.shape(plan.project.mean):
         raise BadRequestError("this file is not kept any more; drop it again.")

@@ -31,6 +31,14 @@ def test_a_mark_of_a_file_is_an_answer_and_can_be_taken_back(
     assert client("GET", "/state").json()["num_answers"] == 0
     assert client("GET", "/search/files").json() == {"files": [{"file": 1, "num_answers": 3}]}
 
+    for number, other in enumerate((4, 11, 0)):  # the file stays where it is, whatever stands about it
+        reply = say_of_file(client, {"file": 1}, other, "none", f"key-of-none-{number}", set_id=set_id)
+    assert reply.json()["marks"] == [] and client("GET", "/search/files").json() == {"files": []}
+    for other, answer in expected.items():
+        reply = say_of_file(client, {"file": 1}, other, answer, f"key-again-{other}", set_id=set_id)
+    found = results(client, "file=1")
+    assert {tile: word for tile, (word, _) in known(found).items()} == expected
+
     with served(tiles_folder, make_session()) as parts:  # after a restart
         again = make_client(parts)
         assert known(results(again, "file=1")) == known(found)

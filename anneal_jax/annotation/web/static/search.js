@@ -282,7 +282,7 @@ function tellLeast() {
   const { probability, lower, upper } = state.shown.least;
   const percent = (share) => Math.round(100 * share);
   const chance = probability === null ? "" : `, ${percent(probability)}% likely (${percent(lower)}–${percent(upper)})`;
-  $("leastSaid").textContent = state.least ? `${(state.least / 100).toFixed(2)} or more${chance}` : "any size";
+  $("leastSaid").textContent = state.least ? `cosines of ${(state.least / 100).toFixed(2)} or more${chance}` : "every tile, the most similar first";
 }
 
 let moved = 0;
