@@ -20,7 +20,7 @@ const number = (value) => value.toLocaleString("en-GB");
 
 const offer = attempt(async ({ focus = null } = {}) => {
   $("offered").replaceChildren();
-  state.wallCount = fit($("offered"), { side: isPhone() ? 110 : 146, below: 0 }).count - 1;
+  state.wallCount = fit($("offered"), { side: isPhone() ? 125 : 146, below: 0 }).count - 1;
   const query = new URLSearchParams({ text: $("text").value.trim(), offset: state.offset, count: state.wallCount });
   const asked = String(query);
   offer.last = asked;
@@ -123,7 +123,7 @@ async function search() {
 
 function show() {
   const { results, answers, num_results } = state.shown;
-  const { count } = fit($("results"), { side: isPhone() ? 112 : 160, below: isPhone() ? 44 : 36 });
+  const { count } = fit($("results"), { side: isPhone() ? 125 : 160, below: isPhone() ? 44 : 36 });
   state.first = Math.min(state.first, Math.max(0, results.length - 1));
   const shown = results.slice(state.first, state.first + count);
   state.perPage = count;
@@ -282,7 +282,7 @@ function tellLeast() {
   const { probability, lower, upper } = state.shown.least;
   const percent = (share) => Math.round(100 * share);
   const chance = probability === null ? "" : `, ${percent(probability)}% likely (${percent(lower)}–${percent(upper)})`;
-  $("leastSaid").textContent = state.least ? `cosines of ${(state.least / 100).toFixed(2)} or more${chance}` : "every tile, the most similar first";
+  $("leastSaid").textContent = state.least ? `cosines of ${(state.least / 100).toFixed(2)} or more${chance}` : "all, the best first";
 }
 
 let moved = 0;
