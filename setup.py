@@ -67,6 +67,7 @@ setup(
         "mutation": ["cosmic-ray>=8.4"],
         "dev": [
             "array-record>=0.5",
+            "axe-playwright-python>=0.1.8",
             "basemap-data==2.0.0",
             "faiss-cpu>=1.9",
             "flatbuffers>=24",

@@ -38,6 +38,7 @@ TESTS = {
     "answers/acts": "test_acts",
     "answers/agreement": "test_agreement",
     "answers/class_labels": "test_class_labels",
+    "answers/file_answers": "test_file_answers",
     "answers/file_format": "test_import_export",
     "answers/glances": "test_glances",
     "answers/hash_chain": "test_damage test_answers",

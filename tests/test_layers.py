@@ -27,7 +27,7 @@ INNER_CHAPTERS = {
     "acquisition": [{"beliefs", "scan"}],
     "annotation": [
         {"types"},
-        {"search_by_example", "standing_answers", "tab"},
+        {"refine", "search_by_example", "standing_answers", "tab"},
         {"known_results", "questions"},
         {"session"},
         {"doubts", "groups", "learning", "sets"},

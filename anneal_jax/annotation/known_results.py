@@ -23,7 +23,7 @@ def with_answers(
       names: of the archive's tiles.
       marks: of the results; None: what is known of each beside the query, if that is a tile.
     """
-    groups = standing.groups()
+    groups = standing.first_of_group()
     if marks is None:
         marks = [mark_of(standing, results.query.row, tile) for tile in results.rows]
     found = [f"like {names[groups[tile]]}" if tile in groups else "" for tile in results.rows]

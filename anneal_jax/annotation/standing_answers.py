@@ -172,9 +172,9 @@ class StandingAnswers:
         records = (self._standing.get(answer_id) for answer_id in answer_ids)
         return sum(record is not None and record.kind == "training" for record in records)
 
-    def groups(self) -> dict[int, int]:
+    def first_of_group(self) -> dict[int, int]:
         """Return, for each tile that answers call similar to another, the first tile of their group."""
-        firsts = ((min(group), group) for group in self._graph.groups())
+        firsts = ((min(group), group) for group in self._graph.groups() if len(group) > 1)
         return {tile: first for first, group in firsts for tile in group}
 
     def reserved(self) -> PairIndices:

@@ -24,20 +24,16 @@ from anneal_jax.errors import StoreError
 from anneal_jax.types import Answer, FloatArray
 
 
-class AnsweredFile(NamedTuple):
-    """A file that answers name.
+class StoredFile(NamedTuple):
+    """A file that has a place in the store.
 
     Attributes:
-      file_id: counts from 1.
       digest: SHA-256 of its bytes, 64 hexadecimal digits.
       feature: float32[F], as the backbone gave it.
-      num_answers: answers about it that stand in the present set.
     """
 
-    file_id: int
     digest: str
     feature: FloatArray
-    num_answers: int
 
 
 class FileAnswer(NamedTuple):
@@ -115,17 +111,24 @@ def answers_about(store: AnswerStore, digest: str) -> list[FileAnswer]:
     return [FileAnswer(file_answer_id, tile, Answer(answer)) for file_answer_id, tile, answer in rows]
 
 
-def answered_files(store: AnswerStore) -> list[AnsweredFile]:
-    """Return the files with answers that stand in the present set, the last one first."""
+def answered_files(store: AnswerStore) -> dict[int, int]:
+    """Return how many answers about each file stand in the present set, by its id, the last one first."""
     with store.reading() as connection:
-        rows = connection.execute(
-            "SELECT file_id, digest, feature, count(*) FROM standing_file_answers"
-            " JOIN files USING (file_id) WHERE set_id = (SELECT set_id FROM present)"
-            " GROUP BY file_id ORDER BY file_id DESC"
-        ).fetchall()
-    return [
-        AnsweredFile(file_id, digest, _decoded(feature), count) for file_id, digest, feature, count in rows
-    ]
+        return dict(
+            connection.execute(
+                "SELECT file_id, count(*) FROM standing_file_answers"
+                " WHERE set_id = (SELECT set_id FROM present) GROUP BY file_id ORDER BY file_id DESC"
+            ).fetchall()
+        )
+
+
+def find_file(store: AnswerStore, file_id: int) -> StoredFile | None:
+    """Return a file by its id, from 1, whatever stands about it; None if there is none."""
+    with store.reading() as connection:
+        row = connection.execute(
+            "SELECT digest, feature FROM files WHERE file_id = ?", (file_id,)
+        ).fetchone()
+    return None if row is None else StoredFile(row[0], _decoded(row[1]))
 
 
 def _place_of(connection: sqlite3.Connection, said: SaidOfFile) -> int:

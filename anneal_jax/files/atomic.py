@@ -80,7 +80,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     require_new_folder(target)
     temporary = _temporary_name(target)
-    with told_unwritable(target):
+    with reporting_unwritable(target):
         temporary.mkdir()
         try:
             yield temporary
@@ -106,7 +106,7 @@ def require_new_folder(path: str | os.PathLike[str] | None) -> None:
     if not path:
         return
     target = Path(path)
-    with told_unwritable(target):
+    with reporting_unwritable(target):
         if not target.parent.is_dir():
             raise UnwritableError(f"cannot write {target}: its folder does not exist; create it first")
         if target.is_dir() and any(target.iterdir()):

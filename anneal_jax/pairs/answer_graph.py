@@ -88,7 +88,13 @@ class AnswerGraph:
         self._components.remove(answer_id, answer, self._evidence)
 
     def groups(self) -> Iterator[Collection[int]]:
-        """Iterate over the groups that "similar" answers join; an image that only differs is one alone."""
+        """Iterate over the groups that "similar" answers join; an image that only differs is one alone.
+
+        >>> graph = AnswerGraph()
+        >>> _ = graph.insert(1, 4, 2, is_similar=True), graph.insert(2, 2, 3, is_similar=False)
+        >>> sorted(sorted(group) for group in graph.groups())
+        [[2, 4], [3]]
+        """
         return (self._components.members(component) for component in self._components)
 
     def group_of(self, image: int) -> Collection[int]:
@@ -141,17 +147,6 @@ class AnswerGraph:
         """
         first, second, _ = self._evidence.answers[answer_id]
         return (*self._evidence.shortest(first, second), answer_id)
-
-    def groups(self) -> Iterator[Collection[int]]:
-        """Yield the images of each group that "similar" answers join, two of them at least.
-
-        >>> graph = AnswerGraph()
-        >>> _ = graph.insert(1, 4, 2, is_similar=True), graph.insert(2, 2, 3, is_similar=False)
-        >>> [sorted(group) for group in graph.groups()]
-        [[2, 4]]
-        """
-        members = (self._components.members(component) for component in self._components)
-        return (group for group in members if len(group) > 1)
 
     def derived_pairs(self) -> Iterator[tuple[int, int, int]]:
         """Yield (first, second, label) of every implied pair that was not answered itself, each once."""

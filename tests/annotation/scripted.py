@@ -72,9 +72,15 @@ class Server:
             return response.read()
 
     def post(self, path: str, body: dict) -> dict:
+        return self._send(path, json.dumps(body).encode(), "application/json")
+
+    def send_file(self, path: str, data: bytes) -> dict:
+        return self._send(path, data, "application/octet-stream")
+
+    def _send(self, path: str, data: bytes, kind: str) -> dict:
         parts = urlsplit(self.url)
-        headers = {"Content-Type": "application/json", "Origin": f"{parts.scheme}://{parts.netloc}"}
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
+        headers = {"Content-Type": kind, "Origin": f"{parts.scheme}://{parts.netloc}"}
+        request = urllib.request.Request(self.url + path, data, headers)
         with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)
 

@@ -63,7 +63,7 @@ class BeliefQuestions(NamedTuple):
           state: after all answers.
           seconds: expected of the person who is asked.
         """
-        return propose_glances(self.belief_session, state, seconds)
+        return propose_glances(self.belief_session, state, seconds, mixes_first=self.mixes_first)
 
     def members(self, state: Interleaved, tile: int, *, beside: int, count: int) -> tuple[int, ...]:
         """Return further tiles of a settled tile's group, those most like another tile first.

@@ -58,6 +58,6 @@ def _places(context: AppContext) -> npt.NDArray[np.float64]:
 
 def _grouped(session: AnnotationSession) -> list[list[int]]:
     members: dict[int, list[int]] = {}
-    for tile, first in sorted(session.standing.groups().items()):
+    for tile, first in sorted(session.standing.first_of_group().items()):
         members.setdefault(first, []).append(tile)
     return sorted(members.values(), key=lambda group: (-len(group), group))

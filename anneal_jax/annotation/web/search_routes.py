@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from anneal_jax.annotation.questions.plan import QuestionPlan
+from anneal_jax.annotation.refine import refine
 from anneal_jax.annotation.search_by_example import (
     Found,
     calibrate,
@@ -34,6 +35,7 @@ from anneal_jax.answers.file_answers import (
     SaidOfFile,
     answered_files,
     answers_about,
+    find_file,
     say_of_file,
 )
 from anneal_jax.answers.reading import AnswerRecord
@@ -67,6 +69,22 @@ class _Query(NamedTuple):
     tile: int | None
     digest: str = ""
     feature: FloatArray | None = None
+
+
+class _Wanted(NamedTuple):
+    """What a search is to bring.
+
+    Attributes:
+      direction: float32[D], unit norm.
+      own: the tile that is no result; -1: none.
+      most: how many results are listed, at most.
+      least: smallest cosine; 0 sets no bound.
+    """
+
+    direction: FloatArray
+    own: int
+    most: int
+    least: float
 
 
 def search_routes() -> list[Route]:
@@ -120,18 +138,59 @@ async def _tiles(request: Request) -> Response:
 
 
 async def _results(request: Request) -> Response:
-    """Search by a tile or a file, and return what is known of each result."""
+    """Search by a tile or a file, and return what is known of each result.
+
+    `refined=1` searches by what was marked too; `least` is the smallest cosine of a result, in hundredths.
+    """
     context = context_of(request)
     plan = context.session.plan
     query = await _query(request.query_params, context, plan)
-    count = _number(request, "count", _MANY, MAX_RESULTS)
-    own = -1 if query.tile is None else query.tile
-    found = await asyncio.to_thread(nearest, plan.embeddings, query.embedding, count, own=own)
-    context.pictures.prefetch(result.tile for result in found[:_MANY])
     asked, records = await context.in_writer_thread(_asked, context.session, query)
-    shown = await asyncio.to_thread(_shown_results, context, plan, query.embedding, found, records)
+    marks = asked["marks"] if _number(request, "refined", 0, 1) else []
+    wanted = _Wanted(
+        await asyncio.to_thread(_direction, plan.embeddings, query, marks),
+        -1 if query.tile is None else query.tile,
+        _number(request, "count", _MANY, MAX_RESULTS),
+        _number(request, "least", 0, 100) / 100,
+    )
+    found, num_results = await asyncio.to_thread(_found, plan.embeddings, wanted, marks)
+    context.pictures.prefetch(result.tile for result in found[:_MANY])
+    calibration, num_audits = await asyncio.to_thread(calibrate, records, plan.embeddings)
+    known = None if marks else calibration  # it was fitted to cosines of tiles, not of a moved query
     name = None if query.tile is None else context.names[query.tile]
-    return JSONResponse(asked | shown | {"name": name, "num_results": len(context.names) - (own >= 0)})
+    about = {"model": plan.version, "name": name, "num_results": num_results, "is_refined": bool(marks)}
+    return JSONResponse(
+        asked
+        | about
+        | {"calibration": _told(calibration, num_audits), "least": _chances(known, [wanted.least])[0]}
+        | {"results": _rows(context.names, found, known)}
+        | {"answers": _near_answers(context.session, records, plan.embeddings, query.embedding)}
+    )
+
+
+def _direction(embeddings: FloatArray, query: _Query, marks: Sequence[Mapping[str, Any]]) -> FloatArray:
+    """Return what is searched by: the query, moved by marks."""
+    right, wrong = (embeddings[_marked(marks, word)] for word in ("similar", "dissimilar"))
+    return refine(query.embedding, right, wrong)
+
+
+def _marked(marks: Sequence[Mapping[str, Any]], word: str) -> list[int]:
+    return [mark["tile"] for mark in marks if mark["known"] == word]
+
+
+def _found(
+    embeddings: FloatArray, wanted: _Wanted, marks: Sequence[Mapping[str, Any]]
+) -> tuple[list[Found], int]:
+    """Return results, the right ones first and the wrong ones last, and how many the archive has in all."""
+    found = nearest(embeddings, wanted.direction, wanted.most, own=wanted.own)
+    if not wanted.least:
+        num_results = len(embeddings) - (wanted.own >= 0)
+    else:
+        is_near = embeddings @ wanted.direction >= wanted.least
+        num_results = int(np.count_nonzero(is_near)) - bool(wanted.own >= 0 and is_near[wanted.own])
+        found = [result for result in found if result.similarity >= wanted.least]
+    place = dict.fromkeys(_marked(marks, "similar"), -1) | dict.fromkeys(_marked(marks, "dissimilar"), 1)
+    return sorted(found, key=lambda result: place.get(result.tile, 0)), num_results
 
 
 async def _marks(request: Request) -> Response:
@@ -145,7 +204,7 @@ async def _files(request: Request) -> Response:
     """Return the files that answers name, the last one first."""
     context = context_of(request)
     files = await context.in_writer_thread(answered_files, context.session.store)
-    return JSONResponse({"files": [{"file": f.file_id, "num_answers": f.num_answers} for f in files]})
+    return JSONResponse({"files": [{"file": file, "num_answers": count} for file, count in files.items()]})
 
 
 async def _mark_file(request: Request) -> Response:
@@ -178,10 +237,11 @@ async def _query(given: Mapping[str, Any], context: AppContext, plan: QuestionPl
     if tile := given.get("tile"):
         row = tile_number(str(tile), context)
         return _Query(plan.embeddings[row], row)
-    found = context.uploads.get(str(given.get("dropped", "")))
-    if found is None:
-        files = await context.in_writer_thread(answered_files, context.session.store)
-        found = next((f for f in files if str(f.file_id) == str(given.get("file", ""))), None)
+    file = str(given.get("file", ""))
+    if file.isascii() and file.isdigit():
+        found = await context.in_writer_thread(find_file, context.session.store, int(file[:9]))
+    else:
+        found = context.uploads.get(str(given.get("dropped", "")))
     assert plan.project is not None  # every plan of a server has one
     if found is None or found.feature.shape != np.shape(plan.project.mean):
         raise BadRequestError("this file is not kept any more; drop it again.")
@@ -213,50 +273,43 @@ def _known(tile: int, label: int | None, answer_id: int | None) -> dict[str, Any
     return {"tile": tile, "known": known, "answer_id": answer_id}
 
 
-def _shown_results(
-    context: AppContext,
-    plan: QuestionPlan,
-    embedding: FloatArray,
-    found: Sequence[Found],
-    records: Sequence[AnswerRecord],
-) -> dict[str, Any]:
-    """Tell the results with their chances of being similar, and which answers lie near."""
-    calibration, num_audits = calibrate(records, plan.embeddings)
-    chances = [_chance(calibration, result.similarity) for result in found]
-    near = nearest_answers(records, plan.embeddings, embedding)
-    return {
-        "model": plan.version,
-        "calibration": {
-            "is_known": calibration is not None,
-            "num_audits": num_audits,
-            "fewest": MIN_LABELS,
-            "fewest_of_each": MIN_OF_EACH,
-        },
-        "results": [
-            {"name": context.names[result.tile], **result._asdict(), **chance}
-            for result, chance in zip(found, chances, strict=True)
-        ],
-        "answers": [
-            {
-                **context.session.standing.to_json(answer.record),
-                "nearer": answer.nearer,
-                "similarity": answer.similarity,
-            }
-            for answer in near
-        ],
-    }
+def _rows(names: Sequence[str], found: Sequence[Found], calibration: Calibration | None) -> list[dict]:
+    chances = _chances(calibration, [result.similarity for result in found])
+    return [
+        {"name": names[result.tile], **result._asdict(), **chance}
+        for result, chance in zip(found, chances, strict=True)
+    ]
 
 
-def _chance(calibration: Calibration | None, similarity: float) -> dict[str, float | None]:
-    """Return P(similar) of a cosine with its 95% interval."""
+def _told(calibration: Calibration | None, num_audits: int) -> dict[str, Any]:
+    """Return whether chances are known, and what they wait for."""
+    fewest = {"fewest": MIN_LABELS, "fewest_of_each": MIN_OF_EACH}
+    return {"is_known": calibration is not None, "num_audits": num_audits, **fewest}
+
+
+def _chances(
+    calibration: Calibration | None, similarities: Sequence[float]
+) -> list[dict[str, float | None]]:
+    """Return P(similar) of each cosine with its 95% interval; nothing where it is unknown."""
     if calibration is None:
-        return {"probability": None, "lower": None, "upper": None}
-    lower, upper = calibration.interval(similarity)
-    return {
-        "probability": float(calibration.probability(similarity)),
-        "lower": float(lower),
-        "upper": float(upper),
-    }
+        return [{"probability": None, "lower": None, "upper": None} for _ in similarities]
+    lower, upper = calibration.interval(similarities)
+    columns = np.stack([calibration.probability(similarities), lower, upper], axis=1)
+    return [dict(zip(("probability", "lower", "upper"), row, strict=True)) for row in columns.tolist()]
+
+
+def _near_answers(
+    session: AnnotationSession, records: Sequence[AnswerRecord], embeddings: FloatArray, query: FloatArray
+) -> list[dict[str, Any]]:
+    """Return the answers that lie near a query."""
+    return [
+        {
+            **session.standing.to_json(answer.record),
+            "nearer": answer.nearer,
+            "similarity": answer.similarity,
+        }
+        for answer in nearest_answers(records, embeddings, query)
+    ]
 
 
 def _number(request: Request, name: str, default: int, most: int) -> int:

@@ -21,12 +21,12 @@ from tests.annotation.conftest import HOST, served
 TAB = "tab-number-1"
 SESSION = {"tab": TAB, "annotator": "Ada", "mode": "pairs"}
 POSTS = (
-    "session", "answer", "glance", "undo", "retract", "correct", "sentence", "volunteer", "sets/begin", "sets/go",
-    "sets/rename", "groups/act", "groups/preview",
+    "session", "answer", "glance", "undo", "retract", "correct", "sentence", "volunteer",
+    "sets/begin", "sets/go", "sets/rename", "groups/act", "groups/preview", "search/mark",
 )  # fmt: skip
 GETS = (
-    "/", "/details", "/state", "/answers", "/contradiction", "/tile/3.jpg", "/neighbours/3", "/teach", "/change",
-    "/groups", "/groups/wall", "/groups/alone", "/sets", "/search/tiles", "/search/results?tile=3",
+    "/", "/details", "/state", "/answers", "/contradiction", "/tile/3.jpg", "/neighbours/3", "/teach",
+    "/change", "/groups", "/groups/wall", "/groups/alone", "/sets", "/search/tiles", "/search/results?tile=3",
     "/static/teach.js",
 )  # fmt: skip
 
@@ -204,6 +204,8 @@ FIELDS = st.fixed_dictionaries(
         "answer_id": st.integers() | JSON,
         "first": st.integers(-2, 70) | JSON,
         "second": st.integers(-2, 70) | JSON,
+        "other": st.integers(-2, 70) | JSON,
+        "file": st.integers(0, 3) | JSON,
         "elapsed_s": st.floats() | JSON,
         "sentence": st.text(max_size=600) | JSON,
         "set_id": st.integers(1, 9) | JSON,

@@ -410,7 +410,7 @@ def test_vectors_without_pictures_are_searched_by_name_and_with_them_judged(brow
         assert page.get_attribute("body", "data-waiting") in (None, "0")
         page.goto(server.url)
         page.fill("#text", "tile-07")
-        page.click("#offered button >> nth=0")
+        page.click("#offered .tile >> nth=0")
         page.wait_for_selector("#results img")
         assert page.text_content("#trouble") == ""
     for name in names:

@@ -20,6 +20,7 @@ from anneal_jax.acquisition.beliefs.state import begin
 from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
+from anneal_jax.answers.file_answers import SaidOfFile, say_of_file
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
 from tests.annotation.conftest import HOST, IdleTrainer, served
@@ -58,10 +59,17 @@ def page(tiles_folder, tmp_path_factory):
     plan = make_plan(unit_directions(features), seed=0, project=centring(features), by_belief=by_belief)
     session = AnnotationSession(store, unit_directions(features), np.arange(60), plan)
     session.open_tab(TAB, "Ada", "glances")
+    say_of_file(store, SaidOfFile("ab" * 32, features[0], 3, Answer.SIMILAR, "Ada"))
     learning = LearningLoop(session, Trainings(session, features), folder, seed=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("anneal_jax.annotation.learning.loop.UNTRIED_FROM", 0)
         with served(tiles_folder, session, learning=learning) as (app, access):
+            for path in (
+                "tiles",
+                "results",
+            ):  # the first of each clusters or compiles, which is no request's fault
+                own = [(b"host", HOST.encode())]
+                assert call(app, "GET", f"/{access.token}/search/{path}", b"tile=3", own, b"")[0] == 200
             yield app, access, store
 
 
@@ -138,6 +146,8 @@ GOOD = st.fixed_dictionaries(
         "to": st.integers(1, 4),
         "first": st.integers(0, 59),
         "second": st.integers(0, 59),
+        "other": st.integers(0, 59),
+        "file": st.just(1),
         "sentence": st.sampled_from(["Same land use", "Same roof"]),
         "set_id": st.integers(1, 3),
         "tile": st.integers(-1, 59),
@@ -177,7 +187,19 @@ def requests(draw, app, token):
     anything = st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "X"])
     method = either("method", "POST" if "POST" in methods else "GET", anything)
     names = st.sampled_from(
-        ["tile", "text", "offset", "answer", "annotator", "count", "dropped", "anchor", "name"]
+        [
+            "tile",
+            "text",
+            "offset",
+            "answer",
+            "annotator",
+            "count",
+            "dropped",
+            "file",
+            "refined",
+            "least",
+            "name",
+        ]
     )
     values = (
         st.integers(-2, 70).map(str)
@@ -273,6 +295,8 @@ def test_no_other_token_opens_anything(page, token, rest):
         "sets/begin",
         "sets/rename",
         "groups/act",
+        "search/mark",
+        "sentence",
     ],
 )
 def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
@@ -285,9 +309,12 @@ def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
         view = session.answer(TAB, view["questions"][0]["key"], Answer.DISSIMILAR, 1.0)
     session.volunteer(TAB, (3, 4), Answer.SIMILAR, f"mark-before-{word}")
     body = {"tab": TAB, "annotator": "Ada", "mode": "pairs", "answer": "similar", "set_id": session.set_id}
+    say_of_file(store, SaidOfFile("ab" * 32, np.ones(16, np.float32), 9, Answer.SIMILAR, "Ada"))
     body |= {
         "first": 3,
         "second": 5,
+        "file": 1,
+        "other": 7,
         "sentence": f"Same {name}",
         "picked": [],
         "act": "move",
@@ -330,8 +357,9 @@ def test_every_route_is_among_those_that_are_called(page):
         "/sentence",
         "/tile/{tile}.jpg",
         "/search/drop",
+        "/search/mark",
         "/answers/add",
         "/export/results.zip",
     } <= paths
     assert {"/sets/begin", "/groups/act", "/groups/wall", "/groups/of/{tile}"} <= paths
-    assert len(paths) >= 25
+    assert len(paths) >= 28

@@ -1,6 +1,7 @@
 """Power cuts under a scripted person: nothing acknowledged is lost, nothing is doubled."""
 
 import http.client
+import io
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import urllib.error
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import WorkdirError
@@ -87,6 +89,68 @@ def test_five_kills_lose_and_double_nothing(tiles_folder, tmp_path):
 def test_fifty_kills_lose_and_double_nothing(tiles_folder, tmp_path):
     found = kill_often(tiles_folder, tmp_path / "work", 50)
     check(found[0], tmp_path / "work", tiles_folder, 50, *found[1:])
+
+
+class Marker:
+    """Marks results of one dropped file at random, and keeps what the server said that it was saved."""
+
+    def __init__(self, file: bytes):
+        self.file, self.rng = file, random.Random(0)
+        self.acknowledged: dict[int, str] = {}
+        self.unacknowledged: dict | None = None
+
+    def sit_down(self, server):
+        """Drop the file, say again what may be lost, and return the address of what is known."""
+        dropped = server.send_file("search/drop", self.file)["dropped"]
+        self.set_id = server.get("state")["set_id"]
+        if self.unacknowledged is not None:
+            self.say(server, {**self.unacknowledged, "dropped": dropped})
+        return dropped
+
+    def mark(self, server, dropped):
+        word = self.rng.choice(["similar", "dissimilar", "unsure", "none"])
+        key = f"mark-{self.rng.getrandbits(64):016x}"
+        said = {"annotator": "Ada", "other": self.rng.randrange(60), "answer": word, "key": key}
+        self.say(server, {**said, "dropped": dropped, "set_id": self.set_id})
+
+    def say(self, server, body):
+        self.unacknowledged = body
+        server.post("search/mark", body)
+        self.acknowledged[body["other"]], self.unacknowledged = body["answer"], None
+
+
+def mark_until_killed(workdir, flags, marker, moment_s):
+    with Server(workdir, *flags) as server:
+        timer = threading.Timer(moment_s, server.process.kill)
+        timer.start()
+        try:
+            dropped = marker.sit_down(server)
+            while True:
+                marker.mark(server, dropped)
+        except urllib.error.HTTPError:  # a refusal is no power cut
+            raise
+        except (OSError, http.client.HTTPException, ValueError):
+            pass
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+@pytest.mark.slow
+def test_kills_lose_no_mark_of_a_file(tiles_folder, tmp_path):
+    flags = (f"--archive=folder:{tiles_folder}", "--sentence=Same land use", "--backbone=pixels")
+    with Image.open(tiles_folder / "tile30.png") as image, io.BytesIO() as file:
+        image.transpose(Image.Transpose.ROTATE_180).save(file, "PNG")
+        marker = Marker(file.getvalue())
+    for moment_s in (0.3, 1.0, 2.0):
+        mark_until_killed(tmp_path / "work", flags, marker, moment_s)
+    with Server(tmp_path / "work", *flags) as server:
+        dropped = marker.sit_down(server)
+        marker.mark(server, dropped)
+        marks = server.get(f"search/marks?dropped={dropped}")["marks"]
+        assert server.get("state")["num_answers"] == 0
+    expected = {tile: word for tile, word in marker.acknowledged.items() if word != "none"}
+    assert {mark["tile"]: mark["known"] for mark in marks} == expected
 
 
 class Restless:

@@ -21,8 +21,8 @@ DROP = """([place, encoded, name]) => {
 }"""
 
 
-def figure(page, place):
-    return page.locator("#results figure").nth(place)
+def result(page, place):
+    return page.locator("#results li").nth(place)
 
 
 def tile_of(shown):
@@ -31,70 +31,197 @@ def tile_of(shown):
 
 def search_by_name(page, name):
     page.fill("#text", name)
-    page.wait_for_function("() => document.querySelectorAll('#offered button').length === 1")
-    page.click("#offered button")
+    page.wait_for_function("() => document.querySelectorAll('#offered .tile').length === 1")
+    page.click("#offered .tile")
     page.wait_for_selector(f"#heading:has-text('{name}')")
-    page.wait_for_function("() => document.querySelectorAll('#results figure').length === 24")
+    page.wait_for_selector("#results li")
 
 
-def test_a_name_a_file_and_a_drop_are_searched_and_marks_are_answers(browser, tiles_folder, tmp_path):
-    with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}") as server:
-        page = sit_down(browser, server, viewport={"width": 1280, "height": 900})
-        page.click("nav a:has-text('Search')")
-        search_by_name(page, "tile12")
-        assert "no model was trained" in page.text_content("#facts")
-        best = tile_of(figure(page, 0))
-        figure(page, 0).locator("button:has-text('right')").click()
-        figure(page, 0).locator(".word.similar").wait_for()
+def drop(page, place, data, name):
+    page.evaluate(DROP, [place, base64.b64encode(data).decode(), name])
+
+
+def turned(path):
+    """Return a file that is no tile of the archive: one of them, upside down."""
+    with Image.open(path) as image, io.BytesIO() as file:
+        image.transpose(Image.Transpose.ROTATE_180).save(file, "PNG")
+        return file.getvalue()
+
+
+def is_without_scrolling(page):
+    return page.evaluate(
+        "() => document.documentElement.scrollHeight <= innerHeight"
+        " && document.documentElement.scrollWidth <= innerWidth"
+    )
+
+
+@pytest.fixture(scope="module")
+def server(tiles_folder, tmp_path_factory):
+    """Of the tests that say nothing, or of tiles that no other one speaks of."""
+    flags = (f"--archive=folder:{tiles_folder}", "--backbone=pixels", "--sentence=Same land use")
+    with Server(tmp_path_factory.mktemp("search") / "work", *flags) as served:
+        yield served
+
+
+def opened(browser, server, **options):
+    page = browser.new_page(**options)
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on(
+        "console", lambda said: page.faults.append(said.text) if "Content Security" in said.text else None
+    )
+    page.goto(server.url)
+    page.wait_for_selector("#offered .tile")
+    return page
+
+
+WINDOWS = [
+    {"viewport": {"width": 1280, "height": 800}},
+    {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
+]
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=["desktop", "phone"])
+def test_a_wall_then_results_at_once_and_nothing_lies_below_the_fold(browser, server, window):
+    page = opened(browser, server, **window)
+    assert is_without_scrolling(page) and page.title().startswith("Search")
+    first = page.locator("#offered .tile").first
+    name = first.get_attribute("title")
+    shown = page.locator("#offered .tile").count()
+    assert shown >= 8 and page.text_content("#range") == f"1–{shown} of 60"
+    page.click("#after")
+    page.wait_for_function("shown => !document.querySelector('#range').textContent.startsWith('1–')", arg=0)
+    assert page.locator("#offered .tile").first.get_attribute("title") != name
+    page.click("#before")
+    page.wait_for_selector(f"#offered .tile[title='{name}']")
+    first.click()
+    page.wait_for_selector("#results li")
+    assert is_without_scrolling(page) and page.text_content("#heading") == name
+    assert page.locator("#results li").count() >= 8 and name in page.title()
+    page.click("#back")
+    first.wait_for()
+    page.go_back()
+    page.wait_for_selector("#results li")
+    page.keyboard.press("Escape")
+    first.wait_for()
+    assert page.faults == []
+    page.close()
+
+
+def test_keys_move_mark_take_back_and_page(browser, server):
+    page = opened(browser, server, **WINDOWS[0])
+    page.locator("#offered .tile").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#results li")
+    own = int(page.url.split("=")[-1])
+    page.wait_for_function("() => document.activeElement.matches('#results li:first-child .tile')")
+    page.keyboard.press("ArrowRight")
+    other = tile_of(result(page, 1))
+    for key, word in (("r", "similar"), ("w", "dissimilar")):
+        page.keyboard.press(key)
+        page.wait_for_selector(f"#results li.{word}:nth-child(2)")
         (said,) = server.get("answers")["answers"]
-        assert (said["kind"], said["answer"], said["annotator"]) == ("volunteered", "similar", "Ada")
-        assert {said["first"], said["second"]} == {12, best}
-        page.wait_for_function("() => document.querySelectorAll('#answers figure').length === 1")
-        figure(page, 0).locator("button:has-text('take back')").click()
-        figure(page, 0).locator("button:has-text('right')").wait_for()
-        assert server.get("answers")["answers"] == []
+        assert said["answer"] == word and {said["first"], said["second"]} == {own, other}
+    assert page.text_content("#marked") == "0 right, 1 wrong"
+    page.keyboard.press("w")
+    page.wait_for_selector("#results li:nth-child(2):not(.dissimilar)")
+    assert server.get("answers")["answers"] == [] and page.text_content("#marked") == ""
+    best = tile_of(result(page, 0))
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#place:not(:has-text('1–'))")
+    assert tile_of(result(page, 0)) != best
+    page.keyboard.press("ArrowLeft")  # out of the page, to the end of the one before
+    page.wait_for_selector("#results li:last-child .tile:focus")
+    assert tile_of(result(page, 0)) == best
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#place:not(:has-text('1–'))")
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_selector("#place:has-text('1–')")
+    page.keyboard.press("Space")
+    page.wait_for_function("best => location.hash === `#tile=${best}`", arg=best)
+    assert page.faults == []
+    page.close()
 
-        # A file that is a tile is that tile; any other one gets a result to stand for it.
+
+def test_a_file_is_marked_as_a_tile_is_and_its_marks_survive_a_restart(browser, tiles_folder, tmp_path):
+    flags = (f"--archive=folder:{tiles_folder}", "--backbone=pixels", "--sentence=Same land use")
+    data = turned(tiles_folder / "tile30.png")
+    with Server(tmp_path / "work", *flags) as server:
+        page = opened(browser, server, **WINDOWS[0])
         page.set_input_files("#file", tiles_folder / "tile30.png")
-        page.wait_for_selector("#asked:has-text('this very file is tile30.png')")
-        with Image.open(tiles_folder / "tile30.png") as image, io.BytesIO() as turned:
-            image.transpose(Image.Transpose.ROTATE_180).save(turned, "PNG")
-            encoded = base64.b64encode(turned.getvalue()).decode()
-        page.evaluate(DROP, ["#results", encoded, "turned.png"])
-        page.wait_for_selector("#explained:has-text('no answer can name it')")
-        assert page.locator("#results button:has-text('wrong')").count() == 0
-        anchor, other = tile_of(figure(page, 1)), tile_of(figure(page, 3))
-        figure(page, 1).locator("button:has-text('alike')").click()
-        page.wait_for_selector("#results figure.anchor")
-        figure(page, 3).locator("button:has-text('wrong')").evaluate("one => { one.click(); one.click(); }")
-        figure(page, 3).locator(".word.dissimilar").wait_for()
-        page.wait_for_load_state("networkidle")
-        (said,) = server.get("answers")["answers"]
-        assert said["answer"] == "dissimilar" and {said["first"], said["second"]} == {anchor, other}
-
-        page.evaluate(DROP, ["body", base64.b64encode(b"no image").decode(), "notes.txt"])
-        page.wait_for_selector(
-            "#trouble:has-text('is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside')"
-        )
-        assert page.text_content("#asked") == "turned.png"
+        page.wait_for_selector("#asked:has-text('tile30.png is this very tile')")
+        drop(page, "#results", data, "turned.png")
+        page.wait_for_selector("#heading:has-text('turned.png')")
+        page.wait_for_selector("#results li")
+        right, wrong = (tile_of(result(page, place)) for place in (0, 2))
+        result(page, 0).locator(".right").click()
+        page.wait_for_selector("#results li.similar:nth-child(1)")
+        result(page, 2).locator(".wrong").evaluate("one => { one.click(); one.click(); }")
+        page.wait_for_selector("#results li.dissimilar:nth-child(3)")
+        assert page.text_content("#marked") == "1 right, 1 wrong"
+        assert server.get("answers")["answers"] == []  # no pair of tiles
+        drop(page, "body", b"no image", "notes.txt")
+        page.wait_for_selector("#trouble:has-text('is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file')")
+        assert page.text_content("#heading") == "turned.png" and page.faults == []
+    with Server(tmp_path / "work") as server:  # killed, and started again
+        page.goto(server.url)
+        page.click("#files summary")
+        page.click("#files button:has-text('File 1: 2 marks')")
+        page.wait_for_selector("#marked:has-text('1 right, 1 wrong')")
+        assert "No picture is kept" in page.text_content("#asked")
+        drop(page, "body", data, "again.png")
+        page.wait_for_selector("#heading:has-text('again.png')")
+        page.wait_for_selector("#marked:has-text('1 right, 1 wrong')")
+        marks = {tile_of(one): one.get_attribute("class") for one in page.locator("#results li").all()}
+        assert (marks[right], marks[wrong]) == ("similar", "dissimilar")
+        result(page, 0).locator(".right").click()
+        page.wait_for_selector("#marked:has-text('0 right, 1 wrong')")
         assert page.faults == []
+    page.close()
+
+
+def test_refine_orders_by_marks_at_once_and_the_slider_bounds_the_list(browser, tiles_folder, tmp_path):
+    flags = (f"--archive=folder:{tiles_folder}", "--backbone=pixels", "--sentence=Same land use")
+    with Server(tmp_path / "work", *flags) as server:
+        page = opened(browser, server, **WINDOWS[0])
+        search_by_name(page, "tile12")
+        assert page.is_disabled("#refine")
+        order = [tile_of(one) for one in page.locator("#results li").all()]
+        for place, key, word in ((0, "w", "dissimilar"), (3, "r", "similar")):
+            result(page, place).locator(".tile").focus()
+            page.keyboard.press(key)
+            page.wait_for_selector(f"#results li.{word}:nth-child({place + 1})")
+        assert [tile_of(one) for one in page.locator("#results li").all()] == order
+        page.keyboard.press("f")
+        page.wait_for_selector("#marked:has-text('the order follows them')")
+        assert tile_of(result(page, 0)) == order[3]
+        page.click("#plain")
+        page.wait_for_selector("#plain", state="hidden")
+        assert [tile_of(one) for one in page.locator("#results li").all()] == order
+        page.fill("#least", "90")
+        page.wait_for_selector("#leastSaid:has-text('0.90 or more')")
+        page.wait_for_function("() => !document.querySelector('#place').textContent.includes('of 59')")
+        assert is_without_scrolling(page) and page.faults == []
+        page.close()
 
 
 def test_a_contradiction_is_shown_at_the_mark_and_names_are_never_markup(browser, tiles_folder, tmp_path):
-    with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}") as server:
-        page = sit_down(browser, server)
-        page.goto(server.url)
+    flags = (f"--archive=folder:{tiles_folder}", "--backbone=pixels", "--sentence=Same land use")
+    with Server(tmp_path / "work", *flags) as server:
+        page = opened(browser, server)
         search_by_name(page, "onerror")
-        assert page.text_content("#heading").startswith("Most similar to a<img")
-        one, two = (tile_of(figure(page, place)) for place in range(2))
+        assert page.text_content("#heading").startswith("a<img")
+        one, two = (tile_of(result(page, place)) for place in range(2))
         server.volunteer([(0, one), (one, two)])
-        figure(page, 1).locator("button:has-text('wrong')").click()
+        result(page, 1).locator(".wrong").click()
         page.wait_for_selector("#contradiction[open]")
         assert page.locator("#chain li").count() == 3
         page.click("#chain li:last-child button")
-        figure(page, 1).locator(".word:has-text('right, follows')").wait_for()
+        result(page, 1).locator(".word:has-text('right, follows')").wait_for()
         assert len(server.get("answers")["answers"]) == 2
         assert page.locator("img[onerror]").count() == 0 and page.faults == []
+        page.close()
 
 
 def test_the_sentence_is_shown_as_text_and_a_mark_under_an_older_one_is_refused(
@@ -103,36 +230,35 @@ def test_the_sentence_is_shown_as_text_and_a_mark_under_an_older_one_is_refused(
     with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}", "--backbone=pixels") as server:
         page = sit_down(browser, server)
         page.goto(server.url)
-        page.wait_for_selector("#sentence:has-text('Same land use')")
         search_by_name(page, "tile12")
+        page.wait_for_selector("#sentence:has-text('Same land use')")
         server.post("session", {"tab": "tab-of-somebody", "annotator": "Eve", "mode": "none"})
         wild = "Same <b onclick=alert(1)>roof</b>?"
         server.post("sentence", {"tab": "tab-of-somebody", "sentence": wild})
-        figure(page, 0).locator("button:has-text('right')").click()
+        result(page, 0).locator(".right").click()
         page.wait_for_selector("#trouble:has-text('by now; load this page again')")
         assert page.text_content("#sentence") == "Same land use"
         assert server.get("state")["num_answers"] == 0
         page.reload()
         page.wait_for_function("() => document.querySelector('#sentence').textContent.includes('roof')")
         assert page.text_content("#sentence") == wild and page.locator("#sentence b, b b").count() == 0
-        search_by_name(page, "tile12")
-        assert page.text_content("#sentence") == wild
-        figure(page, 0).locator("button:has-text('right')").click()
-        figure(page, 0).locator(".word.similar").wait_for()
+        result(page, 0).locator(".right").click()
+        page.wait_for_selector("#results li.similar:first-child")
         assert server.get("state")["num_answers"] == 1 and page.faults == []
 
 
-@pytest.mark.parametrize("size", [(390, 844), (320, 568)], ids=str)
-def test_nothing_is_wider_than_a_phone(browser, tiles_folder, tmp_path, size):
+@pytest.mark.parametrize("size", [(390, 844), (320, 568), (640, 400)], ids=str)
+def test_nothing_is_wider_than_a_phone_or_a_window_at_double_size(browser, server, size):
     width, height = size
-    with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}") as server:
-        page = sit_down(browser, server, viewport={"width": width, "height": height}, is_mobile=True)
-        for link in page.locator("nav > :visible").all():
-            box = link.bounding_box()
-            assert box["x"] >= 0 and box["x"] + box["width"] <= width + 1
-        page.goto(server.url)
-        search_by_name(page, "tile12")
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
-        for button in page.locator(".marks button, #choose, #others").all():
-            box = button.bounding_box()
-            assert box["x"] >= 0 and box["x"] + box["width"] <= width + 1 and box["height"] >= 28
+    page = opened(browser, server, viewport={"width": width, "height": height}, is_mobile=True)
+    for link in page.locator("nav > :visible").all():
+        box = link.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width + 1
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    search_by_name(page, "tile12")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    for button in page.locator(".marks button, #back, #earlier, #later, #results .tile").all():
+        box = button.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width + 1
+        assert min(box["height"], box["width"]) >= 24
+    page.close()

@@ -373,6 +373,9 @@ def test_the_chance_of_a_result_is_fitted_to_audits_alone(app, client, classes, 
         "fewest": 20,
         "fewest_of_each": 3,
     }
+    least = results(client, "tile=7&least=40")["least"]
+    assert least["probability"] == pytest.approx(float(expected.probability(0.4)), abs=1e-5)
+    assert least["lower"] <= least["probability"] <= least["upper"]
     for row in after["results"]:
         assert row["probability"] == pytest.approx(float(expected.probability(row["similarity"])), abs=1e-5)
         assert row["lower"] <= row["probability"] <= row["upper"]

@@ -1,4 +1,4 @@
-// What both pages share: requests, elements made from text alone, and who sits here.
+// What all pages share: requests, elements made from text alone, and who sits here.
 
 export class Refusal extends Error {
   constructor(status, sentence) {

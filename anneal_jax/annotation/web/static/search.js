@@ -11,7 +11,10 @@ const MAX_RESULTS = 1000;
 const TILE = ".tile";
 
 // What is searched by is in the address, `#tile=7` or `#dropped=KEY`, so that the browser's arrows go back and forth.
-const state = { query: null, picture: "", first: 0, count: MANY, shown: null, offset: 0, wallCount: 24, pending: new Set() };
+const state = {
+  query: null, first: 0, count: MANY, refined: 0, least: 0, shown: null, perPage: 0, offset: 0, wallCount: 0, pending: new Set(),
+  left: null, fileName: null, fileHash: "",
+};
 const isPhone = () => window.innerWidth < 736;
 const number = (value) => value.toLocaleString("en-GB");
 
@@ -19,14 +22,17 @@ const number = (value) => value.toLocaleString("en-GB");
 
 const offer = attempt(async ({ focus = null } = {}) => {
   $("offered").replaceChildren();
-  state.wallCount = fit($("offered"), { side: isPhone() ? 110 : 146, below: 0 }).count - 1;
+  state.wallCount = fit($("offered"), { side: isPhone() ? 125 : 146, below: 0 }).count - 1;
   const query = new URLSearchParams({ text: $("text").value.trim(), offset: state.offset, count: state.wallCount });
   const asked = String(query);
   offer.last = asked;
   const { tiles, num_tiles } = await get(`search/tiles?${query}`);
   if (offer.last !== asked) return; // a later letter was typed meanwhile
-  $("offered").replaceChildren(chooser(), ...tiles.map(({ tile, name }) => element("button", {
-    className: "tile", title: name, onclick: () => go({ tile }),
+  $("offered").replaceChildren(chooser(), ...tiles.map(({ tile, name }, place) => element("button", {
+    className: "tile", title: name, onclick: () => {
+      state.left = place;
+      go({ tile });
+    },
   }, element("img", { src: tileUrl(tile), alt: name }))));
   const last = state.offset + tiles.length;
   $("range").textContent = num_tiles ? `${number(state.offset + 1)}–${number(last)} of ${number(num_tiles)}` : "No name holds this text";
@@ -67,13 +73,13 @@ const follow = attempt(async () => {
   const [kind] = ["tile", "dropped", "file"].filter((name) => query.has(name));
   state.query = kind ? { [kind]: query.get(kind) } : null;
   if (window.location.hash !== state.fileHash) state.fileName = null;
-  Object.assign(state, { shown: null, first: 0, count: MANY });
+  Object.assign(state, { shown: null, first: 0, count: MANY, refined: 0, least: 0 });
+  $("least").value = 0;
   $("wall").hidden = Boolean(kind);
   $("found").hidden = !kind;
   if (!kind) {
     document.title = document.title.replace(/^.*Search/, "Search");
-    if ($("offered").children.length) focusAt($("offered"), TILE, 0, { quietly: true });
-    else await offer();
+    await offer({ focus: state.left }); // whoever comes back goes on where they were
     await listFiles();
     return;
   }
@@ -88,19 +94,27 @@ const follow = attempt(async () => {
 
 const byFile = attempt(async (file) => {
   if (!file) return;
+  const before = $("range").textContent;
   $("range").textContent = `reading ${file.name} …`;
-  const taken = await answerOf(await fetch("search/drop", {
-    method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file,
-  }));
-  go(taken.tile === null ? { dropped: taken.dropped } : { tile: taken.tile });
-  state.fileName = file.name; // stays on this page: the server is not told
-  state.fileHash = window.location.hash;
+  try {
+    const taken = await answerOf(await fetch("search/drop", {
+      method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file,
+    }));
+    const query = new URLSearchParams(taken.tile === null ? { dropped: taken.dropped } : { tile: taken.tile });
+    const isShown = window.location.hash === `#${query}`;
+    Object.assign(state, { fileName: file.name, fileHash: `#${query}` }); // stays on this page: the server is not told
+    window.location.hash = query;
+    if (isShown) await follow();
+  } finally {
+    $("range").textContent = before;
+  }
 });
 
 // What is found.
 
 async function search() {
-  const query = new URLSearchParams({ count: state.count, ...state.query });
+  const { count, refined, least } = state;
+  const query = new URLSearchParams({ count, refined, least, ...state.query });
   const asked = String(query);
   search.last = asked;
   const found = await get(`search/results?${query}`);
@@ -111,7 +125,7 @@ async function search() {
 
 function show() {
   const { results, answers, num_results } = state.shown;
-  const { count } = fit($("results"), { side: isPhone() ? 112 : 160, below: isPhone() ? 44 : 36 });
+  const { count } = fit($("results"), { side: isPhone() ? 125 : 160, below: isPhone() ? 44 : 36 });
   state.first = Math.min(state.first, Math.max(0, results.length - 1));
   const shown = results.slice(state.first, state.first + count);
   state.perPage = count;
@@ -120,17 +134,19 @@ function show() {
   const name = state.shown.name ?? state.fileName ?? (state.query.file ? `File ${state.query.file}` : "Your file");
   $("heading").textContent = name;
   $("query").alt = `What is searched by: ${name}`;
-  document.title = document.title.replace(/^.*Search/, `${name} · Search`);
+  document.title = document.title.replace(/^.*Search/, () => `${name} · Search`);
   $("asked").textContent = aboutFile();
   $("results").replaceChildren(...shown.map((row, place) => figure(row, state.first + place)));
   $("results").start = state.first + 1;
-  $("place").textContent = `${number(state.first + 1)}–${number(state.first + shown.length)} of ${number(num_results)}`;
+  const last = state.first + shown.length;
+  $("place").textContent = shown.length ? `${number(state.first + 1)}–${number(last)} of ${number(num_results)}` : "None";
   $("earlier").disabled = state.first === 0;
-  $("later").disabled = state.first + shown.length >= Math.min(num_results, MAX_RESULTS);
+  $("later").disabled = last >= Math.min(num_results, MAX_RESULTS);
   $("calibrated").textContent = calibrated(state.shown.calibration);
   $("none").hidden = answers.length > 0;
   $("answers").replaceChildren(...answers.map(pair));
   tellMarks();
+  tellLeast();
   tellModel(state.shown.model);
 }
 
@@ -153,7 +169,7 @@ const turn = attempt(async (step, focus = 0) => {
 function figure(found, place) {
   const tile = element("button", {
     className: "tile", title: found.name, onclick: () => go({ tile: found.tile }),
-  }, element("img", { src: tileUrl(found.tile), alt: `${place + 1}. ${found.name}, ${likeness(found)}` }),
+  }, element("img", { src: tileUrl(found.tile), alt: `${place + 1}. ${found.name}` }),
   element("span", { className: "said", textContent: likeness(found) }));
   tile.setAttribute("aria-keyshortcuts", "R W Space Enter");
   return element("li", { className: markOf(found).known || "" }, tile,
@@ -224,7 +240,6 @@ async function write(path, body) {
   await post("session", { tab: TAB, annotator: annotator(), mode: "none" });
   const view = await post(path, { tab: TAB, key: randomKey(), set_id: state.shown.set_id, ...body });
   await learnMarks();
-  if (view.conflict) openConflict(view.conflict, attempt((answer_id) => write("retract", { answer_id })));
   tellState(view); // last: it may have to report a failure
 }
 
@@ -250,7 +265,35 @@ function placeOfFocus() {
 function tellMarks() {
   const count = (known) => state.shown.marks.filter((mark) => mark.known === known).length;
   const [right, wrong] = [count("similar"), count("dissimilar")];
-  $("marked").textContent = right + wrong ? `${right} right, ${wrong} wrong` : "";
+  const isRefined = state.shown.is_refined;
+  $("marked").textContent = right + wrong ? `${right} right, ${wrong} wrong${isRefined ? "; the order follows them" : ""}` : "";
+  $("refine").disabled = right + wrong === 0;
+  $("plain").hidden = !isRefined;
+}
+
+// The marks re-rank at once, those called right first and those called wrong last; nothing is trained.
+const refine = attempt(async (refined) => {
+  if (refined && $("refine").disabled) return;
+  Object.assign(state, { refined, first: 0 });
+  await search();
+  focusAt($("results"), TILE, 0);
+});
+
+function tellLeast() {
+  const { probability, lower, upper } = state.shown.least;
+  const percent = (share) => Math.round(100 * share);
+  const chance = probability === null ? "" : `, ${percent(probability)}% likely (${percent(lower)}–${percent(upper)})`;
+  $("leastSaid").textContent = state.least ? `cosines of ${(state.least / 100).toFixed(2)} or more${chance}` : "all, the best first";
+}
+
+let moved = 0;
+function moveLeast() {
+  state.least = Number($("least").value);
+  clearTimeout(moved);
+  moved = setTimeout(attempt(async () => {
+    state.first = 0;
+    await search();
+  }), 100);
 }
 
 function pair(said) {
@@ -291,7 +334,9 @@ $("results").addEventListener("keydown", (event) => {
   } else if (event.key === "Backspace") turn(-1);
 });
 window.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && state.query && !document.querySelector("dialog[open]")) toWall();
+  if (!state.query || document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Escape") toWall();
+  else if (event.key.toLowerCase() === "f") refine(1);
 });
 
 function toWall() {
@@ -327,6 +372,9 @@ $("after").onclick = () => turnWall(1);
 $("back").onclick = toWall;
 $("earlier").onclick = () => turn(-1);
 $("later").onclick = () => turn(1);
+$("refine").onclick = () => refine(1);
+$("plain").onclick = () => refine(0);
+$("least").oninput = moveLeast;
 $("again").onclick = attempt(search);
 const exported = (found) => ({ ...found, mark: MARKS[markOf(found).known] });
 $("export").onclick = attempt(() => openExport({
