@@ -26,8 +26,8 @@ POSTS = (
 )  # fmt: skip
 GETS = (
     "/", "/details", "/state", "/answers", "/contradiction", "/tile/3.jpg", "/neighbours/3", "/teach",
-    "/change", "/groups", "/groups/wall", "/groups/alone", "/sets", "/search/tiles", "/search/results?tile=3",
-    "/static/teach.js",
+    "/change", "/groups", "/groups/wall", "/groups/alone", "/sets", "/search/tiles",
+    "/search/results?tile=3", "/static/teach.js",
 )  # fmt: skip
 
 
