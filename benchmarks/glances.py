@@ -1,13 +1,14 @@
-"""Minutes of a simulated person who answers pairs alone, or a mix of pairs, choices and grids.
+"""Minutes of a simulated person who answers pairs alone, or with choices, or with grids too.
 
   python benchmarks/glances.py                                   # seconds to share right 0.95, truthful
   python benchmarks/glances.py --person=erring --train --archives=folder:../shared/data/ucm
 
-The plan `pairs` asks what the page's mode of that name asks; `mixed` takes the glance of most expected gain
-per second. A glance takes the seconds of `GlanceSeconds`, and more by the share of hard pairs in it:
-different tiles whose features are as like as the middle pair of one class, or the other way round. The
-erring person is wrong about 5% of the pairs and unsure about 5%, in a grid as in a pair, and leaves a tile
-unclicked if unsure. Both persons overlook 5% of what they would click.
+The plan `pairs` asks what the page's mode of that name asks; `choices` and `mixed` take the glance of most
+expected gain per second, `choices` among pairs and choices alone. A glance takes the seconds of
+`GlanceSeconds`, and more by the share of hard pairs in it: different tiles whose features are as like as
+the middle pair of one class, or the other way round. The erring person is wrong about 5% of the pairs and
+unsure about 5%, in a grid as in a pair, and leaves a tile unclicked if unsure. All persons overlook 5% of
+what they would click.
 
 Each archive, seed and plan gets one JSON line, which a second call does not compute again: the share of
 training tiles that lie in a group of their own class, asked about or not, every 30 s. With --train also
@@ -18,6 +19,7 @@ answers so far, as a run trains. Trained is as often as it takes to find by bise
 
 import argparse
 import functools
+import itertools
 import json
 import pathlib
 
@@ -45,7 +47,8 @@ from anneal_jax.types import Answer
 
 STEP_S = 30
 
-PLANS = ("pairs", "mixed")
+PLANS = {"pairs": ("pair",), "choices": ("pair", "choice"), "mixed": KINDS}
+"""The kinds of glances of each plan."""
 
 ERRORS = {"truthful": (0.0, 0.0), "erring": (0.05, 0.05)}
 """Shares of wrong and of unsure answers."""
@@ -129,7 +132,7 @@ def chosen(session, state, plan):
     if plan == "pairs":
         pair = next(propose_several(session, state), None)
         return pair and Glance("pair", pair[0], (pair[1],), 0.0)
-    return next(propose_glances(session, state), None)
+    return next(propose_glances(session, state, kinds=PLANS[plan]), None)
 
 
 class Person:
@@ -229,13 +232,14 @@ def report(rows, archive, arguments):
         found[row["seed"], row["plan"]] = seconds
         text = ", ".join(f"{name} in {value / 60:.1f} min" for name, value in seconds.items())
         print(f"{archive} seed {row['seed']} {row['plan']}: {text}; {row['taken']}", flush=True)
-    for name in next(iter(found.values())):
+    for name, one in itertools.product(next(iter(found.values())), PLANS):
         ratios = [
-            found[seed, "mixed"][name] / found[seed, "pairs"][name]
+            found[seed, one][name] / found[seed, "pairs"][name]
             for seed, plan in found
-            if plan == "mixed" and (seed, "pairs") in found
+            if plan == one != "pairs" and (seed, "pairs") in found
         ]
-        print(f"{archive} {name}: mixed takes {np.mean(ratios):.2f} of the time of pairs {ratios}")
+        if ratios:
+            print(f"{archive} {name}: {one} takes {np.mean(ratios):.2f} of the time of pairs {ratios}")
 
 
 if __name__ == "__main__":
