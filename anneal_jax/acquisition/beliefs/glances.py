@@ -6,7 +6,8 @@
 | choice | a tile and one of each of its k likeliest groups | which it is like, or none |
 | grid | a group's first tile and up to 12 of its likely members | which are not like it |
 
-What an answer is expected to settle is the mutual information between it and a tile's group, as a share of
+The tile in question is that of `open_questions`: of most worth, and in question until it is settled. What
+an answer is expected to settle is the mutual information between it and the tile's group, as a share of
 what is open about that group; it counts by what a question about the tile is worth (`worth_asking`). Of a
 grid the tiles' gains are added. So that they are gains of their own, no two are neighbours.
 
@@ -64,7 +65,9 @@ SHARPNESS = 2.0
 """Power of beliefs by which gains are expected, once a new group is unlikely: walks spread belief too
 widely, and the likeliest group is right more often than they say."""
 
-_LOOKED_AT = 16  # tiles of most worth, for which pairs and choices are compared
+GRID_MARGIN = 8.0
+"""How many times the gain per second of a pair or choice a grid must have to come before it: most of its
+tiles are right already, whatever beliefs say."""
 
 FloatMatrix = npt.NDArray[np.float64]
 
@@ -188,17 +191,21 @@ def open_glances(
     joining = joining_pair(graph, beliefs, settings) if "pair" in kinds else None
     if joining is not None:
         yield Glance("pair", *joining[:1], joining[1:], 0.0)
-    worth = _sharpened_worth(graph, beliefs, settings)
-    while worth.any():
-        glances = [*_single_glances(graph, state, worth, seconds, kinds, settings)]
-        if "grid" in kinds:
-            glances += _grids(graph, state, worth, seconds, settings)
-        if not glances:
-            break
-        best = max(glances, key=lambda glance: glance.gain_per_s)
-        yield best
-        tiles = best.others if best.kind == "grid" else (best.subject,)
-        for tile in tiles:
+    sharp = _sharpened_worth(graph, beliefs, settings)
+    worth = worth_asking(graph, beliefs, settings)
+    waiting = [*state.pending]
+    while waiting or worth.any():
+        tile = waiting[0] if waiting else int(np.argmax(worth))
+        single = _single_glance(graph, state, tile, float(sharp[tile]), seconds, kinds, settings)
+        grid = _best_grid(graph, state, sharp * (worth > 0), seconds, settings) if "grid" in kinds else None
+        if grid and (single is None or grid.gain_per_s > GRID_MARGIN * single.gain_per_s):
+            yield grid
+            done = grid.others
+        else:
+            if single is not None:
+                yield single
+            waiting, done = waiting[1:], (tile,)
+        for tile in done:
             worth[[tile, *_neighbours(graph, tile)]] = 0
     if "pair" in kinds:
         for first, second in open_questions(graph, state, settings):
@@ -266,34 +273,46 @@ def _sharpened_worth(graph: NeighbourGraph, beliefs: Beliefs, settings: BeliefSe
     return worth
 
 
-def _single_glances(
+def _single_glance(
+    graph: NeighbourGraph,
+    state: Interleaved,
+    tile: int,
+    worth: float,
+    seconds: GlanceSeconds,
+    kinds: Collection[str],
+    settings: BeliefSettings,
+) -> Glance | None:
+    """Return the pair or choice about a tile that gains most per second; None if it has no question."""
+    beliefs, rate = state.beliefs, error_rate(state.beliefs, settings)
+    asking = asking_about(beliefs, tile, state.pending.get(tile, ()))
+    shown = [*zip(range(MOST_CHOICES), partners(graph, asking, settings), strict=False)]
+    order, others = [group for _, (group, _) in shown], tuple(other for _, (_, other) in shown)
+    believed = chances(graph, asking, tile, settings)
+    believed = sharpened(np.append(believed[order], np.delete(believed, order)))
+    open_nats = max(float(_entropy(believed)), 1e-9)
+    may_choose = beliefs.groups[tile] == OPEN
+    best = None
+    for count in range(1, len(others) + 1 if may_choose else min(len(others), 1) + 1):
+        kind = "pair" if count == 1 else "choice"
+        if kind not in kinds:
+            continue
+        gain = worth * choice_information(believed, count, rate) / open_nats
+        glance = Glance(kind, tile, others[:count], float(gain) / seconds.of(kind, count))
+        if best is None or glance.gain_per_s > best.gain_per_s:
+            best = glance
+    return best
+
+
+def _best_grid(
     graph: NeighbourGraph,
     state: Interleaved,
     worth: FloatMatrix,
     seconds: GlanceSeconds,
-    kinds: Collection[str],
     settings: BeliefSettings,
-) -> Iterator[Glance]:
-    """Yield the best pair or choice about each of the tiles that are in question or worth most."""
-    beliefs, rate = state.beliefs, error_rate(state.beliefs, settings)
-    first = np.argsort(-worth, kind="stable")[:_LOOKED_AT].tolist()
-    for tile in first:
-        if worth[tile] <= 0:
-            continue
-        asking = asking_about(beliefs, tile, state.pending.get(tile, ()))
-        believed = chances(graph, asking, tile, settings)
-        shown = [*zip(range(MOST_CHOICES), partners(graph, asking, settings), strict=False)]
-        order = [group for _, (group, _) in shown]
-        rest = np.delete(believed, order)
-        believed, others = np.append(believed[order], rest), tuple(other for _, (_, other) in shown)
-        believed = sharpened(believed)
-        open_nats = max(float(_entropy(believed)), 1e-9)
-        may_choose = "choice" in kinds and beliefs.groups[tile] == OPEN
-        for count in range(1, len(others) + 1 if may_choose else min(len(others), 1) + 1):
-            kind = "pair" if count == 1 else "choice"
-            if kind in kinds:
-                gain = worth[tile] * choice_information(believed, count, rate) / open_nats
-                yield Glance(kind, tile, others[:count], float(gain) / seconds.of(kind, count))
+) -> Glance | None:
+    """Return the grid that gains most per second; None if no group has one."""
+    grids = _grids(graph, state, worth, seconds, settings)
+    return max(grids, key=lambda glance: glance.gain_per_s, default=None)
 
 
 def _grids(

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anneal_jax.acquisition.beliefs import glances as glances_module
 from anneal_jax.acquisition.beliefs.choose import was_asked
 from anneal_jax.acquisition.beliefs.choose_several import (
     Interleaved,
@@ -123,6 +124,13 @@ def test_whatever_is_answered_gains_are_no_loss_and_nothing_known_is_asked(seed,
     raise AssertionError("more glances than pairs")
 
 
+@pytest.fixture
+def eager_grids(monkeypatch):
+    """Grids as soon as they seem to gain most, which small archives need to have any."""
+    monkeypatch.setattr(glances_module, "GRID_MARGIN", 0.2)
+
+
+@pytest.mark.usefixtures("eager_grids")
 @pytest.mark.parametrize("seed", range(2))
 def test_true_answers_find_the_classes_in_less_time_than_pairs_do(seed):
     features, labels = blobs(seed, per_class=30)
@@ -174,6 +182,7 @@ def test_before_its_last_answer_a_grid_teaches_the_same_in_any_order(order, clic
     assert set(states[0].begun) == set(states[1].begun) == set(others)
 
 
+@pytest.mark.usefixtures("eager_grids")
 def test_tiles_that_a_grid_settles_say_nothing_about_new_groups():
     features, labels = blobs(0, per_class=30)
     graph = neighbour_graph(features)

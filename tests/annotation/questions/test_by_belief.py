@@ -28,6 +28,13 @@ def source(directions):
 
 
 @pytest.fixture
+def eager_grids(monkeypatch):
+    """Grids as soon as any are there: sixty tiles have none otherwise."""
+    for name, value in {"GRID_MARGIN": 0.0, "MOST_NEW": 0.6, "LEAST_TILES": 3}.items():
+        monkeypatch.setattr(f"anneal_jax.acquisition.beliefs.glances.{name}", value)
+
+
+@pytest.fixture
 def make_session(tmp_path, directions, source):
     def make(**options):
         store = AnswerStore(tmp_path / "answers.sqlite", [f"tile{i}" for i in range(NUM_TILES)])
@@ -118,6 +125,7 @@ def shown_kinds(session, classes, view, count):
     return kinds, view
 
 
+@pytest.mark.usefixtures("eager_grids")
 def test_glances_are_mixed_and_what_they_say_groups_the_tiles(make_session, classes):
     session = make_session()
     kinds, view = shown_kinds(session, classes, session.open_tab(TAB, "Ada", "glances"), 40)
@@ -134,6 +142,7 @@ def test_glances_are_mixed_and_what_they_say_groups_the_tiles(make_session, clas
     )
 
 
+@pytest.mark.usefixtures("eager_grids")
 def test_a_training_believes_what_the_page_believes(make_session, classes, source):
     session = make_session()
     view = session.open_tab(TAB, "Ada", "glances")
