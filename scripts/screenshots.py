@@ -11,7 +11,6 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from typing import Any
 
 from PIL import Image
 
@@ -21,14 +20,14 @@ sys.path.insert(0, str(ROOT))
 from anneal_jax.annotation.web.scripted_client import answer_page  # noqa: E402
 from anneal_jax.data.archives import open_archive, require_classes  # noqa: E402
 from anneal_jax.pairs.oracle import ClassOracle  # noqa: E402
-from anneal_jax.types import Answer  # noqa: E402
 from tests.annotation.scripted import Server  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
-NUM_ANSWERS = 60  # before the picture, so that its counters show a session under way
-LIVELY = {"desert", "steppe", "tundra"}  # much is to be seen in these: the picture waits for a pair of them
-MOST_SKIPPED, SETTLED_MS = 150, 1_000
-VIEWPORT = {"width": 1000, "height": 660}
+NUM_ANSWERS = 120  # before the picture, so that a model searches
+QUERY_CLASS = "desert"  # much is to be seen in it
+NUM_MARKED = 3
+SETTLED_MS = 2_000
+VIEWPORT = {"width": 1100, "height": 700}
 NUM_COLOURS = 256  # of the map, for a file of a third of the size
 
 
@@ -46,7 +45,7 @@ def main() -> None:
 
 
 def picture_page(workdir: pathlib.Path, flags: list[str]) -> None:
-    """Have a simulated person answer for a while, then look at the page."""
+    """Have a simulated person answer for a while, then search and mark a few results."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -57,22 +56,15 @@ def picture_page(workdir: pathlib.Path, flags: list[str]) -> None:
         answer_page(server.url, oracle, NUM_ANSWERS)
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport=VIEWPORT)
-        page.goto(server.url + "teach")
-        page.fill("#name", "Ada")
-        page.click("#welcome button")
-        for _ in range(MOST_SKIPPED):
-            page.wait_for_timeout(SETTLED_MS)  # tiles fade in
-            first, second = (_tile_on(page, side) for side in ("left", "right"))
-            classes = {archive.class_names[archive.labels[row]] for row in (first, second)}
-            if classes <= LIVELY:
-                break
-            page.keyboard.press("s" if oracle(first, second) == Answer.SIMILAR else "d")
+        query = archive.labels.tolist().index(archive.class_names.index(QUERY_CLASS))
+        page.goto(f"{server.url}#tile={query}")
+        page.wait_for_timeout(SETTLED_MS)  # pictures fade in
+        for _ in range(NUM_MARKED):
+            page.keyboard.press("r")
+            page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(SETTLED_MS)
         page.screenshot(path=IMAGES / "page.png")
         browser.close()
-
-
-def _tile_on(page: Any, side: str) -> int:
-    return int(pathlib.Path(page.get_attribute(f"#{side}", "src")).stem)
 
 
 if __name__ == "__main__":
