@@ -31,10 +31,16 @@ class Server:
         code: pathlib.Path = ROOT,
         port: int | None = 0,
         stderr: int = subprocess.STDOUT,
+        before: str = "",
     ):
+        """Start it; `before` is Python that its process runs first."""
         own = [f"--workdir={workdir}", "--nobrowser", "--undefok=browser"]
         own += [] if port is None else [f"--port={port}"]
-        command = [sys.executable, "launch/annotate.py", *own, *arguments]
+        app = ["launch/annotate.py"]
+        if before:
+            run = "import runpy; runpy.run_path('launch/annotate.py', run_name='__main__')"
+            app = ["-c", f"import sys; sys.path.insert(0, 'launch'); {before}; {run}"]
+        command = [sys.executable, *app, *own, *arguments]
         environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(code)}
         self.process = subprocess.Popen(
             command, cwd=code, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True

@@ -193,8 +193,7 @@ def test_the_kernel_returns_the_same_on_any_number_of_devices_certified_or_not(m
     assert set(sides) == {48} and len(sides) > 10
 
 
-@pytest.mark.parametrize("num_devices", [1, 3])
-@pytest.mark.parametrize("known_share", [0.0, 0.9, 0.999])
+@pytest.mark.parametrize(("num_devices", "known_share"), [(1, 0.0), (3, 0.9), (1, 0.999)])
 def test_a_list_that_overflows_tells_as_much_as_one_that_does_not(monkeypatch, num_devices, known_share):
     scorer = scorers.threshold_scorer(unit_vectors(300, 20), 0.1)._replace(band_pairs=0)
     keys = pair_keys(np.stack(np.triu_indices(300, 1), axis=1).astype(np.int32), 300)

@@ -74,6 +74,14 @@ def by_touch(page, kind, said):
         page.tap("#none")
 
 
+EVERY_KIND = (
+    "from anneal_jax.acquisition.beliefs import choose_several, glances; "
+    "choose_several.NUM_MIXED = 0; glances.MOST_NEW = glances.SHARPNESS = 0.5; "
+    "glances.GRID_MARGIN = 0.3; glances.LEAST_TILES = 3"
+)
+"""Sixty tiles of five plain colours leave nothing to choose among, and too little for grids."""
+
+
 def teach(page, act, count):
     """Answer glances truthfully; return their kinds, and every place that what should not move has had."""
     kinds, places = [], set()
@@ -105,7 +113,9 @@ def test_glances_of_every_kind_are_answered_and_nothing_moves_meanwhile(
     act,
     options,
 ):
-    with Server(tmp_path / "work", f"--archive=folder:{colours}", "--backbone=pixels") as server:
+    with Server(
+        tmp_path / "work", f"--archive=folder:{colours}", "--backbone=pixels", before=EVERY_KIND
+    ) as server:
         page = sit_down(browser, server, only_pairs=False, **options)
         kinds, places = teach(page, act, 60)
         assert {*kinds} == {"pair", "grid", "choice"} and len(places) == 1
@@ -125,7 +135,8 @@ def test_glances_of_every_kind_are_answered_and_nothing_moves_meanwhile(
 
 
 def test_marks_are_moved_to_by_arrows_and_unsure_is_for_every_kind(browser, colours, tmp_path):  # noqa: F811
-    with Server(tmp_path / "work", f"--archive=folder:{colours}", "--backbone=pixels") as server:
+    flags = (f"--archive=folder:{colours}", "--backbone=pixels")
+    with Server(tmp_path / "work", *flags, before=EVERY_KIND) as server:
         page = sit_down(browser, server, only_pairs=False, viewport={"width": 1280, "height": 800})
         while page.get_attribute("body", "data-kind") != "grid":
             teach(page, by_keys, 1)

@@ -21,7 +21,7 @@ export function showProgress(view) {
 }
 
 function outlook({ num_answers: given, progress, expected_gain: gain, least_gain: least }) {
-  if (given < BEGINNING) return "The first tiles are some alike and some not. Search gets better later.";
+  if (given < BEGINNING) return "About one in three of the first tiles are alike. Search gets better later.";
   if (!progress) return "";
   if (!progress.is_forecast) {
     return given < progress.aim
