@@ -128,13 +128,6 @@ def test_every_piece_has_its_chapter():
         assert set(places_of(chapters)) <= inner and sum(map(len, chapters)) == len(places_of(chapters))
 
 
-def test_the_page_of_the_design_names_every_piece_in_its_chapter():
-    page = (ROOT / "docs" / "design.md").read_text("utf-8").partition("fails on a wrong edge:")[2]
-    named = [set(re.findall(r"\w+", part)) for part in page.strip().partition("\n\n")[0].split("→")]
-    unnamed = {"_version", "__init__", "__main__"}
-    assert named == [*(pieces - unnamed for pieces in CHAPTERS[:-1]), {"launch", "benchmarks", "notebooks"}]
-
-
 @pytest.mark.parametrize("path", PACKAGE_FILES, ids=relative)
 def test_imports_point_down(path):
     reasons = {name: wrong_edge(module_of(path), name) for name in imports_of(path)}

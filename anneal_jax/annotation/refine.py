@@ -36,7 +36,7 @@ def refine(query: FloatArray, right: FloatArray, wrong: FloatArray, *, trust: fl
     >>> nothing = np.empty((0, 2), np.float32)
     >>> refine(east, nothing, nothing).tolist()
     [1.0, 0.0]
-    >>> refine(east, north[None], nothing).round(2).tolist()
+    >>> refine(east, north[None], nothing).astype(float).round(2).tolist()
     [0.89, 0.45]
     """
     if query.ndim != 1 or {right.shape[1:], wrong.shape[1:]} != {query.shape}:

@@ -121,4 +121,4 @@ def test_pairs_do_not_know_of_files(store):
     assert store.tally().num_answers == 1 and store.tally().bits_spent == 1.0
     assert len(shared_answers(store)) == 1
     assert store.undo(annotator="Ada")[0].first == 0
-    assert store.undo(annotator="Ada") is None and said(store) == {3: YES, 0: NO}
+    assert store.undo(annotator="Ada") == [] and said(store) == {3: YES, 0: NO}

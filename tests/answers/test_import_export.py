@@ -90,10 +90,10 @@ def test_a_file_of_an_older_version_may_hold_a_sentence_twice(tmp_path):
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_what_was_exported_comes_in_and_goes_out_byte_for_byte(tmp_path, suffix):
     store, out, again = full_store(tmp_path), tmp_path / f"out.{suffix}", tmp_path / f"again.{suffix}"
-    assert export_answers(store, out) == 12
+    assert export_answers(store, out) == 10
     assert read_answers(out) == shared_answers(store)
     other = empty_store(tmp_path)
-    assert import_answers(other, out)[:2] == (12, 0)
+    assert import_answers(other, out)[:2] == (10, 0)
     export_answers(other, again)
     assert again.read_bytes() == out.read_bytes()
     assert other.sentence() == store.sentence()
@@ -352,8 +352,8 @@ def json_line(row, **changes):
         ({"glance": 1}, "glance is 1, and must have key, kind, tiles, picked, elapsed_s"),
         ({"glance": "{}"}, "glance is '{}', and must have key, kind"),
         ({"glance": GLANCE | {"more": 1}}, "glance is {.*}, and must have key, kind"),
-        ({"glance": GLANCE | {"tiles": []}}, "its tiles and its places must be lists"),
-        ({"glance": GLANCE | {"picked": 0}}, "its tiles and its places must be lists"),
+        ({"glance": GLANCE | {"tiles": []}}, "glance is {.*}; its tiles and its places must be lists"),
+        ({"glance": GLANCE | {"picked": 0}}, "glance is {.*}; its tiles and its places must be lists"),
         ({"glance": GLANCE | {"tiles": ["a", 1]}}, "a tile is 1, and must be a text"),
         ({"glance": GLANCE | {"picked": [0.5]}}, "a place is 0.5, and must be a whole number"),
         ({"glance": GLANCE | {"picked": [True]}}, "a place is True, and must be a number"),

@@ -242,8 +242,7 @@ async def _query(given: Mapping[str, Any], context: AppContext, plan: QuestionPl
         found = await context.in_writer_thread(find_file, context.session.store, int(file[:9]))
     else:
         found = context.uploads.get(str(given.get("dropped", "")))
-    assert plan.project is not None  # every plan of a server has one
-    if found is None or found.feature.shape != np.shape(plan.project.mean):
+    if found is None or plan.project is None or found.feature.shape != np.shape(plan.project.mean):
         raise BadRequestError("this file is not kept any more; drop it again.")
     embedding = await asyncio.to_thread(plan.project, found.feature[None])  # the first one compiles
     return _Query(embedding[0], None, found.digest, found.feature)

@@ -80,7 +80,8 @@ def test_addresses_are_texts_and_are_never_fetched(client, no_network):
     for name, content, status in (("answers.csv", rows, 200), (f"{URL}.jsonl", URL.encode(), 409)):
         path = f"/answers/add?name={name}"
         assert client("POST", path, content=content, headers=OCTETS).status_code == status
-    assert client("POST", "/sentence", json={"tab": TAB, "sentence": URL}).json()["sentence"] == URL
+    begun = {"tab": TAB, "sentence": URL, "key": "begin-another-set"}
+    assert client("POST", "/sets/begin", json=begun).json()["sentence"] == URL
     assert no_network == []
 
 

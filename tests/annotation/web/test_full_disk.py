@@ -10,8 +10,8 @@ from tests.small_disks import small_disk
 
 @pytest.fixture
 def full_disk(tmp_path):
-    """A file system of 256 kB; needs the right to mount one."""
-    with small_disk(tmp_path / "disk", "256k") as folder:
+    """A file system of 320 kB; needs the right to mount one."""
+    with small_disk(tmp_path / "disk", "320k") as folder:
         yield folder
 
 

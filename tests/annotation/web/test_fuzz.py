@@ -296,7 +296,6 @@ def test_no_other_token_opens_anything(page, token, rest):
         "sets/rename",
         "groups/act",
         "search/mark",
-        "sentence",
     ],
 )
 def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
