@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--archive", default="folder:../shared/data/ucm")
     parser.add_argument("--workdir", type=pathlib.Path, required=True)
     parser.add_argument("--answers", type=int, default=1_000)
-    parser.add_argument("--mode", choices=("pairs", "groups", "mgue"), default="pairs")
+    parser.add_argument("--mode", choices=("pairs", "mgue"), default="pairs")
     parser.add_argument("--mistakes", type=float, default=0.05)
     parser.add_argument("--unsure", type=float, default=0.05)
     parser.add_argument(
