@@ -113,7 +113,7 @@ for cell in run_grid(config, SYSTEMS, range(NUM_SEEDS), "runs/curves"):
 #   of them similar. A real archive has none; `initial_draw="random"` begins without labels.
 
 # %%
-tables = report_comparison(config, cells, "runs/curves", title=f"{config.archive}, {NUM_SEEDS} seeds")
+tables = report_comparison(config, cells, "runs/curves")
 Image("runs/curves/compare.png", width=800)
 
 # %% [markdown]
