@@ -46,10 +46,10 @@ def main() -> None:
         with serving(context) as url:
             for name in FORMATS if has_places else FORMATS[:2]:
                 times, num_bytes = measure(f"{url}export/{name}", {"tile": 0, "rows": rows}, given.repeats)
-                tell(name, times, num_bytes)
+                report(name, times, num_bytes)
         query = context.names[0]
     times = [copy_by_command(given.workdir, query, given.k) for _ in range(3)]
-    tell("launch/search.py --copy_to", times)
+    report("launch/search.py --copy_to", times)
 
 
 def measure(url: str, body: dict, repeats: int) -> tuple[list[float], int]:
@@ -102,7 +102,7 @@ def serving(context):
     return served()
 
 
-def tell(name: str, times: list[float], num_bytes: int | None = None) -> None:
+def report(name: str, times: list[float], num_bytes: int | None = None) -> None:
     size = "" if num_bytes is None else f"  {num_bytes / 1e6:.2f} MB"
     print(f"{name:28s} median {statistics.median(times):.2f} s, slowest {np.max(times):.2f} s{size}")
 

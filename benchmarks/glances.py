@@ -151,7 +151,7 @@ class Person:
 
     def look(self, glance):
         """Return the tiles picked, whether nothing could be told, and the seconds it took."""
-        said = {other: self._tell(glance.subject, other) for other in glance.others}
+        said = {other: self._answer(glance.subject, other) for other in glance.others}
         if glance.kind == "grid":
             odd = [other for other, answer in said.items() if answer == Answer.DISSIMILAR]
             picked = [other for other in odd if not self._overlooks(glance.subject, other)]
@@ -162,7 +162,7 @@ class Person:
         hard = np.mean([self._is_hard(glance.subject, other) for other in glance.others])
         return picked, is_unsure, (1 + hard) * GlanceSeconds().of(glance.kind, len(said), clicks)
 
-    def _tell(self, first, second):
+    def _answer(self, first, second):
         return self._tells(min(first, second), max(first, second))
 
     def _overlooks(self, first, second):

@@ -114,7 +114,7 @@ def open_tiles(
     path = Path(cache_dir) / f"tiles-{key}.npy"
     shape = (len(archive.ids), *archive.load([0], image_size, resampling).shape[1:])
     layout, seed = _Layout(shape), zlib.crc32(key.encode())
-    with _told_in_a_sentence(path, layout):
+    with _refusing_damage(path, layout):
         if not layout.fits(path):
             _make(path, layout, seed, archive, image_size, resampling)
     return CachedTiles(archive, image_size, resampling, path, *layout.mapped(path), seed)
@@ -234,7 +234,7 @@ def _checksum(tile: np.ndarray, seed: int) -> int:
 
 
 @contextmanager
-def _told_in_a_sentence(path: Path, layout: _Layout) -> Iterator[None]:
+def _refusing_damage(path: Path, layout: _Layout) -> Iterator[None]:
     needed = _size(layout.total_bytes)
     advice = "set cache_dir=FOLDER to one that has them"
     try:

@@ -228,9 +228,9 @@ def choice_information(believed: FloatMatrix, num_groups: int, rate: float) -> f
       rate: share of wrong answers, in [0, 1).
     """
     outcomes = np.append(believed[:num_groups], believed[num_groups:].sum())
-    heard = outcomes * (1 - rate) + (1 - outcomes) * rate / num_groups
+    said = outcomes * (1 - rate) + (1 - outcomes) * rate / num_groups
     noise = _entropy(np.array([1 - rate, *[rate / num_groups] * num_groups]))
-    return float(information(heard, noise))
+    return float(information(said, noise))
 
 
 def grid_information(alike: FloatMatrix, rate: float, miss_rate: float) -> FloatMatrix:

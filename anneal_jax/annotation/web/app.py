@@ -277,8 +277,8 @@ def _fixed(content: bytes, media_type: str) -> Callable[[Request], Any]:
 
 
 def _background(context: AppContext) -> dict[str, Any]:
-    told = context.learning.to_json() if context.learning else {}
-    return told | {"shows_tiles": context.pictures.show_tiles}
+    learning = context.learning.to_json() if context.learning else {}
+    return learning | {"shows_tiles": context.pictures.show_tiles}
 
 
 def _json(content: dict[str, Any]) -> Response:

@@ -86,7 +86,7 @@ def _serve(argv: Sequence[str]) -> None:
         allowed_hosts=_ALLOWED_HOST.value,
         sentence=_SENTENCE.value,
         basemap_url=_BASEMAP_URL.value,
-        tell=_tell,
+        on_ready=_announce,
     )
 
 
@@ -114,7 +114,7 @@ def _workdir(archive: str, features: str) -> pathlib.Path:
     return default_workdir(recognise(archive))
 
 
-def _tell(url: str, notes: list[str]) -> None:
+def _announce(url: str, notes: list[str]) -> None:
     print(f"Open {url} (Ctrl-C ends; every answer with a tick is kept).", *notes, sep="\n", flush=True)
     _show(url)
 

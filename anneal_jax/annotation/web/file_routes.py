@@ -40,10 +40,10 @@ async def _add(request: Request) -> Response:
     """Add the answers of a file; its name says of what format it is."""
     context, name = context_of(request), request.query_params.get("name", "")[-_MAX_NAME_LENGTH:]
     rows = await asyncio.to_thread(parse_answers, await request.body(), name)
-    return JSONResponse(await context.in_writer_thread(_add_at_desk, context.session, rows, name))
+    return JSONResponse(await context.in_writer_thread(_add_answers, context.session, rows, name))
 
 
-def _add_at_desk(session: AnnotationSession, rows: list[SharedAnswer], name: str) -> dict[str, Any]:
+def _add_answers(session: AnnotationSession, rows: list[SharedAnswer], name: str) -> dict[str, Any]:
     report = add_answers(session.store, rows, name)
     session.begin_anew()
     counts = {"num_added": report.num_added, "num_known": report.num_known}

@@ -236,7 +236,7 @@ def main() -> None:
             frames=asked["frames"],
             labels=asked["labels"],
             sentence=asked["sentence"],
-            tell=lambda url, notes: _say({"url": url, "notes": notes}),
+            on_ready=lambda url, notes: _say({"url": url, "notes": notes}),
         )
     except AnnealError as error:
         _say({"error": str(error)})

@@ -162,7 +162,10 @@ async def _results(request: Request) -> Response:
     return JSONResponse(
         asked
         | about
-        | {"calibration": _told(calibration, num_audits), "least": _chances(known, [wanted.least])[0]}
+        | {
+            "calibration": _calibration_json(calibration, num_audits),
+            "least": _chances(known, [wanted.least])[0],
+        }
         | {"results": _rows(context.names, found, known)}
         | {"answers": _near_answers(context.session, records, plan.embeddings, query.embedding)}
     )
@@ -280,7 +283,7 @@ def _rows(names: Sequence[str], found: Sequence[Found], calibration: Calibration
     ]
 
 
-def _told(calibration: Calibration | None, num_audits: int) -> dict[str, Any]:
+def _calibration_json(calibration: Calibration | None, num_audits: int) -> dict[str, Any]:
     """Return whether chances are known, and what they wait for."""
     fewest = {"fewest": MIN_LABELS, "fewest_of_each": MIN_OF_EACH}
     return {"is_known": calibration is not None, "num_audits": num_audits, **fewest}

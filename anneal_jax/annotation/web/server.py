@@ -187,7 +187,7 @@ def serve(
     labels: str = "",
     sentence: str = "",
     basemap_url: str = "",
-    tell: Callable[[str, list[str]], object],
+    on_ready: Callable[[str, list[str]], object],
 ) -> None:
     """Serve the page until Ctrl-C.
 
@@ -202,7 +202,7 @@ def serve(
       labels: CSV (`id,label`) of class labels to begin with.
       sentence: what "similar" means; empty asks the first person.
       basemap_url: of tiles of a map server, with {z}, {x} and {y} in it; empty asks nobody for any.
-      tell: gets the page's address, and what the user should read beside it, when it can be opened.
+      on_ready: gets the page's address, and what the user should read beside it, when it can be opened.
 
     Raises:
       AnnealError: as `opened`; or the address cannot be listened at, or one of the names is none.
@@ -233,7 +233,9 @@ def serve(
         bound = listener.getsockname()[1]
         url = address(access, host, bound)
         keep_page(workdir, PageAddress(access.token, url, holder(workdir)))
-        tell(url, [*context.notes, *_whole_list(workdir, context), *news, *exposure(access, host, bound)])
+        on_ready(
+            url, [*context.notes, *_whole_list(workdir, context), *news, *exposure(access, host, bound)]
+        )
         settings = uvicorn.Config(
             create_app(context, access),
             log_level="warning",

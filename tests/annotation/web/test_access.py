@@ -39,7 +39,7 @@ def test_it_listens_on_this_machine_alone_unless_asked(tiles_folder, tmp_path, m
         uvicorn.Server, "run", lambda self, sockets: bound.extend(one.getsockname() for one in sockets)
     )
     config = ExperimentConfig(archive=f"folder:{tiles_folder}", backbone="pixels", image_size=8)
-    serve(config, tmp_path / "work", port=0, tell=lambda url, notes: ready.append((url, notes)))
+    serve(config, tmp_path / "work", port=0, on_ready=lambda url, notes: ready.append((url, notes)))
     assert [name for name, _ in bound] == ["127.0.0.1"]
     ((url, notes),) = ready
     assert url.startswith(f"http://127.0.0.1:{bound[0][1]}/") and not any(
