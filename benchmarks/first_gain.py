@@ -4,9 +4,10 @@
 
 Of each seed, the least number of answers from which on mAP@5 of unseen queries is above that of the
 features by 0.05, on the line between two budgets. The page says such a number before it can measure one
-(`anneal_jax/annotation/learning/progress.py`).
+(`static/progress.js`).
 """
 
+import argparse
 import json
 import pathlib
 from collections.abc import Sequence
@@ -36,6 +37,11 @@ def first_gain(answers: Sequence[float], gains: Sequence[float], least: float = 
 
 def main() -> None:
     """Print a line for each file and system that asks by belief."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gain", type=float, default=GAIN, help="how much above the features")
+    least_gain = parser.parse_args().gain
     for name in FILES:
         found: dict[str, list[float]] = {}
         for line in (MEASURED / f"{name}.jsonl").read_text().splitlines():
@@ -44,7 +50,7 @@ def main() -> None:
                 key, before = "mean_average_precision_at_5", "mean_average_precision_at_5_features"
                 gains = [row[key] - row[before] for row in run["rows"]]
                 bits = [row["bits_spent"] for row in run["rows"]]
-                found.setdefault(run["system"], []).append(first_gain(bits, gains))
+                found.setdefault(run["system"], []).append(first_gain(bits, gains, least_gain))
         for system, numbers in found.items():
             middle, (least, most) = np.median(numbers), (min(numbers), max(numbers))
             print(f"{name:16} {system:48} {middle:5.0f} answers ({least:.0f} to {most:.0f})")
