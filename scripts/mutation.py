@@ -62,6 +62,7 @@ TESTS = {
     "acquisition/beliefs/choose": "test_state test_choose test_invariants",
     "acquisition/beliefs/choose_several": "test_choose_several",
     "acquisition/beliefs/glances": "test_glances",
+    "acquisition/beliefs/information": "test_glances",
     "acquisition/beliefs/judging": "../../annotation/test_doubts",
     "acquisition/beliefs/neighbours": "test_neighbours",
     "acquisition/beliefs/seconds": "test_seconds",

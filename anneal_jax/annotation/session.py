@@ -12,7 +12,7 @@ from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds, GlanceTime
 from anneal_jax.acquisition.beliefs.session import BeliefSession
 from anneal_jax.acquisition.beliefs.state import Beliefs
 from anneal_jax.annotation.questions.audits import Precision
-from anneal_jax.annotation.questions.plan import SILENT, QuestionPlan
+from anneal_jax.annotation.questions.plan import GLANCES, SILENT, QuestionPlan
 from anneal_jax.annotation.questions.scheduler import QuestionScheduler
 from anneal_jax.annotation.standing_answers import StandingAnswers
 from anneal_jax.annotation.tab import GlanceQuestion, Question, Tab
@@ -458,10 +458,13 @@ class AnnotationSession:
     def _fill(self, tab: Tab) -> None:
         if tab.mode == SILENT or not self.is_settled:
             return
+        seconds = (
+            self._seconds_of(tab.annotator) if tab.mode == GLANCES and len(tab.issued) < AHEAD else None
+        )
         while len(tab.issued) < AHEAD:
             here = [other for other in self._tabs.values() if other is tab or other.is_here]
             put = [question for other in here for question in other.issued.values()]
-            question = self._scheduler.next(tab.mode, put, self._seconds_of(tab.annotator))
+            question = self._scheduler.next(tab.mode, put, seconds)
             if question is None:
                 return
             tab.issued[question.key] = question

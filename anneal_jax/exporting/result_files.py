@@ -17,8 +17,8 @@ from anneal_jax.retrieval.results import Results
 FileOf = Callable[[int], TileFile]
 """From a row of the index to its tile as a file."""
 
-_LONGEST_NAME = 80
-_LONGEST_SUFFIX = 8
+_MAX_NAME_LENGTH = 80
+_MAX_SUFFIX_LENGTH = 8
 _FIRST_TIME = (1980, 1, 1, 0, 0, 0)  # of a ZIP archive; equal results are equal files
 
 
@@ -120,8 +120,8 @@ def _safe(text: str) -> str:
     >>> _safe("river/a 7:b.tif")
     'river_a_7_b.tif'
     """
-    return re.sub(r"[^\w.-]+", "_", text).strip(".")[-_LONGEST_NAME:] or "tile"
+    return re.sub(r"[^\w.-]+", "_", text).strip(".")[-_MAX_NAME_LENGTH:] or "tile"
 
 
 def _safe_suffix(suffix: str) -> str:
-    return suffix if re.fullmatch(rf"\.\w{{1,{_LONGEST_SUFFIX}}}", suffix, re.ASCII) else ""
+    return suffix if re.fullmatch(rf"\.\w{{1,{_MAX_SUFFIX_LENGTH}}}", suffix, re.ASCII) else ""

@@ -15,7 +15,7 @@ from anneal_jax.reporting import style
 
 _WIDTH_PX, _DPI = 1600, 200  # twice what a page shows, for dense screens
 _MAP_SHARE = 0.925  # of the width
-_LEAST_HEIGHT_PX, _MOST_HEIGHT_PX, _TEXT_PX = 600, 1400, 190  # of the map, and of title and legend with it
+_MIN_HEIGHT_PX, _MAX_HEIGHT_PX, _TEXT_PX = 600, 1400, 190  # of the map, and of title and legend with it
 _WHOLE_TURN_DEG = 360.0
 _TURNS_DEG = (-_WHOLE_TURN_DEG, 0.0, _WHOLE_TURN_DEG)  # all is drawn on each, and cut off out of view
 _WORLD_FROM_DEG = 180.0  # a view wider than this shows the whole Earth
@@ -79,7 +79,7 @@ def plot_result_map(
     view = view_of(known)
     stretch = 1 / max(np.cos(np.radians((view.south + view.north) / 2)), 0.1)
     height = int(_MAP_SHARE * _WIDTH_PX * stretch * (view.north - view.south) / (view.east - view.west))
-    height = _TEXT_PX + min(max(height, _LEAST_HEIGHT_PX), _MOST_HEIGHT_PX)
+    height = _TEXT_PX + min(max(height, _MIN_HEIGHT_PX), _MAX_HEIGHT_PX)
     figure = style.new_figure(_WIDTH_PX, height, _DPI)
     axes = figure.add_axes((0.05, 105 / height, _MAP_SHARE, 1 - _TEXT_PX / height))
     _frame(axes, view, stretch, title)

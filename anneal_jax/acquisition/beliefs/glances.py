@@ -37,6 +37,13 @@ from anneal_jax.acquisition.beliefs.choose_several import (
     open_questions,
     welcome_pair,
 )
+from anneal_jax.acquisition.beliefs.information import (
+    FloatMatrix,
+    choice_information,
+    click_chances,
+    entropy,
+    grid_information,
+)
 from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
 from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
 from anneal_jax.acquisition.beliefs.state import (
@@ -47,17 +54,17 @@ from anneal_jax.acquisition.beliefs.state import (
     error_rate,
     open_chances,
 )
-from anneal_jax.types import Answer
+from anneal_jax.types import Answer, FloatArray
 
 KINDS = ("pair", "choice", "grid")
 
 MISS_RATE = 0.05
 """Share of the odd tiles of a grid that a person overlooks."""
 
-MOST_CHOICES, LEAST_TILES, MOST_TILES = 5, 6, 12
+MAX_CHOICES, MIN_TILES, MAX_TILES = 5, 6, 12
 """Groups of a choice, and tiles of a grid."""
 
-LEAST_ALIKE, MOST_NEW = 0.3, 0.1
+MIN_ALIKE, MAX_NEW = 0.3, 0.1
 """Chances of its group and of a new one that a tile of a grid has. Others want a choice, which can found a
 group."""
 
@@ -68,8 +75,6 @@ widely, and the likeliest group is right more often than they say."""
 GRID_MARGIN = 8.0
 """How many times the gain per second of a pair or choice a grid must have to come before it: most of its
 tiles are right already, whatever beliefs say."""
-
-FloatMatrix = npt.NDArray[np.float64]
 
 
 class Glance(NamedTuple):
@@ -154,7 +159,7 @@ def next_glance(
     *,
     mixes_first: bool = False,
 ) -> Glance | None:
-    """Choose the glance that is expected to gain most per second.
+    """Choose the next glance: the one of most expected gain per second about the tile in question.
 
     Args:
       graph: of the tiles.
@@ -188,16 +193,15 @@ def open_glances(
     beliefs = state.beliefs
     if mixes_first and "pair" in kinds and (pair := welcome_pair(graph, state)) is not None:
         yield Glance("pair", pair[0], pair[1:], 0.0)
-    joining = joining_pair(graph, beliefs, settings) if "pair" in kinds else None
-    if joining is not None:
-        yield Glance("pair", *joining[:1], joining[1:], 0.0)
-    sharp = _sharpened_worth(graph, beliefs, settings)
+    if "pair" in kinds and (pair := joining_pair(graph, beliefs, settings)) is not None:
+        yield Glance("pair", pair[0], pair[1:], 0.0)
     worth = worth_asking(graph, beliefs, settings)
+    hopes = _hopes(state, worth, seconds, settings)
     waiting = [*state.pending]
     while waiting or worth.any():
         tile = waiting[0] if waiting else int(np.argmax(worth))
-        single = _single_glance(graph, state, tile, float(sharp[tile]), seconds, kinds, settings)
-        grid = _best_grid(graph, state, sharp * (worth > 0), seconds, settings) if "grid" in kinds else None
+        single = _single_glance(graph, state, tile, float(hopes.worth[tile]), seconds, kinds, settings)
+        grid = _best_grid(graph, beliefs, hopes, worth > 0, seconds) if "grid" in kinds else None
         if grid and (single is None or grid.gain_per_s > GRID_MARGIN * single.gain_per_s):
             yield grid
             done = grid.others
@@ -212,65 +216,54 @@ def open_glances(
             yield Glance("pair", first, (second,), 0.0)
 
 
-def information(outcomes: FloatMatrix, noise: FloatMatrix | float) -> FloatMatrix:
-    """Return the nats that an answer tells: the entropy of its outcomes less that of its noise, >= 0."""
-    return np.maximum(_entropy(outcomes) - noise, 0)
-
-
-def choice_information(believed: FloatMatrix, num_groups: int, rate: float) -> float:
-    """Return the nats that a choice among groups is expected to tell of a tile's group.
-
-    A wrong answer is any of the other outcomes, which are the groups and "none".
-
-    Args:
-      believed: float64[G + 1], chances of the groups, those that are shown first.
-      num_groups: k of them are shown.
-      rate: share of wrong answers, in [0, 1).
-    """
-    outcomes = np.append(believed[:num_groups], believed[num_groups:].sum())
-    said = outcomes * (1 - rate) + (1 - outcomes) * rate / num_groups
-    noise = _entropy(np.array([1 - rate, *[rate / num_groups] * num_groups]))
-    return float(information(said, noise))
-
-
-def grid_information(alike: FloatMatrix, rate: float, miss_rate: float) -> FloatMatrix:
-    """Return the nats that a tile of a grid is expected to tell of whether it is one of the group.
-
-    Args:
-      alike: chances that tiles are of the group, any shape.
-      rate: share of wrong answers, in [0, 1).
-      miss_rate: share of odd tiles that are overlooked, in [0, 1).
-    """
-    missed = rate + (1 - rate) * miss_rate
-    clicked = click_chances(alike, rate, miss_rate)
-    noise = alike * _binary_entropy(rate) + (1 - alike) * _binary_entropy(missed)
-    return np.maximum(_binary_entropy(clicked) - noise, 0)
-
-
-def click_chances(alike: FloatMatrix, rate: float, miss_rate: float) -> FloatMatrix:
-    """Return the chances that tiles of a grid are clicked; arguments as those of `grid_information`."""
-    return alike * rate + (1 - alike) * (1 - rate) * (1 - miss_rate)
-
-
 def sharpened(believed: FloatMatrix) -> FloatMatrix:
     """Return chances float64[..., G + 1] to the power of `SHARPNESS`, of sum 1, as far as they are known.
 
-    A new group keeps its chance; where that is more than `MOST_NEW`, so do all others.
+    A new group keeps its chance; where that is more than `MAX_NEW`, so do all others.
     """
     new = believed[..., -1:]
     powers = np.maximum(believed[..., :-1], 1e-150) ** SHARPNESS
     known = np.concatenate([(1 - new) * powers / powers.sum(axis=-1, keepdims=True), new], axis=-1)
-    return np.where(new > MOST_NEW, believed, known)
+    return np.where(new > MAX_NEW, believed, known)
 
 
-def _sharpened_worth(graph: NeighbourGraph, beliefs: Beliefs, settings: BeliefSettings) -> FloatMatrix:
-    """Return what a question about each tile is worth, float64[M], less where it is nearly sure."""
-    worth = worth_asking(graph, beliefs, settings).astype(np.float64)
+class _Hopes(NamedTuple):
+    """What is expected of the tiles, the same for all glances that are proposed at one time.
+
+    Attributes:
+      worth: float64[M], of a question about each, less where it is nearly sure.
+      tiles: int[T], the open ones that are worth a question.
+      gains: float64[T, G], of each in a grid of each group; 0 where it is in question already.
+      costs: float64[T, G], seconds of each in a grid of each group.
+    """
+
+    worth: FloatMatrix
+    tiles: npt.NDArray[np.intp]
+    gains: FloatMatrix
+    costs: FloatMatrix
+
+
+def _hopes(
+    state: Interleaved, worth: FloatArray, seconds: GlanceSeconds, settings: BeliefSettings
+) -> _Hopes:
+    """Return what is expected of the tiles, by sharpened beliefs."""
+    beliefs, rate = state.beliefs, error_rate(state.beliefs, settings)
+    sharp_worth = worth.astype(np.float64)
     tiles = np.flatnonzero((beliefs.groups == OPEN) & (worth > 0))
-    if tiles.size:
-        believed = open_chances(beliefs, tiles, settings)
-        worth[tiles] *= _entropy(sharpened(believed)) / np.maximum(_entropy(believed), 1e-9)
-    return worth
+    if not tiles.size:
+        nothing = np.zeros((0, beliefs.num_groups))
+        return _Hopes(sharp_worth, tiles, nothing, nothing)
+    believed = open_chances(beliefs, tiles, settings)
+    sharp = sharpened(believed)
+    nats = entropy(sharp)
+    sharp_worth[tiles] *= nats / np.maximum(entropy(believed), 1e-9)
+    alike = sharp[:, :-1]
+    gains = sharp_worth[tiles, None] * grid_information(alike, rate, MISS_RATE)
+    gains /= np.maximum(nats, 1e-9)[:, None]
+    gains[(alike < MIN_ALIKE) | (sharp[:, -1:] > MAX_NEW)] = 0
+    gains[np.isin(tiles, list(state.pending))] = 0
+    costs = seconds.grid_tile + seconds.grid_click * click_chances(alike, rate, MISS_RATE)
+    return _Hopes(sharp_worth, tiles, gains, costs)
 
 
 def _single_glance(
@@ -285,11 +278,11 @@ def _single_glance(
     """Return the pair or choice about a tile that gains most per second; None if it has no question."""
     beliefs, rate = state.beliefs, error_rate(state.beliefs, settings)
     asking = asking_about(beliefs, tile, state.pending.get(tile, ()))
-    shown = [*zip(range(MOST_CHOICES), partners(graph, asking, settings), strict=False)]
+    shown = [*zip(range(MAX_CHOICES), partners(graph, asking, settings), strict=False)]
     order, others = [group for _, (group, _) in shown], tuple(other for _, (_, other) in shown)
     believed = chances(graph, asking, tile, settings)
     believed = sharpened(np.append(believed[order], np.delete(believed, order)))
-    open_nats = max(float(_entropy(believed)), 1e-9)
+    open_nats = max(float(entropy(believed)), 1e-9)
     may_choose = beliefs.groups[tile] == OPEN
     best = None
     for count in range(1, len(others) + 1 if may_choose else min(len(others), 1) + 1):
@@ -305,45 +298,32 @@ def _single_glance(
 
 def _best_grid(
     graph: NeighbourGraph,
-    state: Interleaved,
-    worth: FloatMatrix,
+    beliefs: Beliefs,
+    hopes: _Hopes,
+    is_left: npt.NDArray[np.bool_],
     seconds: GlanceSeconds,
-    settings: BeliefSettings,
 ) -> Glance | None:
-    """Return the grid that gains most per second; None if no group has one."""
-    grids = _grids(graph, state, worth, seconds, settings)
-    return max(grids, key=lambda glance: glance.gain_per_s, default=None)
+    """Return the grid that gains most per second; None if no group has one.
 
-
-def _grids(
-    graph: NeighbourGraph,
-    state: Interleaved,
-    worth: FloatMatrix,
-    seconds: GlanceSeconds,
-    settings: BeliefSettings,
-) -> Iterator[Glance]:
-    """Yield the best grid of each group."""
-    beliefs, rate = state.beliefs, error_rate(state.beliefs, settings)
-    is_free = (beliefs.groups == OPEN) & (worth > 0)
-    is_free[list(state.pending)] = False
-    tiles = np.flatnonzero(is_free)
-    if not tiles.size:
-        return
-    believed = sharpened(open_chances(beliefs, tiles, settings))
-    alike = believed[:, :-1]
-    open_nats = np.maximum(_entropy(believed), 1e-9)[:, None]
-    gains = worth[tiles, None] * grid_information(alike, rate, MISS_RATE) / open_nats
-    gains[(alike < LEAST_ALIKE) | (believed[:, -1:] > MOST_NEW)] = 0
-    costs = seconds.grid_tile + seconds.grid_click * click_chances(alike, rate, MISS_RATE)
+    Args:
+      graph: of the tiles.
+      beliefs: about them.
+      hopes: what is expected of them.
+      is_left: bool[M], tiles that no glance before is about.
+      seconds: expected of the person.
+    """
+    best = None
     for group in range(beliefs.num_groups):
         anchors = exemplars(beliefs, group)
         if not anchors.size:
             continue
         anchor = int(anchors[0])
-        gain = np.where(was_asked(beliefs, anchor, tiles), 0, gains[:, group])
-        glance = _grid(graph, anchor, tiles, gain, costs[:, group], seconds)
-        if glance is not None:
-            yield glance
+        is_free = is_left[hopes.tiles] & ~was_asked(beliefs, anchor, hopes.tiles)
+        gains = np.where(is_free, hopes.gains[:, group], 0)
+        grid = _grid(graph, anchor, hopes.tiles, gains, hopes.costs[:, group], seconds)
+        if grid is not None and (best is None or grid.gain_per_s > best.gain_per_s):
+            best = grid
+    return best
 
 
 def _grid(
@@ -364,7 +344,7 @@ def _grid(
     left[tiles] = gains
     prices = np.ones(len(graph.features))
     prices[tiles] = costs
-    while len(others) < MOST_TILES:
+    while len(others) < MAX_TILES:
         tile = int(np.argmax(left / prices))
         if left[tile] * cost <= gain * prices[tile]:
             break
@@ -372,16 +352,8 @@ def _grid(
         gain, cost = gain + float(left[tile]), cost + float(prices[tile])
         left[tile] = 0
         left[_neighbours(graph, tile)] = 0
-    return Glance("grid", anchor, tuple(others), gain / cost) if len(others) >= LEAST_TILES else None
+    return Glance("grid", anchor, tuple(others), gain / cost) if len(others) >= MIN_TILES else None
 
 
 def _neighbours(graph: NeighbourGraph, tile: int) -> npt.NDArray[np.integer]:
     return graph.smooth.indices[graph.smooth.indptr[tile] : graph.smooth.indptr[tile + 1]]
-
-
-def _entropy(shares: FloatMatrix) -> FloatMatrix:
-    return -np.sum(shares * np.log(np.maximum(shares, 1e-300)), axis=-1)
-
-
-def _binary_entropy(chance: FloatMatrix | float) -> FloatMatrix:
-    return _entropy(np.stack([np.asarray(chance), 1 - np.asarray(chance)], axis=-1))

@@ -14,7 +14,8 @@ from anneal_jax.pairs.drawing import draw_random_pairs
 from anneal_jax.training.projection import Projection
 from anneal_jax.types import FloatArray
 
-MODES = ("glances", "pairs", "mgue")
+GLANCES = "glances"
+MODES = (GLANCES, "pairs", "mgue")
 """By belief, pairs, choices and grids (the page's default) or pairs alone; the pairs in most doubt."""
 
 SILENT = "none"

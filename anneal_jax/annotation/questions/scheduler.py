@@ -9,7 +9,7 @@ from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
 from anneal_jax.acquisition.beliefs.session import BeliefSession
 from anneal_jax.acquisition.beliefs.state import Beliefs
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
-from anneal_jax.annotation.questions.plan import QuestionPlan
+from anneal_jax.annotation.questions.plan import GLANCES, QuestionPlan
 from anneal_jax.annotation.questions.replay import ReplayLog
 from anneal_jax.annotation.standing_answers import StandingAnswers, said_of
 from anneal_jax.annotation.tab import GlanceQuestion, Question, tiles_in_question
@@ -105,7 +105,7 @@ class QuestionScheduler:
             old = self._standing.old_pair(self._turn, after=_REPEAT_AFTER)
             if old and old not in taken:
                 return self.question(*old, "repeat")
-        if mode == "glances":
+        if mode == GLANCES:
             source = self._plan.sources["pairs"]
             if isinstance(source, BeliefQuestions):
                 in_question = frozenset().union(*(question.tiles_in_question for question in put))

@@ -28,11 +28,11 @@ from anneal_jax.annotation.web.requests import (
 )
 from anneal_jax.types import FloatArray
 
-MOST_MOVED = 1_000
+MAX_MOVED = 1_000
 """Tiles that one request names."""
 
 _GROUPS_SHOWN, _TILES_SHOWN, _LIKELY_SHOWN = 20, 12, 12
-_MOST_GROUPS, _PAGE_OF_TILES = 200, 200
+_MAX_GROUPS, _PAGE_OF_TILES = 200, 200
 
 Likely = Mapping[int, Sequence[tuple[int, float]]]
 
@@ -89,7 +89,7 @@ async def _wall(request: Request) -> Response:
     """Return a page of the groups, each with some of its tiles and those that are likely of it."""
     context, query = context_of(request), request.query_params
     start = count_asked(query, "offset", 0, 10**9)
-    count = count_asked(query, "count", _GROUPS_SHOWN, _MOST_GROUPS)
+    count = count_asked(query, "count", _GROUPS_SHOWN, _MAX_GROUPS)
     shown = count_asked(query, "shown", _TILES_SHOWN, _PAGE_OF_TILES)
     wall = await context.in_writer_thread(wall_of, context.session)
     likely = await asyncio.to_thread(_likely, wall) if shown else {}
@@ -133,7 +133,7 @@ async def _preview(request: Request) -> Response:
 def _chosen(session: AnnotationSession, body: dict[str, Any]) -> Act:
     """Return the answers that a request asks for: `move` its tiles, or `merge` the groups of them."""
     what, num_tiles = one_of(body, "act", ("move", "merge")), len(session.store.image_ids)
-    tiles = whole_numbers(body, "tiles", MOST_MOVED, below=num_tiles)
+    tiles = whole_numbers(body, "tiles", MAX_MOVED, below=num_tiles)
     into = None if body.get("into") is None else whole(body, "into")
     if into is not None and into >= num_tiles:
         raise BadRequestError("there is no such tile.")

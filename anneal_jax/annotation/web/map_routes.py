@@ -57,7 +57,5 @@ def _places(context: AppContext) -> npt.NDArray[np.float64]:
 
 
 def _grouped(session: AnnotationSession) -> list[list[int]]:
-    members: dict[int, list[int]] = {}
-    for tile, first in sorted(session.standing.first_of_group().items()):
-        members.setdefault(first, []).append(tile)
-    return sorted(members.values(), key=lambda group: (-len(group), group))
+    groups = (sorted(group) for group in session.standing.groups() if len(group) > 1)
+    return sorted(groups, key=lambda group: (-len(group), group))

@@ -14,17 +14,15 @@ from anneal_jax.acquisition.beliefs.choose_several import (
 )
 from anneal_jax.acquisition.beliefs.glances import (
     KINDS,
-    MOST_NEW,
-    MOST_TILES,
+    MAX_NEW,
+    MAX_TILES,
     Glance,
     answers_of,
-    choice_information,
-    click_chances,
-    grid_information,
     next_glance,
     open_glances,
     sharpened,
 )
+from anneal_jax.acquisition.beliefs.information import choice_information, click_chances, grid_information
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
 from anneal_jax.acquisition.beliefs.state import OPEN, begin
@@ -82,7 +80,7 @@ def test_sharpened_beliefs_keep_their_order_and_the_chance_of_a_new_group(weight
     sharp = sharpened(believed)
     np.testing.assert_allclose([sharp.sum(), sharp[-1]], [1, believed[-1]])
     assert sharp[:-1].max() >= believed[:-1].max() - 1e-12
-    if believed[-1] > MOST_NEW:
+    if believed[-1] > MAX_NEW:
         np.testing.assert_array_equal(sharp, believed)
     assert (np.diff(sharp[:-1][np.argsort(believed[:-1])]) >= -1e-12).all()
 
@@ -113,7 +111,7 @@ def test_whatever_is_answered_gains_are_no_loss_and_nothing_known_is_asked(seed,
         if glance is None:
             return
         assert glance.gain_per_s >= 0 and np.isfinite(glance.gain_per_s)
-        assert len({glance.subject, *glance.others}) == 1 + len(glance.others) <= 1 + MOST_TILES
+        assert len({glance.subject, *glance.others}) == 1 + len(glance.others) <= 1 + MAX_TILES
         assert not was_asked(state.beliefs, glance.subject, np.array(glance.others)).any()
         size = None if glance.kind == "grid" else 1
         picked = data.draw(st.lists(st.sampled_from(glance.others), unique=True, max_size=size))

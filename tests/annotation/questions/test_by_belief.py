@@ -30,7 +30,7 @@ def source(directions):
 @pytest.fixture
 def eager_grids(monkeypatch):
     """Grids as soon as any are there: sixty tiles have none otherwise."""
-    for name, value in {"GRID_MARGIN": 0.0, "MOST_NEW": 0.6, "LEAST_TILES": 3}.items():
+    for name, value in {"GRID_MARGIN": 0.0, "MAX_NEW": 0.6, "MIN_TILES": 3}.items():
         monkeypatch.setattr(f"anneal_jax.acquisition.beliefs.glances.{name}", value)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anneal_jax.annotation.web.group_routes import MOST_MOVED
+from anneal_jax.annotation.web.group_routes import MAX_MOVED
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_TILES, served
 from tests.annotation.web.test_app import SESSION, TAB
@@ -81,7 +81,7 @@ def test_tiles_are_split_off_and_groups_merged(client):
         ({"tiles": [0], "into": 5}, 409, "there is no tile to move"),
         ({"tiles": [0, 5, 10, 15]}, 409, "a group of their own already"),
         ({"tiles": []}, 400, "list of 1 to 1,000"),
-        ({"tiles": [0] * (MOST_MOVED + 1)}, 400, "list of 1 to 1,000"),
+        ({"tiles": [0] * (MAX_MOVED + 1)}, 400, "list of 1 to 1,000"),
         ({"tiles": [0, NUM_TILES]}, 400, "whole numbers below 60"),
         ({"tiles": [0, True]}, 400, "whole numbers below 60"),
         ({"tiles": [0], "into": NUM_TILES}, 400, "no such tile"),

@@ -76,8 +76,8 @@ def by_touch(page, kind, said):
 
 EVERY_KIND = (
     "from anneal_jax.acquisition.beliefs import choose_several, glances; "
-    "choose_several.NUM_MIXED = 0; glances.MOST_NEW = glances.SHARPNESS = 0.5; "
-    "glances.GRID_MARGIN = 0.3; glances.LEAST_TILES = 3"
+    "choose_several.NUM_MIXED = 0; glances.MAX_NEW = glances.SHARPNESS = 0.5; "
+    "glances.GRID_MARGIN = 0.3; glances.MIN_TILES = 3"
 )
 """Sixty tiles of five plain colours leave nothing to choose among, and too little for grids."""
 
