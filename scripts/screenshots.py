@@ -34,8 +34,7 @@ NUM_MARKED = 3
 SETTLED_MS = 2_000
 VIEWPORT = {"width": 1100, "height": 700}
 NUM_COLOURS = 256  # of each picture, for files of a third of the size
-GLANCES = {"choice": "teach_choice", "grid": "teach_grid"}
-MAX_SKIPPED = 40  # glances left unsure until both kinds were pictured
+MAX_SKIPPED = 40
 QUESTION_SHOWN = "() => document.body.dataset.question && document.querySelector('#stage.ready')"
 
 
@@ -67,9 +66,9 @@ def picture_pages(workdir: pathlib.Path, flags: list[str]) -> None:
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport=VIEWPORT)
         picture_search(page, server.url, query)
-        picture_glances(page, server.url)
         page.goto(f"{server.url}groups")
         picture(page, "groups")
+        picture_question(page, server.url)
         page.goto(f"{server.url}map?tile={query}")
         picture(page, "map")
         browser.close()
@@ -87,21 +86,19 @@ def picture_search(page: "Page", url: str, query: int) -> None:
     picture(page, "page")
 
 
-def picture_glances(page: "Page", url: str) -> None:
-    """Picture the first question of each kind, and leave those before it unsure."""
+def picture_question(page: "Page", url: str) -> None:
+    """Picture the first choice that comes up, and leave the questions before it unsure."""
     page.goto(f"{url}teach")
     page.fill("#name", "Ada")
     page.click("#welcome button")
-    missing = dict(GLANCES)
     for _ in range(MAX_SKIPPED):
         page.wait_for_function(QUESTION_SHOWN)
-        if name := missing.pop(page.get_attribute("body", "data-kind"), None):
-            picture(page, name)
-        if not missing:
+        if page.get_attribute("body", "data-kind") == "choice":
+            picture(page, "teach")
             return
         page.keyboard.press("u")
         page.wait_for_timeout(SETTLED_MS)
-    raise SystemExit(f"error: no question of these kinds came up: {', '.join(missing)}")
+    raise SystemExit(f"error: no choice came up among {MAX_SKIPPED} questions")
 
 
 def picture(page: "Page", name: str) -> None:
