@@ -1,8 +1,8 @@
-"""Look at a built site in Chromium, from its folder: nothing is cut or wider than the page, and search finds.
+"""Look at a built site in Chromium: nothing is cut or wider than the page, and its search works offline.
 
   python scripts/check_widths.py site [--pictures=FOLDER]
 
-needs Chromium and playwright, which `make test` installs. A picture of each page is taken with --pictures.
+needs Chromium and playwright, which `make test` installs.
 """
 
 import argparse
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 VIEWPORTS = {"desktop": (1200, 900), "phone": (390, 844)}
 SEARCHED = "faiss"
-SETTLED_MS = 300
 TOO_WIDE = """(isDesktop) => {
   const faults = [];
   const page = document.documentElement;
   if (page.scrollWidth > page.clientWidth) faults.push(`the page is ${page.scrollWidth} px wide`);
   for (const code of document.querySelectorAll("pre > code"))
-    if (code.scrollWidth > code.clientWidth + 1) faults.push("a command is cut: " + code.textContent.slice(0, 60));
+    if (code.scrollWidth > code.clientWidth + 1)
+      faults.push("a command is cut: " + code.textContent.slice(0, 60));
   if (isDesktop)
     for (const table of document.querySelectorAll("article table"))
       if (table.scrollWidth > table.closest("article").clientWidth)
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def look_at_all(browser: "Browser", site: pathlib.Path, pictures: pathlib.Path | None) -> list[str]:
-    """Return what is too wide on the pages of the navigation."""
+    """Return what is wrong with each page, as wide as a desktop and as a phone."""
     faults = []
     paths = [path for path in sorted(site.rglob("*.html")) if path.name != "404.html"]
     for name, (width, height) in VIEWPORTS.items():
@@ -61,7 +61,7 @@ def look_at_all(browser: "Browser", site: pathlib.Path, pictures: pathlib.Path |
             page.goto(path.as_uri())
             found = page.evaluate(TOO_WIDE, name == "desktop")
             faults += [f"{path.relative_to(site)}, {name}: {fault}" for fault in found]
-            if pictures:
+            if pictures and path.parent == site:
                 picture(page, pictures / name / f"{'_'.join(path.relative_to(site).parts)}.png")
         page.close()
     return faults

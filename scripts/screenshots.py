@@ -35,6 +35,14 @@ SETTLED_MS = 2_000
 VIEWPORT = {"width": 1100, "height": 700}
 NUM_COLOURS = 256  # of each picture, for files of a third of the size
 MAX_SKIPPED = 40
+TILES_SHOWN = """() => {
+  const inView = [...document.querySelectorAll("main img")].filter((image) => {
+    const box = image.getBoundingClientRect();
+    return box.width && box.top < innerHeight && box.bottom > 0;
+  });
+  return inView.length > 3 && inView.every((image) => image.complete && image.naturalWidth);
+}"""
+LONGEST_MS = 300_000
 QUESTION_SHOWN = "() => document.body.dataset.question && document.querySelector('#stage.ready')"
 
 
@@ -103,6 +111,7 @@ def picture_question(page: "Page", url: str) -> None:
 
 def picture(page: "Page", name: str) -> None:
     """Write docs/images/NAME.png once the page has settled."""
+    page.wait_for_function(TILES_SHOWN, timeout=LONGEST_MS)
     page.wait_for_timeout(SETTLED_MS)  # pictures fade in
     page.screenshot(path=IMAGES / f"{name}.png")
     shrink(IMAGES / f"{name}.png", IMAGES / f"{name}.png")
