@@ -26,7 +26,7 @@ TOO_WIDE = """(isDesktop) => {
   if (isDesktop)
     for (const table of document.querySelectorAll("article table"))
       if (table.scrollWidth > table.closest("article").clientWidth)
-        faults.push(`a table is ${table.scrollWidth} px wide: ` + table.textContent.trim().slice(0, 40));
+        faults.push(`a table is ${table.scrollWidth} px wide: ` + table.innerText.split("\\n")[0]);
   for (const image of document.querySelectorAll("article img"))
     if (!image.naturalWidth) faults.push(`${image.src} does not load`);
   return faults;
