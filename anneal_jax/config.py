@@ -42,7 +42,7 @@ class ExperimentConfig:
         logit of both orders, `two_order`, at half the speed.
       scan_precision: of matrix products over all pairs: `float32`, `bfloat16_3x` (three passes, nearly as
         accurate) or `bfloat16` (approximate), by kernels of our own on some NVIDIA GPUs
-        (docs/results.md). A backend without such units, as CPU, computes in float32.
+        (docs/lab/results.md). A backend without such units, as CPU, computes in float32.
       scan_share: part of all pairs that `mgue` and `bcgue` look at, for archives too large for all.
         Whole diagonals of squares are drawn, one at least: up to 2 T / N of the pairs of N images, T the
         side of a square.
@@ -85,7 +85,7 @@ class ExperimentConfig:
       feature_dropout: share of each frozen feature vector hidden per step.
       augment: what the finetune regime does to a tile each time: `none`; `turn` mirrors and turns it by
         right angles, right for tiles seen from above and wrong for digits; `full` also crops and recolours
-        it (docs/training.md). Older files say true for `turn` and false for `none`.
+        it (docs/finetuning.md). Older files say true for `turn` and false for `none`.
       margin: the m of the contrastive loss, a cosine.
       beta: weight of the classifier's loss; the contrastive loss has 1 - beta.
       train_classifier: the pair classifier is trained `where_scored`, for acquisitions that look at it, or

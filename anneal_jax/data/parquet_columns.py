@@ -1,6 +1,6 @@
 """Which columns of a Parquet file are what, and their values as arrays.
 
-The guesses are the names that published products use; docs/archives.md lists these products.
+The guesses are the names that published products use; docs/embeddings.md lists these products.
 """
 
 import datetime
@@ -14,7 +14,7 @@ from anneal_jax.errors import ArchiveError, nearest_hint
 from anneal_jax.types import FloatArray
 
 PARQUET_OPTIONS = ("vector", "id", "label", "date", "geometry", "scale")
-"""Names of the options of `embeddings:` for Parquet; docs/archives.md says what they mean."""
+"""Names of the options of `embeddings:` for Parquet; docs/embeddings.md says what they mean."""
 
 SIDES = ("west", "south", "east", "north")
 

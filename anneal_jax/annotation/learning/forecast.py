@@ -10,7 +10,7 @@ STEP = 100
 MIN_GAIN = 0.01
 """Expected gain below which the page says that more answers will hardly help, a share of the tiles."""
 
-_WRONG_PER_DOUBT = 0.5  # measured: docs/label_efficiency.md, "When to stop"
+_WRONG_PER_DOUBT = 0.5  # measured: docs/lab/label_efficiency.md, "When to stop"
 
 
 class Progress(NamedTuple):
@@ -35,7 +35,7 @@ For pictures that nobody was asked about, each of 30 runs on UC Merced, RSSCN7 a
 among 1,797 to 2,800 tiles; some people err) was above the features by 0.05 mAP@5 from 32 to 100 answers on
 (`python benchmarks/first_gain.py`); before 100 a model is rarely used. Within the archive itself the
 features are stronger: there what was learnt passed them between 200 and 300 answers, in one run on UC
-Merced (docs/annotation.md). No other sizes were measured, so nothing is scaled by the number of tiles.
+Merced (docs/lab/page.md). No other sizes were measured, so nothing is scaled by the number of tiles.
 """
 
 

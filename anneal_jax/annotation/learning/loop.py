@@ -22,8 +22,8 @@ InWriterThread = Callable[..., Awaitable[Any]]
 UNTRIED_FROM = 100
 """Answers to questions from which on a model is used although nothing tells how good it is: from so many on
 it found more for unseen queries than the features on every archive that was measured, though within the
-archive up to 0.03 less precisely (docs/label_efficiency.md). Marks on search results count for nothing
-here: as many of them can leave whole kinds out (docs/annotation.md)."""
+archive up to 0.03 less precisely (docs/lab/label_efficiency.md). Marks on search results count for nothing
+here: as many of them can leave whole kinds out (docs/lab/page.md)."""
 
 
 class LearningLoop:
