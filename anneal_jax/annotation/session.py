@@ -18,6 +18,7 @@ from anneal_jax.annotation.standing_answers import StandingAnswers
 from anneal_jax.annotation.tab import GlanceQuestion, Question, Tab
 from anneal_jax.annotation.types import Evidence, Pair
 from anneal_jax.answers.agreement import agreements, consistencies
+from anneal_jax.answers.file_answers import FileAnswer, file_answers, undo_of_file
 from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.reading import Answered, AnswerRecord
 from anneal_jax.answers.store import AnswerStore
@@ -145,7 +146,7 @@ class AnnotationSession:
         return self.view(tab_id) | conflict
 
     def undo(self, tab_id: str, key: str) -> dict[str, Any]:
-        """Take back what this person did last: a change of sets, an act, or a glance with all its answers.
+        """Take back what this person did last: a change of sets, a mark, an act, or a whole glance.
 
         The question of a glance is put again.
         """
@@ -153,6 +154,8 @@ class AnnotationSession:
         if self._store.undo_set_change(annotator=tab.annotator, key=key):
             self.take_up_set()
             return self.view(tab_id) | {"undone": {"sentence": self._sentence}}
+        if (of_file := undo_of_file(self._store, annotator=tab.annotator, key=key)) is not None:
+            return self.view(tab_id) | {"undone": self._of_file_to_json(of_file)}
         records = self._store.undo(annotator=tab.annotator, key=key)
         if not records:
             return self.view(tab_id) | {"undone": None}
@@ -164,7 +167,8 @@ class AnnotationSession:
                 again = self._again_of(removed[-1])
                 tab.keep(lambda place, _: place < AHEAD - 1)
                 tab.issued = {again.key: again, **tab.issued}
-        return self.view(tab_id) | {"undone": self._standing.to_json(records[0])}
+        undone = {**self._standing.to_json(records[0]), "num_answers": len(records)}
+        return self.view(tab_id) | {"undone": undone}
 
     def _again_of(self, record: AnswerRecord) -> Question | GlanceQuestion:
         """Put the question again that an answer was given to."""
@@ -247,8 +251,16 @@ class AnnotationSession:
         }
 
     def answers(self) -> list[dict[str, Any]]:
-        """Return the standing answers, the newest first."""
-        return [self._standing.to_json(record) for record in reversed(self._standing.records)]
+        """Return the standing answers, also those about files, the newest first."""
+        about_pairs = [
+            ((record.answer_id, 0), self._standing.to_json(record)) for record in self._standing.records
+        ]
+        about_files = [
+            ((said.last_answer, said.file_answer_id), self._of_file_to_json(said))
+            for said in file_answers(self._store)
+        ]
+        in_order = sorted([*about_pairs, *about_files], key=lambda row: row[0], reverse=True)
+        return [row for _, row in in_order]
 
     def people(self) -> dict[str, Any]:
         """Return how far people agree with each other, and each with their own repeated answers."""
@@ -367,6 +379,17 @@ class AnnotationSession:
             tab.keep(lambda place, _: place == 0)
 
     # Inside.
+
+    def _of_file_to_json(self, said: FileAnswer) -> dict[str, Any]:
+        """Return an answer about a file as pages show it."""
+        return {
+            "file": said.file_id,
+            "tile": said.tile,
+            "names": [f"File {said.file_id}", self._store.image_ids[said.tile]],
+            "answer": said.answer.name.lower(),
+            "annotator": said.annotator,
+            "answered_at": said.answered_at,
+        }
 
     def _require_here(self, answer_id: int) -> None:
         """Refuse an answer of another set; one that does not exist is refused by the store."""
