@@ -126,6 +126,23 @@ def shown_kinds(session, classes, view, count):
 
 
 @pytest.mark.usefixtures("eager_grids")
+def test_pairs_that_measure_are_part_of_no_glance_and_nothing_is_trained_on_their_answers(
+    make_session, classes
+):
+    session, rng = make_session(), np.random.default_rng(0)
+    drawn = {*session.plan.audits.pairs}
+    view = session.open_tab(TAB, "Ada", "glances")
+    for _ in range(60):
+        if view["questions"]:
+            view = glance(session, classes, view, rng=rng)
+    answers = session.standing.records
+    assert {"choice", "grid"} <= {record.glance.kind for record in answers if record.glance}
+    assert all(record.glance is None for record in answers if (record.first, record.second) in drawn)
+    audited = {(record.first, record.second) for record in answers if record.kind == "audit"}
+    assert audited and not audited & {*map(tuple, session.trainable().pair_indices.tolist())}
+
+
+@pytest.mark.usefixtures("eager_grids")
 def test_glances_are_mixed_and_what_they_say_groups_the_tiles(make_session, classes):
     session = make_session()
     kinds, view = shown_kinds(session, classes, session.open_tab(TAB, "Ada", "glances"), 40)

@@ -15,7 +15,7 @@ const MARK_COLOURS = { similar: "#009e73", dissimilar: "#d55e00", unsure: "#8c6b
 const ACCENT = "#0072b2";
 
 const map = { names: [], placed: null, plane: null, coasts: [], basemap: "", shown: true, view: null,
-  query: null, results: new Map(), marks: new Map(), groups: new Map(), chosen: null, listed: STEP, lasso: null, isLasso: false };
+  asked: null, query: null, name: "", results: new Map(), marks: new Map(), groups: new Map(), chosen: null, listed: STEP, lasso: null, isLasso: false };
 
 // The view: what lies in the middle, and how many pixels a unit of the plane has.
 
@@ -223,20 +223,23 @@ function pictureOf(address) {
   return picture.complete && picture.naturalWidth ? picture : null;
 }
 
-// Search by a tile.
+// Search by what is in the address: `tile=7`, or a file as the search page has it, `dropped=KEY` or `file=3`.
 
-const search = attempt(async (tile) => {
-  map.query = tile;
-  const asked = `search/results?${new URLSearchParams({ tile, count: $("count").value })}`;
+const queryOf = (asked) => ["tile", "dropped", "file"].filter((kind) => asked.has(kind)).map((kind) => ({ [kind]: asked.get(kind) }))[0];
+
+const search = attempt(async (query) => {
+  const asked = `search/results?${new URLSearchParams({ ...query, count: $("count").value })}`;
   search.last = asked;
-  const { results, marks } = await get(asked);
+  const { results, marks, name: found } = await get(asked);
   if (search.last !== asked) return;
+  const name = found ?? (query.file ? `File ${query.file}` : "your file");
+  Object.assign(map, { asked: query, query: query.tile === undefined ? null : Number(query.tile), name });
   map.results = new Map(results.map((row, rank) => [row.tile, { ...row, rank }]));
   map.marks = new Map(marks.map((mark) => [mark.tile, mark.known]));
-  const name = map.names[tile];
+  const address = new URLSearchParams(query);
   $("asked").replaceChildren("Most similar to ", element("b", { textContent: name }), "; ",
-    element("a", { href: `./#tile=${tile}`, textContent: "mark them on the search page" }));
-  history.replaceState(null, "", `?tile=${tile}`);
+    element("a", { href: `./#${address}`, textContent: "mark them on the search page" }));
+  history.replaceState(null, "", `?${address}`);
   explain();
   list();
   draw();
@@ -249,7 +252,7 @@ function explain() {
       : [...map.firsts].slice(0, GROUPS.length).map((tile, place) => [GROUPS[place],
         place === GROUPS.length - 1 && map.firsts.length > GROUPS.length ? "smaller groups" : `like ${map.names[tile]}`]);
   $("legend").replaceChildren(...rows.map(([colour, text]) => element("li", {}, swatch(colour), text)));
-  if (by === "marks" && map.query === null) $("legend").replaceChildren(element("li", { textContent: "Choose a tile: marks are of its results." }));
+  if (by === "marks" && !map.asked) $("legend").replaceChildren(element("li", { textContent: "Choose a tile: marks are of its results." }));
   if (by === "groups" && !map.firsts.length) $("legend").replaceChildren(element("li", { textContent: "No answers join tiles into groups yet." }));
 }
 
@@ -280,8 +283,9 @@ function list() {
   $("listed").textContent = `${tiles.length.toLocaleString("en-GB")} ${what}${tiles.length === 1 ? "" : "s"} ${where}`;
   $("tiles").replaceChildren(...tiles.slice(0, map.listed).map((tile) => {
     const score = map.results.get(tile)?.similarity;
-    const name = map.names[tile];
-    return element("button", { title: `search by ${name}`, onclick: () => search(tile) },
+    const mark = MARKS[map.marks.get(tile)];
+    const name = mark ? `${map.names[tile]}, ${mark}` : map.names[tile];
+    return element("button", { title: `search by ${name}`, onclick: () => search({ tile }) },
       element("img", { src: tileUrl(tile), alt: "", loading: "lazy" }),
       element("span", { textContent: score === undefined ? name : `${score.toFixed(2)} ${name}` }));
   }));
@@ -367,7 +371,7 @@ canvas.onpointerup = (event) => {
     return;
   }
   const tile = travelled < 6 ? tileAt(point(event)) : null;
-  if (tile !== null) search(tile);
+  if (tile !== null) search({ tile });
 };
 canvas.onpointercancel = (event) => pointers.delete(event.pointerId);
 canvas.addEventListener("wheel", (event) => {
@@ -395,7 +399,7 @@ $("colours").onchange = () => {
   explain();
   draw();
 };
-$("count").onchange = () => map.query !== null && search(map.query);
+$("count").onchange = () => map.asked && search(map.asked);
 $("more").onclick = () => {
   map.listed += 2 * STEP;
   list();
@@ -406,7 +410,7 @@ $("export").onclick = attempt(async () => {
     return { tile, similarity: result ? result.similarity : null, mark: MARKS[map.marks.get(tile)] ?? null };
   });
   if (!rows.length) throw new Error("There is nothing to export: no tile is chosen.");
-  await openExport({ tile: map.query, name: "map", rows });
+  await openExport({ tile: map.query, name: map.asked ? map.name : "map", rows });
 });
 dark.addEventListener("change", () => {
   explain();
@@ -432,6 +436,6 @@ attempt(async () => {
   map.placed = onPlane(degrees, map.plane);
   showWhole();
   explain();
-  const asked = new URLSearchParams(location.search).get("tile");
-  if (asked !== null && Number(asked) in map.names) await search(Number(asked));
+  const query = queryOf(new URLSearchParams(location.search));
+  if (query) await search(query);
 })();
