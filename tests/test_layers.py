@@ -29,6 +29,7 @@ INNER_CHAPTERS = {
         {"types"},
         {"refine", "search_by_example", "standing_answers", "tab"},
         {"known_results", "questions"},
+        {"open_tabs"},
         {"session"},
         {"doubts", "groups", "learning", "sets"},
         {"web"},
