@@ -123,10 +123,10 @@ def test_a_place_that_is_a_point_shows_what_is_around_it(tmp_path):
 @pytest.mark.parametrize(
     ("name", "crs", "boxes", "message"),
     [
-        ("scene.tif", UTM, None, "embeddings:e.npz knows no places"),
+        ("scene.tif", UTM, None, "embeddings:e.npz has no places"),
         ("scene.tif", None, np.zeros((4, 4)), "has no coordinate reference system"),
         ("text.tif", UTM, np.zeros((4, 4)), "cannot be read as a GeoTIFF"),
-        ("text.txt", UTM, np.zeros((4, 4)), "is no folder and no GeoTIFF; give one of them, or a column"),
+        ("text.txt", UTM, np.zeros((4, 4)), "is neither a folder nor a GeoTIFF; give one, or a column"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")

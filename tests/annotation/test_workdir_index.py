@@ -90,7 +90,7 @@ def test_the_model_of_the_page_is_used_while_all_its_answers_stand(workdir, monk
     model = Result(snapshot, project(features), np.empty((0, 2), np.int32), project, 0.2)
     monkeypatch.setattr("anneal_jax.annotation.workdir_index.kept_model", lambda *_: model)
     searched = open_searched(workdir)
-    assert searched.index.notes == ("By the page's model of 2 answers.",)
+    assert searched.index.notes == ("Searched by the page's model, trained on 2 answers.",)
     np.testing.assert_array_equal(searched.index.column("vectors")[0], project(features))
     with opened_answers(workdir) as store:
         store.retract(2, annotator="Ada", key="key-number-9")

@@ -64,5 +64,5 @@ def test_only_the_map_server_that_was_named_may_be_shown(make_client, make_sessi
     ],
 )
 def test_an_address_that_is_no_map_server_is_refused(address):
-    with pytest.raises(ConfigError, match="is no address of map tiles; give one such as"):
+    with pytest.raises(ConfigError, match="is not an address of map tiles; give one such as"):
         make_access("127.0.0.1", basemap_url=address)

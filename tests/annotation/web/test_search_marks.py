@@ -60,7 +60,7 @@ def test_a_mark_of_a_file_that_cannot_be_stored_is_one_sentence(client):
         (400, "drop it again", {"dropped": "x"}),
         (400, "answer must be one of similar, dissimilar, unsure, none", {"answer": "yes"}),
         (400, "annotator must be a text", {"annotator": 3}),
-        (400, "is sent to /volunteer", {"tile": 5}),
+        (400, "must be sent to /volunteer", {"tile": 5}),
         (400, "key must be 8 to 64", {"key": "k"}),
     ]:
         said = {"other": 4, "answer": "similar", "set_id": set_id, "key": "key-number-1", **change}
