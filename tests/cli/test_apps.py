@@ -178,9 +178,9 @@ FAILING_APP = """
         (
             "RuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes')",
             2,
-            "error: there is not enough memory; give it less at once, or a machine with more.\n",
+            "error: there is not enough memory; reduce the input, or use a machine with more memory.\n",
         ),
-        ("KeyboardInterrupt", 130, "stopped; the same command goes on from here.\n"),
+        ("KeyboardInterrupt", 130, "stopped; the same command continues from here.\n"),
     ],
 )
 def test_what_an_app_raises_on_purpose_is_one_sentence(error, code, stderr):
