@@ -250,7 +250,7 @@ def test_what_cannot_be_stored_is_refused(make_session, wrong):
         begin_set(session, TAB, wrong, "begin-a-set")
     with pytest.raises(StoreError):
         session.open_tab("tab-number-3", wrong)
-    with pytest.raises(StoreError, match="not open"):
+    with pytest.raises(StoreError, match="no longer open"):
         session.answer(TAB, "no-such-key", Answer.SIMILAR, 1.0)
     with pytest.raises(StoreError, match="reload it"):
         session.view("no-such-tab")

@@ -74,7 +74,7 @@ def test_a_column_of_paths_begins_at_the_folder_of_the_file(tmp_path):
         open_thumbnails(archive, "chips")
     with pytest.raises(ArchiveError, match=r"holds double; texts"):
         open_thumbnails(archive, "number")
-    with pytest.raises(ArchiveError, match=r"'chip' is no folder and no file, and embeddings:e.npz is no"):
+    with pytest.raises(ArchiveError, match=r"'chip' is not a folder or file, and embeddings:e.npz is not"):
         open_thumbnails(archive_of(), "chip")
 
 

@@ -60,7 +60,7 @@ def test_a_file_finds_its_own_tile_first(workdir, tiles_folder):
     searched = open_searched(workdir)
     (found,) = searched.search([f"file:{tiles_folder / 'tile12.png'}"], 3, conditions={})
     assert found.ids[0] == "tile12.png" and found.similarities[0] == pytest.approx(1, abs=1e-5)
-    with pytest.raises(WorkdirError, match="leave --checkpoint out"):
+    with pytest.raises(WorkdirError, match="leave out --checkpoint"):
         searched.search([str(tiles_folder / "tile12.png")], 3, conditions={}, checkpoint="runs/other")
 
 

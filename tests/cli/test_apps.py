@@ -261,7 +261,7 @@ def test_the_advice_about_a_bad_image_works_as_it_is_printed(app, arguments, tmp
     done = python(app, *given)
     (advice,) = re.findall(r"set (--\S+=skip) to leave them out", done.stderr)
     again = python(app, *given, advice)
-    assert again.returncode == 2 and "holds no usable" in again.stderr
+    assert again.returncode == 2 and "contains no usable" in again.stderr
 
 
 def test_a_python_without_the_package_is_reported_the_right_one_in_a_line(tmp_path):

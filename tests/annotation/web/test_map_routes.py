@@ -16,7 +16,7 @@ def test_an_archive_without_places_says_so(client):
     about = client("GET", "/map/tiles").json()
     assert about["num_placed"] == 0 and len(about["names"]) == NUM_TILES and about["basemap_url"] == ""
     assert np.isnan(boxes_of(client)).all()
-    assert "No tile of this archive has a place" in client("GET", "/map").text
+    assert "The tiles of this archive have no places" in client("GET", "/map").text
 
 
 @pytest.mark.parametrize(("scale", "in_degrees"), [(1.0, True), (1000.0, False)])

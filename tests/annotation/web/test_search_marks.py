@@ -54,7 +54,7 @@ def test_a_mark_of_a_file_that_cannot_be_stored_is_one_sentence(client):
     query = {"dropped": drop(client, image_file()).json()["dropped"]}
     set_id = results(client, f"dropped={query['dropped']}")["set_id"]
     for status, sentence, change in [
-        (409, "load this page again", {"set_id": set_id + 1}),
+        (409, "reload this page", {"set_id": set_id + 1}),
         (400, "there is no such tile", {"other": NUM_TILES}),
         (400, "other must be a whole number", {"other": "4"}),
         (400, "drop it again", {"dropped": "x"}),
