@@ -27,11 +27,11 @@ from anneal_jax.errors import StoreError
 from anneal_jax.experiments.answered_workdir import EVERY_ROUND
 from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices
 
-_MAX_ELAPSED_S = 600.0  # whoever takes longer went away
+_MAX_ELAPSED_S = 600.0  # a longer time means that the person went away
 
 
 class AnnotationSession:
-    """Questions, answers and what follows, over one open store."""
+    """Questions, answers and their implications, over one open store."""
 
     def __init__(
         self,
@@ -42,38 +42,39 @@ class AnnotationSession:
         *,
         checks: bool = True,
     ):
-        """Take up the answers that stand.
+        """Load the standing answers.
 
         Args:
-          store: open; nobody else writes to it.
-          directions: float32[N, F], centred features of unit length; they tell near copies.
+          store: an open store that nobody else writes to.
+          directions: float32[N, F], centred features of unit length; they identify near copies.
           copies: int[N], equal numbers for byte-identical tiles.
-          plan: chooses the questions, of this set and of any later one until a model of it is adopted.
-          checks: whether an implied pair may be asked once, where beliefs deny what implies it.
+          plan: chooses the questions of this set, and of any later set until one of its models is adopted.
+          checks: whether an implied pair may be asked once if the beliefs disagree with what implies it.
         """
         self._store = store
         self._scheduler = QuestionScheduler(directions, copies, checks=checks)
         self._features = self._plan = self._plan_before = plan
-        # What asked in sets that were left, for when somebody goes back to them.
+        # The plans of the sets that were left, in case somebody returns to them.
         self._left: dict[int, QuestionPlan] = {}
         self._tabs = OpenTabs()
         self._reload()
 
-    # What a page asks for.
+    # Requests of a page.
 
     def open_tab(self, tab_id: str, annotator: str, mode: str = "pairs") -> dict[str, Any]:
-        """Begin, or go on with, a tab, and return what it shows.
+        """Open a tab or continue with it, and return what it shows.
 
         Raises:
-          StoreError: the name cannot be stored.
+          StoreError: the person's name cannot be stored.
         """
         self._tabs.open(tab_id, annotator, mode)
         return self.view(tab_id)
 
     def answer(self, tab_id: str, key: str, said: Answer, elapsed_s: float | None) -> dict[str, Any]:
-        """Commit an answer; when this returns, it is on disk. A key that was stored stores nothing.
+        """Commit an answer, which is on disk when this returns. A key that was stored stores nothing.
 
-        A repeated request gets the reply to the first one, with the contradiction that its answer made.
+        A repeated request gets the reply to the first one, including any contradiction that the answer
+        caused.
 
         Raises:
           StorageFullError, StoreError: it was not stored; the message says why.
@@ -100,13 +101,14 @@ class AnnotationSession:
     def answer_glance(
         self, tab_id: str, key: str, picked: Sequence[int] | None, elapsed_s: float | None
     ) -> dict[str, Any]:
-        """Commit the answer to a choice or a grid: all that it says of pairs, or nothing.
+        """Commit the answer to a choice or a grid: the answers for all of its pairs, or none.
 
         Args:
-          tab_id: of the page.
-          key: of the question; one that was stored stores nothing, and gets the reply to the first request.
-          picked: places in the question's `others`: of a choice one or none, of a grid the odd ones. None:
-            the person is unsure.
+          tab_id: id of the page.
+          key: key of the question; one that is already stored stores nothing and gets the first reply
+            again.
+          picked: positions in the question's `others`: one or none for a choice, the odd ones for a grid.
+            None if the person is unsure.
           elapsed_s: seconds from question to answer; None if unknown.
 
         Raises:
@@ -130,9 +132,9 @@ class AnnotationSession:
         return self.view(tab_id) | conflict
 
     def undo(self, tab_id: str, key: str) -> dict[str, Any]:
-        """Take back what this person did last: a change of sets, a mark, an act, or a whole glance.
+        """Undo what this person did last: a change of sets, a mark, an act, or a whole glance.
 
-        The question of a glance is put again.
+        The question of an undone glance is asked again.
         """
         tab = self._tabs[tab_id]
         if self._store.undo_set_change(annotator=tab.annotator, key=key):
@@ -155,17 +157,17 @@ class AnnotationSession:
         return self.view(tab_id) | {"undone": undone}
 
     def _again_of(self, record: AnswerRecord) -> Question | GlanceQuestion:
-        """Put the question again that an answer was given to."""
+        """Return the question of an answer, to be asked again."""
         if record.glance is None:
             return self._scheduler.question(record.first, record.second, record.kind)
         _, kind, subject, others, *_ = record.glance
         return self._scheduler.glance_question(Glance(kind, subject, others, 0.0))
 
     def retract(self, tab_id: str, answer_id: int, key: str) -> dict[str, Any]:
-        """Take back any one answer.
+        """Retract an answer.
 
         Raises:
-          StoreError: there is no such answer in this set, or the key is another's.
+          StoreError: this set has no such answer, or the key belongs to something else.
         """
         tab = self._tabs[tab_id]
         self._require_here(answer_id)
@@ -173,10 +175,10 @@ class AnnotationSession:
         return self.view(tab_id)
 
     def correct(self, tab_id: str, answer_id: int, said: Answer, key: str) -> dict[str, Any]:
-        """Take an answer back, and give another one for its pair.
+        """Retract an answer and store another one for its pair.
 
         Raises:
-          StoreError: as `retract`, or it was taken back already: there is nothing to correct.
+          StoreError: as `retract`, or the answer is already retracted, so there is nothing to correct.
         """
         if key in self._keys:
             return self._again(tab_id, key, said)
@@ -188,10 +190,10 @@ class AnnotationSession:
         return self.view(tab_id) | conflict
 
     def volunteer(self, tab_id: str, pair: Pair, said: Answer, key: str) -> dict[str, Any]:
-        """Take an answer that nobody asked for, such as one about a search result, and tell its id.
+        """Store an answer that nobody asked for, such as a mark on a search result, and return its id too.
 
         Raises:
-          StoreError: the tiles are one, or it was not stored.
+          StoreError: both tiles are the same, or the answer could not be stored.
         """
         if key in self._keys:
             return self._again(tab_id, key, said, pair)
@@ -201,16 +203,16 @@ class AnnotationSession:
         return self.view(tab_id) | conflict | {"answer_id": record.answer_id}
 
     def require_set(self, set_id: int) -> None:
-        """Refuse what a page says of another set than the present one, whose sentence it did not show.
+        """Refuse a request from a page that shows the sentence of another set than the current one.
 
         Raises:
-          StoreError: it is another one.
+          StoreError: it is another set.
         """
         if set_id != self._set_id:
-            raise StoreError(f"the sentence is {self._sentence!r} by now; load this page again.")
+            raise StoreError(f"the sentence is now {self._sentence!r}; reload this page.")
 
     def view(self, tab_id: str) -> dict[str, Any]:
-        """Return what a tab shows: its questions and the counters. Kinds and similarities stay here."""
+        """Return what a tab shows: its questions and the counters, but no kinds or similarities."""
         tab = self._tabs[tab_id]
         if self.is_settled:
             self._tabs.fill(tab, self._scheduler, self._standing.records)
@@ -218,7 +220,7 @@ class AnnotationSession:
         return {"questions": shown, "mode": tab.mode, **self.counters(tab.annotator)}
 
     def counters(self, annotator: str) -> dict[str, Any]:
-        """Return how far the present set is."""
+        """Return the progress of the current set."""
         refuted = self._standing.contradictions()
         return {
             "set_id": self._set_id,
@@ -236,7 +238,7 @@ class AnnotationSession:
         }
 
     def answers(self) -> list[dict[str, Any]]:
-        """Return the standing answers, also those about files, the newest first."""
+        """Return the standing answers, including those about files, newest first."""
         about_pairs = [
             ((record.answer_id, 0), self._standing.to_json(record)) for record in self._standing.records
         ]
@@ -248,7 +250,7 @@ class AnnotationSession:
         return [row for _, row in in_order]
 
     def people(self) -> dict[str, Any]:
-        """Return how far people agree with each other, and each with their own repeated answers."""
+        """Return how often people agree with each other, and with their own repeated answers."""
         standing = self._standing.records
         return {
             "agreement": [row._asdict() for row in agreements(standing)],
@@ -257,30 +259,30 @@ class AnnotationSession:
 
     @property
     def store(self) -> AnswerStore:
-        """Where the answers are; whoever changes it calls `begin_anew`, `take_up_set` or `catch_up`."""
+        """The store of answers; after changing it, call `begin_anew`, `take_up_set` or `catch_up`."""
         return self._store
 
     @property
     def is_settled(self) -> bool:
-        """Whether anybody has said what "similar" means."""
+        """Whether anybody has defined "similar" yet."""
         return self._is_sentence_settled or bool(self._standing)
 
     def annotator_of(self, tab_id: str) -> str:
-        """Return who sits before a page.
+        """Return the name of the person who uses a page.
 
         Raises:
-          StoreError: the page is not known.
+          StoreError: the page is unknown.
         """
         return self._tabs[tab_id].annotator
 
     def beliefs(self) -> tuple[BeliefSession, Beliefs] | None:
-        """Return what the questions by belief are chosen from; None where none are."""
+        """Return the beliefs from which questions are chosen; None if no source uses beliefs."""
         return self._scheduler.beliefs()
 
     def begin_anew(self) -> None:
-        """Take up the store as it is now, and put other questions.
+        """Reload the store and choose new questions.
 
-        In another set nothing is left of this one: no model, and no question that may still be answered.
+        After a change of sets nothing of the old set remains: no model and no open question.
         """
         set_before, set_now = self._set_id, self._store.present_set()
         self._tabs.keep(lambda *_: False)
@@ -291,13 +293,13 @@ class AnnotationSession:
         self._reload()
 
     def take_up_set(self) -> None:
-        """Take up the set, and its sentence, as the store has them now."""
+        """Reload the id and the sentence of the current set."""
         if self._store.present_set() != self._set_id:
             self.begin_anew()
         self._sentence, self._is_sentence_settled = self._store.sentence(), self._store.is_settled()
 
     def catch_up(self) -> None:
-        """Follow the store where several answers came or went."""
+        """Follow the store after several answers were added or retracted."""
         stored = {record.answer_id: record for record in self._store.standing()}
         held = {record.answer_id for record in self._standing.records}
         gone, come = held - stored.keys(), [row for key, row in stored.items() if key not in held]
@@ -309,58 +311,58 @@ class AnnotationSession:
         self._tabs.withdraw_known(self._scheduler)
         self._drop_model_of_undone()
 
-    # What the background needs.
+    # For background training.
 
     @property
     def plan(self) -> QuestionPlan:
-        """What chooses the questions now."""
+        """The plan that chooses the questions now."""
         return self._plan
 
     @property
     def plan_before(self) -> QuestionPlan:
-        """What chose them before the last model came into use, or was let go."""
+        """The plan in use before the last model was adopted or dropped."""
         return self._plan_before
 
     @property
     def standing(self) -> StandingAnswers:
-        """The answers that stand, and what follows from them."""
+        """The standing answers and what they imply."""
         return self._standing
 
     @property
     def set_id(self) -> int:
-        """Number of the present set of answers."""
+        """Id of the current set of answers."""
         return self._set_id
 
     @property
     def sentence(self) -> str:
-        """What "similar" means in it."""
+        """Definition of "similar" in the current set."""
         return self._sentence
 
     def trainable(self) -> Answered:
-        """Return what may be trained on."""
+        """Return the answers that may be trained on."""
         return self._store.answered(EVERY_ROUND)
 
     def reserved(self) -> PairIndices:
-        """Return int32[P, 2], pairs that the background may not choose: audited or unsure."""
+        """Return int32[P, 2], pairs that background training may not choose: audited or unsure."""
         return self._standing.reserved()
 
     def precision(self) -> Precision:
-        """Return precision@5 of the model in use, by audits."""
+        """Return precision@5 of the model in use, measured by audits."""
         return self._plan.audits.precision(self._scheduler.audit_label)
 
     def evidence(self, taught: Container[Pair], plans: Sequence[QuestionPlan]) -> Evidence:
-        """Return what tells models apart, of which one was trained on answers about the pairs `taught`."""
+        """Return evidence for comparing models, one of them trained on answers about the pairs `taught`."""
         audits = [[self._standing.audited(*pair) for pair in plan.audits.pairs] for plan in plans]
         answered = [self._standing.held_out(taught, kind) for kind in ("training", "volunteered")]
         return Evidence(audits, answered)
 
     def adopt(self, plan: QuestionPlan) -> None:
-        """Ask by another model from the next question on; what is shown already stays."""
+        """Use another model from the next question on; questions already shown stay."""
         self._plan_before, self._plan = self._plan, plan
         self._scheduler.follow(plan)
         self._tabs.keep(lambda place, _: place == 0)
 
-    # Inside.
+    # Internal.
 
     def _of_file_to_json(self, said: FileAnswer) -> dict[str, Any]:
         """Return an answer about a file as pages show it."""
@@ -374,12 +376,12 @@ class AnnotationSession:
         }
 
     def _require_here(self, answer_id: int) -> None:
-        """Refuse an answer of another set; one that does not exist is refused by the store."""
+        """Refuse an answer of another set; the store refuses one that does not exist."""
         if (record := self._store.find(answer_id)) is not None:
             self.require_set(record.set_id)
 
     def _again(self, tab_id: str, key: str, said: Answer, pair: Pair | None = None) -> dict[str, Any]:
-        """Return the reply to a repeated request, whose first reply may have been lost."""
+        """Return the reply to a repeated request; its first reply may have been lost."""
         record = self._keys[key]
         is_same = record.answer == said and (pair is None or {*pair} == {record.first, record.second})
         if not is_same:
@@ -388,7 +390,7 @@ class AnnotationSession:
         return self.view(tab_id) | {"conflict": conflict, "answer_id": record.answer_id}
 
     def _reload(self) -> None:
-        """Make everything anew from the store."""
+        """Rebuild everything from the store."""
         self._set_id, self._sentence = self._store.present_set(), self._store.sentence()
         self._is_sentence_settled = self._store.is_settled()
         tally = self._store.tally()
@@ -406,25 +408,25 @@ class AnnotationSession:
             self._glances.setdefault(record.glance.key, (record.glance, []))[1].append(record.answer_id)
 
     def _add_answers(self, records: Sequence[AnswerRecord]) -> dict[str, Any]:
-        """Take stored answers in, those of one glance; return the contradiction that they make, if any."""
+        """Add the stored answers of one glance; return the contradiction that they cause, if any."""
         fresh = frozenset[int]().union(*(self._take_in(record) for record in records))
         self._tabs.withdraw_known(self._scheduler)
         return {"conflict": self._standing.conflict(min(fresh)) if fresh else None}
 
     def _take_in(self, record: AnswerRecord) -> frozenset[int]:
-        """Hold one more answer; return what it contradicts."""
+        """Add a stored answer; return the ids of the answers that it contradicts."""
         self._note(record)
         return self._standing.add_answer(record)
 
     def _note(self, record: AnswerRecord) -> None:
-        """Count one more answer, and give it to those who choose questions."""
+        """Count an answer and pass it to the scheduler."""
         self._note_keys(record)
         self._bits += record.bits
         self._elapsed_s += record.elapsed_s or 0.0
         self._scheduler.add_answer(record)
 
     def _remove_answer(self, record: AnswerRecord) -> bool:
-        """Let go of an answer that was taken back; False where that was done before."""
+        """Remove a retracted answer; False if it was removed before."""
         was_standing = self._standing.remove_answer(record.answer_id)
         if was_standing:
             self._scheduler.remove_answer(record.answer_id)
@@ -432,7 +434,7 @@ class AnnotationSession:
         return was_standing
 
     def _drop_model_of_undone(self) -> None:
-        """Go back to the features where the model in use was trained on an answer that stands no more."""
+        """Return to the features if the model in use was trained on an answer that no longer stands."""
         if not self._standing.stand(self._plan.answer_ids):
             self.adopt(self._features)
 

@@ -166,7 +166,7 @@ def test_an_answer_that_was_taken_back_is_not_corrected(make_session):
     session.answer(TAB, key, Answer.SIMILAR, 1.0)
     old = session.answers()[0]
     session.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "correct-key")
-    with pytest.raises(StoreError, match="taken back already; load this page again"):
+    with pytest.raises(StoreError, match="already retracted; reload this page"):
         session.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "other-key")  # two pages, or two clicks
     (now,) = session.answers()
     session.retract(TAB, now["answer_id"], "retract-key")
@@ -250,9 +250,9 @@ def test_what_cannot_be_stored_is_refused(make_session, wrong):
         begin_set(session, TAB, wrong, "begin-a-set")
     with pytest.raises(StoreError):
         session.open_tab("tab-number-3", wrong)
-    with pytest.raises(StoreError, match="not open"):
+    with pytest.raises(StoreError, match="no longer open"):
         session.answer(TAB, "no-such-key", Answer.SIMILAR, 1.0)
-    with pytest.raises(StoreError, match="load it again"):
+    with pytest.raises(StoreError, match="reload it"):
         session.view("no-such-tab")
 
 

@@ -100,7 +100,7 @@ def test_a_phone_shows_all_of_it_and_an_archive_without_places_says_so(
     with Server(tmp_path / "work", f"--archive=folder:{tiles_folder}", "--backbone=pixels") as server:
         page = sit_down(browser, server, viewport={"width": 390, "height": 844})
         page.goto(f"{server.url}map")
-        page.wait_for_selector("#none:has-text('No tile of this archive has a place')")
+        page.wait_for_selector("#none:has-text('The tiles of this archive have no places')")
         assert page.locator("#atlas").is_hidden() and page.faults == []
 
 

@@ -154,7 +154,7 @@ def test_a_file_is_marked_as_a_tile_is_and_its_marks_survive_a_restart(browser, 
     with Server(tmp_path / "work", *flags) as server:
         page = opened(browser, server, **WINDOWS[0])
         page.set_input_files("#file", tiles_folder / "tile30.png")
-        page.wait_for_selector("#asked:has-text('tile30.png is this very tile')")
+        page.wait_for_selector("#asked:has-text('tile30.png is the same as this tile')")
         drop(page, "#results", data, "turned.png")
         page.wait_for_selector("#heading:has-text('turned.png')")
         page.wait_for_selector("#results li")
@@ -166,14 +166,16 @@ def test_a_file_is_marked_as_a_tile_is_and_its_marks_survive_a_restart(browser, 
         assert page.text_content("#marked") == "1 right, 1 wrong"
         assert server.get("state")["num_answers"] == 0  # no pair of tiles
         drop(page, "body", b"no image", "notes.txt")
-        page.wait_for_selector("#trouble:has-text('is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file')")
+        page.wait_for_selector(
+            "#trouble:has-text('does not contain a JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file')"
+        )
         assert page.text_content("#heading") == "turned.png" and page.faults == []
     with Server(tmp_path / "work") as server:  # killed, and started again
         page.goto(server.url)
         page.click("#files summary")
         page.click("#files button:has-text('File 1: 2 marks')")
         page.wait_for_selector("#marked:has-text('1 right, 1 wrong')")
-        assert "No picture is kept" in page.text_content("#asked")
+        assert "is not stored" in page.text_content("#asked")
         drop(page, "body", data, "again.png")
         page.wait_for_selector("#heading:has-text('again.png')")
         page.wait_for_selector("#marked:has-text('1 right, 1 wrong')")
@@ -198,7 +200,7 @@ def test_refine_orders_by_marks_at_once_and_the_slider_bounds_the_list(browser, 
             page.wait_for_selector(f"#results li.{word}:nth-child({place + 1})")
         assert [tile_of(one) for one in page.locator("#results li").all()] == order
         page.keyboard.press("f")
-        page.wait_for_selector("#marked:has-text('the order follows them')")
+        page.wait_for_selector("#marked:has-text('results are re-ranked by them')")
         assert tile_of(result(page, 0)) == order[3]
         page.click("#plain")
         page.wait_for_selector("#plain", state="hidden")
@@ -343,7 +345,7 @@ def test_the_sentence_is_shown_as_text_and_a_mark_under_an_older_one_is_refused(
         wild = "Same <b onclick=alert(1)>roof</b>?"
         server.post("sets/begin", {"tab": "tab-of-somebody", "sentence": wild, "key": "begin-another"})
         result(page, 0).locator(".right").click()
-        page.wait_for_selector("#trouble:has-text('by now; load this page again')")
+        page.wait_for_selector("#trouble:has-text('; reload this page')")
         assert page.text_content("#sentence") == "Same land use"
         assert server.get("state")["num_answers"] == 0
         page.reload()

@@ -59,13 +59,13 @@ def test_a_mark_of_a_file_that_cannot_be_stored_is_one_sentence(client):
     query = {"dropped": drop(client, image_file()).json()["dropped"]}
     set_id = results(client, f"dropped={query['dropped']}")["set_id"]
     for status, sentence, change in [
-        (409, "load this page again", {"set_id": set_id + 1}),
+        (409, "reload this page", {"set_id": set_id + 1}),
         (400, "there is no such tile", {"other": NUM_TILES}),
         (400, "other must be a whole number", {"other": "4"}),
         (400, "drop it again", {"dropped": "x"}),
         (400, "answer must be one of similar, dissimilar, unsure, none", {"answer": "yes"}),
         (400, "annotator must be a text", {"annotator": 3}),
-        (400, "is sent to /volunteer", {"tile": 5}),
+        (400, "must be sent to /volunteer", {"tile": 5}),
         (400, "key must be 8 to 64", {"key": "k"}),
     ]:
         said = {"other": 4, "answer": "similar", "set_id": set_id, "key": "key-number-1", **change}

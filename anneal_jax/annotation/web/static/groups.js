@@ -1,4 +1,4 @@
-// The wall of groups: tiles are chosen, and moved to another group, by pointer, by keys or from a list.
+// The wall of groups: choose tiles and move them to another group, with a pointer, with keys or from a list.
 import { act } from "./acting.js";
 import { attempt, element, get, post, randomKey, tileUrl } from "./common.js";
 import { noteContradictions } from "./contradictions.js";
@@ -14,7 +14,7 @@ const state = { setId: 0, groups: [], count: PAGE, chosen: new Map(), wanted: nu
 const number = (value) => value.toLocaleString("en-GB");
 const many = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 
-// Showing. What was opened stays open when the wall is drawn anew.
+// Display.
 
 const load = attempt(async () => {
   const [wall, view] = await Promise.all([fetchWall(), get("state")]);
@@ -22,9 +22,9 @@ const load = attempt(async () => {
   Object.assign(state, { setId: wall.set_id, groups: wall.groups, numGroups: wall.num_groups });
   $("sentence").textContent = wall.sentence;
   $("facts").textContent = wall.num_groups
-    ? `Your answers tell of ${many(wall.num_groups, "group")} of ${many(wall.num_grouped, "tile")}; the largest comes first.`
-    : "No answer has called two tiles similar yet. Groups appear here as you teach.";
-  const held = document.activeElement.dataset.id; // the wall is drawn anew below the person's hands
+    ? `Your answers form ${many(wall.num_groups, "group")} of ${many(wall.num_grouped, "tile")}, largest first.`
+    : "No answer calls two tiles similar yet. Groups appear here as you teach.";
+  const held = document.activeElement.dataset.id; // redrawing the wall must not lose the focus
   $("wall").replaceChildren(...wall.groups.map(section));
   $("more").hidden = wall.groups.length >= wall.num_groups;
   $("alone").hidden = !wall.num_alone;
@@ -72,10 +72,10 @@ function section(group) {
   if (group.likely.length) {
     const more = group.num_likely > group.likely.length ? `, ${number(group.num_likely)} tiles` : "";
     made.append(element("h3", { textContent: `Likely here${more}` }),
-      element("p", { className: "hint", textContent: "Nobody was asked about these. Choose the right ones, then put them here." }),
+      element("p", { className: "hint", textContent: "Nobody was asked about these. Choose the right ones, then add them here." }),
       element("div", { className: "tiles likely", role: "listbox", ariaLabel: `Likely in ${title}`, ariaMultiSelectable: "true" },
         ...group.likely.map(tile)),
-      quiet("Put the chosen ones here", `Move the chosen tiles to ${title}`, () => ask({ into: group.tile })));
+      quiet("Add the chosen tiles here", `Move the chosen tiles to ${title}`, () => ask({ into: group.tile })));
   }
   accept(made, group.tile);
   return made;
@@ -155,7 +155,7 @@ function focusOn(one) {
   one.scrollIntoView({ block: "nearest" });
 }
 
-// The tile above or below is that of the next row whose middle is nearest.
+// The tile above or below is the one in the next row whose centre is nearest.
 function beside(one, way) {
   const tiles = [...document.querySelectorAll(".one")];
   if (way === "arrowleft" || way === "arrowright") return tiles[tiles.indexOf(one) + (way === "arrowright" ? 1 : -1)];
@@ -167,10 +167,10 @@ function beside(one, way) {
   return row.sort(([, first], [, second]) => Math.abs(first.left - box.left) - Math.abs(second.left - box.left))[0]?.[0];
 }
 
-// Acting: whatever it is, the line of what it stores comes first.
+// Acts: each first shows what it will store.
 
 const ask = attempt(async (wanted) => {
-  if (state.chosen.size > MOST_CHOSEN) throw new Error(`At most ${number(MOST_CHOSEN)} tiles are moved at once.`);
+  if (state.chosen.size > MOST_CHOSEN) throw new Error(`At most ${number(MOST_CHOSEN)} tiles can be moved at once.`);
   const tiles = wanted.tiles || [...state.chosen.keys()];
   if (!tiles.length) throw new Error("Choose some tiles first.");
   const what = wanted.what || many(tiles.length, "tile");
@@ -210,7 +210,7 @@ async function preview() {
   $("preview").textContent = $("doit").disabled ? "Choose a group." : "…";
   if ($("doit").disabled) return;
   try {
-    $("preview").textContent = counted(await post("groups/preview", { act: deed, tiles, into }), "Stores", "takes");
+    $("preview").textContent = counted(await post("groups/preview", { act: deed, tiles, into }), "Stores", "retracts");
   } catch (error) {
     $("doit").disabled = true;
     $("preview").textContent = error.message;
@@ -218,7 +218,7 @@ async function preview() {
 }
 
 function counted({ num_given: given, num_taken_back: back }, stores, takes) {
-  const taken = back ? `, and ${takes} ${number(back)} back that ${back === 1 ? "says" : "say"} otherwise` : "";
+  const taken = back ? `, and ${takes} ${number(back)} that ${back === 1 ? "disagrees" : "disagree"}` : "";
   return `${stores} ${many(given, "answer")}${taken}.`;
 }
 
@@ -238,10 +238,10 @@ $("target").addEventListener("close", attempt(async () => {
 const undo = attempt(async () => {
   const view = await acting("undo", {});
   await load();
-  $("said").textContent = view.undone ? "Taken back." : "Nothing of yours is left to take back.";
+  $("said").textContent = view.undone ? "Undone." : "You have nothing left to undo.";
 });
 
-// Pointers: a click chooses, a double click enlarges, a drag asks about the group it ends on.
+// Pointers: a click chooses a tile, a double click enlarges it, a drag offers to move it to the group it ends on.
 
 function accept(made, id) {
   made.addEventListener("dragover", (event) => {

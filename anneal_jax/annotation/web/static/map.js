@@ -1,4 +1,4 @@
-// The map: where the archive's tiles lie, and where results, marks and groups are among them.
+// The map: the places of the archive's tiles, coloured by results, marks or groups.
 import { attempt, element, get, tileUrl } from "./common.js";
 import { TURN, drawBasemap, drawCoasts, drawGrid, extentOf, isInside, makePlane, onPlane } from "./atlas.js";
 import { MARKS, openExport } from "./export.js";
@@ -6,7 +6,7 @@ import { MARKS, openExport } from "./export.js";
 const $ = (id) => document.getElementById(id);
 const canvas = $("map");
 const pen = canvas.getContext("2d");
-const NEAR_PX = 22; // side from which a tile is shown as a picture
+const NEAR_PX = 22; // tiles at least this wide are shown as pictures
 const MOST_PICTURES = 400;
 const KEPT_PICTURES = 1500;
 const STEP = 48;
@@ -17,7 +17,7 @@ const ACCENT = "#0072b2";
 const map = { names: [], placed: null, plane: null, size: [0, 0], coasts: [], basemap: "", shown: true, view: null,
   asked: null, query: null, name: "", results: new Map(), marks: new Map(), groups: new Map(), chosen: null, listed: STEP, lasso: null, isLasso: false };
 
-// The view: what lies in the middle, and how many pixels a unit of the plane has.
+// The view: the point in the middle, and the number of pixels per unit of the plane.
 
 const size = () => map.size;
 const measure = () => { map.size = [canvas.clientWidth, canvas.clientHeight]; }; // a draw of many tiles asks for it often
@@ -73,7 +73,7 @@ function moved() {
   moved.later = setTimeout(list, 200);
 }
 
-// Every tile in view, with where it is drawn; those above others come last.
+// Every tile in view and its copy of the Earth; tiles drawn on top come last.
 
 function inView() {
   const [left, bottom, right, top] = seen();
@@ -98,7 +98,7 @@ function frameOf({ tile, turn }) {
   return [middle - width / 2, centre - height / 2, width, height];
 }
 
-// What each tile is coloured by.
+// The colour of each tile.
 
 function colourOf(tile, by) {
   if (by === "groups") {
@@ -165,7 +165,7 @@ function drawTiles(ink) {
     if (picture) pen.drawImage(picture, x, y, wide, high);
     else {
       pen.fillStyle = colour || ink.tile;
-      const grown = colour ? Math.max(0, (6 - wide) / 2) : 0; // a result is found from afar
+      const grown = colour ? Math.max(0, (6 - wide) / 2) : 0; // keeps a result visible when zoomed out
       pen.fillRect(x - grown, y - grown, wide + 2 * grown, high + 2 * grown);
     }
     if (colour && wide >= 8) {
@@ -212,7 +212,7 @@ function drawOutline(outline, colour) {
   pen.setLineDash([]);
 }
 
-// Pictures come while the map is looked at; a few at a time, the last seen stay.
+// Pictures load while the map is shown; the most recent ones are kept.
 
 const pictures = new Map();
 
@@ -268,7 +268,7 @@ function swatch(colour) {
   return made;
 }
 
-// The list: what the map shows, for keys and screen readers; the results among it come first.
+// The list: what the map shows, for keyboards and screen readers, results first.
 
 function wanted() {
   const has = (tile) => !map.chosen || map.chosen.has(tile);
@@ -326,7 +326,7 @@ function inOutline(outline) {
   return found;
 }
 
-// The tile at a point: of those there, the smallest; else the nearest within a finger's breadth.
+// The smallest tile at a point, or else the nearest one within 8 pixels.
 function tileAt([left, top]) {
   let [best, least] = [null, Infinity];
   for (const shown of inView()) {
@@ -338,7 +338,7 @@ function tileAt([left, top]) {
   return best;
 }
 
-// Pointers: one drags or draws the lasso, two zoom.
+// Pointers: one drags the map or draws the lasso, two zoom.
 
 const pointers = new Map();
 let travelled = 0;
