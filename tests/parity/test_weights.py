@@ -1,5 +1,6 @@
 """Imported weights against PyTorch: random weights are saved by it, and every stage is compared."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -231,17 +232,36 @@ DINOV3_SIZES = {
 }
 
 
-def _dinov3(name):
-    width, depth, heads = DINOV3_SIZES[name]
-    config = transformers.DINOv3ViTConfig(
+def _dinov3_config(name, depth):
+    width, _, heads = DINOV3_SIZES[name]
+    return transformers.DINOv3ViTConfig(
         hidden_size=width,
         intermediate_size=4 * width,
         num_hidden_layers=depth,
         num_attention_heads=heads,
         num_register_tokens=4,
         use_gated_mlp="plus" in name,
+        hidden_act="silu" if "plus" in name else "gelu",
     )
-    return _randomise(transformers.DINOv3ViTModel(config), seed=4)
+
+
+def _small_dinov3(name, depth=3):
+    """Return both networks with fewer blocks: more of the same add time alone."""
+    backbone = get_backbone(name)
+    backbone = dataclasses.replace(backbone, network=backbone.network.clone(depth=depth))
+    network = transformers.DINOv3ViTModel(_dinov3_config(name, depth))
+    return backbone, _randomise(network, seed=4)
+
+
+@pytest.mark.parametrize("name", DINOV3_SIZES)
+def test_a_rotary_vision_transformer_is_as_large_as_transformers_own(name):
+    width, depth, _ = DINOV3_SIZES[name]
+    with torch.device("meta"):
+        network = transformers.DINOv3ViTModel(_dinov3_config(name, depth))
+    params = jax.eval_shape(lambda key: get_backbone(name).init(key, 32), jax.random.key(0))["params"]
+    biases_of_keys, mask_token = depth * width, width
+    expected = sum(array.numel() for array in network.parameters()) + biases_of_keys - mask_token
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
 
 
 @pytest.mark.parametrize(
@@ -254,9 +274,9 @@ def _dinov3(name):
     ],
 )
 def test_rotary_vision_transformer_by_hugging_faces_names(name, size, tmp_path):
-    network = _dinov3(name)
+    backbone, network = _small_dinov3(name, depth=12 if size == 80 else 3)
     network.save_pretrained(tmp_path)
-    backbone = as_pretrained(get_backbone(name), tmp_path / "model.safetensors")
+    backbone = as_pretrained(backbone, tmp_path / "model.safetensors")
     tiles = _tiles(size, count=1)
     variables = load_pretrained(backbone, tmp_path / "model.safetensors")
     blocks = {f"blocks_{i}": block for i, block in enumerate(network.model.layer)}
@@ -265,7 +285,7 @@ def test_rotary_vision_transformer_by_hugging_faces_names(name, size, tmp_path):
 
 
 def _by_timms_names(state, has_biases):
-    """Return Hugging Face's arrays of DINOv3 as timm has them: one product, without the bias of keys or any."""
+    """Return Hugging Face's arrays of DINOv3 as timm has them: queries, keys and values by one product."""
     new = {}
     for name, array in state.items():
         renamed = name
@@ -295,7 +315,7 @@ def _by_timms_names(state, has_biases):
 @pytest.mark.parametrize("has_biases", [False, True])
 @pytest.mark.parametrize("name", ["vit_s16_dinov3", "vit_s16plus_dinov3"])
 def test_timms_names_give_the_same_rotary_vision_transformer(name, has_biases, tmp_path):
-    network = _dinov3(name)
+    backbone, network = _small_dinov3(name)
     if not has_biases:  # as those that Meta published, which are zero
         for array_name, array in network.state_dict().items():
             if array_name.endswith(("q_proj.bias", "v_proj.bias")):
@@ -304,7 +324,7 @@ def test_timms_names_give_the_same_rotary_vision_transformer(name, has_biases, t
     state = safetensors_torch.load_file(tmp_path / "model.safetensors")
     safetensors_torch.save_file(_by_timms_names(state, has_biases), tmp_path / "timm.safetensors")
     first, second = (
-        load_pretrained(get_backbone(name), tmp_path / f"{file}.safetensors") for file in ("model", "timm")
+        load_pretrained(backbone, tmp_path / f"{file}.safetensors") for file in ("model", "timm")
     )
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
