@@ -27,6 +27,7 @@ from anneal_jax.training.learner import (
     standardise,
     tabulate_classifier,
 )
+from anneal_jax.training.optimiser import Schedule
 from anneal_jax.training.sampling import (
     GroupBatches,
     draw_group_batches,
@@ -171,7 +172,7 @@ class FrozenLearner:
             self.standardised,
             batches,
             device_key(self.seed, round_index, Use.NOISE),
-            learning_rate=self.settings.learning_rate,
+            schedule=Schedule(self.settings.schedule, self.settings.learning_rate),
             chunk_steps=CHUNK_STEPS,
             use=use,
         ).params
