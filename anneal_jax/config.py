@@ -60,11 +60,13 @@ class ExperimentConfig:
       query_fraction: share held out as queries; the rest is the archive they search.
       keep_duplicates_together: keep byte-identical tiles on one side of the split.
       seed: fixes the split, every draw, every initial weight and every batch.
-      steps: optimiser steps per round in the frozen regime.
+      steps: optimiser steps per fit of the heads alone: in each round of the frozen regime, and before the
+        first of the other.
       epochs_first: epochs over the pairs of the first round in the finetune regime.
       epochs: epochs over all pairs in each later round of the finetune regime.
-      freeze_epochs: of `epochs_first`, the first in which the heads alone learn, on the backbone as it was
-        pretrained.
+      max_steps: optimiser steps of each fit in the finetune regime at most; 0: as many as its epochs have.
+      heads_first: the finetune regime trains the heads alone before the first fit, on the features of the
+        backbone as it was pretrained.
       batch_size: pairs per step; tiles per step where `group_loss` trains. The finetune regime groups
         pairs that share tiles: a step encodes 3/4 as many tiles, and takes fewer pairs where they share
         few.
@@ -72,7 +74,7 @@ class ExperimentConfig:
         memory. Group losses compare tiles of one part only.
       num_devices: devices that share each batch of the finetune regime; 0 is all, but one of CPU cores.
       learning_rate: of Adam.
-      schedule: of the learning rate in each fit of the finetune regime: `constant`, or `cosine`, down to 0.
+      schedule: of the learning rate in each fit: `constant`, or `cosine`, down to 0.
       backbone_rate: learning rate of the backbone as a share of that of the heads.
       batch_norm: `frozen` keeps the statistics of the pretrained weights; `live` takes those of each batch
         while the backbone learns, and keeps a running mean of them (ResNets only).
@@ -130,7 +132,8 @@ class ExperimentConfig:
     steps: int = 600
     epochs_first: int = 40
     epochs: int = 15
-    freeze_epochs: int = 0
+    max_steps: int = 0
+    heads_first: bool = True
     batch_size: int = 256
     accumulation: int = 1
     num_devices: int = 0
@@ -235,7 +238,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "steps": (1, 10_000_000),
     "epochs_first": (1, 100_000),
     "epochs": (1, 100_000),
-    "freeze_epochs": (0, 100_000),
+    "max_steps": (0, 10_000_000),
     "batch_size": (2, 65_536),
     "accumulation": (1, 1024),
     "num_devices": (0, 65_536),
@@ -266,13 +269,20 @@ def config_from_mapping(settings: Mapping[str, Any]) -> ExperimentConfig:
     >>> config_from_mapping({"archive": "digits", "rounds": 2}).rounds
     2
     """
+    settings = _renewed(settings)
     for name in settings:
         if name not in SETTING_TYPES:
             raise ConfigError(f"there is no setting {name!r}{nearest_hint(name, SETTING_TYPES)}.")
-    augment = settings.get("augment")
-    if isinstance(augment, bool):  # as older versions wrote it
-        settings = {**settings, "augment": "turn" if augment else "none"}
     return ExperimentConfig(**settings)
+
+
+def _renewed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that an older version may have written as this one writes them."""
+    renewed = dict(settings)
+    if isinstance(augment := renewed.get("augment"), bool):
+        renewed["augment"] = "turn" if augment else "none"
+    renewed.pop("freeze_epochs", None)  # `heads_first` now, of a fit that an old run has behind it
+    return renewed
 
 
 def _require_type(name: str, value: Any, wanted: type) -> None:

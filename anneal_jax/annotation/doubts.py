@@ -1,4 +1,4 @@
-"""Which of the answers that contradict each other is likeliest wrong."""
+"""Finds the answer that is most likely wrong among those that contradict each other."""
 
 import bisect
 from collections.abc import Callable, Iterable
@@ -11,15 +11,15 @@ from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.types import Answer, FloatArray
 
 Alike = Callable[[int, int], float]
-"""The chance that two tiles are alike, in [0, 1]."""
+"""Returns the probability that two tiles are alike, in [0, 1]."""
 
 
 def contradiction(session: AnnotationSession, after: int = 0) -> dict[str, Any] | None:
-    """Return the oldest contradiction that nobody has resolved, its likeliest mistake first.
+    """Return the oldest unresolved contradiction, with the answer most likely to be wrong first.
 
     Args:
       session: holds the answers.
-      after: passes over those up to this one; behind the last comes the first again.
+      after: skips contradictions up to this one; after the last it starts again from the first.
     """
     standing = session.standing
     refuted = standing.contradictions()
@@ -32,9 +32,9 @@ def contradiction(session: AnnotationSession, after: int = 0) -> dict[str, Any] 
 
 
 def by_cosine(embeddings: FloatArray) -> Alike:
-    """Return the chance by how like two tiles are, for where there are no beliefs; it only orders.
+    """Return a score in place of the probability if there are no beliefs; only its order matters.
 
-    It is their cosine, where that is positive: tiles of no relation have one near 0.
+    It is the tiles' cosine, cut off at 0: unrelated tiles have a cosine near 0.
 
     Args:
       embeddings: float32[N, D], unit norm.
@@ -47,18 +47,18 @@ def most_doubtful_first(
 ) -> list[tuple[AnswerRecord, float]]:
     """Order answers by how likely each is wrong.
 
-    First come those that somebody contradicted when the very pair was put again; among equals it is the
-    chance of the answer that counts.
+    Answers that somebody contradicted when asked about the same pair again come first; ties are broken by
+    the probability that the answer is right.
 
     Returns:
-      Each answer with the chance that it is right.
+      Each answer with the probability that it is right.
     """
     judged = [(record, _chance_of(record, alike)) for record in records]
     return sorted(judged, key=lambda row: (_share_of_same(standing, row[0]), row[1], row[0].answer_id))
 
 
 def _alike(session: AnnotationSession) -> Alike:
-    """Return the chance that two tiles are alike: as believed, or by how like they are."""
+    """Return the probability that two tiles are alike: from the beliefs, or else from their cosine."""
     likeness, believed = by_cosine(session.plan.embeddings), session.beliefs()
 
     def alike(first: int, second: int) -> float:
@@ -74,7 +74,7 @@ def _chance_of(record: AnswerRecord, alike: Alike) -> float:
 
 
 def _share_of_same(standing: StandingAnswers, record: AnswerRecord) -> float:
-    """Return the share of the sure answers about a pair, measuring ones too, that say the same."""
+    """Return the share of a pair's sure answers, audits and repeats included, that agree with this one."""
     said = [other.answer for other in standing.about(record.first, record.second)]
     sure = [answer for answer in said if answer != Answer.UNSURE]
     return sum(answer == record.answer for answer in sure) / max(len(sure), 1)

@@ -1,8 +1,8 @@
-"""The groups that the answers tell of, and which answers put tiles into another one.
+"""Groups of similar tiles, and the answers that move tiles from one group to another.
 
-A group is the tiles that "similar" answers join. A person who moves tiles says no of them and the group
-they leave, and yes of them and the group they come to; answers that say otherwise are taken back. What
-stays behind stays together.
+A group is a set of tiles joined by "similar" answers. Moving tiles answers "different" for them and the
+group they leave, answers "similar" for them and the group they join, and retracts answers that disagree.
+The tiles left behind stay together.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -17,12 +17,12 @@ from anneal_jax.types import Answer
 
 
 class Act(NamedTuple):
-    """Answers to give, and to take back, at once.
+    """Answers to add and to retract in one step.
 
     Attributes:
-      similar: pairs that are called similar.
-      dissimilar: pairs that are called different.
-      retracted: ids of standing answers that say otherwise, sorted.
+      similar: pairs to answer as similar.
+      dissimilar: pairs to answer as different.
+      retracted: ids of standing answers that disagree, sorted.
     """
 
     similar: tuple[Pair, ...]
@@ -31,26 +31,26 @@ class Act(NamedTuple):
 
     @property
     def num_given(self) -> int:
-        """How many answers are given."""
+        """Number of answers to add."""
         return len(self.similar) + len(self.dissimilar)
 
 
 def act(
     session: AnnotationSession, tab_id: str, chosen: Callable[[StandingAnswers], Act], key: str
 ) -> dict[str, Any]:
-    """Carry out an act as the person before a page; a repeated request does not repeat it.
+    """Carry out an act for the person on a page; repeating the request has no further effect.
 
     Args:
       session: holds the answers.
       tab_id: of the page.
-      chosen: chooses the answers by those that stand.
+      chosen: chooses the answers, given those that stand.
       key: names the request.
 
     Returns:
       What the page shows.
 
     Raises:
-      StoreError: there is nothing to do, or it was not stored.
+      StoreError: there is nothing to do, or the answers could not be stored.
     """
     annotator = session.annotator_of(tab_id)
     if not session.store.has_act(key):
@@ -63,31 +63,32 @@ def act(
 
 
 def representative(standing: StandingAnswers, tiles: Collection[int]) -> int:
-    """Return the tile that stands for some: that with most "similar" answers about others of them.
+    """Return the tile that represents a set: the one with the most "similar" answers about the others.
 
-    Of several it is the first by number.
+    Ties go to the lowest number.
     """
     return min(tiles, key=lambda tile: (-sum(other in tiles for other in standing.similar_to(tile)), tile))
 
 
 def moved(standing: StandingAnswers, tiles: Iterable[int], into: int | None) -> Act:
-    """Return what puts tiles into the group of a tile, or makes a group of them.
+    """Return the act that moves tiles into the group of a tile, or makes a new group of them.
 
     Args:
       standing: the answers as they are.
-      tiles: to be moved, out of whatever groups, or of none.
-      into: a tile of the group that they go to; None is a new group.
+      tiles: the tiles to move, from any group or from none.
+      into: a tile of the target group; None makes a new group.
 
     Raises:
-      StoreError: there is nothing to move: no tile, all are in that group, or they are a group already.
+      StoreError: there is nothing to move: no tile was given, all are in the target group already, or they
+        already form a group.
     """
     target = frozenset() if into is None else frozenset(standing.group_of(into))
     chosen = frozenset(tiles) - target
     if not chosen:
-        raise StoreError("there is no tile to move: choose some that are not in this group yet.")
+        raise StoreError("there is no tile to move: choose tiles that are not in this group yet.")
     first = next(iter(chosen))
     if into is None and chosen == frozenset(standing.group_of(first)):
-        raise StoreError("these tiles are a group of their own already.")
+        raise StoreError("these tiles are already a group of their own.")
     pieces = _pieces(standing, chosen)
     similar = _joined(standing, pieces, target)
     dissimilar: list[Pair] = []
@@ -101,10 +102,10 @@ def moved(standing: StandingAnswers, tiles: Iterable[int], into: int | None) -> 
 
 
 def merged(standing: StandingAnswers, groups: Iterable[int], into: int) -> Act:
-    """Return what makes one group of several, each named by one of its tiles.
+    """Return the act that merges several groups, each named by one of its tiles.
 
     Raises:
-      StoreError: they are one group already.
+      StoreError: they are already one group.
     """
     tiles = [tile for group in groups for tile in standing.group_of(group)]
     return moved(standing, tiles, into)
@@ -118,7 +119,7 @@ def _joined(standing: StandingAnswers, pieces: list[frozenset[int]], target: Col
 
 
 def _rests(standing: StandingAnswers, chosen: frozenset[int]) -> list[frozenset[int]]:
-    """Return what stays of each group that tiles are taken from."""
+    """Return the tiles that remain in each group that tiles are taken from."""
     rests, seen = [], set()
     for tile in sorted(chosen):
         if tile not in seen:
@@ -129,9 +130,9 @@ def _rests(standing: StandingAnswers, chosen: frozenset[int]) -> list[frozenset[
 
 
 def _kept_together(standing: StandingAnswers, rest: frozenset[int]) -> tuple[frozenset[int], list[Pair]]:
-    """Return which of the tiles that stay are one group, and the pairs that keep them so.
+    """Return which of the remaining tiles form one group, and the pairs that keep them together.
 
-    A part that hung together with the others by moved tiles alone is joined again, unless an answer says
+    A part that was connected to the others only through moved tiles is joined again, unless an answer says
     that it is different.
     """
     first, *others = sorted(_pieces(standing, rest), key=lambda piece: (-len(piece), min(piece)))
@@ -146,7 +147,7 @@ def _kept_together(standing: StandingAnswers, rest: frozenset[int]) -> tuple[fro
 def _contradicting(
     standing: StandingAnswers, chosen: frozenset[int], target: Collection[int]
 ) -> tuple[int, ...]:
-    """Return the answers that join moved tiles to others, or keep them apart from each other."""
+    """Return the answers that join moved tiles to other tiles, or separate moved tiles from each other."""
     together = chosen.union(target)
     ids = {
         answer_id
@@ -165,7 +166,7 @@ def _ids_of(joins: Mapping[int, tuple[int, ...]], is_wrong: Callable[[int], bool
 
 
 def _pieces(standing: StandingAnswers, tiles: frozenset[int]) -> list[frozenset[int]]:
-    """Divide tiles into those that "similar" answers about tiles of theirs alone join."""
+    """Split tiles into the components that "similar" answers between them form."""
     pieces, left = [], set(tiles)
     while left:
         piece = [min(left)]

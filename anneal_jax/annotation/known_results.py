@@ -1,4 +1,4 @@
-"""What a person's answers say of search results: a mark of each, and its group."""
+"""Adds to search results what answers say about them: a mark and a group for each."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from anneal_jax.retrieval.results import Results
 from anneal_jax.types import Answer
 
 MARKS = {Answer.SIMILAR: "right", Answer.DISSIMILAR: "wrong", Answer.UNSURE: "unsure"}
-"""What an answer about a query and a result is called."""
+"""Name of the mark for each answer about a query and a result."""
 
 
 def with_answers(
@@ -15,13 +15,14 @@ def with_answers(
 ) -> Results:
     """Return results with marks and groups; rows of their index are tiles of the archive.
 
-    A group is named after its first tile: all that answers join to it, be it through others.
+    A group is named after its first tile, and contains every tile that answers join to it, directly or
+    through others.
 
     Args:
-      results: of one query.
+      results: results of one query.
       standing: the answers that stand.
-      names: of the archive's tiles.
-      marks: of the results; None: what is known of each beside the query, if that is a tile.
+      names: names of the archive's tiles.
+      marks: marks of the results; None derives them from the answers, if the query is a tile.
     """
     groups = standing.first_of_group()
     if marks is None:
@@ -31,7 +32,7 @@ def with_answers(
 
 
 def mark_of(standing: StandingAnswers, query: int, tile: int) -> str:
-    """Return what is known of a tile as a result for another one; "" for nothing, or without a query."""
+    """Return the mark of a tile as a result for another one; "" if nothing is known."""
     if query < 0 or query == tile:
         return ""
     label = standing.label(min(query, tile), max(query, tile))

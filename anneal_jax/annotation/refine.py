@@ -1,36 +1,37 @@
-"""Move a query by what was marked right and wrong of its results, without any training."""
+"""Refines a query by the results marked right and wrong, without any training."""
 
 import numpy as np
 
 from anneal_jax.types import MIN_NORM, FloatArray
 
 TRUST = 1.0
-"""Weight of the query against one mark, lambda below (`benchmarks/refine.py`: how it was chosen)."""
+"""Weight of the query relative to one mark, lambda below (`benchmarks/refine.py` shows how it was
+chosen)."""
 
 
 def refine(query: FloatArray, right: FloatArray, wrong: FloatArray, *, trust: float = TRUST) -> FloatArray:
-    """Return the direction to search by after some results were marked.
+    """Return the search direction after some results were marked.
 
-    It is ridge regression that shrinks to the query q in place of zero. It returns the w of the least
+    It is ridge regression that shrinks towards the query q instead of zero. It returns the w that minimises
 
       lambda |w - q|^2 + sum over right x of (w.x - 1)^2 + sum over wrong x of (w.x)^2.
 
-    Without marks it is the query. A mark that the query already agrees with changes little, so many marks
-    of one kind do not outweigh a few of another.
+    Without marks it returns the query. A mark that the query already agrees with changes little, so many
+    marks of one kind do not outweigh a few of another.
 
     Args:
       query: float32[D], unit norm.
       right: float32[R, D], unit norm, embeddings of the results marked right.
-      wrong: float32[W, D], those marked wrong.
-      trust: lambda, > 0; the larger, the less marks move the query.
+      wrong: float32[W, D], unit norm, embeddings of the results marked wrong.
+      trust: lambda, > 0; a larger value makes marks move the query less.
 
     Returns:
-      float32[D], unit norm. Its products with embeddings rank them, and are cosines.
+      float32[D], unit norm. Its dot products with embeddings are cosines, and rank them.
 
     Raises:
       ValueError: the shapes do not agree, or `trust` is not positive.
 
-    Source: hoerl1970ridge for the regression; that it shrinks to the query is this project's.
+    Source: hoerl1970ridge for the regression; shrinking towards the query is this project's.
 
     >>> east, north = np.eye(2, dtype=np.float32)
     >>> nothing = np.empty((0, 2), np.float32)

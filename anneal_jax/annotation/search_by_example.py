@@ -1,4 +1,4 @@
-"""Search by example: tiles to pick one from, the nearest ones, and the answers given nearest to a query."""
+"""Search by example: tiles to choose a query from, and the tiles and answers nearest to a query."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -14,10 +14,10 @@ from anneal_jax.retrieval.search import MAX_RESULTS, search_exact
 from anneal_jax.types import Answer, FloatArray
 
 ANSWERS_SHOWN = 8
-"""Answered pairs that are shown for a query."""
+"""Number of answered pairs shown for a query."""
 
-_KINDS_SHOWN = 32  # kinds of tiles that take turns on the wall, about as many as a screen has room for
-_SAMPLED_TILES = 2_048  # of a larger archive so many are clustered, and the others join the nearest kind
+_KINDS_SHOWN = 32  # clusters that alternate on the wall, about as many as a screen has room for
+_SAMPLED_TILES = 2_048  # the clustered sample of a larger archive; other tiles join the nearest cluster
 _MIN_QUERY_NORM = 1e-6
 
 
@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
     Attributes:
       tile: a tile of the archive.
-      similarity: cosine with the query.
+      similarity: cosine of the tile and the query.
     """
 
     tile: int
@@ -34,12 +34,12 @@ class Found(NamedTuple):
 
 
 class NearAnswer(NamedTuple):
-    """An answered pair, by how near it is to a query.
+    """An answered pair, and how near it is to a query.
 
     Attributes:
       record: the answer.
       nearer: the tile of the pair that is nearer to the query.
-      similarity: cosine of that tile with the query.
+      similarity: cosine of that tile and the query.
     """
 
     record: AnswerRecord
@@ -48,19 +48,21 @@ class NearAnswer(NamedTuple):
 
 
 def nearest(embeddings: FloatArray, query: FloatArray, count: int, *, own: int = -1) -> list[Found]:
-    """Return the most similar tiles, exactly, the best first.
+    """Return the most similar tiles by exact search, best first.
 
     Args:
       embeddings: float32[N, D], unit norm, of the archive.
       query: float32[D], unit norm.
-      count: how many; fewer come where there are fewer.
-      own: the tile that the query is, which is no result; -1: none.
+      count: maximum number of tiles.
+      own: the tile used as the query, which is not a result; -1 if none.
 
     Raises:
       RetrievalError: the query has no direction.
     """
     if np.linalg.norm(query) < _MIN_QUERY_NORM:
-        raise RetrievalError("nothing tells this tile from the mean of all; search by another one.")
+        raise RetrievalError(
+            "this tile equals the mean of all tiles, so its cosines are undefined; search by another one."
+        )
     count = max(1, min(count, MAX_RESULTS))
     hits = search_exact([embeddings], query[None], count, own_rows=np.array([own], np.int64))
     found = zip(hits.rows[0].tolist(), hits.similarities[0].tolist(), strict=True)
@@ -70,13 +72,13 @@ def nearest(embeddings: FloatArray, query: FloatArray, count: int, *, own: int =
 def nearest_tiles(
     embeddings: FloatArray, tiles: npt.NDArray[np.integer], count: int
 ) -> npt.NDArray[np.int64]:
-    """Return the most similar other tiles of each of some tiles, exactly, the best first.
+    """Return, for each of some tiles, the most similar other tiles by exact search, best first.
 
-    Equally similar ones go by row. To a tile without a direction all others are equally similar.
+    Ties are ordered by row. For a zero vector all other tiles are tied.
 
     Args:
       embeddings: float32[N, D], unit norm or zero, of the archive.
-      tiles: int[M], rows of them.
+      tiles: int[M], rows of `embeddings`.
       count: 1 to N - 1, and to 1,000.
 
     Returns:
@@ -86,7 +88,7 @@ def nearest_tiles(
     [[2, 1], [2, 0]]
     """
     has_direction = np.linalg.norm(embeddings[tiles], axis=1) >= _MIN_QUERY_NORM
-    found = np.arange(count) + (np.arange(count) >= tiles[:, None])  # the first rows, itself left out
+    found = np.arange(count) + (np.arange(count) >= tiles[:, None])  # the first rows, without the tile
     searched = tiles[has_direction].astype(np.int64)
     found[has_direction] = search_exact([embeddings], embeddings[searched], count, own_rows=searched).rows
     return found
@@ -95,7 +97,7 @@ def nearest_tiles(
 def nearest_answers(
     records: Sequence[AnswerRecord], embeddings: FloatArray, query: FloatArray
 ) -> list[NearAnswer]:
-    """Return the answered pairs that hold the tiles nearest to a query, each pair once.
+    """Return the answered pairs with the tiles nearest to a query, each pair once.
 
     Args:
       records: the answers that stand, in the order given; of a pair the last one counts.
@@ -103,7 +105,7 @@ def nearest_answers(
       query: float32[D], unit norm.
 
     Returns:
-      At most `ANSWERS_SHOWN`, by their nearer tile, then by the other one.
+      At most `ANSWERS_SHOWN` pairs, ordered by their nearer tile, then by the other one.
     """
     newest = _newest(records)
     if not newest:
@@ -120,14 +122,14 @@ def nearest_answers(
 
 
 def calibrate(records: Sequence[AnswerRecord], embeddings: FloatArray) -> tuple[Calibration | None, int]:
-    """Fit P(similar) of the model in use to the blind audits, on which no model was trained.
+    """Fit P(similar) of the model in use to the blind audits, which no model was trained on.
 
     Args:
       records: the answers that stand, in the order given; of a pair the last one counts.
       embeddings: float32[N, D], unit norm, of the archive.
 
     Returns:
-      (calibration, num_audits): None while there are too few audits; unsure ones are not counted.
+      (calibration, num_audits): None if there are too few audits; unsure answers are not counted.
     """
     audits = [r for r in _newest(r for r in records if r.kind == "audit") if r.answer != Answer.UNSURE]
     if not audits:
@@ -138,15 +140,15 @@ def calibrate(records: Sequence[AnswerRecord], embeddings: FloatArray) -> tuple[
 
 
 def spread_order(directions: FloatArray, *, seed: int) -> npt.NDArray[np.intp]:
-    """Order the tiles of an archive so that any stretch of them shows many kinds.
+    """Order the tiles of an archive so that any page of them shows many kinds.
 
-    k-means finds 32 kinds in a sample of 2,048 tiles, and every tile joins the kind whose mean is nearest.
-    The kinds take turns, the largest first. Each begins with the tile nearest to its mean and goes on at
-    random, since the next nearest ones look like the first.
+    k-means finds 32 clusters in a sample of 2,048 tiles, and every tile joins the cluster with the nearest
+    mean. The clusters alternate, largest first. Each starts with the tile nearest to its mean and continues
+    in random order, because the next nearest tiles look like the first.
 
     Args:
       directions: float32[N, F], centred features of unit length, N >= 1.
-      seed: of the sample, the clusters and the order within a kind.
+      seed: seed of the sample, the clusters and the order within a cluster.
 
     Returns:
       int[N], every tile once.
@@ -169,7 +171,7 @@ def spread_order(directions: FloatArray, *, seed: int) -> npt.NDArray[np.intp]:
 
 
 def named_tiles(names: Sequence[str], text: str) -> list[int]:
-    """Return the tiles whose names hold a text, whatever the case of its letters."""
+    """Return the tiles whose names contain a text, ignoring case."""
     wanted = text.lower()
     return [tile for tile, name in enumerate(names) if wanted in name.lower()]
 

@@ -5,39 +5,33 @@ everything else that it holds from the store, so a new one continues where the o
 """
 
 from collections.abc import Container, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from anneal_jax.acquisition.beliefs.glances import Glance
-from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds, GlanceTime
 from anneal_jax.acquisition.beliefs.session import BeliefSession
 from anneal_jax.acquisition.beliefs.state import Beliefs
+from anneal_jax.annotation.open_tabs import AHEAD, OpenTabs, open_question
 from anneal_jax.annotation.questions.audits import Precision
-from anneal_jax.annotation.questions.plan import GLANCES, SILENT, QuestionPlan
+from anneal_jax.annotation.questions.plan import SILENT, QuestionPlan
 from anneal_jax.annotation.questions.scheduler import QuestionScheduler
 from anneal_jax.annotation.standing_answers import StandingAnswers
-from anneal_jax.annotation.tab import GlanceQuestion, Question, Tab
+from anneal_jax.annotation.tab import GlanceQuestion, Question
 from anneal_jax.annotation.types import Evidence, Pair
 from anneal_jax.answers.agreement import agreements, consistencies
+from anneal_jax.answers.file_answers import FileAnswer, file_answers, undo_of_file
 from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.reading import Answered, AnswerRecord
 from anneal_jax.answers.store import AnswerStore
-from anneal_jax.answers.writing import Given, text_of
+from anneal_jax.answers.writing import Given
 from anneal_jax.errors import StoreError
 from anneal_jax.experiments.answered_workdir import EVERY_ROUND
 from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices
 
-_Q = TypeVar("_Q", Question, GlanceQuestion)
-
-AHEAD = 3
-"""Questions that a tab holds: one is shown, the others are prefetched."""
-
-_MAX_TABS = 64
-_MAX_ELAPSED_S = 600.0  # whoever takes longer went away
-_MAX_TIMES = 600  # answers whose seconds tell how long a person looks
+_MAX_ELAPSED_S = 600.0  # a longer time means that the person went away
 
 
 class AnnotationSession:
-    """Questions, answers and what follows, over one open store."""
+    """Questions, answers and their implications, over one open store."""
 
     def __init__(
         self,
@@ -48,55 +42,47 @@ class AnnotationSession:
         *,
         checks: bool = True,
     ):
-        """Take up the answers that stand.
+        """Load the standing answers.
 
         Args:
-          store: open; nobody else writes to it.
-          directions: float32[N, F], centred features of unit length; they tell near copies.
+          store: an open store that nobody else writes to.
+          directions: float32[N, F], centred features of unit length; they identify near copies.
           copies: int[N], equal numbers for byte-identical tiles.
-          plan: chooses the questions, of this set and of any later one until a model of it is adopted.
-          checks: whether an implied pair may be asked once, where beliefs deny what implies it.
+          plan: chooses the questions of this set, and of any later set until one of its models is adopted.
+          checks: whether an implied pair may be asked once if the beliefs disagree with what implies it.
         """
         self._store = store
         self._scheduler = QuestionScheduler(directions, copies, checks=checks)
         self._features = self._plan = self._plan_before = plan
-        # What asked in sets that were left, for when somebody goes back to them.
+        # The plans of the sets that were left, in case somebody returns to them.
         self._left: dict[int, QuestionPlan] = {}
-        self._tabs: dict[str, Tab] = {}
+        self._tabs = OpenTabs()
         self._reload()
 
-    # What a page asks for.
+    # Requests of a page.
 
     def open_tab(self, tab_id: str, annotator: str, mode: str = "pairs") -> dict[str, Any]:
-        """Begin, or go on with, a tab, and return what it shows.
+        """Open a tab or continue with it, and return what it shows.
 
         Raises:
-          StoreError: the name cannot be stored.
+          StoreError: the person's name cannot be stored.
         """
-        annotator = text_of("annotator", annotator)
-        old = tab = self._tabs.pop(tab_id, None)
-        if tab is None or (tab.annotator, tab.mode) != (annotator, mode):
-            tab = Tab(annotator, mode)
-        if old is not None and old is not tab:  # what it shows until the reply is there may be answered
-            old.keep(lambda *_: False)
-            tab.withdrawn = old.withdrawn
-        self._tabs[tab_id] = tab
-        while len(self._tabs) > _MAX_TABS:
-            self._tabs.pop(next(iter(self._tabs)))
+        self._tabs.open(tab_id, annotator, mode)
         return self.view(tab_id)
 
     def answer(self, tab_id: str, key: str, said: Answer, elapsed_s: float | None) -> dict[str, Any]:
-        """Commit an answer; when this returns, it is on disk. A key that was stored stores nothing.
+        """Commit an answer, which is on disk when this returns. A key that was stored stores nothing.
 
-        A repeated request gets the reply to the first one, with the contradiction that its answer made.
+        A repeated request gets the reply to the first one, including any contradiction that the answer
+        caused.
 
         Raises:
           StorageFullError, StoreError: it was not stored; the message says why.
         """
         if key in self._keys:
             return self._again(tab_id, key, said)
-        tab = self._tab(tab_id)
-        question = self._open_question(tab, key, Question)
+        tab = self._tabs[tab_id]
+        question = open_question(tab, key, Question)
         given = Given(
             question.first,
             question.second,
@@ -115,13 +101,14 @@ class AnnotationSession:
     def answer_glance(
         self, tab_id: str, key: str, picked: Sequence[int] | None, elapsed_s: float | None
     ) -> dict[str, Any]:
-        """Commit the answer to a choice or a grid: all that it says of pairs, or nothing.
+        """Commit the answer to a choice or a grid: the answers for all of its pairs, or none.
 
         Args:
-          tab_id: of the page.
-          key: of the question; one that was stored stores nothing, and gets the reply to the first request.
-          picked: places in the question's `others`: of a choice one or none, of a grid the odd ones. None:
-            the person is unsure.
+          tab_id: id of the page.
+          key: key of the question; one that is already stored stores nothing and gets the first reply
+            again.
+          picked: positions in the question's `others`: one or none for a choice, the odd ones for a grid.
+            None if the person is unsure.
           elapsed_s: seconds from question to answer; None if unknown.
 
         Raises:
@@ -133,8 +120,8 @@ class AnnotationSession:
                 raise StoreError("this question has another answer already; undo it first.")
             refuted = (self._standing.conflict_with(answer_id) for answer_id in self._glances[key][1])
             return self.view(tab_id) | {"conflict": next(filter(None, refuted), None)}
-        tab = self._tab(tab_id)
-        question = self._open_question(tab, key, GlanceQuestion)
+        tab = self._tabs[tab_id]
+        question = open_question(tab, key, GlanceQuestion)
         kind, subject, others, _ = question.glance
         answered = AnsweredGlance(key, kind, subject, others, places, _counted(elapsed_s))
         records = self._store.add_glance(
@@ -145,14 +132,16 @@ class AnnotationSession:
         return self.view(tab_id) | conflict
 
     def undo(self, tab_id: str, key: str) -> dict[str, Any]:
-        """Take back what this person did last: a change of sets, an act, or a glance with all its answers.
+        """Undo what this person did last: a change of sets, a mark, an act, or a whole glance.
 
-        The question of a glance is put again.
+        The question of an undone glance is asked again.
         """
-        tab = self._tab(tab_id)
+        tab = self._tabs[tab_id]
         if self._store.undo_set_change(annotator=tab.annotator, key=key):
             self.take_up_set()
             return self.view(tab_id) | {"undone": {"sentence": self._sentence}}
+        if (of_file := undo_of_file(self._store, annotator=tab.annotator, key=key)) is not None:
+            return self.view(tab_id) | {"undone": self._of_file_to_json(of_file)}
         records = self._store.undo(annotator=tab.annotator, key=key)
         if not records:
             return self.view(tab_id) | {"undone": None}
@@ -164,35 +153,36 @@ class AnnotationSession:
                 again = self._again_of(removed[-1])
                 tab.keep(lambda place, _: place < AHEAD - 1)
                 tab.issued = {again.key: again, **tab.issued}
-        return self.view(tab_id) | {"undone": self._standing.to_json(records[0])}
+        undone = {**self._standing.to_json(records[0]), "num_answers": len(records)}
+        return self.view(tab_id) | {"undone": undone}
 
     def _again_of(self, record: AnswerRecord) -> Question | GlanceQuestion:
-        """Put the question again that an answer was given to."""
+        """Return the question of an answer, to be asked again."""
         if record.glance is None:
             return self._scheduler.question(record.first, record.second, record.kind)
         _, kind, subject, others, *_ = record.glance
         return self._scheduler.glance_question(Glance(kind, subject, others, 0.0))
 
     def retract(self, tab_id: str, answer_id: int, key: str) -> dict[str, Any]:
-        """Take back any one answer.
+        """Retract an answer.
 
         Raises:
-          StoreError: there is no such answer in this set, or the key is another's.
+          StoreError: this set has no such answer, or the key belongs to something else.
         """
-        tab = self._tab(tab_id)
+        tab = self._tabs[tab_id]
         self._require_here(answer_id)
         self._remove_answer(self._store.retract(answer_id, annotator=tab.annotator, key=key))
         return self.view(tab_id)
 
     def correct(self, tab_id: str, answer_id: int, said: Answer, key: str) -> dict[str, Any]:
-        """Take an answer back, and give another one for its pair.
+        """Retract an answer and store another one for its pair.
 
         Raises:
-          StoreError: as `retract`, or it was taken back already: there is nothing to correct.
+          StoreError: as `retract`, or the answer is already retracted, so there is nothing to correct.
         """
         if key in self._keys:
             return self._again(tab_id, key, said)
-        tab = self._tab(tab_id)
+        tab = self._tabs[tab_id]
         self._require_here(answer_id)
         old, record = self._store.replace(answer_id, said, annotator=tab.annotator, key=key)
         self._remove_answer(old)
@@ -200,36 +190,37 @@ class AnnotationSession:
         return self.view(tab_id) | conflict
 
     def volunteer(self, tab_id: str, pair: Pair, said: Answer, key: str) -> dict[str, Any]:
-        """Take an answer that nobody asked for, such as one about a search result, and tell its id.
+        """Store an answer that nobody asked for, such as a mark on a search result, and return its id too.
 
         Raises:
-          StoreError: the tiles are one, or it was not stored.
+          StoreError: both tiles are the same, or the answer could not be stored.
         """
         if key in self._keys:
             return self._again(tab_id, key, said, pair)
-        given = Given(pair[0], pair[1], said, self._tab(tab_id).annotator, key=key)
+        given = Given(pair[0], pair[1], said, self._tabs[tab_id].annotator, key=key)
         record = self._store.add(given)
         conflict = self._add_answers([record])
         return self.view(tab_id) | conflict | {"answer_id": record.answer_id}
 
     def require_set(self, set_id: int) -> None:
-        """Refuse what a page says of another set than the present one, whose sentence it did not show.
+        """Refuse a request from a page that shows the sentence of another set than the current one.
 
         Raises:
-          StoreError: it is another one.
+          StoreError: it is another set.
         """
         if set_id != self._set_id:
-            raise StoreError(f"the sentence is {self._sentence!r} by now; load this page again.")
+            raise StoreError(f"the sentence is now {self._sentence!r}; reload this page.")
 
     def view(self, tab_id: str) -> dict[str, Any]:
-        """Return what a tab shows: its questions and the counters. Kinds and similarities stay here."""
-        tab = self._tab(tab_id)
-        self._fill(tab)
+        """Return what a tab shows: its questions and the counters, but no kinds or similarities."""
+        tab = self._tabs[tab_id]
+        if self.is_settled:
+            self._tabs.fill(tab, self._scheduler, self._standing.records)
         shown = [question.to_json() for question in tab.issued.values()]
         return {"questions": shown, "mode": tab.mode, **self.counters(tab.annotator)}
 
     def counters(self, annotator: str) -> dict[str, Any]:
-        """Return how far the present set is."""
+        """Return the progress of the current set."""
         refuted = self._standing.contradictions()
         return {
             "set_id": self._set_id,
@@ -247,11 +238,19 @@ class AnnotationSession:
         }
 
     def answers(self) -> list[dict[str, Any]]:
-        """Return the standing answers, the newest first."""
-        return [self._standing.to_json(record) for record in reversed(self._standing.records)]
+        """Return the standing answers, including those about files, newest first."""
+        about_pairs = [
+            ((record.answer_id, 0), self._standing.to_json(record)) for record in self._standing.records
+        ]
+        about_files = [
+            ((said.last_answer, said.file_answer_id), self._of_file_to_json(said))
+            for said in file_answers(self._store)
+        ]
+        in_order = sorted([*about_pairs, *about_files], key=lambda row: row[0], reverse=True)
+        return [row for _, row in in_order]
 
     def people(self) -> dict[str, Any]:
-        """Return how far people agree with each other, and each with their own repeated answers."""
+        """Return how often people agree with each other, and with their own repeated answers."""
         standing = self._standing.records
         return {
             "agreement": [row._asdict() for row in agreements(standing)],
@@ -260,49 +259,47 @@ class AnnotationSession:
 
     @property
     def store(self) -> AnswerStore:
-        """Where the answers are; whoever changes it calls `begin_anew`, `take_up_set` or `catch_up`."""
+        """The store of answers; after changing it, call `begin_anew`, `take_up_set` or `catch_up`."""
         return self._store
 
     @property
     def is_settled(self) -> bool:
-        """Whether anybody has said what "similar" means."""
+        """Whether anybody has defined "similar" yet."""
         return self._is_sentence_settled or bool(self._standing)
 
     def annotator_of(self, tab_id: str) -> str:
-        """Return who sits before a page.
+        """Return the name of the person who uses a page.
 
         Raises:
-          StoreError: the page is not known.
+          StoreError: the page is unknown.
         """
-        return self._tab(tab_id).annotator
+        return self._tabs[tab_id].annotator
 
     def beliefs(self) -> tuple[BeliefSession, Beliefs] | None:
-        """Return what the questions by belief are chosen from; None where none are."""
+        """Return the beliefs from which questions are chosen; None if no source uses beliefs."""
         return self._scheduler.beliefs()
 
     def begin_anew(self) -> None:
-        """Take up the store as it is now, and put other questions.
+        """Reload the store and choose new questions.
 
-        In another set nothing is left of this one: no model, and no question that may still be answered.
+        After a change of sets nothing of the old set remains: no model and no open question.
         """
         set_before, set_now = self._set_id, self._store.present_set()
-        for tab in self._tabs.values():
-            tab.keep(lambda *_: False)
+        self._tabs.keep(lambda *_: False)
         if set_now != set_before:
             self._left[set_before] = self._plan
             self._plan = self._plan_before = self._left.get(set_now, self._features)
-            for tab in self._tabs.values():
-                tab.withdrawn.clear()
+            self._tabs.forget_withdrawn()
         self._reload()
 
     def take_up_set(self) -> None:
-        """Take up the set, and its sentence, as the store has them now."""
+        """Reload the id and the sentence of the current set."""
         if self._store.present_set() != self._set_id:
             self.begin_anew()
         self._sentence, self._is_sentence_settled = self._store.sentence(), self._store.is_settled()
 
     def catch_up(self) -> None:
-        """Follow the store where several answers came or went."""
+        """Follow the store after several answers were added or retracted."""
         stored = {record.answer_id: record for record in self._store.standing()}
         held = {record.answer_id for record in self._standing.records}
         gone, come = held - stored.keys(), [row for key, row in stored.items() if key not in held]
@@ -311,83 +308,80 @@ class AnnotationSession:
             self._scheduler.remove_answer(*gone)
         for record in come:
             self._note(record)
-        self._withdraw_known()
+        self._tabs.withdraw_known(self._scheduler)
         self._drop_model_of_undone()
 
-    # What the background needs.
+    # For background training.
 
     @property
     def plan(self) -> QuestionPlan:
-        """What chooses the questions now."""
+        """The plan that chooses the questions now."""
         return self._plan
 
     @property
     def plan_before(self) -> QuestionPlan:
-        """What chose them before the last model came into use, or was let go."""
+        """The plan in use before the last model was adopted or dropped."""
         return self._plan_before
 
     @property
     def standing(self) -> StandingAnswers:
-        """The answers that stand, and what follows from them."""
+        """The standing answers and what they imply."""
         return self._standing
 
     @property
     def set_id(self) -> int:
-        """Number of the present set of answers."""
+        """Id of the current set of answers."""
         return self._set_id
 
     @property
     def sentence(self) -> str:
-        """What "similar" means in it."""
+        """Definition of "similar" in the current set."""
         return self._sentence
 
     def trainable(self) -> Answered:
-        """Return what may be trained on."""
+        """Return the answers that may be trained on."""
         return self._store.answered(EVERY_ROUND)
 
     def reserved(self) -> PairIndices:
-        """Return int32[P, 2], pairs that the background may not choose: audited or unsure."""
+        """Return int32[P, 2], pairs that background training may not choose: audited or unsure."""
         return self._standing.reserved()
 
     def precision(self) -> Precision:
-        """Return precision@5 of the model in use, by audits."""
+        """Return precision@5 of the model in use, measured by audits."""
         return self._plan.audits.precision(self._scheduler.audit_label)
 
     def evidence(self, taught: Container[Pair], plans: Sequence[QuestionPlan]) -> Evidence:
-        """Return what tells models apart, of which one was trained on answers about the pairs `taught`."""
+        """Return evidence for comparing models, one of them trained on answers about the pairs `taught`."""
         audits = [[self._standing.audited(*pair) for pair in plan.audits.pairs] for plan in plans]
         answered = [self._standing.held_out(taught, kind) for kind in ("training", "volunteered")]
         return Evidence(audits, answered)
 
     def adopt(self, plan: QuestionPlan) -> None:
-        """Ask by another model from the next question on; what is shown already stays."""
+        """Use another model from the next question on; questions already shown stay."""
         self._plan_before, self._plan = self._plan, plan
         self._scheduler.follow(plan)
-        for tab in self._tabs.values():
-            tab.keep(lambda place, _: place == 0)
+        self._tabs.keep(lambda place, _: place == 0)
 
-    # Inside.
+    # Internal.
+
+    def _of_file_to_json(self, said: FileAnswer) -> dict[str, Any]:
+        """Return an answer about a file as pages show it."""
+        return {
+            "file": said.file_id,
+            "tile": said.tile,
+            "names": [f"File {said.file_id}", self._store.image_ids[said.tile]],
+            "answer": said.answer.name.lower(),
+            "annotator": said.annotator,
+            "answered_at": said.answered_at,
+        }
 
     def _require_here(self, answer_id: int) -> None:
-        """Refuse an answer of another set; one that does not exist is refused by the store."""
+        """Refuse an answer of another set; the store refuses one that does not exist."""
         if (record := self._store.find(answer_id)) is not None:
             self.require_set(record.set_id)
 
-    def _open_question(self, tab: Tab, key: str, kind: type[_Q]) -> _Q:
-        question = tab.find(key)
-        if not isinstance(question, kind):
-            raise StoreError("this question is not open any more; it was not stored.")
-        return question
-
-    def _tab(self, tab_id: str) -> Tab:
-        if tab_id not in self._tabs:
-            raise StoreError("this page is not known to the server any more; load it again.")
-        tab = self._tabs[tab_id] = self._tabs.pop(tab_id)  # the one that is silent for longest is let go
-        tab.touch()
-        return tab
-
     def _again(self, tab_id: str, key: str, said: Answer, pair: Pair | None = None) -> dict[str, Any]:
-        """Return the reply to a repeated request, whose first reply may have been lost."""
+        """Return the reply to a repeated request; its first reply may have been lost."""
         record = self._keys[key]
         is_same = record.answer == said and (pair is None or {*pair} == {record.first, record.second})
         if not is_same:
@@ -396,7 +390,7 @@ class AnnotationSession:
         return self.view(tab_id) | {"conflict": conflict, "answer_id": record.answer_id}
 
     def _reload(self) -> None:
-        """Make everything anew from the store."""
+        """Rebuild everything from the store."""
         self._set_id, self._sentence = self._store.present_set(), self._store.sentence()
         self._is_sentence_settled = self._store.is_settled()
         tally = self._store.tally()
@@ -414,36 +408,25 @@ class AnnotationSession:
             self._glances.setdefault(record.glance.key, (record.glance, []))[1].append(record.answer_id)
 
     def _add_answers(self, records: Sequence[AnswerRecord]) -> dict[str, Any]:
-        """Take stored answers in, those of one glance; return the contradiction that they make, if any."""
+        """Add the stored answers of one glance; return the contradiction that they cause, if any."""
         fresh = frozenset[int]().union(*(self._take_in(record) for record in records))
-        self._withdraw_known()
+        self._tabs.withdraw_known(self._scheduler)
         return {"conflict": self._standing.conflict(min(fresh)) if fresh else None}
 
     def _take_in(self, record: AnswerRecord) -> frozenset[int]:
-        """Hold one more answer; return what it contradicts."""
+        """Add a stored answer; return the ids of the answers that it contradicts."""
         self._note(record)
         return self._standing.add_answer(record)
 
     def _note(self, record: AnswerRecord) -> None:
-        """Count one more answer, and give it to those who choose questions."""
+        """Count an answer and pass it to the scheduler."""
         self._note_keys(record)
         self._bits += record.bits
         self._elapsed_s += record.elapsed_s or 0.0
         self._scheduler.add_answer(record)
 
-    def _withdraw_known(self) -> None:
-        """Withdraw the questions whose answers follow by now."""
-        for tab in self._tabs.values():
-            tab.keep(
-                lambda _, q: (
-                    q.kind != "training"
-                    or q.is_check
-                    or all(self._scheduler.is_unknown(*pair) for pair in q.pairs)
-                )
-            )
-
     def _remove_answer(self, record: AnswerRecord) -> bool:
-        """Let go of an answer that was taken back; False where that was done before."""
+        """Remove a retracted answer; False if it was removed before."""
         was_standing = self._standing.remove_answer(record.answer_id)
         if was_standing:
             self._scheduler.remove_answer(record.answer_id)
@@ -451,41 +434,9 @@ class AnnotationSession:
         return was_standing
 
     def _drop_model_of_undone(self) -> None:
-        """Go back to the features where the model in use was trained on an answer that stands no more."""
+        """Return to the features if the model in use was trained on an answer that no longer stands."""
         if not self._standing.stand(self._plan.answer_ids):
             self.adopt(self._features)
-
-    def _fill(self, tab: Tab) -> None:
-        if tab.mode == SILENT or not self.is_settled:
-            return
-        seconds = (
-            self._seconds_of(tab.annotator) if tab.mode == GLANCES and len(tab.issued) < AHEAD else None
-        )
-        while len(tab.issued) < AHEAD:
-            here = [other for other in self._tabs.values() if other is tab or other.is_here]
-            put = [question for other in here for question in other.issued.values()]
-            question = self._scheduler.next(tab.mode, put, seconds)
-            if question is None:
-                return
-            tab.issued[question.key] = question
-
-    def _seconds_of(self, annotator: str) -> GlanceSeconds:
-        """Return how long a person is expected to look at a glance, by her own last ones."""
-        standing = [record for record in self._standing.records if record.annotator == annotator]
-        return GlanceSeconds.fit(_times(standing[-_MAX_TIMES:]))
-
-
-def _times(records: Sequence[AnswerRecord]) -> list[GlanceTime]:
-    """Return how long the glances took that answers came from, each once."""
-    times: dict[str, GlanceTime] = {}
-    for record in records:
-        glance = record.glance
-        if glance is None and record.elapsed_s is not None and record.kind != "volunteered":
-            times[record.key] = GlanceTime("pair", 1, 0, record.elapsed_s)
-        elif glance is not None and glance.elapsed_s is not None:
-            clicks = len(glance.picked or ()) if glance.kind == "grid" else 0
-            times[glance.key] = GlanceTime(glance.kind, len(glance.others), clicks, glance.elapsed_s)
-    return list(times.values())
 
 
 def _counted(elapsed_s: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""What a page does with sets of answers: says the sentence first, renames, begins another, goes back."""
+"""Sets of answers as a page manages them: define the sentence, rename, begin another, go back."""
 
 from typing import Any
 
@@ -8,23 +8,23 @@ from anneal_jax.text import folded
 
 
 def say_sentence(session: AnnotationSession, tab_id: str, sentence: str) -> dict[str, Any]:
-    """Say for the first time what "similar" means, and return what the page shows.
+    """Define "similar" for the first time, and return what the page shows.
 
     Raises:
-      StoreError: it was said otherwise already; or the page is not known, or the sentence is empty, too
-        long or not one line.
+      StoreError: it is already defined differently; or the page is unknown, or the sentence is empty, too
+        long or has several lines.
     """
     session.annotator_of(tab_id)
     if session.is_settled and folded(sentence) != folded(session.sentence):
         raise StoreError(
-            f"the sentence is {session.sentence!r} already; rename this set, or begin another one."
+            f"the sentence is already {session.sentence!r}; rename this set, or begin another one."
         )
     session.store.set_sentence(sentence)
     return _shown(session, tab_id)
 
 
 def begin_set(session: AnnotationSession, tab_id: str, sentence: str, key: str) -> dict[str, Any]:
-    """Begin a set of answers to another sentence, with nothing known, and return what the page shows.
+    """Begin an empty set of answers to another sentence, and return what the page shows.
 
     Raises:
       StoreError: as `say_sentence`, or a set with answers has this sentence.
@@ -34,17 +34,17 @@ def begin_set(session: AnnotationSession, tab_id: str, sentence: str, key: str) 
 
 
 def go_to_set(session: AnnotationSession, tab_id: str, set_id: int, key: str) -> dict[str, Any]:
-    """Go to another set, with its answers, and its model if it is at hand; return what the page shows.
+    """Switch to another set, its answers and its model, if still held; return what the page shows.
 
     Raises:
-      StoreError: there is no such set, or the page is not known.
+      StoreError: there is no such set, or the page is unknown.
     """
     session.store.go_to_set(set_id, annotator=session.annotator_of(tab_id), key=key)
     return _shown(session, tab_id)
 
 
 def rename_set(session: AnnotationSession, tab_id: str, sentence: str, key: str) -> dict[str, Any]:
-    """Say in other words what "similar" means, and return what the page shows; the answers stay.
+    """Reword the definition of "similar" and keep the answers; return what the page shows.
 
     Raises:
       StoreError: as `begin_set`.

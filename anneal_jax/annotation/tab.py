@@ -1,4 +1,4 @@
-"""One open page, and the questions put to it."""
+"""One open page and its questions."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,19 +8,19 @@ from anneal_jax.acquisition.beliefs.glances import Glance
 from anneal_jax.annotation.types import Pair
 
 _MAX_WITHDRAWN = 16
-_TIMEOUT_S = 600.0  # whoever says nothing for longer went away, or loaded the page again
+_TIMEOUT_S = 600.0  # a page silent for longer was left or reloaded
 
 
 class Question(NamedTuple):
-    """One question put to one tab.
+    """A question shown in one tab.
 
     Attributes:
-      key: names its answer for good.
+      key: identifies its answer permanently.
       first: a tile.
       second: another, first < second.
-      kind: as the store keeps it; never shown to whoever answers.
+      kind: as the store records it; never shown to the person who answers.
       similarity: cosine by the model in use, which was not trained on the answer; None without a model.
-      is_check: its answer was implied when it was put, and doubted.
+      is_check: whether its answer was already implied when asked, but doubted.
     """
 
     key: str
@@ -32,16 +32,16 @@ class Question(NamedTuple):
 
     @property
     def pairs(self) -> list[Pair]:
-        """The pair that it asks about."""
+        """The pair asked about."""
         return [(self.first, self.second)]
 
     @property
     def tiles_in_question(self) -> frozenset[int]:
-        """No tile: any other question may be about the same one."""
+        """No tiles: other questions may be about the same ones."""
         return frozenset()
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the page gets, of which nothing hangs on the kind."""
+        """Return what is sent to the page; nothing in it depends on the kind."""
         return {
             "key": self.key,
             "kind": "pair",
@@ -54,13 +54,13 @@ class Question(NamedTuple):
 
 
 class GlanceQuestion(NamedTuple):
-    """A choice or a grid put to one tab.
+    """A choice or a grid shown in one tab.
 
     Attributes:
-      key: names its answer for good.
+      key: identifies its answer permanently.
       glance: what is shown, as `acquisition.beliefs.glances` chose it.
-      members: for each of `glance.others` of a choice, further tiles of its group.
-      similarities: cosine of the subject and each other tile by the model in use; None without a model.
+      members: further tiles of the group, for each of the `glance.others` of a choice.
+      similarities: cosine of the subject and each other tile under the model in use; None without a model.
     """
 
     key: str
@@ -70,27 +70,27 @@ class GlanceQuestion(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """As the store keeps it; audits and repeats are always put as pairs."""
+        """Kind as the store records it; audits and repeats are always asked as pairs."""
         return "training"
 
     @property
     def is_check(self) -> bool:
-        """Whether an answer was implied when it was put; never."""
+        """Whether an answer was already implied when asked; never for a glance."""
         return False
 
     @property
     def pairs(self) -> list[Pair]:
-        """The pairs that it asks about, canonical."""
+        """The pairs asked about, canonical."""
         subject = self.glance.subject
         return [(min(subject, other), max(subject, other)) for other in self.glance.others]
 
     @property
     def tiles_in_question(self) -> frozenset[int]:
-        """The tiles whose groups it asks about."""
+        """The tiles whose groups are asked about."""
         return tiles_in_question(self.glance)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the page gets."""
+        """Return what is sent to the page."""
         shown = self.glance
         return {
             "key": self.key,
@@ -102,15 +102,15 @@ class GlanceQuestion(NamedTuple):
 
 
 def tiles_in_question(glance: Glance) -> frozenset[int]:
-    """Return the tiles that no other glance may ask about meanwhile; of a grid all of them."""
+    """Return the tiles that no other glance may ask about meanwhile; for a grid, all of them."""
     return frozenset((glance.subject, *(glance.others if glance.kind == "grid" else ())))
 
 
 class Tab:
-    """One open page: who sits before it, and what it was asked."""
+    """One open page: its person and its questions."""
 
     def __init__(self, annotator: str, mode: str):
-        """Begin without questions."""
+        """Open without questions."""
         self.annotator = annotator
         self.mode = mode
         self.issued: dict[str, Question | GlanceQuestion] = {}
@@ -119,19 +119,19 @@ class Tab:
 
     @property
     def is_here(self) -> bool:
-        """Whether the page spoke lately; the questions of one that did not may be put elsewhere."""
+        """Whether the page sent a request recently; if not, its questions may be asked elsewhere."""
         return time.monotonic() - self._last_seen < _TIMEOUT_S
 
     def touch(self) -> None:
-        """Note that the page spoke."""
+        """Record a request from the page."""
         self._last_seen = time.monotonic()
 
     def find(self, key: str) -> Question | GlanceQuestion | None:
-        """Return a question that was put here; one withdrawn meanwhile may still be answered."""
+        """Return a question that was asked here; one withdrawn meanwhile may still be answered."""
         return self.issued.get(key) or self.withdrawn.get(key)
 
     def keep(self, kept: Callable[[int, Question | GlanceQuestion], bool]) -> None:
-        """Withdraw all other questions; `kept` gets the place and the question."""
+        """Keep the questions for which `kept(position, question)` holds, and withdraw the others."""
         withdrawn = [q for place, q in enumerate(self.issued.values()) if not kept(place, q)]
         for question in withdrawn:
             self.withdrawn[question.key] = self.issued.pop(question.key)

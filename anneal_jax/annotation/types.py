@@ -1,4 +1,4 @@
-"""What the parts of an annotation session hand to each other."""
+"""Types shared by the parts of an annotation session."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -19,12 +19,12 @@ class AnsweredPairs(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What is known that a model was not trained on.
+    """Answers that a model was not trained on.
 
     Attributes:
-      audits: of each model, what was said of the draws that measure it: 1, 0, 2 for unsure, or None. The
-        same place is the same tile and rank for every model.
-      answered: pairs by their origin; the first that has enough of them is looked at.
+      audits: for each model, the labels of the draws that measure it: 1, 0, 2 for unsure, or None. The same
+        position means the same tile and rank for every model.
+      answered: answered pairs of each origin; the first with enough pairs is used.
     """
 
     audits: Sequence[Sequence[int | None]]
@@ -35,7 +35,7 @@ Pair = tuple[int, int]
 """Two tiles, first < second."""
 
 Known = Callable[[int, int], int | None]
-"""What is known of a pair: 1 similar, 0 dissimilar, 2 unsure (an `Answer`), or None."""
+"""Returns what is known about a pair: 1 similar, 0 dissimilar, 2 unsure (an `Answer`), or None."""
 
 
 class Said(NamedTuple):
@@ -44,9 +44,9 @@ class Said(NamedTuple):
     Attributes:
       first: a tile.
       second: another one, first < second.
-      answer: what was said.
-      is_trained: whether it may be learnt from; audits and repeats only measure.
-      miss_rate: chance that a difference was overlooked, as in a grid.
+      answer: the answer.
+      is_trained: whether models may learn from it; audits and repeats only measure.
+      miss_rate: probability that a difference was overlooked, as in a grid.
       is_last: False if the next answer comes from the same choice, about the same tile.
     """
 

@@ -1,4 +1,4 @@
-"""A person's workdir as an index: its archive by the best model of the answers that it holds."""
+"""Opens an annotation workdir as an index: its archive, embedded by the best model of its answers."""
 
 import dataclasses
 import functools
@@ -34,8 +34,8 @@ from anneal_jax.training.projection import Projection, centring, of_checkpoint
 from anneal_jax.types import FloatArray
 
 _BY_FEATURES = (
-    "By the features of the network alone: no model was trained on these answers yet, by the page or by "
-    "launch/run.py."
+    "Searched by the network's features alone: no model was trained on these answers yet, by the page "
+    "or by launch/run.py."
 )
 
 
@@ -44,10 +44,10 @@ class Searched:
     """What a command searches: an index on disk, or a person's workdir.
 
     Attributes:
-      index: its tiles.
-      load: opens the model that embeds files, from its workdir.
-      file_of: gives a tile of the index as a file.
-      known: adds what answers say of results, where there are any.
+      index: the indexed tiles.
+      load: loads the model that embeds query files, from its workdir.
+      file_of: returns a tile of the index as a file.
+      known: adds what answers say about results, if there are any.
     """
 
     index: TileIndex
@@ -78,15 +78,15 @@ class Searched:
 
 
 def open_searched(folder: str | pathlib.Path, *, verify: str = "always", pretrained: str = "") -> Searched:
-    """Open an index, or the workdir of a page, which may be open at the same time; neither is written to.
+    """Open an index, or the workdir of a page that may be running at the same time; neither is written to.
 
     Args:
-      folder: that launch/embed.py wrote, or a page's.
-      verify: as `open_index`; of an index alone.
-      pretrained: where the weights file of the backbone lies now, if elsewhere.
+      folder: written by launch/embed.py, or the workdir of a page.
+      verify: as for `open_index`; only for an index.
+      pretrained: new path of the backbone's weights file, if it was moved.
 
     Raises:
-      AnnealError: it is neither, or its archive is not as it was.
+      AnnealError: it is neither, or its archive has changed.
     """
     folder = pathlib.Path(folder).expanduser()
     if is_annotated(folder):
@@ -103,8 +103,8 @@ def _open_workdir(workdir: pathlib.Path, pretrained: str) -> Searched:
     dataset, inputs = load_whole_archive(config), read_inputs(workdir)
     if inputs.get("tiles") != dataset.tiles_sha256:
         raise WorkdirError(
-            f"the tiles of {config.archive} changed since {workdir} was made; restore them, or open the "
-            "page again in a new workdir."
+            f"the tiles of {config.archive} have changed since {workdir} was made; restore them, or open "
+            "the page again in a new workdir."
         )
     names = dataset.archive.ids
     with closing(AnswerStore(workdir / "answers.sqlite", names, read_only=True)) as store:
@@ -119,7 +119,7 @@ def _open_workdir(workdir: pathlib.Path, pretrained: str) -> Searched:
 
     def load(place: str | pathlib.Path) -> Embedder:
         if str(place) != str(workdir):
-            raise WorkdirError(f"{workdir} is searched by its own model; leave --checkpoint out.")
+            raise WorkdirError(f"{workdir} is searched by its own model; leave out --checkpoint.")
         network = frozen_network(config, inputs)
         return Embedder(workdir, -1, fingerprint, project.similarity, project.mean, project.scale, network)
 
@@ -135,38 +135,38 @@ def best_model(
     standing: StandingAnswers,
     set_id: int,
 ) -> tuple[Projection, str]:
-    """Return the model that a workdir is searched by, and a sentence about it.
+    """Return the model to search a workdir by, and a sentence about it.
 
-    It is that of launch/run.py where this was trained on the very answers that stand; else the one that the
-    page uses, if none of its answers was taken back; else the centred features.
+    It is the model of launch/run.py if that was trained on exactly the standing answers; else the model of
+    the page, if all of its answers still stand; else the centred features.
 
     Args:
-      workdir: of a page.
-      features: float32[N, F], of its archive.
-      answered: the answers to train on that stand.
-      standing: all that stand.
-      set_id: of the set that they are in.
+      workdir: workdir of a page.
+      features: float32[N, F], features of its archive.
+      answered: the standing answers to train on.
+      standing: all standing answers.
+      set_id: id of their set.
     """
     newest = _newest_checkpoint(workdir / "checkpoints")
     if newest and (newest.provenance or {}).get("answers_sha256") == answers_fingerprint(answered):
         return of_checkpoint(
             newest.state
-        ), f"By the model that launch/run.py trained on all {len(answered.answers):,} answers."
+        ), f"Searched by the model that launch/run.py trained on all {len(answered.answers):,} answers."
     kept = kept_model(workdir / FOLDER, features)
     if kept and kept.snapshot.stands(set_id, standing):
-        return kept.project, f"By the page's model of {kept.num_answers:,} answers."
+        return kept.project, f"Searched by the page's model, trained on {kept.num_answers:,} answers."
     return centring(features), _BY_FEATURES
 
 
 def _newest_checkpoint(folder: pathlib.Path) -> Checkpoint | None:
-    if not folder.is_dir():  # most often, and orbax takes seconds to load
+    if not folder.is_dir():  # the usual case, and orbax takes seconds to load
         return None
     with closing(RoundCheckpoints(folder, read_only=True)) as checkpoints:
         return checkpoints.restore_newest()
 
 
 def _features(workdir: pathlib.Path, config: ExperimentConfig, dataset: Dataset) -> FloatArray:
-    """Return the features float32[N, F] that the page laid out; where they are lost, compute them."""
+    """Return the features float32[N, F] that the page wrote, or compute them if they are lost."""
     found = kept_features(workdir / FOLDER)
     if found is not None and len(found) == len(dataset.archive.ids):
         return found

@@ -1,8 +1,8 @@
-"""Several answers that are one act: stored together or not at all, and taken back together.
+"""Acts: several answers that are stored together or not at all, and undone together.
 
-Putting a tile into another group takes answers back and gives others; half of that would be a
-contradiction. Each function runs inside one transaction, and only appends. The rows of an act follow each
-other in the table of answers, so that the first and the last of them say which they are.
+Moving a tile to another group retracts some answers and adds others; half of that would be a contradiction.
+Each function runs inside one transaction and only appends. The rows of an act are consecutive in the table
+of answers, so its first and last row identify it.
 """
 
 import secrets
@@ -23,37 +23,37 @@ def give_together(
     annotator: str,
     key: str | None = None,
 ) -> None:
-    """Take answers back and give others, as one act; the key again stores nothing.
+    """Retract answers and add others as one act; repeating the key stores nothing.
 
     Raises:
-      StoreError: nothing is given, an answer to be taken back does not stand, or the key is another's.
+      StoreError: nothing is added, an answer to retract does not stand, or the key is in use.
     """
     if key is not None and _act_of_key(connection, key) is not None:
         return
     if is_key_of_answer(connection, key):
         raise taken(str(key))
     if not given:
-        raise StoreError("an act without any answer is none; nothing was stored.")
+        raise StoreError("an act needs at least one answer; nothing was stored.")
     first = _next_id(connection)
     for answer_id in retracted:
         record = record_of(connection, answer_id)
         if record is None or record.undone_at is not None:
-            raise StoreError("an answer of these was taken back meanwhile; load this page again.")
+            raise StoreError("one of these answers was retracted in the meantime; reload this page.")
         writing.retract(connection, answer_id, annotator)
     writing.give(connection, given)
     _note_act(connection, first, annotator, key)
 
 
 def is_key_of_act(connection: sqlite3.Connection, key: str) -> bool:
-    """Tell whether an act has a key."""
+    """Return whether an act with this key exists."""
     return _act_of_key(connection, key) is not None
 
 
 def undo(connection: sqlite3.Connection, annotator: str | None, key: str | None) -> list[AnswerRecord]:
-    """Take back the last answer that stands and was given here, with the whole act or glance it belongs to.
+    """Retract the last standing answer given here, with the whole act or glance it belongs to.
 
-    What the act had taken back is given again, by whom it was, at no cost; for a later `undo` these are
-    the last answers then.
+    Answers that the act had retracted are added again at no cost, under the original annotator; a later
+    `undo` treats them as the last answers.
     """
     if key is not None and (undone := _undone_by(connection, key)) is not None:
         return [undone]
@@ -84,7 +84,7 @@ def _undo_act(
 
 
 def _again(connection: sqlite3.Connection, answer_id: int) -> Given:
-    """Return an answer as it is given again; its cost was paid."""
+    """Return an answer to be added again; its cost is already paid."""
     record = record_of(connection, answer_id)
     assert record is not None
     (similarity,) = connection.execute(
@@ -116,7 +116,7 @@ def _note_act(
 def _act_of_key(
     connection: sqlite3.Connection, key: str, *, is_undo: bool = False
 ) -> tuple[int, int] | None:
-    """Return the rows of the act, or of its undoing, that has a key; None where the key is new."""
+    """Return the rows of the act, or of the undo, with this key; None if the key is new."""
     row = connection.execute(
         "SELECT first_answer, last_answer, undoes FROM acts WHERE key = ?", (text_of("key", key),)
     ).fetchone()
@@ -126,7 +126,7 @@ def _act_of_key(
 
 
 def _undone_by(connection: sqlite3.Connection, key: str) -> AnswerRecord | None:
-    """Return what the undoing of an act returned that had a key; None where the key is new."""
+    """Return what the undo of an act with this key returned; None if the key is new."""
     rows = _act_of_key(connection, key, is_undo=True)
     if rows is None:
         return None
@@ -137,7 +137,7 @@ def _undone_by(connection: sqlite3.Connection, key: str) -> AnswerRecord | None:
 
 
 def act_of(connection: sqlite3.Connection, answer_id: int) -> tuple[int, int, int] | None:
-    """Return the id and the rows of the act that gave an answer; None where it was given alone."""
+    """Return the id and the rows of the act that an answer belongs to; None if it belongs to none."""
     return connection.execute(
         "SELECT act_id, first_answer, last_answer FROM acts"
         " WHERE undoes IS NULL AND ? BETWEEN first_answer AND last_answer",

@@ -1,4 +1,4 @@
-"""How far annotators agree with each other, and each with their own earlier answers."""
+"""Measures how often annotators agree with each other, and with their own earlier answers."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,15 +10,15 @@ from anneal_jax.types import Answer
 
 
 class Agreement(NamedTuple):
-    """Two people's, or one person's, answers to the same pairs.
+    """The agreement of two people, or of one person's repeated answers, on the same pairs.
 
     Attributes:
-      first: a name.
-      second: another; the same for one person's repeated pairs.
+      first: name of one annotator.
+      second: name of the other; the same name for one person's repeated pairs.
       num_pairs: pairs that both called similar or dissimilar.
-      share: of these, on which they said the same, in [0, 1].
-      kappa: Cohen's kappa in [-1, 1], the share beyond what chance would give; None where all answers
-        are the same word, so that nothing can be told from chance.
+      share: share of these pairs with the same answer, in [0, 1].
+      kappa: Cohen's kappa in [-1, 1], the agreement beyond chance; None if all answers are the same, so
+        that agreement and chance cannot be separated.
     """
 
     first: str
@@ -29,15 +29,15 @@ class Agreement(NamedTuple):
 
 
 def agreements(records: Iterable[AnswerRecord]) -> list[Agreement]:
-    """Compare every two annotators on the pairs that both answered.
+    """Compare each pair of annotators on the pairs of tiles that both answered.
 
-    Of several answers of one person to one pair the last counts. Unsure is no answer here.
+    If a person answered a pair several times, the last answer counts. Unsure answers are ignored.
 
     Args:
-      records: answers of one set that stand, as `AnswerStore.standing` gives them.
+      records: standing answers of one set, from `AnswerStore.standing`.
 
     Returns:
-      One row for every two names that share a pair, by name.
+      One row per pair of annotators with a common pair of tiles, sorted by name.
     """
     last: dict[str, dict[tuple[int, int], int]] = defaultdict(dict)
     for record in _sure(records):
@@ -55,10 +55,10 @@ def consistencies(records: Iterable[AnswerRecord]) -> list[Agreement]:
     """Compare each person's first answer to a pair with the last one to the same pair.
 
     Args:
-      records: as in `agreements`.
+      records: as for `agreements`.
 
     Returns:
-      One row for everyone who answered a pair more than once, by name.
+      One row per person who answered a pair more than once, sorted by name.
     """
     answers: dict[str, dict[tuple[int, int], list[int]]] = defaultdict(lambda: defaultdict(list))
     for record in _sure(records):

@@ -1,4 +1,4 @@
-"""Class labels as answers: tiles of one class are similar, those of two are not."""
+"""Class labels as answers: tiles of the same class are similar, tiles of different classes are not."""
 
 import itertools
 import math
@@ -12,21 +12,21 @@ from anneal_jax.types import Answer, IntArray
 
 
 def give_labels(store: AnswerStore, labels: IntArray, *, annotator: str, source: str) -> int:
-    """Store class labels as groups, at log2 C bits per label, C the number of classes.
+    """Store class labels as groups, at log2 C bits per label for C classes.
 
-    Each tile is similar to the first one of its class, and the first ones are dissimilar to each other:
-    with `transitive=closure` every pair of labelled tiles follows, with `one_step` all within a class.
-    The founders' own labels are paid for with what holds them apart, so that n labels cost n log2 C.
+    Each tile is stored as similar to the first tile of its class, and these first tiles as dissimilar to
+    each other. With `transitive=closure` this implies every pair of labelled tiles, with `one_step` all
+    pairs within a class. The answers that separate the first tiles also carry the cost of their own labels,
+    so n labels cost n log2 C.
 
     Args:
-      store: where to; the present set.
-      labels: int32[N], the class of each tile of the archive, -1 where there is none.
-      annotator: who labelled.
-      source: name of the file they came from. The same source again stores in the same set only what it
-        says anew.
+      store: destination; its current set.
+      labels: int32[N], class of each tile of the archive, -1 if unknown.
+      annotator: name of the person who labelled.
+      source: name of the labels' file. Storing the same source in the same set again only adds new labels.
 
     Returns:
-      How many labels there are.
+      Number of labels.
 
     Raises:
       StorageFullError, StoreError: as `AnswerStore.give`.
@@ -58,6 +58,6 @@ def give_labels(store: AnswerStore, labels: IntArray, *, annotator: str, source:
 
 
 def _in_order(earlier: list[AnswerRecord], labels: IntArray) -> IntArray:
-    """Return tiles that were labelled before, first: a class keeps its founder when the file grows."""
+    """Return previously labelled tiles first, so that a class keeps its first tile when the file grows."""
     tiles = {tile for record in earlier for tile in (record.first, record.second)}
     return np.array(sorted(tile for tile in tiles if labels[tile] >= 0), np.int32)

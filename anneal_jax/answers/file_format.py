@@ -1,4 +1,4 @@
-"""Answers as files that people read, send and put together: CSV or JSON Lines, by tile name."""
+"""Files of answers that people can read, send and merge: CSV or JSON Lines, by tile name."""
 
 import csv
 import io
@@ -21,14 +21,14 @@ _WORDS = tuple(word.name.lower() for word in Answer)
 
 
 class SharedGlance(NamedTuple):
-    """What was shown at once, as a file says it: in JSON an object, in CSV the same as a text.
+    """A glance as written to a file: an object in JSON, the same object as text in CSV.
 
     Attributes:
-      key: names the glance in every file.
+      key: identifies the glance in every file.
       kind: `choice` or `grid`.
-      tiles: names, that of the subject first.
-      picked: places among the others, from 0; None if the person was unsure.
-      elapsed_s: seconds it took; None where unknown.
+      tiles: names of the tiles, the subject first.
+      picked: positions among the other tiles, from 0; None if the person was unsure.
+      elapsed_s: seconds it took; None if unknown.
     """
 
     key: str
@@ -42,18 +42,18 @@ class SharedAnswer(NamedTuple):
     """One line of a file of answers.
 
     Attributes:
-      set: number of the set it belongs to, from 1, without sets that hold no answer.
+      set: number of its set, from 1; sets without answers are not counted.
       sentence: what "similar" meant in it.
-      first: name of a tile.
-      second: name of another.
+      first: name of one tile.
+      second: name of the other tile.
       kind: as `AnswerRecord.kind`.
       answer: `similar`, `dissimilar` or `unsure`.
-      annotator: who said it.
-      answered_at: when, in UTC.
-      elapsed_s: seconds it took; None where unknown.
-      bits: what it cost.
-      key: names the answer in every file.
-      undone_at: when it was taken back; None while it stands.
+      annotator: name of the person.
+      answered_at: time in UTC.
+      elapsed_s: seconds it took; None if unknown.
+      bits: its cost.
+      key: identifies the answer in every file.
+      undone_at: time of its retraction; None while it stands.
       glance: what else was shown with it; None if its pair was shown alone. Files of older versions do not
         have this field.
     """
@@ -74,23 +74,23 @@ class SharedAnswer(NamedTuple):
 
 
 class Disagreement(NamedTuple):
-    """One pair of one set that was called similar, and dissimilar, by answers that stand."""
+    """A pair of one set that standing answers call both similar and dissimilar."""
 
     first: str
     second: str
     answers: tuple[SharedAnswer, ...]
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return a one-line description."""
         voices = ", ".join(f"{row.annotator}: {row.answer}" for row in self.answers)
         return f"disagreement on {self.first} and {self.second} ({voices})"
 
 
 def write_answers(path: str | pathlib.Path, rows: Iterable[SharedAnswer]) -> None:
-    """Write answers to a `.csv` or `.jsonl` file, which is replaced whole.
+    """Write answers to a `.csv` or `.jsonl` file, which is replaced atomically.
 
     Raises:
-      StoreError: the ending is another one.
+      StoreError: the file has another suffix.
       WorkdirError: the folder does not exist.
     """
     path = pathlib.Path(path)
@@ -98,14 +98,14 @@ def write_answers(path: str | pathlib.Path, rows: Iterable[SharedAnswer]) -> Non
 
 
 def answers_text(rows: Iterable[SharedAnswer], name: str) -> str:
-    """Return answers as a file of this name holds them.
+    """Return answers as the text of a file of this name.
 
     Raises:
       StoreError: the name ends neither in `.csv` nor in `.jsonl`.
     """
     if _is_csv(name):
         text = io.StringIO(newline="")
-        # Every text in quotes: a name may hold whatever else ends a field or a line.
+        # Quote every text: a name may contain commas and line breaks.
         writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(SharedAnswer._fields)
         writer.writerows((*row[:-1], row.glance and _json(row.glance._asdict())) for row in rows)
@@ -120,12 +120,12 @@ def _json(value: Any) -> str:
 
 
 def read_answers(path: str | pathlib.Path) -> list[SharedAnswer]:
-    """Read a file that `write_answers` wrote, or another program in the same form.
+    """Read a file written by `write_answers`, or by another program in the same format.
 
     Raises:
-      StoreError: the file cannot be read, or a line of it is no answer; it is named.
+      StoreError: the file cannot be read, or a line is not an answer; the message names the line.
     """
-    _is_csv(str(path))  # a wrong name comes before a missing file
+    _is_csv(str(path))  # report a wrong suffix before a missing file
     try:
         data = pathlib.Path(path).read_bytes()
     except OSError as error:
@@ -134,14 +134,14 @@ def read_answers(path: str | pathlib.Path) -> list[SharedAnswer]:
 
 
 def parse_answers(data: bytes, name: str) -> list[SharedAnswer]:
-    """Read the bytes of a file of this name, as `read_answers`.
+    """Parse the bytes of a file of this name; see `read_answers`.
 
     Raises:
       StoreError: as `read_answers`.
     """
     is_csv = _is_csv(name)
     try:
-        text = data.decode("utf-8-sig")  # spreadsheets begin with a byte order mark
+        text = data.decode("utf-8-sig")  # spreadsheets write a byte order mark
         found = _csv_lines(text, name) if is_csv else _json_lines(text, name)
         return [_checked(fields, f"{name}, line {line}") for line, fields in found]
     except (csv.Error, ValueError, RecursionError) as error:
@@ -149,21 +149,22 @@ def parse_answers(data: bytes, name: str) -> list[SharedAnswer]:
 
 
 def merge_answers(one: Sequence[SharedAnswer], other: Sequence[SharedAnswer]) -> list[SharedAnswer]:
-    """Put two people's answers together, by sentence, then by time.
+    """Merge two people's answers, ordered by sentence, then by time.
 
-    An answer that both files hold, by its key, is kept once; it is taken back where either says so. A pair
-    that two people answered differently is kept as both; `disagreements` lists it. Each file numbers its
-    sets by itself: what belongs to one sentence is one set, and the sentence that was answered first is 1.
+    An answer whose key is in both files is kept once; it is retracted if either file says so. If two people
+    answered a pair differently, both answers are kept, and `disagreements` lists the pair. Each file has
+    its own set numbers: the merged file has one set per sentence, and the sentence answered first gets
+    number 1.
 
     Raises:
-      StoreError: one key names two different answers, or the files have no sentence in common.
+      StoreError: a key belongs to two different answers, or the files have no sentence in common.
     """
     one, other = _with_one_spelling(one, other)
     asked = [sorted({row.sentence for row in rows}) for rows in (one, other)]
     if all(asked) and not set(asked[0]) & set(asked[1]):
         raise StoreError(
             f"one file asks {asked[0][0]!r} and the other {asked[1][0]!r}; answers to different questions "
-            "are not merged."
+            "cannot be merged."
         )
     merged: dict[str, SharedAnswer] = {}
     for row in (*one, *other):
@@ -178,8 +179,8 @@ def merge_answers(one: Sequence[SharedAnswer], other: Sequence[SharedAnswer]) ->
 
 
 def _with_one_spelling(*files: Sequence[SharedAnswer]) -> list[list[SharedAnswer]]:
-    """Return the answers with sentences, and people, that differ by form alone spelled alike."""
-    names = ("sentence", "annotator")  # not of tiles: an archive may have both spellings
+    """Return the answers with one spelling of sentences and people that differ only in Unicode form."""
+    names = ("sentence", "annotator")  # not tiles: an archive may contain both spellings
     written = {getattr(row, name) for rows in files for row in rows for name in names}
     preferred = sorted(written, key=lambda text: (text == folded(text), text))
     spelling = {folded(text): text for text in preferred}
@@ -190,7 +191,7 @@ def _with_one_spelling(*files: Sequence[SharedAnswer]) -> list[list[SharedAnswer
 
 
 def disagreements(rows: Iterable[SharedAnswer]) -> list[Disagreement]:
-    """List the pairs of each set that standing answers call similar, and others dissimilar."""
+    """List the pairs of each set that standing answers call both similar and dissimilar."""
     by_pair: dict[tuple[int, str, str], list[SharedAnswer]] = defaultdict(list)
     for row in rows:
         if row.undone_at is None and row.answer != "unsure":
@@ -204,15 +205,15 @@ def disagreements(rows: Iterable[SharedAnswer]) -> list[Disagreement]:
 
 
 def require_same(one: SharedAnswer, other: SharedAnswer) -> None:
-    """Hold two lines with one key against each other; each file numbers its sets by itself.
+    """Compare two lines with the same key; set numbers may differ, because each file has its own.
 
-    Texts that differ by form alone (`anneal_jax.text`) say the same.
+    Texts that differ only in Unicode form (`anneal_jax.text`) are equal.
 
     Raises:
-      StoreError: they say two things.
+      StoreError: the lines differ.
     """
     if _meaning(one) != _meaning(other):
-        raise StoreError(f"key {one.key!r} names two different answers; one of the files was changed.")
+        raise StoreError(f"key {one.key!r} belongs to two different answers; one of the files was changed.")
 
 
 def _meaning(row: SharedAnswer) -> tuple[object, ...]:
@@ -223,7 +224,7 @@ def _meaning(row: SharedAnswer) -> tuple[object, ...]:
 
 def _is_csv(name: str) -> bool:
     if not name.endswith((".csv", ".jsonl")):
-        raise StoreError(f"answers are kept in .csv or .jsonl files; {name} is neither.")
+        raise StoreError(f"answers are stored in .csv or .jsonl files; {name} is neither.")
     return name.endswith(".csv")
 
 
@@ -247,10 +248,10 @@ def _require_fields(names: Collection[str], where: str) -> None:
 
 
 def _checked(fields: Mapping[str, Any], where: str) -> SharedAnswer:
-    """Return one line's answer, or say what is wrong with the line; one rule for CSV and JSON.
+    """Return the answer of a line, or raise an error that says what is wrong; the same for CSV and JSON.
 
-    A number may be written as a text, as every field of a CSV file is. An empty text is nothing where there
-    may be nothing: programs that turn CSV into JSON write it so.
+    A number may be written as text, as in a CSV file. Empty text means None for an optional field, because
+    programs that convert CSV to JSON write it that way.
     """
     try:
         read: dict[str, Any] = {
@@ -270,44 +271,44 @@ def _is_nothing(value: Any) -> bool:
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not is_utf8(value):
-        raise ValueError(f"{name} is {_shown(value)}, and must be a text in UTF-8")
+        raise ValueError(f"{name} is {_shown(value)}, but must be text in UTF-8")
     return value
 
 
 def _word(name: str, value: Any) -> str:
     del name
     if value not in _WORDS:
-        raise ValueError(f"{_shown(value)} is no answer; give {', '.join(_WORDS)}")
+        raise ValueError(f"{_shown(value)} is not an answer; give {', '.join(_WORDS)}")
     return value
 
 
 def _time(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{name} is {_shown(value)}, and must be a time such as 2026-01-31T10:15:00Z")
+        raise ValueError(f"{name} is {_shown(value)}, but must be a time such as 2026-01-31T10:15:00Z")
     datetime.fromisoformat(value)
     return value
 
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"{name} is {_shown(value)}, and must be a number")
+        raise ValueError(f"{name} is {_shown(value)}, but must be a number")
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"{name} is {_shown(value)}, and must be a finite number")
+        raise ValueError(f"{name} is {_shown(value)}, but must be a finite number")
     return number
 
 
 def _whole(name: str, value: Any) -> int:
     number = int(value) if isinstance(value, str) else _number(name, value)
     if number != int(number):
-        raise ValueError(f"{name} is {_shown(value)}, and must be a whole number")
+        raise ValueError(f"{name} is {_shown(value)}, but must be a whole number")
     return int(number)
 
 
 def _glance(name: str, value: Any) -> SharedGlance:
     found = json.loads(value) if isinstance(value, str) else value
     if not isinstance(found, dict) or found.keys() != {*SharedGlance._fields}:
-        raise ValueError(f"{name} is {_shown(value)}, and must have {', '.join(SharedGlance._fields)}")
+        raise ValueError(f"{name} is {_shown(value)}, but must have {', '.join(SharedGlance._fields)}")
     tiles, picked, elapsed_s = found["tiles"], found["picked"], found["elapsed_s"]
     if not tiles or not isinstance(tiles, list) or not isinstance(picked, list | None):
         raise ValueError(f"{name} is {_shown(value)}; its tiles and its places must be lists")

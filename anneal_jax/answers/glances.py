@@ -1,6 +1,6 @@
-"""A glance: several tiles shown at once, and the answers about pairs that one look at them gives.
+"""Glances: several tiles shown at once, and the answers about pairs that one response implies.
 
-A pair shown alone needs no record of its own: its answer says all there is.
+A pair shown alone needs no such record: its answer is complete.
 """
 
 import json
@@ -17,19 +17,19 @@ KINDS = ("choice", "grid")
 """`choice`: which of these groups is a tile like? `grid`: which of these tiles are not like this one?"""
 
 MAX_OTHERS = {"choice": 5, "grid": 12}
-"""Tiles beside the subject, at most."""
+"""Maximum number of tiles besides the subject."""
 
 
 class AnsweredGlance(NamedTuple):
-    """What was shown at once, and what the person made of it.
+    """A glance and the person's response.
 
     Attributes:
-      key: names the glance for good; its answers are named after it.
+      key: identifies the glance permanently; the keys of its answers derive from it.
       kind: one of `KINDS`.
-      subject: the tile asked about; in a grid the one that stands for the group.
-      others: the tiles beside it, of a choice one for each group, the likeliest group first.
-      picked: places in `others`, ascending: of a grid the odd ones, of a choice the one group that the
-        subject is like, or none of them. None: the person was unsure.
+      subject: the tile asked about; in a grid, the tile that represents the group.
+      others: the other tiles; for a choice, one per group, most likely group first.
+      picked: ascending positions in `others`: the odd tiles of a grid, or the group of a choice that the
+        subject belongs to, if any. None if the person was unsure.
       elapsed_s: seconds it took; None if unknown.
     """
 
@@ -41,12 +41,12 @@ class AnsweredGlance(NamedTuple):
     elapsed_s: float | None = None
 
     def said(self) -> list[tuple[int, Answer]]:
-        """Return what the glance says of the subject and each other tile, as far as it says anything.
+        """Return what the glance says about the subject and each other tile, if anything.
 
-        A choice denies the groups before the one that was picked, and says nothing of those behind it. Of a
-        grid, each tile that was not picked is called similar, though it may have been overlooked; it comes
-        after those that were picked. Who is unsure is unsure of all tiles of a grid, of a choice no more
-        than of the likeliest group.
+        A choice rules out the groups before the picked one, and says nothing about those after it. In a
+        grid, each tile that was not picked counts as similar, although it may have been overlooked; these
+        come after the picked ones. "Unsure" applies to all tiles of a grid, but only to the most likely
+        group of a choice.
 
         >>> [answer.name for _, answer in AnsweredGlance("tap 1", "choice", 7, (3, 4, 5), (1,)).said()]
         ['DISSIMILAR', 'SIMILAR']
@@ -75,26 +75,25 @@ def append(
     connection: sqlite3.Connection,
     answered: Iterable[tuple[AnsweredGlance, tuple[int, int, Answer], int]],
 ) -> None:
-    """Append the glances that answers came from, and which answers those are.
+    """Append the glances behind some answers, and the ids of their answers.
 
     Args:
       connection: inside the transaction that appended the answers.
-      answered: (glance, what was said of which pair, id of the answer).
+      answered: (glance, answer to which pair, id of the answer).
 
     Raises:
-      StoreError: a glance is none, or brings other answers than its own.
+      StoreError: a glance is invalid, or has other answers than its own.
     """
     by_key: dict[str, tuple[AnsweredGlance, dict[tuple[int, int, Answer], int]]] = {}
     for glance, said, answer_id in answered:
         first, ids = by_key.setdefault(glance.key, (checked(glance), {}))
         if glance != first or said in ids:
-            raise StoreError(f"key {glance.key!r} names two different glances; none was stored.")
+            raise StoreError(f"key {glance.key!r} belongs to two different glances; neither was stored.")
         ids[said] = answer_id
     for glance, ids in by_key.values():
         if ids.keys() != {(*sorted((glance.subject, other)), answer) for other, answer in glance.said()}:
             raise StoreError(
-                f"the answers of the glance {glance.key!r} are not all there, or not as it says; none was "
-                "stored."
+                f"the answers of the glance {glance.key!r} are incomplete or differ; none was stored."
             )
         try:
             (glance_id,) = hash_chain.append(connection, "glances", [_to_row(glance)])
@@ -109,7 +108,7 @@ def checked(glance: AnsweredGlance) -> AnsweredGlance:
     """Return a glance that can be stored.
 
     Raises:
-      StoreError: it is none.
+      StoreError: it is invalid.
     """
     if glance.key != glance.key.strip() or not glance.key.isprintable() or not glance.key:
         raise StoreError(
@@ -118,14 +117,14 @@ def checked(glance: AnsweredGlance) -> AnsweredGlance:
     if glance.kind not in KINDS:
         raise StoreError(f"a glance is one of {', '.join(KINDS)}, not {glance.kind!r}.")
     if glance.elapsed_s is not None and not 0 <= glance.elapsed_s < math.inf:
-        raise StoreError(f"elapsed_s={glance.elapsed_s} must be a number that is not negative.")
+        raise StoreError(f"elapsed_s={glance.elapsed_s} must be a non-negative number.")
     most, num_others = MAX_OTHERS[glance.kind], len(glance.others)
     if not 1 <= num_others <= most or len({glance.subject, *glance.others}) <= num_others:
-        raise StoreError(f"a {glance.kind} shows 1 to {most} different tiles beside its subject.")
+        raise StoreError(f"a {glance.kind} shows 1 to {most} different tiles besides its subject.")
     picked = glance.picked or ()
     is_subset = list(picked) == sorted({*picked} & {*range(num_others)})
     if not is_subset or (glance.kind == "choice" and len(picked) > 1):
-        raise StoreError(f"of a {glance.kind} of {num_others} tiles nobody can pick {list(picked)}.")
+        raise StoreError(f"{list(picked)} cannot be picked in a {glance.kind} of {num_others} tiles.")
     return glance
 
 

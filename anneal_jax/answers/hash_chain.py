@@ -1,4 +1,4 @@
-"""Append-only tables whose every row carries a checksum chained to the row before it."""
+"""Append-only tables in which every row carries a checksum chained to the previous row."""
 
 import hashlib
 import json
@@ -57,12 +57,14 @@ CHAINED: Mapping[str, tuple[str, ...]] = {
         "tile",
         "answer",
         "retracts",
+        "last_answer",
+        "last_change",
         "annotator",
         "answered_at",
         "key",
     ),
 }
-"""The chained tables and their columns in order: an id that counts from 1, the values, then `checksum`."""
+"""The chained tables and their columns in order: an id from 1, the values, then `checksum`."""
 
 
 def append(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[Any]]) -> list[int]:
@@ -92,10 +94,10 @@ def append(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[A
 
 
 def verify(connection: sqlite3.Connection) -> None:
-    """Compute every checksum of every chained table again.
+    """Recompute every checksum of every chained table.
 
     Raises:
-      StoreError: a row is missing or not as it was written.
+      StoreError: a row is missing or has changed.
     """
     for table, columns in CHAINED.items():
         checksum = _origin(table)

@@ -1,8 +1,8 @@
-"""A store's answers out to a file, and in from one.
+"""Exports the answers of a store to a file, and imports answers from one.
 
-A file holds every answer of every set, also those taken back, with what it cost. What a run adds to it
-(rounds, similarities) stays in the store. A file that is imported into an empty store of the same archive
-and exported again comes out byte for byte.
+A file contains every answer of every set, including retracted ones, with its cost. What a run adds (rounds,
+similarities) stays in the store. Importing a file into an empty store of the same archive and exporting it
+again reproduces the file byte for byte.
 """
 
 import pathlib
@@ -30,12 +30,12 @@ from anneal_jax.types import Answer
 
 
 class ImportReport(NamedTuple):
-    """What an import did.
+    """Result of an import.
 
     Attributes:
-      num_added: answers stored.
-      num_known: answers that the store had already.
-      disagreements: pairs of the present set on which answers now differ; all of them are kept.
+      num_added: number of answers stored.
+      num_known: number of answers that the store already had.
+      disagreements: pairs of the current set whose answers now differ; all answers are kept.
     """
 
     num_added: int
@@ -44,7 +44,7 @@ class ImportReport(NamedTuple):
 
 
 def shared_answers(store: AnswerStore) -> list[SharedAnswer]:
-    """Return a store's answers as a file holds them, in the order given."""
+    """Return a store's answers in the form of a file, in the order given."""
     sentences = store.sentences()
     found = store.records()
     used = sorted({record.set_id for record in found})
@@ -77,7 +77,7 @@ def _shared_glance(glance: AnsweredGlance | None, image_ids: Sequence[str]) -> S
 
 
 def present_answers(store: AnswerStore) -> list[SharedAnswer]:
-    """Return those of `shared_answers` that belong to the present set."""
+    """Return the `shared_answers` that belong to the current set."""
     present = store.present_set()
     found = zip(store.records(), shared_answers(store), strict=True)
     return [row for record, row in found if record.set_id == present]
@@ -91,21 +91,21 @@ def export_answers(store: AnswerStore, path: str | pathlib.Path) -> int:
 
 
 def import_answers(store: AnswerStore, path: str | pathlib.Path) -> ImportReport:
-    """Add the answers of a file to a store, each once, all or none.
+    """Add the answers of a file to a store, each once, all of them or none.
 
-    An answer that the store knows by its key is not added; where the file says that it was taken back, it
-    is. A store without answers takes in every set of the file. Otherwise new answers must belong to the
-    sentence that the store asks now: answers to different questions are not mixed.
+    An answer whose key the store already has is not added again, but is retracted if the file says so. A
+    store without answers accepts every set of the file. Otherwise new answers must belong to the store's
+    current sentence, because answers to different questions must not be mixed.
 
     Raises:
-      StoreError: the file cannot be read, names a tile that the archive does not have, or answers
-        another question.
+      StoreError: the file cannot be read, names a tile that is not in the archive, or answers another
+        question.
     """
     return add_answers(store, read_answers(path), str(path))
 
 
 def add_answers(store: AnswerStore, rows: Sequence[SharedAnswer], name: str) -> ImportReport:
-    """Add the answers of a file of this name to a store, as `import_answers`.
+    """Add the answers of a file of this name to a store; see `import_answers`.
 
     Raises:
       StoreError: as `import_answers`.
@@ -126,7 +126,7 @@ def add_answers(store: AnswerStore, rows: Sequence[SharedAnswer], name: str) -> 
 
 
 def _renamed(store: AnswerStore, rows: Sequence[SharedAnswer]) -> list[SharedAnswer]:
-    """Return answers with the sentence that their set has by now, if it was renamed here since."""
+    """Return answers with the current sentence of their set, if it has been renamed here."""
     renamed = store.sentences_by_earlier()
     return [row._replace(sentence=renamed.get(folded(row.sentence), row.sentence)) for row in rows]
 
@@ -172,13 +172,13 @@ def _tile_named(name: str, names: Names, file: str) -> str:
 
 
 def _begin_sets(connection: sqlite3.Connection, rows: Sequence[SharedAnswer]) -> dict[int, int]:
-    """Begin the sets of a file, in their order; return the number here of each number there."""
+    """Begin the sets of a file in order; return a map from numbers in the file to numbers here."""
     present, sentence = current_set(connection)
     set_ids: dict[int, int] = {}
     for number, asked in sorted({(row.set, row.sentence) for row in rows}):
         is_present = not set_ids and folded(asked) == folded(sentence)
         set_ids[number] = present if is_present else sets.start_set(connection, asked)
-    if rows:  # the present set is the one that was answered last
+    if rows:  # the set answered last becomes the current one
         sets.choose_set(connection, set_ids[max(rows, key=lambda row: row.answered_at).set])
     return set_ids
 
@@ -187,6 +187,6 @@ def _require_sentence(rows: Sequence[SharedAnswer], sentence: str, name: str) ->
     for row in rows:
         if folded(row.sentence) != folded(sentence):
             raise StoreError(
-                f"{name} answers {row.sentence!r}, and this store asks {sentence!r}; answers to different "
-                "questions are not mixed. Import the file into a store without answers."
+                f"{name} answers {row.sentence!r}, but this store asks {sentence!r}; answers to different "
+                "questions cannot be mixed. Import the file into a store without answers."
             )

@@ -1,4 +1,4 @@
-"""What the answer store gives out, and the queries that fetch it."""
+"""The records of the answer store, and the queries that fetch them."""
 
 import json
 import sqlite3
@@ -11,14 +11,14 @@ from anneal_jax.answers.glances import AnsweredGlance, from_row
 from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices, PairLabels
 
 TRAINED_KINDS = ("training", "volunteered", "label")
-"""Kinds of question whose answers are trained on; audits and repeats only measure."""
+"""Kinds of questions whose answers may be trained on; audits and repeats only measure."""
 
 
-_GLANCE_COLUMN = 15  # of `history`: behind the columns of the answer itself
+_GLANCE_COLUMN = 15  # in `history`, after the columns of the answer itself
 
 
 class Question(NamedTuple):
-    """One question put to an annotator: are the tiles `first` < `second` alike?"""
+    """A question to an annotator: are the tiles `first` < `second` alike?"""
 
     question_id: int
     first: int
@@ -31,9 +31,9 @@ class Answered(NamedTuple):
     Attributes:
       pair_indices: int32[P, 2], canonical indices into the archive.
       answers: int8[P], values of `Answer`.
-      similarities: float32[P], cosine similarity by the model that asked, before it was trained on
-        the answer; NaN where none was recorded.
-      round_indices: int32[P], the round that asked; -1 for what was given before the first.
+      similarities: float32[P], cosine similarity under the model that asked, before it was trained on the
+        answer; NaN if none was recorded.
+      round_indices: int32[P], the round that asked; -1 for answers given before the first round.
       is_weak: bool[P], as `AnswerRecord.is_weak`.
       is_last: bool[P], False if the next answer comes from the same choice, about the same tile.
     """
@@ -47,25 +47,25 @@ class Answered(NamedTuple):
 
 
 class AnswerRecord(NamedTuple):
-    """One answer with all that is known of it.
+    """An answer with everything that is known about it.
 
     Attributes:
       answer_id: counts from 1 in the order given.
-      question_id: what it answers.
-      set_id: the set of answers, that is, the sentence it was given under.
+      question_id: the question that it answers.
+      set_id: its set of answers, that is, the sentence that it answers.
       round_index: the round that asked, or the last one before it was given; -1 before the first.
-      first: a tile.
-      second: another tile, first < second.
+      first: one tile.
+      second: the other tile, first < second.
       kind: `training` asked by a round; `volunteered` without being asked; `label` from class labels;
         `audit` and `repeat` only measure.
-      answer: what was said.
-      annotator: who said it.
-      answered_at: when, in UTC.
-      elapsed_s: seconds that the person took; None where unknown.
-      bits: what it cost.
-      key: names it for good, also in other files.
-      source: the file it came from; None where it was given here.
-      undone_at: when it was taken back; None while it stands.
+      answer: the answer.
+      annotator: name of the person.
+      answered_at: time in UTC.
+      elapsed_s: seconds that the person took; None if unknown.
+      bits: its cost.
+      key: identifies it permanently, also in other files.
+      source: the file that it was imported from; None if it was given here.
+      undone_at: time of its retraction; None while it stands.
       glance: what else was shown with it; None if its pair was shown alone.
     """
 
@@ -88,18 +88,18 @@ class AnswerRecord(NamedTuple):
 
     @property
     def is_weak(self) -> bool:
-        """Whether it only says that a tile of a grid was not picked, which may have been overlooked."""
+        """Whether it only says that a tile of a grid was not picked; the tile may have been overlooked."""
         return self.glance is not None and self.glance.kind == "grid" and self.answer == Answer.SIMILAR
 
 
 class Tally(NamedTuple):
-    """What a set of answers has cost and brought so far.
+    """The cost and the number of answers of a set so far.
 
     Attributes:
-      num_answers: answers that stand, of every kind.
-      num_unsure: those of them that are unsure.
-      bits_spent: of all answers ever given, also those taken back.
-      elapsed_s: seconds spent on them, as far as they were recorded.
+      num_answers: number of standing answers of every kind.
+      num_unsure: number of unsure answers among them.
+      bits_spent: cost of all answers ever given, including retracted ones.
+      elapsed_s: seconds spent on them, as far as recorded.
     """
 
     num_answers: int
@@ -109,19 +109,19 @@ class Tally(NamedTuple):
 
 
 def current_set(connection: sqlite3.Connection) -> tuple[int, str]:
-    """Fetch the number and the sentence of the present set of answers."""
+    """Fetch the number and the sentence of the current set of answers."""
     return connection.execute(
         "SELECT set_id, sentence FROM named_sets JOIN present USING (set_id)"
     ).fetchone()
 
 
 def is_settled(connection: sqlite3.Connection) -> bool:
-    """Tell whether anybody has said what "similar" means, be it in the words of the default."""
+    """Return whether anybody has defined "similar", even if by accepting the default."""
     return connection.execute("SELECT EXISTS (SELECT 1 FROM chosen_sets)").fetchone()[0] == 1
 
 
 def sentences(connection: sqlite3.Connection) -> dict[int, str]:
-    """Fetch the present sentence of every set by its number."""
+    """Fetch the current sentence of every set by its number."""
     return dict(connection.execute("SELECT set_id, sentence FROM named_sets ORDER BY set_id").fetchall())
 
 
@@ -131,7 +131,7 @@ def latest_round(connection: sqlite3.Connection) -> int:
 
 
 def facts(connection: sqlite3.Connection, round_index: int) -> dict[str, Any] | None:
-    """Fetch what was recorded of a round; None where it was not asked."""
+    """Fetch what was recorded about a round; None if it was not asked."""
     row = connection.execute("SELECT facts FROM rounds WHERE round_index = ?", (round_index,)).fetchone()
     return None if row is None else json.loads(row[0])
 
@@ -148,7 +148,7 @@ def unanswered(connection: sqlite3.Connection, round_index: int) -> list[Questio
 
 
 def answered(connection: sqlite3.Connection, last_round: int) -> Answered:
-    """Fetch what may be trained on, of the rounds up to `last_round`."""
+    """Fetch the answers to train on, from the rounds up to `last_round`."""
     rows = connection.execute(
         "SELECT first, second, trained.answer, similarity, round_index,"
         " coalesce(kind = 'grid' AND trained.answer = 1, 0), kind IS NULL OR kind = 'grid' OR answer_id ="
@@ -169,7 +169,7 @@ def answered(connection: sqlite3.Connection, last_round: int) -> Answered:
 
 
 def pairs_of_kind(connection: sqlite3.Connection, kind: str) -> PairIndices:
-    """Fetch the pairs that were asked as one kind of question in the present set, each once, sorted."""
+    """Fetch the pairs asked as one kind of question in the current set, each once, sorted."""
     rows = connection.execute(
         "SELECT DISTINCT first, second FROM questions"
         " WHERE kind = ? AND set_id = (SELECT set_id FROM present) ORDER BY first, second",
@@ -179,7 +179,7 @@ def pairs_of_kind(connection: sqlite3.Connection, kind: str) -> PairIndices:
 
 
 def all_records(connection: sqlite3.Connection) -> list[AnswerRecord]:
-    """Fetch the answers of all sets, also those taken back, in the order given."""
+    """Fetch the answers of all sets, including retracted ones, in the order given."""
     rows = connection.execute("SELECT * FROM history ORDER BY answer_id").fetchall()
     return [_record(row) for row in rows]
 
@@ -191,9 +191,9 @@ def record_of(connection: sqlite3.Connection, answer_id: int) -> AnswerRecord | 
 
 
 def last_standing(connection: sqlite3.Connection, annotator: str | None) -> list[AnswerRecord]:
-    """Fetch the last answer that was given here, in the present set, and was not taken back.
+    """Fetch the last standing answer of the current set that was given here.
 
-    One that came from a glance comes with the others of it that stand, in the order given.
+    If it came from a glance, all standing answers of the glance are returned, in the order given.
     """
     row = connection.execute(
         "SELECT * FROM history WHERE undone_at IS NULL AND source IS NULL"
@@ -214,7 +214,7 @@ def last_standing(connection: sqlite3.Connection, annotator: str | None) -> list
 
 
 def tally(connection: sqlite3.Connection, last_round: int | None) -> Tally:
-    """Count the present set's answers, of the rounds up to `last_round` where it is given."""
+    """Count the answers of the current set, up to round `last_round` if it is given."""
     row = connection.execute(
         "SELECT count(*) FILTER (WHERE undone_at IS NULL),"
         " count(*) FILTER (WHERE undone_at IS NULL AND answer = 2),"

@@ -1,7 +1,6 @@
-"""The tables of the answer store, how an older file is brought up to them, and how damage is noticed.
+"""The tables of the answer store, the migration of older files, and the detection of damage.
 
-Nothing in them is ever changed or deleted. An answer is taken back by a row that says so, and bits
-once spent stay spent.
+Rows are never changed or deleted. Retracting an answer appends a row, and bits once spent stay spent.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ from anneal_jax.errors import StoreError
 SCHEMA_VERSION = 4
 
 DEFAULT_SENTENCE = "Are these two alike?"
-"""What "similar" means where a project does not say it better."""
+"""Definition of "similar" for a project that gives none."""
 
 _NEW_IN_3 = (
     "CREATE TABLE chosen_sets (choice_id INTEGER PRIMARY KEY,"
@@ -64,7 +63,8 @@ _NEW_IN_4 = (
     "CREATE TABLE file_answers (file_answer_id INTEGER PRIMARY KEY,"
     " file_id INTEGER NOT NULL REFERENCES files, set_id INTEGER NOT NULL REFERENCES sets,"
     " tile INTEGER NOT NULL REFERENCES images, answer INTEGER CHECK (answer IN (0, 1, 2)),"
-    " retracts INTEGER UNIQUE REFERENCES file_answers, annotator TEXT NOT NULL, answered_at TEXT NOT NULL,"
+    " retracts INTEGER UNIQUE REFERENCES file_answers, last_answer INTEGER NOT NULL,"
+    " last_change INTEGER NOT NULL, annotator TEXT NOT NULL, answered_at TEXT NOT NULL,"
     " key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL,"
     " CHECK ((answer IS NULL) = (retracts IS NOT NULL))) STRICT",
     "CREATE INDEX file_answers_by_file ON file_answers (file_id)",
@@ -112,10 +112,10 @@ def now() -> str:
 
 
 def prepare(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> bool:
-    """Create the tables in an empty file, bring those of an older version up to date, and verify them.
+    """Create the tables in an empty file, or migrate those of an older version, and verify them.
 
     Returns:
-      Whether the file is not as it was.
+      Whether the file was changed.
 
     Raises:
       StoreError: as `verify`.
@@ -134,10 +134,10 @@ def prepare(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Seque
 
 
 def verify(connection: sqlite3.Connection, path: pathlib.Path, image_ids: Sequence[str]) -> None:
-    """Hold everything that the file says against its checksums.
+    """Check the whole content of the file against its checksums.
 
     Raises:
-      StoreError: the file is damaged, of another version, or belongs to another archive.
+      StoreError: the file is damaged, has another version, or belongs to another archive.
     """
     _verify_file(connection, path)
     version = _meta(connection).get("schema_version")
@@ -168,7 +168,7 @@ def _lay_out(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
-    """Bring a file of an older version up to date, version by version."""
+    """Migrate a file of an older version, one version at a time."""
     if _meta(connection)["schema_version"] == "1":
         _migrate_from_1(connection, image_ids)
     while step := _MIGRATIONS.get(version := _meta(connection)["schema_version"]):
@@ -178,7 +178,7 @@ def _migrate(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
 
 
 def _migrate_from_1(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
-    """Write the rows of schema 1 anew, chained; all of them belong to one set, and cost one bit each."""
+    """Rewrite the rows of schema 1 with chained checksums; all belong to one set and cost one bit each."""
     rounds = connection.execute("SELECT round_index, facts FROM rounds ORDER BY round_index").fetchall()
     questions = connection.execute(
         "SELECT round_index, first, second, similarity FROM questions ORDER BY question_id"
@@ -206,7 +206,7 @@ def _migrate_from_1(connection: sqlite3.Connection, image_ids: Sequence[str]) ->
 
 
 def _migrate_from_2(connection: sqlite3.Connection) -> None:
-    """Note of every set that was begun that somebody chose it; the last one is the present set."""
+    """Record every set as chosen by somebody; the last one is the current set."""
     connection.execute("DROP VIEW trained")
     for statement in _NEW_IN_3:
         connection.execute(statement)
@@ -215,7 +215,7 @@ def _migrate_from_2(connection: sqlite3.Connection) -> None:
 
 
 def _migrate_from_3(connection: sqlite3.Connection) -> None:
-    """Make room for renamed sets, acts, glances and files; an older file has none of them."""
+    """Add tables for renamed sets, acts, glances and files, which an older file lacks."""
     connection.execute("DROP VIEW history")
     for statement in _NEW_IN_4:
         connection.execute(statement)
@@ -228,7 +228,7 @@ _MIGRATIONS: Mapping[str, Callable[[sqlite3.Connection], None]] = {
 
 
 def _old_key(archive: str, row: Sequence[object]) -> str:
-    """Return a key for an answer that had none; two copies of one file get the same keys."""
+    """Return a key for an answer without one; two copies of a file get the same keys."""
     return "v1-" + hashlib.sha256(json.dumps([archive, *row]).encode()).hexdigest()[:32]
 
 
@@ -252,19 +252,19 @@ def _require_same_archive(
     if _meta(connection).get("image_ids_sha256") != _fingerprint(image_ids):
         raise StoreError(
             f"the answers in {path} belong to an archive with other tile names; open the archive "
-            "they were given for, or begin in a new workdir."
+            "they were given for, or start in a new workdir."
         )
 
 
 def _verify_contents(connection: sqlite3.Connection, image_ids: Sequence[str]) -> None:
-    """Check what no chain covers: the layout, the tiles' names and the references between tables."""
+    """Check what the chains do not cover: the layout, the tiles' names and references between tables."""
     stored = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
     if [row[0] for row in stored] != list(STATEMENTS):
-        raise StoreError("its tables are not laid out as they were")
+        raise StoreError("the layout of its tables has changed")
     images = connection.execute("SELECT image_index, image_id FROM images ORDER BY image_index")
     if images.fetchall() != list(enumerate(image_ids)):
-        raise StoreError("the tiles' names are not as they were written")
+        raise StoreError("the names of the tiles have changed")
     if _meta(connection).keys() != {"schema_version", "image_ids_sha256"}:
-        raise StoreError("its table meta is not as it was written")
+        raise StoreError("its table meta has changed")
     if connection.execute("PRAGMA foreign_key_check").fetchone():
-        raise StoreError("a row refers to one that is not there")
+        raise StoreError("a row refers to a missing row")

@@ -1,7 +1,7 @@
-"""An SQLite file that is changed in short transactions, and sealed while nobody uses it.
+"""An SQLite file that is changed in short transactions, and sealed while it is closed.
 
-A rollback journal with `synchronous=EXTRA` is used: write-ahead logging of the SQLite that Python 3.11
-carries has a corruption bug, and one commit per answer costs about a millisecond.
+It uses a rollback journal with `synchronous=EXTRA`, because write-ahead logging has a corruption bug in the
+SQLite that comes with Python 3.11, and one commit per answer only costs about a millisecond.
 """
 
 import pathlib
@@ -15,25 +15,25 @@ from anneal_jax.files import seals
 
 _PRAGMAS = ("journal_mode = DELETE", "synchronous = EXTRA", "foreign_keys = ON")
 
-# How long a transaction waits for one of another process; each takes milliseconds.
+# How long a transaction waits for that of another process; each takes milliseconds.
 _TIMEOUT_S = 30.0
 
 
 class SealedFile:
-    """Transactions on the file of an answer store, and the seal beside it.
+    """Transactions on the file of an answer store, and its seal.
 
-    A closed file has its SHA-256 beside it, `NAME.seal`, so that a single flipped bit is noticed wherever
-    it lies, also where SQLite keeps nothing. A file in use has no seal.
+    The SHA-256 of a closed file is stored next to it in `NAME.seal`, so that a single flipped bit is
+    detected anywhere, even in unused parts of the file. A file in use has no seal.
     """
 
     def __init__(self, path: str | pathlib.Path, *, read_only: bool = False):
-        """Name the file; it is opened by each transaction anew."""
+        """Set the path of the file; each transaction opens it."""
         self._path = pathlib.Path(path)
         self._seal_path = self._path.with_name(self._path.name + ".seal")
         self._read_only = read_only
 
     def close(self) -> None:
-        """Seal the file. It may be used further, and is then no longer sealed."""
+        """Seal the file. Using it again removes the seal."""
         if self._read_only:
             return
         with self._transaction():
@@ -41,20 +41,20 @@ class SealedFile:
 
     @contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection inside one transaction that breaks the seal, for the modules beside this."""
+        """Yield a connection inside one transaction that removes the seal, for modules of this folder."""
         with self._transaction() as connection:
             self._break_seal()
             yield connection
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Yield a connection inside one transaction that changes nothing, for the modules beside this."""
+        """Yield a connection inside one read-only transaction, for modules of this folder."""
         return self._transaction()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection inside one immediate transaction; commit, or undo on an error."""
+        """Yield a connection inside one immediate transaction; commit, or roll back on an error."""
         try:
-            # Closing without a commit undoes the transaction.
+            # Closing without a commit rolls the transaction back.
             with closing(self._connect()) as connection:
                 connection.execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
                 yield connection
@@ -76,20 +76,20 @@ class SealedFile:
         is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
         if is_full or is_full_disk(error.__cause__ or error):
             return StorageFullError(
-                f"there is no room left for the answer store {self._path}, and the last request was not "
+                f"there is no room left for the answer store {self._path}, so the last request was not "
                 "stored; free some space, then repeat it. Everything acknowledged before is safe."
             )
         return StoreError(
             f"the answer store {self._path} cannot be used ({error}); free it if another program "
-            "holds it, else restore a copy of it, or begin in a new workdir."
+            "holds it, else restore a copy of it, or start in a new workdir."
         )
 
     def _require_seal(self) -> None:
-        """Raise where the file is not as it was when it was closed; a store in use has no seal."""
+        """Raise an error if the file has changed since it was closed; a store in use has no seal."""
         seal = self._read_seal()
         if seal and seal != seals.seal_of(self._path)._asdict():
             raise StoreError(
-                f"the answer store {self._path} is damaged (it is not as it was when it was closed); "
+                f"the answer store {self._path} is damaged (it has changed since it was closed); "
                 f"restore a copy of it together with {self._seal_path.name}."
             )
 

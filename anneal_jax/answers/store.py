@@ -55,12 +55,12 @@ class AnswerStore(SealedFile):
     def __init__(self, path: str | pathlib.Path, image_ids: Sequence[str], *, read_only: bool = False):
         """Open the store, creating it for an archive with these tile names, and verify it.
 
-        A file of an older version is brought up to date, in one transaction.
+        A file of an older version is migrated in one transaction.
 
         Args:
-          path: of the file.
+          path: path of the file.
           image_ids: names of the archive's tiles.
-          read_only: write nothing, not even beside the file, which must be there and of this version.
+          read_only: write nothing, not even next to the file, which must exist and have this version.
 
         Raises:
           StoreError: the file is damaged, of another version, or belongs to another archive.
@@ -68,7 +68,7 @@ class AnswerStore(SealedFile):
         super().__init__(path, read_only=read_only)
         self._image_ids = tuple(image_ids)
         if self._read_seal() and not self._path.exists():
-            raise StoreError(f"the answer store {self._path} is gone; restore it beside its seal.")
+            raise StoreError(f"the answer store {self._path} is missing; restore it next to its seal.")
         with self._transaction() as connection:
             self._require_seal()
             if read_only:
@@ -84,12 +84,12 @@ class AnswerStore(SealedFile):
     # Sets.
 
     def sentence(self) -> str:
-        """Return what "similar" means in the present set."""
+        """Return the definition of "similar" in the current set."""
         with self._transaction() as connection:
             return reading.current_set(connection)[1]
 
     def present_set(self) -> int:
-        """Return the number of the present set, from 1."""
+        """Return the number of the current set, from 1."""
         with self._transaction() as connection:
             return reading.current_set(connection)[0]
 
@@ -99,45 +99,45 @@ class AnswerStore(SealedFile):
             return reading.sentences(connection)
 
     def sentences_by_earlier(self) -> dict[str, str]:
-        """Return the present sentence of each renamed set by every earlier one, folded (`text.folded`)."""
+        """Map every earlier sentence of a renamed set, folded (`text.folded`), to its current one."""
         with self._transaction() as connection:
             return sets.sentences_by_earlier(connection)
 
     def is_settled(self) -> bool:
-        """Tell whether anybody has said what "similar" means, be it in the words of the default."""
+        """Return whether anybody has defined "similar", even if by accepting the default."""
         with self._transaction() as connection:
             return reading.is_settled(connection)
 
     def set_sentence(self, sentence: str) -> int:
-        """Say what "similar" means: go back to the set of this sentence, or begin it where there is none.
+        """Define "similar": switch to the set of this sentence, or begin it if there is none.
 
-        The answers of all other sets stay in the file; nothing is trained on them meanwhile.
+        The answers of all other sets stay in the file, but are not trained on meanwhile.
 
         Returns:
-          The number of the present set, from 1.
+          The number of the current set, from 1.
 
         Raises:
-          StoreError: the sentence is empty, longer than 500 characters or not one line.
+          StoreError: the sentence is empty, longer than 500 characters or has several lines.
         """
         with self.changing() as connection:
             return sets.say_sentence(connection, sentence)
 
     def sets(self) -> list[AnswerSet]:
-        """Return the present set and all that have answers, in the order begun."""
+        """Return the current set and all sets with answers, in the order begun."""
         with self._transaction() as connection:
             return sets.listed(connection)
 
     def begin_set(self, sentence: str, *, annotator: str, key: str | None = None) -> int:
-        """Begin a set of another sentence, go to it, and return its number.
+        """Begin a set for another sentence, switch to it, and return its number.
 
         Raises:
-          StoreError: the sentence is as `set_sentence` refuses it, or that of a set with answers.
+          StoreError: `set_sentence` would refuse the sentence, or a set with answers has it.
         """
         with self.changing() as connection:
             return sets.begin_set(connection, sentence, annotator=annotator, key=key)
 
     def go_to_set(self, set_id: int, *, annotator: str, key: str | None = None) -> None:
-        """Go to another set, with its answers.
+        """Switch to another set and its answers.
 
         Raises:
           StoreError: there is no such set.
@@ -146,7 +146,7 @@ class AnswerStore(SealedFile):
             sets.go_to_set(connection, set_id, annotator=annotator, key=key)
 
     def rename_set(self, sentence: str, *, annotator: str, key: str | None = None) -> None:
-        """Say in other words what "similar" means in the present set; its answers stay.
+        """Reword the definition of "similar" in the current set and keep its answers.
 
         Raises:
           StoreError: as `begin_set`.
@@ -155,10 +155,10 @@ class AnswerStore(SealedFile):
             sets.rename_set(connection, sentence, annotator=annotator, key=key)
 
     def undo_set_change(self, *, annotator: str, key: str | None = None) -> bool:
-        """Take back a person's last `begin_set`, `go_to_set` or `rename_set`, if no answer came since.
+        """Undo a person's last `begin_set`, `go_to_set` or `rename_set`, if no answer was given since.
 
         Returns:
-          Whether there was one, or this key took it back before.
+          Whether there was one, or this key undid it before.
         """
         with self.changing() as connection:
             return sets.undo_change(connection, annotator=annotator, key=key)
@@ -173,39 +173,39 @@ class AnswerStore(SealedFile):
         similarities: FloatArray | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
-        """Commit a round's questions, all or none, before the first of them is asked.
+        """Commit a round's questions, all or none, before the first one is asked.
 
         Args:
           round_index: the round; it must be new.
           pair_indices: int32[P, 2], canonical indices into the archive.
-          similarities: float32[P], cosine similarity by the model that asks.
-          facts: what the selection found, such as its threshold; strict JSON values.
+          similarities: float32[P], cosine similarity under the model that asks.
+          facts: facts about the selection, such as its threshold; strict JSON values.
 
         Raises:
-          StoreError: the round exists already, or a pair is not canonical, unknown or given twice.
+          StoreError: the round already exists, or a pair is not canonical, is unknown or occurs twice.
         """
         with self.changing() as connection:
             writing.add_round(connection, round_index, facts or {})
             writing.add_questions(connection, round_index, pair_indices, similarities)
 
     def unanswered(self, round_index: int) -> list[Question]:
-        """Return the questions of a round that still wait for an answer, in the order asked."""
+        """Return the unanswered questions of a round, in the order asked."""
         with self._transaction() as connection:
             return reading.unanswered(connection, round_index)
 
     def facts(self, round_index: int) -> dict[str, Any] | None:
-        """Return what `add_round` recorded of a round, or None where it was not asked."""
+        """Return what `add_round` recorded about a round, or None if it was not asked."""
         with self._transaction() as connection:
             return reading.facts(connection, round_index)
 
     def set_similarities(self, round_index: int, similarities: FloatArray) -> None:
         """Record out-of-sample similarities for a round that was asked before any model existed.
 
-        What is recorded already stays.
+        Similarities already recorded are kept.
 
         Args:
           round_index: the round.
-          similarities: float32[P], one for each answer that `answered` has of it, in that order.
+          similarities: float32[P], one for each of the round's answers in `answered`, in that order.
         """
         with self.changing() as connection:
             writing.score(connection, round_index, similarities)
@@ -221,21 +221,21 @@ class AnswerStore(SealedFile):
         key: str | None = None,
         elapsed_s: float | None = None,
     ) -> int:
-        """Store one answer durably; when this returns, it is on disk.
+        """Store an answer durably; it is on disk when this returns.
 
         Args:
-          question_id: of a question of this store.
-          answer: what was said.
-          annotator: who said it.
-          key: the caller's name for this request, for repeats of it.
+          question_id: id of a question of this store.
+          answer: the answer.
+          annotator: name of the person.
+          key: the caller's key for this request, which identifies repeats.
           elapsed_s: seconds from question to answer.
 
         Returns:
-          The id of the answer; where it was stored before, the id it got then.
+          The id of the answer; if it was stored before, its earlier id.
 
         Raises:
           StorageFullError: the disk is full; the answer was not stored.
-          StoreError: the question is unknown, or has another answer already; or the key is another's.
+          StoreError: the question is unknown or already has another answer, or the key is in use.
         """
         with self.changing() as connection:
             return writing.answer(
@@ -246,27 +246,27 @@ class AnswerStore(SealedFile):
         """Store several answers durably, all or none; see `record`.
 
         Args:
-          answers: (question_id, answer) of each.
-          annotator: who gave them.
+          answers: (question_id, answer) for each.
+          annotator: name of the person.
         """
         with self.changing() as connection:
             for question_id, answer in answers:
                 writing.answer(connection, question_id, answer, annotator=annotator)
 
     def give(self, given: Sequence[Given]) -> list[int]:
-        """Store answers that were not asked for, all or none: a marked search result, an imported file.
+        """Store answers that were not asked for, all or none, such as marks or an imported file.
 
         Returns:
-          The id of each answer; a key that is known keeps its answer.
+          The id of each answer; a known key keeps its answer.
 
         Raises:
-          StorageFullError, StoreError: as `record`, or a pair is not of this archive.
+          StorageFullError, StoreError: as for `record`, or a pair is not in this archive.
         """
         with self.changing() as connection:
             return writing.give(connection, given)
 
     def add(self, given: Given) -> AnswerRecord:
-        """Store one answer as `give` does, and return it as it stands in the file."""
+        """Store an answer like `give`, and return it as stored."""
         with self.changing() as connection:
             (answer_id,) = writing.give(connection, [given])
             return _stored(connection, answer_id)
@@ -279,19 +279,19 @@ class AnswerStore(SealedFile):
         kind: str = "training",
         similarities: Mapping[int, float | None] | None = None,
     ) -> list[AnswerRecord]:
-        """Store all answers of a glance, or none; a glance whose key is known stores nothing.
+        """Store all answers of a glance, or none; a glance with a known key stores nothing.
 
         Args:
-          glance: as it was answered.
-          annotator: who answered it.
-          kind: of its questions.
-          similarities: as `writing.answers_of`.
+          glance: the answered glance.
+          annotator: name of the person.
+          kind: kind of its questions.
+          similarities: as for `writing.answers_of`.
 
         Returns:
-          Its answers as they stand in the file.
+          Its answers as stored.
 
         Raises:
-          StorageFullError, StoreError: as `give`; or the glance is none, or its key is another's.
+          StorageFullError, StoreError: as for `give`; or the glance is invalid, or its key is in use.
         """
         given = writing.answers_of(checked(glance), annotator, kind, similarities or {})
         with self.changing() as connection:
@@ -300,18 +300,18 @@ class AnswerStore(SealedFile):
     def replace(
         self, answer_id: int, answer: Answer, *, annotator: str, key: str | None = None
     ) -> tuple[AnswerRecord, AnswerRecord]:
-        """Take an answer back and store another one for its pair, both or neither.
+        """Retract an answer and store another one for its pair, both or neither.
 
         Returns:
-          (the answer that was taken back, the new one).
+          (the retracted answer, the new one).
 
         Raises:
-          StoreError: there is no such answer, or it was taken back before.
+          StoreError: there is no such answer, or it is already retracted.
         """
         with self.changing() as connection:
             found = reading.record_of(connection, answer_id)
             if found is not None and found.undone_at is not None:
-                raise StoreError("this answer was taken back already; load this page again.")
+                raise StoreError("this answer was already retracted; reload this page.")
             old = writing.retract(connection, answer_id, annotator)
             given = Given(old.first, old.second, answer, annotator, kind=old.kind, key=key)
             (new_id,) = writing.give(connection, [given])
@@ -320,48 +320,48 @@ class AnswerStore(SealedFile):
     def give_together(
         self, given: Sequence[Given], retracted: Sequence[int], *, annotator: str, key: str | None = None
     ) -> None:
-        """Take answers back and give others as one act: all or none, and `undo` takes all of it back.
+        """Retract answers and add others as one act, all or none; `undo` undoes all of it.
 
         Args:
-          given: new answers, one at least.
-          retracted: ids of answers that stand.
-          annotator: whose act it is.
-          key: the caller's name for this request; the same key again stores nothing.
+          given: new answers, at least one.
+          retracted: ids of standing answers.
+          annotator: name of the person.
+          key: the caller's key for this request; repeating it stores nothing.
 
         Raises:
-          StorageFullError, StoreError: as `give`, or an answer to be taken back does not stand.
+          StorageFullError, StoreError: as for `give`, or an answer to retract does not stand.
         """
         with self.changing() as connection:
             acts.give_together(connection, given, retracted, annotator=annotator, key=key)
 
     def has_act(self, key: str) -> bool:
-        """Tell whether an act of this key was stored, also if it was taken back since."""
+        """Return whether an act with this key was stored, even if it has been undone since."""
         with self._transaction() as connection:
             return acts.is_key_of_act(connection, key)
 
     def is_of_act(self, answer_id: int) -> bool:
-        """Tell whether an answer was given by an act of several."""
+        """Return whether an answer belongs to an act."""
         with self._transaction() as connection:
             return acts.act_of(connection, answer_id) is not None
 
     def undo(self, *, annotator: str | None = None, key: str | None = None) -> list[AnswerRecord]:
-        """Take back the last answer that stands and was given here, with the whole glance it came from.
+        """Retract the last standing answer given here, with the whole glance it came from.
 
-        An answer of an act is taken back with the whole of it, and what the act had taken back is given
-        again.
+        An answer of an act is retracted with the whole act, and answers that the act had retracted are
+        added again.
 
         Args:
-          annotator: whose; None is anyone's.
-          key: the caller's name for this request; the same key again undoes no second answer.
+          annotator: name of the person; None means anyone.
+          key: the caller's key for this request; repeating it does not undo a second answer.
 
         Returns:
-          The answers that were taken back; none if none is left. What they cost stays spent.
+          The retracted answers; none if none is left. Their cost stays spent.
         """
         with self.changing() as connection:
             return acts.undo(connection, annotator, key)
 
     def retract(self, answer_id: int, *, annotator: str, key: str | None = None) -> AnswerRecord:
-        """Take back any one answer; one that was taken back already stays so.
+        """Retract any answer; one that is already retracted stays retracted.
 
         Raises:
           StoreError: there is no such answer.
@@ -372,44 +372,44 @@ class AnswerStore(SealedFile):
     # Reading.
 
     def find(self, answer_id: int) -> AnswerRecord | None:
-        """Return any one answer of any set, also one that was taken back; None if there is none."""
+        """Return any answer of any set, even a retracted one; None if there is none."""
         with self._transaction() as connection:
             return reading.record_of(connection, answer_id)
 
     def answered(self, last_round: int) -> Answered:
-        """Return the answers to train on, of the rounds up to `last_round`, in the order asked.
+        """Return the answers to train on, from the rounds up to `last_round`, in the order asked.
 
-        Those of audits and repeats, taken back or of earlier sets are not among them. A pair that was
-        asked twice stands there twice.
+        Answers of audits, repeats and other sets, and retracted ones, are left out. A pair that was asked
+        twice occurs twice.
         """
         with self._transaction() as connection:
             return reading.answered(connection, last_round)
 
     def audited_pairs(self) -> PairIndices:
-        """Return int32[P, 2], the pairs that audits asked or will ask; no round may."""
+        """Return int32[P, 2], the pairs reserved for audits; no round may ask them."""
         with self._transaction() as connection:
             return reading.pairs_of_kind(connection, "audit")
 
     def records(self) -> list[AnswerRecord]:
-        """Return every answer of every set, also those taken back, in the order given."""
+        """Return every answer of every set, including retracted ones, in the order given."""
         with self._transaction() as connection:
             return reading.all_records(connection)
 
     def standing(self) -> list[AnswerRecord]:
-        """Return the answers of the present set that were not taken back, of every kind."""
+        """Return the standing answers of every kind in the current set."""
         with self._transaction() as connection:
             present, _ = reading.current_set(connection)
             found = reading.all_records(connection)
         return [record for record in found if record.set_id == present and record.undone_at is None]
 
     def tally(self, last_round: int | None = None) -> Tally:
-        """Return what the present set has cost and brought, up to a round or in all."""
+        """Return the cost and the number of answers of the current set, up to a round or in total."""
         with self._transaction() as connection:
             return reading.tally(connection, last_round)
 
 
 def _stored(connection: sqlite3.Connection, answer_id: int) -> AnswerRecord:
-    """Return an answer that this transaction has stored."""
+    """Return an answer stored by this transaction."""
     record = reading.record_of(connection, answer_id)
     assert record is not None
     return record

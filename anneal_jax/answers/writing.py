@@ -1,4 +1,4 @@
-"""What the answer store takes in; each function runs inside one transaction, and only appends."""
+"""Writes to the answer store; each function runs inside one transaction and only appends."""
 
 import json
 import math
@@ -23,31 +23,32 @@ from anneal_jax.errors import StoreError
 from anneal_jax.types import Answer, FloatArray, PairIndices
 
 KINDS = ("training", "audit", "repeat", "volunteered", "label")
-"""Training questions are a round's; audits and repeats measure and are never trained on; volunteered
-answers were not asked for; labels came in as classes."""
+"""Kinds of questions: rounds ask training questions; audits and repeats only measure; volunteered
+answers were not asked for; labels came from class labels."""
 
 MAX_TEXT = 500
-"""Characters in a sentence, a name or a key."""
+"""Maximum number of characters in a sentence, a name or a key."""
 
 
 class Given(NamedTuple):
-    """An answer that no question of this store waits for.
+    """An answer that no question of this store asked for.
 
     Attributes:
-      first: a tile, an index into the archive.
-      second: another tile.
-      answer: what was said of them.
-      annotator: who said it.
+      first: one tile, an index into the archive.
+      second: the other tile.
+      answer: the answer.
+      annotator: name of the person.
       kind: one of `KINDS`.
-      key: names the answer for good: the same key again stores nothing. None makes a fresh one.
-      elapsed_s: seconds it took; None where unknown.
-      similarity: of the pair, by a model that was not trained on this answer; None where unknown.
-      bits: what it cost.
-      source: the file it came from; such answers are not undone step by step. None: given here.
-      answered_at: when; None is now.
-      undone_at: when it was taken back; None where it stands.
-      set_id: the set it belongs to; None is the present one.
-      glance: what else was shown with it; its answers must all be given at once.
+      key: identifies the answer permanently: repeating it stores nothing. None generates a new key.
+      elapsed_s: seconds it took; None if unknown.
+      similarity: similarity of the pair under a model not trained on this answer; None if unknown.
+      bits: its cost.
+      source: the file that it was imported from; such answers are not undone step by step. None if given
+        here.
+      answered_at: time; None means now.
+      undone_at: time of its retraction; None while it stands.
+      set_id: its set; None means the current one.
+      glance: what else was shown with it; all its answers must be given together.
     """
 
     first: int
@@ -69,7 +70,7 @@ class Given(NamedTuple):
 def add_round(connection: sqlite3.Connection, round_index: int, facts: Mapping[str, Any]) -> None:
     """Begin a round."""
     if connection.execute("SELECT 1 FROM rounds WHERE round_index = ?", (round_index,)).fetchone():
-        raise StoreError(f"round {round_index} was asked already; its questions stand.")
+        raise StoreError(f"round {round_index} was already asked; its questions are kept.")
     text = json.dumps(dict(facts), allow_nan=False)
     hash_chain.append(connection, "rounds", [(round_index, text)])
 
@@ -80,7 +81,7 @@ def add_questions(
     pair_indices: PairIndices,
     similarities: FloatArray | None,
 ) -> None:
-    """Append the questions of a round to the present set."""
+    """Append the questions of a round to the current set."""
     values = [None] * len(pair_indices) if similarities is None else similarities.tolist()
     set_id, _ = current_set(connection)
     rows = [
@@ -92,7 +93,7 @@ def add_questions(
         "first < second ({}); none was stored."
     )
     if len(np.unique(pair_indices, axis=0)) < len(pair_indices):
-        raise StoreError(refusal.format("a pair stands there twice"))
+        raise StoreError(refusal.format("a pair occurs twice"))
     try:
         hash_chain.append(connection, "questions", rows)
     except sqlite3.IntegrityError as error:
@@ -100,7 +101,7 @@ def add_questions(
 
 
 def score(connection: sqlite3.Connection, round_index: int, similarities: FloatArray) -> None:
-    """Append the similarities of a round's trained answers, where none stand yet."""
+    """Append the similarities of a round's trained answers that have none yet."""
     rows = connection.execute(
         "SELECT question_id, similarity FROM trained WHERE round_index = ? ORDER BY question_id",
         (round_index,),
@@ -125,7 +126,7 @@ def answer(
     key: str | None = None,
     elapsed_s: float | None = None,
 ) -> int:
-    """Append an answer to a question that waits for one, and return its id; again, the first one's."""
+    """Append an answer to an open question and return its id; a repeat returns the first id."""
     if key is not None and (first := _by_key(connection, text_of("key", key))) is not None:
         if (first.question_id, first.answer) != (question_id, said):
             raise taken(key)
@@ -139,14 +140,14 @@ def answer(
         )
     if standing[1] != int(said):
         raise StoreError(
-            f"question {question_id} was answered {Answer(standing[1]).name.lower()} already; "
+            f"question {question_id} was already answered {Answer(standing[1]).name.lower()}; "
             f"{said.name.lower()} was not stored."
         )
     return standing[0]
 
 
 def give(connection: sqlite3.Connection, given: Sequence[Given]) -> list[int]:
-    """Append answers with questions of their own, and return their ids; known keys keep their ids."""
+    """Append answers with their own questions, and return their ids; known keys keep their ids."""
     keyed = [_normal(row) for row in given]
     ids: dict[str, int] = {}
     fresh: dict[str, Given] = {}
@@ -166,13 +167,13 @@ def give(connection: sqlite3.Connection, given: Sequence[Given]) -> list[int]:
 def answers_of(
     glance: AnsweredGlance, annotator: str, kind: str, similarities: Mapping[int, float | None]
 ) -> list[Given]:
-    """Return the answers that a glance gives, each with its share of the seconds.
+    """Return the answers of a glance, each with its share of the seconds.
 
     Args:
-      glance: as it was answered.
-      annotator: who answered it.
-      kind: of its questions, one of `KINDS`.
-      similarities: of the subject and each other tile, by a model that was not trained on the answers.
+      glance: the answered glance.
+      annotator: name of the person.
+      kind: kind of its questions, one of `KINDS`.
+      similarities: similarity of the subject and each other tile, under a model not trained on the answers.
     """
     said = glance.said()
     elapsed_s = None if glance.elapsed_s is None else glance.elapsed_s / len(said)
@@ -200,10 +201,10 @@ def retract(
     key: str | None = None,
     undone_at: str | None = None,
 ) -> AnswerRecord:
-    """Append a row that takes an answer back, unless there is one; return the answer."""
+    """Append a row that retracts an answer, unless there is one; return the answer."""
     record = record_of(connection, answer_id)
     if record is None:
-        raise StoreError(f"there is no answer {answer_id} to take back.")
+        raise StoreError(f"there is no answer {answer_id} to retract.")
     if record.undone_at is None:
         row = (record.question_id, None, answer_id, annotator, undone_at or now(), None, 0.0, key)
         _append_answer(connection, row)
@@ -215,7 +216,7 @@ def retract(
 def undo(
     connection: sqlite3.Connection, annotator: str | None, key: str | None = None
 ) -> list[AnswerRecord]:
-    """Take back the last answer that stands and was given here, with all others of its glance."""
+    """Retract the last standing answer given here, with all others of its glance."""
     keys: list[str | None] = [None] * max(glances.MAX_OTHERS.values())
     if key is not None:
         key = text_of("key", key)
@@ -230,7 +231,7 @@ def undo(
 
 
 def _undone_by(connection: sqlite3.Connection, keys: Sequence[str | None]) -> list[AnswerRecord]:
-    """Fetch what an undoing with these keys took back; nothing if there was none."""
+    """Fetch the answers retracted by an undo with these keys; empty if there was none."""
     marks = ", ".join("?" * len(keys))
     rows = connection.execute(
         f"SELECT key, retracts FROM answers WHERE key IN ({marks}) ORDER BY answer_id",  # noqa: S608
@@ -244,15 +245,23 @@ def _undone_by(connection: sqlite3.Connection, keys: Sequence[str | None]) -> li
 
 
 def is_key_of_answer(connection: sqlite3.Connection, key: str | None) -> bool:
-    """Tell whether an answer, or the taking back of one, has a key."""
+    """Return whether an answer, or a retraction, has this key."""
     return connection.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone() is not None
 
 
+def is_key_of_undoing(connection: sqlite3.Connection, key: str | None) -> bool:
+    """Tell whether a key took back an answer, an act of several or an answer about a file."""
+    return any(
+        connection.execute(f"SELECT 1 FROM {table} WHERE key = ?", (key,)).fetchone()  # noqa: S608
+        for table in ("answers", "acts", "file_answers")
+    )
+
+
 def text_of(what: str, text: str) -> str:
-    """Return a text as it is stored.
+    """Return text in the form in which it is stored.
 
     Raises:
-      StoreError: it is empty, too long or holds control characters.
+      StoreError: it is empty, too long or contains control characters.
     """
     stripped = text.strip()
     if not 0 < len(stripped) <= MAX_TEXT or not stripped.isprintable():
@@ -261,7 +270,7 @@ def text_of(what: str, text: str) -> str:
 
 
 def _normal(given: Given) -> tuple[str, Given]:
-    """Return the key of an answer and how it is stored: its pair in order, texts and amounts checked."""
+    """Return the key of an answer and its stored form: ordered pair, checked texts and amounts."""
     first, second = sorted((given.first, given.second))
     key = secrets.token_hex(16) if given.key is None else text_of("key", given.key)
     return key, given._replace(
@@ -288,13 +297,14 @@ def _append_given(connection: sqlite3.Connection, given: Sequence[Given]) -> lis
             "an answer must be about two different tiles of the archive, and of one of the kinds "
             f"{', '.join(KINDS)} ({error}); none was stored."
         ) from error
+    given_at = now()
     answers = [
         (
             key,
             int(row.answer),
             None,
             row.annotator,
-            row.answered_at or now(),
+            row.answered_at or given_at,
             row.elapsed_s,
             row.bits,
             row.key,
@@ -312,7 +322,7 @@ def _append_given(connection: sqlite3.Connection, given: Sequence[Given]) -> lis
 
 
 def _append_answer(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int:
-    """Append one row of answers; its key, the last value, is made where it is None."""
+    """Append one row of answers; if its key, the last value, is None, a new one is generated."""
     question_id, said, retracts, annotator, at, elapsed_s, bits, key = row
     elapsed_s = _amount("elapsed_s", elapsed_s)
     key = secrets.token_hex(16) if key is None else text_of("key", key)
@@ -326,22 +336,22 @@ def _append_answer(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int:
 
 
 def taken(key: str) -> StoreError:
-    """Return what a key that is another's leads to."""
+    """Return the error for a key that is already in use."""
     return StoreError(f"key {key!r} belongs to another answer; give each answer its own.")
 
 
 def _amount(what: str, value: float | None) -> float | None:
     if value is not None and not 0 <= value < math.inf:
-        raise StoreError(f"{what}={value} must be a number that is not negative.")
+        raise StoreError(f"{what}={value} must be a non-negative number.")
     return None if value is None else float(value)
 
 
 def _by_key(connection: sqlite3.Connection, key: str) -> AnswerRecord | None:
-    """Fetch the answer of a key; None where the key is new."""
+    """Fetch the answer with this key; None if the key is new."""
     row = connection.execute("SELECT answer_id, retracts FROM answers WHERE key = ?", (key,)).fetchone()
     if row is None:
         return None
-    if row[1] is not None:  # a key of an undoing
+    if row[1] is not None:  # the key of a retraction
         raise taken(key)
     return record_of(connection, row[0])
 

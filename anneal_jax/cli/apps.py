@@ -1,4 +1,4 @@
-"""What the launch scripts share: recipes as flags, and mistakes answered in one sentence."""
+"""Shared by the launch scripts: recipes as flags, and one-sentence errors for mistakes of the user."""
 
 import dataclasses
 import functools
@@ -22,13 +22,13 @@ USAGE_ERROR = 2
 """Exit code after a mistake of the user."""
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as a shell gives it."""
+"""Exit code after Ctrl-C, as in a shell."""
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 def recipe(config: ExperimentConfig) -> config_dict.ConfigDict:
-    """Return a config as `--config=FILE` wants it from `get_config()`.
+    """Return a config in the form that `--config=FILE` expects from `get_config()`.
 
     >>> recipe(ExperimentConfig(rounds=2)).rounds
     2
@@ -36,29 +36,34 @@ def recipe(config: ExperimentConfig) -> config_dict.ConfigDict:
     return config_dict.ConfigDict(dataclasses.asdict(config))
 
 
-def config_of(value: object) -> ExperimentConfig:
-    """Check what `--config` gave and turn it into a config.
+def config_of(value: object, *, labels: str | None = None) -> ExperimentConfig:
+    """Check the value of `--config` and convert it to a config.
+
+    Args:
+      value: of the flag `--config`.
+      labels: a CSV file of class labels, in place of the recipe's; None leaves those.
 
     Raises:
-      ConfigError: no recipe, or one that cannot be used.
+      ConfigError: there is no recipe, or it cannot be used.
     """
     if not isinstance(value, config_dict.ConfigDict):
         raise ConfigError("give a recipe, such as --config=launch/configs/earth.py.")
-    return config_from_mapping(value.to_dict())
+    changed = {} if labels is None else {"labels": labels}
+    return config_from_mapping(value.to_dict() | changed)
 
 
 def run_app(
     main: Callable[[Sequence[str]], None], *, module: str = "__main__", num_arguments: int = 0
 ) -> None:
-    """Run an app; what it is not to blame for ends it with one sentence and exit code 2, no traceback.
+    """Run an app; an error that is not a bug ends it with one sentence and exit code 2, not a traceback.
 
-    That is a mistake of the user, a disk or a file that the system refuses, and memory that is not there.
-    A terminal that cannot print, or a pipe that was closed, ends nothing: the work is done first.
+    Such errors are mistakes of the user, refused access to a disk or a file, and lack of memory. A terminal
+    that cannot print, or a closed pipe, does not stop the app: it finishes its work first.
 
     Args:
-      main: gets the command's words, without flags.
-      module: whose docstring and flags are the app's help.
-      num_arguments: how many words behind the first are taken.
+      main: called with the words of the command line, without flags.
+      module: its docstring and flags are the app's help.
+      num_arguments: maximum number of words after the first.
     """
 
     def guarded(argv: Sequence[str]) -> None:
@@ -73,14 +78,14 @@ def run_app(
         except (OSError, MemoryError) as error:
             logging.debug("raised here", exc_info=True)  # --verbosity=1 shows it
             _fail(_system_sentence(error))
-        except UnicodeEncodeError as error:  # a text that no reader met
+        except UnicodeEncodeError as error:  # text that no reader has checked
             _fail(str(not_utf8(error.object[: error.end], "the text", ConfigError)))
         except RuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):  # what JAX says of a device's memory
+            if "RESOURCE_EXHAUSTED" not in str(error):  # JAX's message when a device's memory is full
                 raise
             _fail(_system_sentence(MemoryError()))
         except KeyboardInterrupt:
-            print("stopped; the same command goes on from here.", file=sys.stderr)
+            print("stopped; the same command continues from here.", file=sys.stderr)
             sys.exit(INTERRUPTED)
         _require_printed()
 
@@ -89,9 +94,10 @@ def run_app(
 
 
 def as_typed(sentence: str, known: Container[str]) -> str:
-    """Name each setting in a sentence as it is given to this app.
+    """Write each setting in a message the way this app accepts it.
 
-    The library speaks of settings, as in `set on_bad_image=skip`, and does not know who calls it.
+    The library's messages name settings, as in `set on_bad_image=skip`, because it does not know its
+    caller.
 
     Args:
       sentence: a message of the library.
@@ -112,23 +118,25 @@ def as_typed(sentence: str, known: Container[str]) -> str:
 
 
 def _system_sentence(error: OSError | MemoryError) -> str:
-    """Say what the system refused, and of which file."""
+    """Return a message about what the system refused, and for which file."""
     if isinstance(error, MemoryError):
-        return "there is not enough memory; give it less at once, or a machine with more."
+        return "there is not enough memory; reduce the input, or use a machine with more memory."
     place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{reason_of(error)}; see to it, then give the same command again."
+    return f"{place}{reason_of(error)}; fix this, then run the same command again."
 
 
 def _require_printed() -> None:
     fault = printing_fault()
-    if fault is not None and not isinstance(fault, BrokenPipeError):  # who closed a pipe has read enough
-        _fail(f"all is done, but not all of it could be printed ({reason_of(fault)}).")
+    if fault is not None and not isinstance(
+        fault, BrokenPipeError
+    ):  # whoever closed a pipe had read enough
+        _fail(f"the work is done, but some output was not printed ({reason_of(fault)}).")
 
 
 def _parse_flags(argv: Sequence[str], *, module: str) -> list[str]:
-    """Parse as absl does, but answer `--help` and a mistake in words of our own."""
+    """Parse flags like absl, but with our own `--help` and error messages."""
     if how := wanted_help(argv[1:]):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a pager that ends early is no fault
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a pager that quits early is not an error
         print(help_text(module, full=how == "full"))
         sys.exit(0)
     for argument in argv:
@@ -142,7 +150,7 @@ def _parse_flags(argv: Sequence[str], *, module: str) -> list[str]:
         return flags.FLAGS(argv)
     except flags.Error as error:
         _fail(_sentence(error))
-    except Exception as error:  # whatever the code of the recipe raises
+    except Exception as error:  # the recipe's code can raise anything
         _fail(f"the recipe {path} cannot be used ({type(error).__name__}: {error}).")
 
 
@@ -163,7 +171,7 @@ def _require_known_settings(argv: Sequence[str]) -> None:
 
 
 def _sentence(error: flags.Error) -> str:
-    """Say what is wrong with a flag, and what to give."""
+    """Return a message about what is wrong with a flag and how to fix it."""
     text = str(error).strip()
     if isinstance(error, flags.UnrecognizedFlagError):
         if error.flagname.startswith("config."):
@@ -179,6 +187,6 @@ def _sentence(error: flags.Error) -> str:
 
 
 def _fail(sentence: str) -> NoReturn:
-    end = "" if sentence.endswith((".", "!", "?")) else "."  # a library's message may do without
+    end = "" if sentence.endswith((".", "!", "?")) else "."  # a library's message may lack it
     print(f"error: {sentence}{end}", file=sys.stderr)
     sys.exit(USAGE_ERROR)

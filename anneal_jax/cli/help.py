@@ -1,4 +1,4 @@
-"""What `--help` of a launch script shows, in 80 columns; docs/settings.md says the same of each flag."""
+"""The `--help` of a launch script, in 80 columns; docs/settings.md has the same text for each flag."""
 
 import dataclasses
 import inspect
@@ -13,12 +13,12 @@ from absl import flags
 from anneal_jax.config import CHOICES, RANGES, SETTING_TYPES, ExperimentConfig
 
 WIDTH = 80
-"""Columns of a terminal that nobody made wider."""
+"""Columns of a standard terminal."""
 
 SHORT_FLAGS = ("-h", "-?", "-help", "--help", "-helpshort", "--helpshort")
 FULL_FLAGS = ("-helpfull", "--helpfull")
 
-# absl adds these to the words of a flag that takes one of a few texts, or several.
+# absl adds these to the help of a flag with choices, or of one that may be repeated.
 _OF_ABSL = re.compile(r"^<[^>]*>: |; ?repeat this option to specify a list of values$")
 
 _SETTING_VALUES = {bool: "true|false", int: "N", float: "X", str: "TEXT"}
@@ -32,13 +32,13 @@ _FLAG_VALUES = {
 
 @dataclasses.dataclass(frozen=True)
 class Explained:
-    """A flag or a setting, in words.
+    """The description of a flag or a setting.
 
     Attributes:
-      usage: how it is given, such as `--seeds=N`.
-      meaning: sentences.
-      default: its value where it is not given; empty: none.
-      is_required: whether the command refuses to go on without it.
+      usage: how to write it, such as `--seeds=N`.
+      meaning: its description.
+      default: its default value; empty if it has none.
+      is_required: whether the command needs it.
     """
 
     usage: str
@@ -48,7 +48,7 @@ class Explained:
 
 
 def explain_flag(flag: flags.Flag) -> Explained:
-    """Say how a flag is given, what it means and what holds without it."""
+    """Describe how to write a flag, what it means and its default."""
     required = flag.default is None and any(not check.checker(None) for check in flag.validators)
     default = "" if flag.default in (None, "", []) else _text_of(flag.default)
     words = re.sub(_OF_ABSL, "", " ".join((flag.help or "").split()))
@@ -56,7 +56,7 @@ def explain_flag(flag: flags.Flag) -> Explained:
 
 
 def explain_settings() -> dict[str, Explained]:
-    """Return the docstring's words for every setting of a run, with choices or range and the default.
+    """Return the docstring's text for every setting of a run, with its choices or range and its default.
 
     >>> explain_settings()["rounds"].default
     '6'
@@ -92,7 +92,7 @@ def help_text(module: str, *, full: bool) -> str:
 
 
 def wanted_help(argv: Iterable[str]) -> str:
-    """Return "short", "full", or "" where no help is asked for."""
+    """Return "short", "full", or "" if no help was requested."""
     given = set(argv)
     if given & set(FULL_FLAGS):
         return "full"
@@ -114,7 +114,7 @@ def _flag_usage(flag: flags.Flag) -> str:
 
 
 def _allowed(name: str, words: str) -> str:
-    """Name the range of a setting, and its choices where the docstring does not."""
+    """Return the range of a setting, or its choices if the docstring does not list them."""
     if name in RANGES:
         low, high = RANGES[name]
         return f" {low:,} to {high:,}."
@@ -152,7 +152,7 @@ def _lines(text: str, width: int, first: str, later: str) -> list[str]:
 
 
 def _wrap_doc(doc: str) -> str:
-    """Fit a docstring into the width; its indented lines are commands, continued as a shell has it."""
+    """Wrap a docstring to the width; indented lines are commands, with shell line continuations."""
     return "\n\n".join(
         "\n".join(map(_wrap_command, paragraph.splitlines()))
         if paragraph.startswith(" ")

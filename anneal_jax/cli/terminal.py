@@ -1,7 +1,7 @@
-"""What an app prints never ends it: a letter the terminal lacks is escaped, and a closed pipe is noted.
+"""Keeps printing from ending an app: it escapes unsupported letters and survives closed pipes.
 
-A search, or a night of training, is worth more than the line that says so. Whatever a stream cannot take is
-remembered, and the app says it in one sentence when all else is done.
+A search, or a night of training, is worth more than the line that reports it. If a stream fails, the app
+remembers the fault and reports it in one sentence when everything else is done.
 """
 
 import codecs
@@ -9,18 +9,18 @@ import io
 import sys
 from typing import Any
 
-Buffer = Any  # bytes, or what gives them out; `collections.abc.Buffer` from Python 3.12 on
+Buffer = Any  # bytes-like; `collections.abc.Buffer` from Python 3.12 on
 
 _ESCAPING = "anneal_jax.escaping"
 
 
 class _Forgiving(io.FileIO):
-    """A file descriptor that keeps its first fault, and then takes everything without writing it."""
+    """A file descriptor that records its first fault, and then discards all further output."""
 
     fault: OSError | None = None
 
     def write(self, data: Buffer, /) -> int:
-        """Write, or pretend to."""
+        """Write, or discard after a fault."""
         if self.fault is None:
             try:
                 return super().write(data)
@@ -30,7 +30,7 @@ class _Forgiving(io.FileIO):
 
 
 def prepare_streams() -> None:
-    """Make stdout and stderr of this process take whatever is printed; streams of a test are left alone."""
+    """Make stdout and stderr of this process accept any output; leave streams replaced by a test alone."""
     codecs.register_error(_ESCAPING, _escaped)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -48,7 +48,7 @@ def prepare_streams() -> None:
 
 
 def printing_fault() -> OSError | None:
-    """Write out what was printed; return why some of it could not be, None where all was."""
+    """Flush the output; return the fault that kept some of it from being written, None if none."""
     if sys.stdout is None:
         return None
     sys.stdout.flush()
@@ -57,7 +57,7 @@ def printing_fault() -> OSError | None:
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    r"""Write letters that an encoding lacks as JSON does, so that printed JSON stays JSON.
+    r"""Escape letters that an encoding lacks as in JSON, so that printed JSON stays valid.
 
     >>> codecs.register_error("doctest", _escaped)
     >>> "é 森".encode("ascii", "doctest"), "\U0001f600".encode("latin-1", "doctest")

@@ -21,7 +21,7 @@ from anneal_jax.errors import ArchiveError, unknown_name
 from anneal_jax.text import require_utf8
 from anneal_jax.types import Archive, IntArray
 
-# Scheme -> how a person writes it, and what opens (location, on_bad_image).
+# Scheme -> how to write it, and the function that opens (location, on_bad_image).
 _SCHEMES: dict[str, tuple[str, Callable[[str, str], Catalogue]]] = {
     "digits": ("digits", open_digits),
     "bluemarble": ("bluemarble", open_bluemarble),
@@ -33,7 +33,7 @@ _SCHEMES: dict[str, tuple[str, Callable[[str, str], Catalogue]]] = {
 
 
 def archive_schemes() -> Collection[str]:
-    """Return what the text that `open_archive` takes may begin with, such as `folder`."""
+    """Return the schemes that `open_archive` accepts, such as `folder`."""
     return _SCHEMES.keys()
 
 
@@ -46,12 +46,12 @@ def open_archive(
     """Open a read-only archive.
 
     Args:
-      spec: `digits`, `bluemarble`, `folder:PATH`, `embeddings:FILE`, `geotiff:PATH` or `tfds:NAME`. All
-        behind the first colon is the location as it is: commas, spaces and further colons need no quoting.
-        The last three take options behind it, as in `geotiff:PATH?tile=64` (docs/archives.md).
-      labels_csv: a file with the columns `id` and `label`, laid over the archive's own labels.
-      on_bad_image: what becomes of a damaged, oversized or 16-bit image: "refuse" raises one error
-        that names the first five; "skip" leaves them out and says so in `notes`.
+      spec: `digits`, `bluemarble`, `folder:PATH`, `embeddings:FILE`, `geotiff:PATH` or `tfds:NAME`.
+        Everything after the first colon is the location: commas, spaces and further colons need no quoting.
+        The last three accept options, as in `geotiff:PATH?tile=64` (docs/archives.md).
+      labels_csv: a file with the columns `id` and `label`, which override the archive's own labels.
+      on_bad_image: how to treat damaged, oversized or 16-bit images: "refuse" raises one error that names
+        the first five; "skip" leaves them out and says so in `notes`.
 
     Raises:
       ArchiveError: the archive, or its labels, cannot be used as they are.
@@ -76,13 +76,13 @@ def open_archive(
 
 
 def require_classes(archive: Archive) -> IntArray:
-    """Return the labels of an archive that a simulated oracle can answer from.
+    """Return the labels of an archive, from which a simulated oracle can answer.
 
     Returns:
       int32[N] without -1, of at least two classes.
 
     Raises:
-      ArchiveError: labels are missing, wholly or in part, or all are the same.
+      ArchiveError: some or all labels are missing, or all are the same.
     """
     need = "a simulated oracle and the retrieval metrics need a class for every tile"
     advice = "put each class in a sub-folder or give a labels CSV with the columns id,label"

@@ -1,6 +1,6 @@
-"""Which bands the tiles of an archive have, by its spec alone, and their picture for a person.
+"""The bands of an archive's tiles, derived from its spec alone, and tiles as a person sees them.
 
-The spec tells it, not the files, so that a model finds its network's input where the archive is not.
+They follow from the spec, not the files, so that a model can build its network without the archive.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from anneal_jax.errors import ArchiveError
 from anneal_jax.types import Archive
 
 GEOTIFF_OPTIONS = ("tile", "stride", "bands", "rgb", "nodata", "percentile", "range", "pool", "codes")
-"""Names of the options of `geotiff:`; docs/geotiff.md says what they mean."""
+"""Names of the options of `geotiff:`; docs/geotiff.md explains them."""
 
 _MAX_BANDS = 1_000
 
@@ -23,8 +23,8 @@ class Bands(NamedTuple):
     """The bands of an archive's tiles.
 
     Attributes:
-      numbers: of each of the S bands in its files, counted from 1.
-      rgb: places of red, green and blue among the S, counted from 0; None: none of them is visible.
+      numbers: number of each of the S bands in the files, from 1.
+      rgb: positions of red, green and blue among the S bands, from 0; None if no band is visible.
     """
 
     numbers: tuple[int, ...] = (1, 2, 3)
@@ -49,7 +49,7 @@ def bands_of(spec: str) -> Bands:
 
 
 def holds_vectors(spec: str) -> bool:
-    """Return whether a spec opens ready vectors.
+    """Return whether a spec opens precomputed vectors.
 
     Raises:
       ArchiveError: the options of a `geotiff:` cannot be used.
@@ -66,10 +66,10 @@ def holds_vectors(spec: str) -> bool:
 
 
 def bands_from_options(options: Mapping[str, str]) -> Bands:
-    """Return what the options `bands` and `rgb` say, both in band numbers of the file.
+    """Return the bands that the options `bands` and `rgb` name, both by band number of the file.
 
-    Three bands are red, green and blue, in this order, unless `rgb` says otherwise; among another number
-    of bands those are visible that `rgb` names.
+    Three bands are red, green and blue, in this order, unless `rgb` says otherwise; for any other number of
+    bands, `rgb` names the visible ones.
 
     Raises:
       ArchiveError: they are not band numbers, or `rgb` names a band that `bands` does not.
@@ -92,16 +92,16 @@ def bands_from_options(options: Mapping[str, str]) -> Bands:
 def rgb_tiles(
     archive: Archive, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear"
 ) -> npt.NDArray[np.uint8]:
-    """Return tiles as a person sees them.
+    """Return tiles as RGB pictures for a person.
 
     Args:
       archive: of images.
       indices: int[B], rows.
       image_size: side in pixels.
-      resampling: the filter that they are resized by, as Pillow names it in small letters.
+      resampling: lower-case name of the Pillow filter used for resizing.
 
     Returns:
-      uint8[B, image_size, image_size, 3]; where no band is visible, the first one as grey.
+      uint8[B, image_size, image_size, 3]; if no band is visible, the first one as grey.
     """
     tiles = archive.load(indices, image_size, resampling)
     bands = bands_of(archive.spec)

@@ -1,13 +1,14 @@
-"""The archive `bluemarble`: tiles of NASA's Blue Marble, each with the climate that most of it lies in.
+"""The archive `bluemarble`: tiles of NASA's Blue Marble, labelled with their predominant climate.
 
 The Earth is cut into cells of 3 by 3 degrees, 45 by 45 pixels of the mosaic: whole degrees in both maps.
-A cell becomes a tile when at least 80% of it lies in one group of climate zones; the group is its class. Of
-a group at most 200 tiles are taken.
+A cell becomes a tile if at least 80% of it lies in one group of climate zones, which is its class. Each
+group contributes at most 200 tiles.
 
-These numbers were chosen once, by looking at tiles and before any score was known. Cells of 2 degrees show
-little but one colour, and cells of 4 leave too few tiles of rainforest and steppe. With less than 80% many
-tiles show two kinds of land. The groups are those that a person can tell apart from above: so the temperate
-zones C and the warmer continental ones are one group, because fields and broad-leaved forest look alike.
+These numbers were chosen once, by looking at tiles, before any score was known. Cells of 2 degrees often
+show a single colour, and cells of 4 degrees leave too few tiles of rainforest and steppe. Below 80%, many
+tiles show two kinds of land. The groups can be distinguished from above: the temperate zones C and the
+warmer continental ones form one group, for example, because their fields and broad-leaved forests look
+alike.
 """
 
 import hashlib
@@ -32,10 +33,10 @@ CELL_DEG = 3
 """Side of a cell, in degrees of latitude and of longitude."""
 
 MIN_SHARE = 0.8
-"""Of a cell that must lie in one group."""
+"""Minimum share of a cell that must lie in one group."""
 
 MAX_TILES = 200
-"""Of one group."""
+"""Maximum number of tiles per group."""
 
 GROUPS = {
     "rainforest": "Af Am",
@@ -48,7 +49,7 @@ GROUPS = {
     "ice": "EF",
     "ocean": "Ocean",
 }
-"""Class -> the zones of Köppen and Geiger that it joins; every zone is in one of them."""
+"""Class -> its zones of Köppen and Geiger; every zone belongs to one class."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,14 +79,14 @@ class BlueMarbleArchive(Catalogue):
 
 
 def open_bluemarble(location: str, on_bad_image: str) -> BlueMarbleArchive:
-    """Open `bluemarble`; labels are the groups of climate zones, boxes the cells in degrees.
+    """Open `bluemarble`; its labels are groups of climate zones, its boxes the cells in degrees.
 
     Raises:
       ArchiveError: something follows the name, or the extra `demo` is not installed.
     """
-    del on_bad_image  # none is bad
+    del on_bad_image  # no tile is bad
     if location:
-        raise ArchiveError(f"bluemarble takes no location, but {location!r} was given; write bluemarble")
+        raise ArchiveError(f"bluemarble has no location, but {location!r} was given; write bluemarble")
     mosaic, shares = read_mosaic(), group_shares(read_zones())
     chosen = _chosen_cells(shares)
     places = [chosen[tile_id] for tile_id in sorted(chosen)]
@@ -107,7 +108,7 @@ def open_bluemarble(location: str, on_bad_image: str) -> BlueMarbleArchive:
 
 
 def group_shares(zones: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Return which share of each cell lies in each group.
+    """Return the share of each cell that lies in each group.
 
     Args:
       zones: uint8[180 s, 360 s], s pixels a degree, places in `ZONES`.
@@ -143,7 +144,7 @@ def _chosen_cells(shares: npt.NDArray[np.float64]) -> dict[str, tuple[int, int]]
 
 
 def _lot(tile_id: str) -> bytes:
-    """Return a tile's lot: a hash, not a generator's draw, so that it stays the same for ever."""
+    """Return a tile's random key: a hash rather than a generator's draw, so that it never changes."""
     return hashlib.sha256(tile_id.encode()).digest()
 
 

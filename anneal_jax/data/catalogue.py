@@ -1,4 +1,4 @@
-"""What every archive holds besides its tiles, and the checks that all of them share."""
+"""The metadata of every archive, and the checks shared by all archives."""
 
 import abc
 import hashlib
@@ -16,16 +16,16 @@ from anneal_jax.errors import ArchiveError, ConfigError
 from anneal_jax.types import IntArray
 
 MAX_NAMED = 5
-"""Of many things that are wrong with an archive."""
+"""Maximum number of problems listed in a message."""
 
-_UNKNOWN_SIDE_PX = 256  # of a tile that is written as a file
+_UNKNOWN_SIDE_PX = 256  # assumed side of a tile written as a file
 
 
 class TileFile(NamedTuple):
     """A tile as a file.
 
     Attributes:
-      suffix: that its name ends with, such as ".tif".
+      suffix: suffix of its name, such as ".tif".
       data: its bytes.
     """
 
@@ -39,7 +39,7 @@ class Catalogue(abc.ABC):
 
     Attributes:
       spec, ids, labels, class_names, kind, notes, boxes, dates: as in `anneal_jax.types.Archive`.
-      left_out: ids of tiles that were found but not taken, so that a labels file may name them.
+      left_out: ids of tiles that were found but left out; a labels file may still name them.
     """
 
     spec: str
@@ -61,17 +61,17 @@ class Catalogue(abc.ABC):
         """Return uint8[N, 32], the SHA-256 of each tile."""
 
     def tile_side(self) -> int:
-        """Return the longer side of most tiles, in pixels; 0 where it is not known."""
+        """Return the longer side of most tiles, in pixels; 0 if unknown."""
         return 0
 
     def tile_file(self, index: int) -> TileFile:
-        """Return a tile as a file: its own bytes where it is one, else a PNG of what a person sees.
+        """Return a tile as a file: its own bytes if it is one, else a PNG of its RGB picture.
 
         Raises:
-          ArchiveError: it is a vector, or cannot be read any more.
+          ArchiveError: it is a vector, or can no longer be read.
         """
         if self.kind != "image":
-            raise ArchiveError(f"{self.spec} holds vectors, which are no files; name their tiles.")
+            raise ArchiveError(f"{self.spec} holds vectors, which are not files; name their tiles.")
         side = self.tile_side() or _UNKNOWN_SIDE_PX
         return png_file(rgb_tiles(self, [index], side)[0])
 
@@ -84,7 +84,7 @@ def png_file(pixels: npt.NDArray[np.uint8]) -> TileFile:
 
 
 def numbered_ids(prefix: str, num_tiles: int) -> tuple[str, ...]:
-    """Name tiles that have no name, padded with zeros so that text order is number order.
+    """Return names for unnamed tiles, padded with zeros so that text order is number order.
 
     >>> numbered_ids("row", 11)[-2:]
     ('row09', 'row10')
@@ -94,7 +94,7 @@ def numbered_ids(prefix: str, num_tiles: int) -> tuple[str, ...]:
 
 
 def first_few(texts: Sequence[str], separator: str = "; ") -> str:
-    """Join the first five texts, and say how many more there are.
+    """Join the first five texts and the number of further ones.
 
     >>> first_few([f"tile {number}" for number in range(7)])
     'tile 0; tile 1; tile 2; tile 3; tile 4; and 2 more'
@@ -135,7 +135,7 @@ def sha256_rows(tiles: Iterable[np.ndarray]) -> npt.NDArray[np.uint8]:
 
 def stacked_digests(digests: Iterable[bytes]) -> npt.NDArray[np.uint8]:
     """Return uint8[N, 32] from N digests of 32 bytes."""
-    joined = bytearray()  # without an object for each, of which there may be millions
+    joined = bytearray()  # avoids one object per tile, of which there may be millions
     for digest in digests:
         joined += digest
     return np.frombuffer(joined, np.uint8).reshape(-1, hashlib.sha256().digest_size)

@@ -1,4 +1,4 @@
-"""The embedded archive: 1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn."""
+"""The built-in archive: 1,797 handwritten digits of 8 x 8 pixels from scikit-learn."""
 
 from dataclasses import dataclass, field
 
@@ -28,7 +28,7 @@ class DigitsArchive(Catalogue):
     def load(
         self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear"
     ) -> npt.NDArray[np.uint8]:
-        """Return uint8[B, image_size, image_size, 3], enlarged by a filter of Pillow's, grey as RGB."""
+        """Return uint8[B, image_size, image_size, 3], enlarged with a Pillow filter, grey as RGB."""
         check_image_size(image_size)
         rows = checked_indices(indices, len(self.ids))
         grey = np.empty((len(rows), image_size, image_size, 1), np.uint8)
@@ -49,10 +49,10 @@ def open_digits(location: str, on_bad_image: str) -> DigitsArchive:
     Raises:
       ArchiveError: something follows the name.
     """
-    del on_bad_image  # none is bad
+    del on_bad_image  # no tile is bad
     if location:
-        raise ArchiveError(f"digits takes no location, but {location!r} was given; write digits")
-    from sklearn.datasets import load_digits  # half a second that other archives need not pay
+        raise ArchiveError(f"digits has no location, but {location!r} was given; write digits")
+    from sklearn.datasets import load_digits  # takes half a second, which other archives avoid
 
     images, targets = load_digits(return_X_y=True)
     tiles = np.rint(images.reshape(-1, 8, 8) * (255 / _LARGEST_GREY)).astype(np.uint8)

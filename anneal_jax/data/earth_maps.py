@@ -1,8 +1,8 @@
-"""Two maps of the whole Earth that come as Python packages, the extra `demo`: a mosaic and climate zones.
+"""Two maps of the whole Earth from Python packages (extra `demo`): a mosaic and climate zones.
 
 Both are plate carrée: columns are longitude from -180 to 180 degrees, rows latitude from 90 to -90. The
-files are found by the packages' metadata, so that no code of theirs runs, and each is checked against its
-SHA-256 before it is decoded.
+files are located through the packages' metadata, so that none of their code runs, and each is checked
+against its SHA-256 before it is decoded.
 
 Source: stockli2005blue for the mosaic, rubel2017climate for the zones.
 """
@@ -26,14 +26,14 @@ Af Am As Aw BSh BSk BWh BWk Cfa Cfb Cfc Csa Csb Csc Cwa Cwb Cwc
 Dfa Dfb Dfc Dfd Dsa Dsb Dsc Dsd Dwa Dwb Dwc Dwd EF ET Ocean
 """
 ZONES = tuple(_ZONE_NAMES.split())
-"""Köppen and Geiger's zones, in the order of their numbers in the map, which begin at 1."""
+"""Köppen and Geiger's zones, in the order of their numbers in the map, from 1."""
 
 MOSAIC_PIXELS_PER_DEGREE = 15
 ZONE_PIXELS_PER_DEGREE = 36
 
 
 class _Map(NamedTuple):
-    """A file of a package from the package index."""
+    """A file in a package of the package index."""
 
     package: str
     path: str
@@ -72,7 +72,7 @@ def read_zones() -> npt.NDArray[np.uint8]:
     Raises:
       ArchiveError: its package is not installed, or holds another file.
     """
-    # The format class is called directly: `Image.open` would warn of a picture this large.
+    # The format class is called directly, because `Image.open` would warn about a picture this large.
     with PngImagePlugin.PngImageFile(io.BytesIO(_checked_bytes(_ZONE_NUMBERS))) as image:
         return np.asarray(image) - np.uint8(1)
 

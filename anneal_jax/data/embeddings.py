@@ -1,4 +1,4 @@
-"""Archives of ready feature vectors from any foundation model, and those in a NumPy .npz file."""
+"""Archives of precomputed feature vectors from any model, and their NumPy .npz files."""
 
 import pathlib
 import zipfile
@@ -16,7 +16,7 @@ from anneal_jax.types import FloatArray, IntArray
 
 _VECTOR_KEYS = ("embeddings", "features")
 
-# Outside these lengths the square of a vector's length leaves float32, and its direction is lost.
+# Outside these lengths the squared length of a vector exceeds float32, and its direction is lost.
 _MIN_LENGTH = 1e-18
 _MAX_LENGTH = 1e18
 
@@ -32,7 +32,7 @@ class VectorArchive(Catalogue):
     vectors: FloatArray | FileVectors = field(repr=False)
 
     def load(self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear") -> FloatArray:
-        """Return float32[B, D], a copy; the other arguments have no meaning here."""
+        """Return float32[B, D], a copy; the other arguments are ignored."""
         del image_size, resampling
         return self.vectors[checked_indices(indices, len(self.ids))]
 
@@ -45,9 +45,9 @@ def open_npz(path: pathlib.Path, spec: str, key: str = "") -> VectorArchive:
     """Open a NumPy `.npz` file of vectors.
 
     The file holds `embeddings` (or `features`, or a single array of any name): float16, float32 or
-    float64 [N, D]; optionally `labels`, N whole numbers (-1: none) or texts (empty: none); and
-    optionally `ids`, N unique texts. Without ids the tiles are called row0 to row9 or, among up to 100,
-    row00 to row99 and so on: as wide as the last, so that the order of texts is that of rows.
+    float64 [N, D]; optionally `labels`, N whole numbers (-1: none) or texts (empty: none); and optionally
+    `ids`, N unique texts. Without ids the tiles are called row0 to row9 or, for up to 100, row00 to row99
+    and so on, padded so that text order is row order.
 
     Args:
       path: of the file.
@@ -55,8 +55,8 @@ def open_npz(path: pathlib.Path, spec: str, key: str = "") -> VectorArchive:
       key: name of the array of vectors; empty for the names above.
 
     Raises:
-      ArchiveError: the file is missing, damaged or holds pickled objects; or a vector is not
-        finite, not in the range of float32, or without a direction.
+      ArchiveError: the file is missing, damaged or contains pickled objects; or a vector is not finite,
+        exceeds the range of float32, or has no direction.
     """
     arrays = _read_npz(path, key)
     return vector_archive(arrays["vectors"], arrays.get("ids"), arrays.get("labels"), path, spec)
@@ -92,14 +92,14 @@ def vector_archive(
 def _read_npz(path: pathlib.Path, key: str) -> dict[str, np.ndarray]:
     """Return the arrays `vectors` and, where present, `labels` and `ids`."""
     if not path.is_file():
-        raise ArchiveError(f"{path} is no file; give one, as in embeddings:/data/features.npz")
+        raise ArchiveError(f"{path} is not a file; give one, as in embeddings:/data/features.npz")
     if not zipfile.is_zipfile(path):
-        raise ArchiveError(f"{path} is no .npz file; write one with numpy.savez(FILE, embeddings=E)")
+        raise ArchiveError(f"{path} is not an .npz file; write one with numpy.savez(FILE, embeddings=E)")
 
     def damaged(reason: str) -> ArchiveError:
         return ArchiveError(f"{path} is damaged: {reason}; write it again")
 
-    # NumPy leaves a file open that it cannot read.
+    # NumPy leaves a file open if it cannot read it.
     with refusing(damaged), path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         keys = {"vectors": _vector_key(file.files, key, path), "labels": "labels", "ids": "ids"}
         present = {name: key for name, key in keys.items() if key in file.files}
@@ -113,7 +113,7 @@ def _vector_key(keys: list[str], asked: str, path: pathlib.Path) -> str:
     found = ", ".join(keys) or "nothing"
     wanted = repr(asked) if asked else "embeddings or features"
     raise ArchiveError(
-        f"{path} must hold an array named {wanted}; it has {found}. Name the vectors, as in ?key=NAME."
+        f"{path} must contain an array named {wanted}; it has {found}. Name the vectors, as in ?key=NAME."
     )
 
 
@@ -127,8 +127,8 @@ def _plain_array(file: np.lib.npyio.NpzFile, key: str, path: pathlib.Path) -> np
             f"{path}: {key} is stored as Python objects, which may run code when read; save plain"
             f" numbers or texts instead, as in {key}=numpy.array({key}.tolist())"
         ) from error
-    if not isinstance(array, np.ndarray):  # NumPy hands out the bytes of a foreign member
-        raise ArchiveError(f"{path}: {key} is no NumPy array; write the file with numpy.savez")
+    if not isinstance(array, np.ndarray):  # NumPy returns the bytes of other members
+        raise ArchiveError(f"{path}: {key} is not a NumPy array; write the file with numpy.savez")
     return array
 
 
@@ -136,12 +136,12 @@ def checked_vectors(stored: np.ndarray, path: pathlib.Path, first_row: int = 0) 
     """Return vectors as float32[N, D].
 
     Args:
-      stored: of any type and shape.
-      path: of the file that holds them.
-      first_row: number of the first in the file.
+      stored: vectors of any type and shape.
+      path: path of their file.
+      first_row: row number of the first vector in the file.
 
     Raises:
-      ArchiveError: they are no float[N, D], or one is not finite, or not of a length that has a direction.
+      ArchiveError: they are not float[N, D], or a vector is not finite or has no direction.
     """
     if stored.dtype.kind != "f" or stored.ndim != 2 or not stored.size:
         shape = ", ".join(map(str, stored.shape))
@@ -166,7 +166,7 @@ def _refuse_rows(bad: np.ndarray, fault: str, path: pathlib.Path, first_row: int
         count = int(np.count_nonzero(bad))
         raise ArchiveError(
             f"{path}: {count:,} of {bad.size:,} embeddings have {fault}; the first is row"
-            f" {first_row + int(np.argmax(bad))}, counted from 0. Compute them again or take them out."
+            f" {first_row + int(np.argmax(bad))}, counted from 0. Compute them again or remove them."
         )
 
 
@@ -189,7 +189,7 @@ def _checked_ids(stored: np.ndarray | None, num_rows: int, path: pathlib.Path) -
     for row, tile_id in enumerate(ids):
         if first_row.setdefault(tile_id, row) != row:
             raise ArchiveError(
-                f"{path}: the id {tile_id!r} stands in rows {first_row[tile_id]} and {row}; ids"
+                f"{path}: the id {tile_id!r} occurs in rows {first_row[tile_id]} and {row}; ids"
                 " must be unique"
             )
     return tuple(ids)

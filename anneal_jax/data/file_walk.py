@@ -1,4 +1,4 @@
-"""Find files below a folder by one rule, whatever is made of them: images or scenes."""
+"""Finds files below a folder, by one rule for images and scenes."""
 
 import os
 import pathlib
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from anneal_jax.data.catalogue import MAX_NAMED, first_few
 from anneal_jax.errors import reason_of
 
-# Thumbnails that network disks keep, and what was deleted; compared in lower case.
+# Folders of thumbnails and deleted files on network disks; compared in lower case.
 _NO_TILES = frozenset(
     {
         *("@eadir", "#recycle", "#snapshot"),  # Synology
@@ -21,12 +21,12 @@ _NO_TILES = frozenset(
 
 
 class Walked(NamedTuple):
-    """What lies below a folder; paths are relative to it, with `/` between their parts.
+    """The contents of a folder; paths are relative to it, with `/` between their parts.
 
     Attributes:
-      names: of files with the endings that were asked for, sorted.
-      ignored_endings: how many files have which other ending.
-      linked_folders: links to folders, which are not followed, so that no loop is possible.
+      names: sorted names of files with the requested suffixes.
+      ignored_endings: number of files with each other suffix.
+      linked_folders: links to folders, which are not followed, to avoid loops.
       passed_over: folders of thumbnails and of deleted files.
       unlisted: folders that cannot be listed, and why.
     """
@@ -39,11 +39,11 @@ class Walked(NamedTuple):
 
 
 def walk_files(root: pathlib.Path, endings: Collection[str]) -> Walked:
-    """Look for files below a folder. Names that begin with a dot are passed over; links to files are not.
+    """Find files below a folder. Names that begin with a dot are skipped; links to files are not.
 
     Args:
       root: the folder.
-      endings: in lower case, each with its dot.
+      endings: lower-case suffixes with their dots.
     """
     walked = Walked([], Counter(), [], [], {})
 
@@ -70,7 +70,7 @@ def walk_files(root: pathlib.Path, endings: Collection[str]) -> Walked:
 
 
 def may_hold_tiles(folder: str) -> bool:
-    """Return whether a folder of this name is looked into: not hidden, no bin, no store of thumbnails.
+    """Return whether to search a folder of this name: it is not hidden, a bin or a store of thumbnails.
 
     >>> may_hold_tiles("river"), may_hold_tiles("@eaDir"), may_hold_tiles(".git")
     (True, False, False)
@@ -79,17 +79,17 @@ def may_hold_tiles(folder: str) -> bool:
 
 
 def walk_notes(walked: Walked) -> Iterator[str]:
-    """Yield a sentence for each kind of thing that was found and not taken."""
+    """Yield a sentence for each kind of thing that was found but left out."""
     if walked.ignored_endings:
         yield f"Files of other kinds are ignored: {_counts(walked.ignored_endings)}."
     if walked.passed_over:
-        yield f"Folders of thumbnails and deleted files are passed over: {quoted(walked.passed_over)}."
+        yield f"Folders of thumbnails and deleted files are skipped: {quoted(walked.passed_over)}."
     if walked.linked_folders:
         yield f"Links to folders are not followed: {quoted(walked.linked_folders)}."
 
 
 def quoted(names: Sequence[str]) -> str:
-    """Return the first five names in quotes, and how many more there are."""
+    """Return the first five names in quotes, and the number of further ones."""
     return first_few([repr(name) for name in names], ", ")
 
 

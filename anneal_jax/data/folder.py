@@ -1,4 +1,4 @@
-"""An archive that is a folder of image files, one sub-folder for each class or none at all."""
+"""An archive in a folder of image files, with one sub-folder per class or none."""
 
 import hashlib
 import pathlib
@@ -25,7 +25,7 @@ from anneal_jax.data.tiles import TileError, decode_tile, read_tile, tile_pixels
 from anneal_jax.errors import ArchiveError
 from anneal_jax.files.threads import threaded
 
-_SIDES_LOOKED_AT = 25  # tiles, spread over the archive
+_SIDES_LOOKED_AT = 25  # number of sampled tiles, spread over the archive
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +55,7 @@ class FolderArchive(Catalogue):
           uint8[B, image_size, image_size, 3], RGB; see `anneal_jax.data.tiles` for the conversions.
 
         Raises:
-          ArchiveError: a file vanished or changed after the archive was opened.
+          ArchiveError: a file is missing or has changed since the archive was opened.
         """
         check_image_size(image_size)
         rows = checked_indices(indices, len(self.ids)).tolist()
@@ -82,7 +82,7 @@ class FolderArchive(Catalogue):
             data = read_tile(path)
         except TileError as error:
             raise ArchiveError(
-                f"{path} was readable when the archive was opened, and now {error}; {advice}"
+                f"{path} was readable when the archive was opened, but now {error}; {advice}"
             ) from error
         if hashlib.sha256(data).digest() != self.file_digests[row].tobytes():
             raise ArchiveError(f"{path} has changed since the archive was opened; {advice}")
@@ -92,9 +92,9 @@ class FolderArchive(Catalogue):
 def open_folder(location: str, on_bad_image: str) -> FolderArchive:
     """Open `folder:PATH`, reading and decoding every image once.
 
-    That one pass (SHA-256, header checks, decoding) is the price of never meeting a bad file in the
-    middle of a long run. The first folder of an image's relative path is its class; images that lie
-    directly in `location` have none.
+    This one pass (SHA-256, header checks, decoding) ensures that a long run never meets a bad file in the
+    middle. The first folder of an image's relative path is its class; images directly in `location` have
+    none.
 
     Args:
       location: the folder; `~` is expanded.
@@ -106,7 +106,7 @@ def open_folder(location: str, on_bad_image: str) -> FolderArchive:
     root = pathlib.Path(location).expanduser().absolute()
     if not location or not root.is_dir():
         raise ArchiveError(
-            f"folder:{location} is no folder on this machine; give the path of one, as in"
+            f"folder:{location} is not a folder on this machine; give the path of one, as in"
             " folder:/data/tiles"
         )
     scan = scan_folder(root)
@@ -114,7 +114,7 @@ def open_folder(location: str, on_bad_image: str) -> FolderArchive:
         raise ArchiveError(_refusal(root, scan))
     if not scan.tiles:
         others = " ".join(_notes(scan))
-        raise ArchiveError(f"{root} holds no usable {FORMATS} image. {others}".rstrip())
+        raise ArchiveError(f"{root} contains no usable {FORMATS} image. {others}".rstrip())
     labels, class_names = encode_labels([folder_class(name) for name in scan.tiles])
     return FolderArchive(
         spec=f"folder:{location}",
@@ -137,9 +137,9 @@ def _refusal(root: pathlib.Path, scan: Scan) -> str:
 
 
 def _notes(scan: Scan) -> Iterator[str]:
-    """Yield a sentence for each kind of thing that was found and not taken."""
+    """Yield a sentence for each kind of thing that was found but left out."""
     for reason, names in sorted(_names_by_reason(scan.faults).items()):
-        yield f"Left out {len(names):,} of the images; each {reason}: {quoted(names)}."
+        yield f"Left out {len(names):,} images; each {reason}: {quoted(names)}."
     yield from walk_notes(scan.walked)
     loose = [name for name in scan.tiles if folder_class(name) is None]
     if 0 < len(loose) < len(scan.tiles):

@@ -1,4 +1,4 @@
-"""List a folder of image files and read each of them once."""
+"""Lists a folder of image files and reads each file once."""
 
 import hashlib
 import pathlib
@@ -13,11 +13,11 @@ from anneal_jax.text import is_utf8
 IMAGE_ENDINGS = frozenset(
     {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".jp2", ".j2k", ".jpx", ".bmp"}
 )
-"""Files with another ending, compared in lower case, are ignored and counted."""
+"""Suffixes of images in lower case; other files are ignored and counted."""
 
 
 class Fault(NamedTuple):
-    """Why a tile cannot be used: text only, for an exception would keep the tile in memory.
+    """Why a tile cannot be used: text only, because an exception would keep the tile in memory.
 
     Attributes:
       reason: the same for every tile with the same fault.
@@ -33,7 +33,7 @@ class Tile(NamedTuple):
 
     Attributes:
       digest: SHA-256 of the file.
-      is_turned: whether its EXIF asks viewers to turn it, which is not done.
+      is_turned: whether its EXIF asks viewers to rotate it, which is ignored.
     """
 
     digest: bytes
@@ -41,7 +41,7 @@ class Tile(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What lies below a folder, by sorted paths relative to it with `/` between their parts.
+    """The contents of a folder, by sorted relative paths with `/` between their parts.
 
     Attributes:
       tiles: each usable image.

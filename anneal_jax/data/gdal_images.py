@@ -1,4 +1,4 @@
-"""TIFFs of kinds that Pillow has no decoder for, read by GDAL where rasterio is installed."""
+"""Reads TIFFs that Pillow has no decoder for, with GDAL if rasterio is installed."""
 
 import importlib
 import warnings
@@ -24,11 +24,11 @@ _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 def read_by_gdal(data: bytes, kind: TiffKind) -> Image.Image:
     """Decode a TIFF that Pillow cannot.
 
-    Channels of fewer than 8 bits are stretched to 0 to 255, as Pillow does with grey.
+    Channels of fewer than 8 bits are stretched to the range 0 to 255, as Pillow does for grey.
 
     Args:
-      data: the bytes of the file, of uint8 samples at most.
-      kind: what its header says.
+      data: the bytes of the file, with samples of at most 8 bits.
+      kind: from its header.
 
     Raises:
       TileError: rasterio is not installed, or GDAL cannot read it either.
@@ -38,10 +38,10 @@ def read_by_gdal(data: bytes, kind: TiffKind) -> Image.Image:
     try:
         rasterio: Any = importlib.import_module("rasterio")
     except ImportError as error:
-        advice = f"{how_to_install('geotiff')} brings what does"
+        advice = f"for a reader, {how_to_install('geotiff')}"
         raise TileError("is a TIFF of a kind that Pillow cannot read", f"{what}; {advice}") from error
     try:
-        # By this driver alone: another might follow a name in the bytes to some other place.
+        # By this driver alone: another one might follow a name in the bytes to another file.
         with (
             warnings.catch_warnings(action="ignore", category=rasterio.errors.NotGeoreferencedWarning),
             rasterio.MemoryFile(data) as file,
@@ -71,7 +71,7 @@ def _as_image(bands: np.ndarray, kind: TiffKind, *, has_alpha: bool) -> Image.Im
 def with_palette(image: Image.Image, colour_map: tuple[int, ...]) -> Image.Image:
     """Return an image of indices, mode L or P, with the palette of a TIFF.
 
-    Its values have 16 bits; where none is above 255 they were written as 8, which libtiff knows too.
+    Its values have 16 bits; if none is above 255 they were written with 8, as libtiff also assumes.
 
     >>> image = with_palette(Image.new("L", (1, 1), 1), (0, 200, 0, 40, 0, 10))
     >>> image.convert("RGB").getpixel((0, 0))

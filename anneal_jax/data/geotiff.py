@@ -1,8 +1,8 @@
-"""An archive of the windows of georeferenced scenes, of any bands: `geotiff:PATH?OPTIONS`.
+"""An archive of windows of georeferenced scenes with any bands: `geotiff:PATH?OPTIONS`.
 
-Values become 8 bits by one rule for the whole archive: per band, `limits[0]` and all below it is 0,
-`limits[1]` and all above it 255. The limits are the option `range`, or else percentiles of the pixels of
-all windows; no label and no split has a part in them.
+Values are scaled to 8 bits by one rule for the whole archive: per band, `limits[0]` and lower values become
+0, `limits[1]` and higher values 255. The limits come from the option `range`, or else from percentiles of
+the pixels of all windows; they do not depend on labels or the split.
 """
 
 import hashlib
@@ -55,9 +55,9 @@ class GeoTiffArchive(Catalogue):
     Attributes:
       root: folder of the scenes.
       settings: how they were cut.
-      names: of the scenes, by path below `root`.
-      scenes: their headers.
-      windows: int32[N, 3]: place in `scenes`, first row, first column.
+      names: paths of the scenes below `root`.
+      scenes: headers of the scenes.
+      windows: int32[N, 3]: index into `scenes`, first row, first column.
       limits: float64[S, 2], the values that become 0 and 255.
       is_calibrated: whether scale and offset of the scenes were applied first.
       tile_digests: uint8[N, 32].
@@ -84,13 +84,13 @@ class GeoTiffArchive(Catalogue):
         Args:
           indices: int[B], rows of the archive.
           image_size: side of the returned squares, in pixels.
-          resampling: the filter that they are resized by, as Pillow names it in small letters.
+          resampling: lower-case name of the Pillow filter used for resizing.
 
         Returns:
-          uint8[B, image_size, image_size, S]; 0 where there is no data.
+          uint8[B, image_size, image_size, S]; 0 for pixels without data.
 
         Raises:
-          ArchiveError: a scene vanished or changed after the archive was opened.
+          ArchiveError: a scene is missing or has changed since the archive was opened.
         """
         check_image_size(image_size)
         rows = checked_indices(indices, len(self.ids))
@@ -106,13 +106,13 @@ class GeoTiffArchive(Catalogue):
         return self.tile_digests
 
     def tile_file(self, index: int) -> TileFile:
-        """Return a window as a GeoTIFF with its place, of the values that its scene stores.
+        """Return a window as a georeferenced GeoTIFF with the values stored in its scene.
 
         Raises:
-          ArchiveError: its scene vanished or changed after the archive was opened.
+          ArchiveError: its scene is missing or has changed since the archive was opened.
         """
         scene, row, column = self.windows[index].tolist()
-        for _ in self._read(scene, np.array([index])):  # refuses a scene that changed
+        for _ in self._read(scene, np.array([index])):  # raises an error if the scene has changed
             pass
         with opened(self.root / self.names[scene]) as dataset:
             return TileFile(
@@ -149,14 +149,14 @@ class GeoTiffArchive(Catalogue):
                     yield scaled_to_8_bits(values, is_data, self.limits)
         except SceneError as error:
             raise ArchiveError(
-                f"{path} was readable when the archive was opened, and now {error}; {advice}"
+                f"{path} was readable when the archive was opened, but now {error}; {advice}"
             ) from error
 
 
 def open_geotiff(location: str, on_bad_image: str) -> GeoTiffArchive:
     """Open `geotiff:PATH?OPTIONS`, reading every window once, in bounded memory.
 
-    The last window of a row or column ends with the scene and so may overlap the one before it. The first
+    The last window of a row or column ends with the scene, and may overlap the previous one. The first
     folder of a scene's path below PATH is the class of its tiles, as in `folder:`.
 
     Args:
@@ -169,7 +169,7 @@ def open_geotiff(location: str, on_bad_image: str) -> GeoTiffArchive:
     import_rasterio()
     place, options = split_options(location, GEOTIFF_OPTIONS)
     if "codes" in options:
-        raise ArchiveError("codes is of pixel embeddings, whose windows become vectors; give pool=mean too")
+        raise ArchiveError("codes only applies to pixel embeddings, which also need pool=mean")
     settings = tiling_settings(options)
     root, walked = scene_names(place)
     headers, faults = read_headers(root, walked.names, settings)
@@ -182,7 +182,7 @@ def open_geotiff(location: str, on_bad_image: str) -> GeoTiffArchive:
     notes = [*_notes(found, faults, settings), *walk_notes(walked)]
     windows = np.concatenate([np.empty((0, 3), np.int32), *_numbered(found)])
     if not len(windows):
-        raise ArchiveError(f"{root} holds no usable window of a scene. {' '.join(notes)}".rstrip())
+        raise ArchiveError(f"{root} contains no usable window of a scene. {' '.join(notes)}".rstrip())
     scenes = [headers[name] for name in found]
     samples = [part.sample for part in found.values()]
     limits, scaling_notes = scaling_limits(settings, scenes, samples, is_calibrated=is_calibrated)
@@ -226,7 +226,7 @@ def tile_id(name: str, row: int, column: int) -> str:
 def _boxes(
     scenes: list[Scene], windows: npt.NDArray[np.int32], tile: int
 ) -> tuple[npt.NDArray[np.float64] | None, list[tuple[str, ...]]]:
-    """Return the boxes of all tiles, None where none has one, and the remarks on each scene."""
+    """Return the boxes of all tiles, None if there are none, and the remarks on each scene."""
     firsts = np.searchsorted(windows[:, 0], np.arange(1, len(scenes)))
     boxes, remarks = [], []
     for scene, part in zip(scenes, np.split(windows, firsts), strict=True):
@@ -249,7 +249,7 @@ def _remarks(names: tuple[str, ...], remarks: list[tuple[str, ...]]) -> Iterator
 
 
 def _sealed(digest: bytes, limits: npt.NDArray[np.float64]) -> bytes:
-    """Return the digest of a tile: of its values as stored, and of what they are scaled by."""
+    """Return the digest of a tile: of its stored values and of the limits that scale them."""
     return hashlib.sha256(digest + limits.tobytes()).digest()
 
 

@@ -1,7 +1,7 @@
-"""What the first bytes of an image file say: of what format it is, and whether it can be a tile.
+"""Checks the first bytes of an image file: its format, and whether it can be a tile.
 
-All of it is checked before a pixel is decoded: sizes, so that no small file takes much memory; and bits and
-bands, which decoders reduce without a word.
+All checks run before a pixel is decoded: on sizes, so that a small file cannot take much memory; and on
+bits and bands, which decoders silently reduce.
 """
 
 import io
@@ -13,10 +13,10 @@ from PIL import TiffImagePlugin
 from anneal_jax.errors import ArchiveError
 
 MAX_TILE_PIXELS = 8192 * 8192
-"""Most pixels that a file may declare: 201 MB once decoded to RGB."""
+"""Maximum number of pixels that a file may declare: 201 MB when decoded to RGB."""
 
 FORMATS = "JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP"
-"""What is read, for messages."""
+"""Supported formats, for messages."""
 
 _PNG_HEADER = struct.Struct(">12x4sIIB")  # signature and length, IHDR, width, height, bit depth
 
@@ -47,13 +47,13 @@ class TileError(ArchiveError):
 
 
 class TiffKind(NamedTuple):
-    """What decides how the pixels of a TIFF are read.
+    """The properties that decide how the pixels of a TIFF are read.
 
     Attributes:
-      compression: number of its method.
+      compression: number of its compression method.
       photometric: 0 grey from white to black, 1 from black, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr.
-      bits: of the widest channel.
-      colour_map: of a palette, all reds, then greens, then blues; else empty.
+      bits: bits of the widest channel.
+      colour_map: palette with all reds, then greens, then blues; empty if there is none.
     """
 
     compression: int
@@ -63,17 +63,17 @@ class TiffKind(NamedTuple):
 
 
 def image_format(data: bytes) -> str:
-    """Return the name of a format by a file's first bytes, whatever its name says.
+    """Return the format of a file from its first bytes, whatever its suffix.
 
     Raises:
-      TileError: it is of none that is read.
+      TileError: the format is not supported.
     """
     for name, marks in _MARKS:
         if data.startswith(marks):
             return name
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
-    raise TileError("is empty" if not data else f"is no {FORMATS} file inside")
+    raise TileError("is empty" if not data else f"does not contain a {FORMATS} file")
 
 
 def check_size(width: int, height: int) -> None:
@@ -85,7 +85,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def check_png(data: bytes) -> None:
-    """Raise TileError where a PNG cannot be a tile."""
+    """Raise TileError if a PNG cannot be a tile."""
     chunk, width, height, bit_depth = _PNG_HEADER.unpack_from(data)
     if chunk != b"IHDR":
         raise TileError("is truncated or corrupt", "no PNG header")
@@ -94,7 +94,7 @@ def check_png(data: bytes) -> None:
 
 
 def check_webp(data: bytes) -> None:
-    """Raise TileError where a WebP is too large; opening one takes the memory of its canvas.
+    """Raise TileError if a WebP is too large; opening one takes the memory of its canvas.
 
     Source: RFC 9649, sections 2.5 to 2.7.
     """
@@ -110,7 +110,7 @@ def check_webp(data: bytes) -> None:
 
 
 def check_jpeg2000(data: bytes) -> None:
-    """Raise TileError where a JPEG 2000 file cannot be a tile: Pillow cuts 16 bits to 8 without a word.
+    """Raise TileError if a JPEG 2000 file cannot be a tile: Pillow silently cuts 16 bits to 8.
 
     Source: ITU-T T.800, annexes A.5.1 (SIZ) and I.5.3.6 (channel definitions).
     """
@@ -124,12 +124,12 @@ def check_jpeg2000(data: bytes) -> None:
     if any(depth & 0x80 for depth in depths):
         raise TileError("stores signed, floating or complex numbers, not unsigned 8-bit ones")
     _check_bits(max(depth & 0x7F for depth in depths) + 1)
-    if num_bands > 4 or (num_bands in (2, 4) and b"cdef" not in data[:at]):  # none is transparency
+    if num_bands > 4 or (num_bands in (2, 4) and b"cdef" not in data[:at]):  # no transparency channel
         raise _too_many_bands(num_bands)
 
 
 def read_tiff_tags(stream: BinaryIO) -> TiffImagePlugin.ImageFileDirectory_v2:
-    """Return the tags of a TIFF's first page; of a damaged one whatever Pillow raises comes through."""
+    """Return the tags of a TIFF's first page; for a damaged file, Pillow's errors pass through."""
     is_big_tiff = b"+" in stream.read(4)
     stream.seek(0)
     tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if is_big_tiff else 8))
@@ -139,7 +139,7 @@ def read_tiff_tags(stream: BinaryIO) -> TiffImagePlugin.ImageFileDirectory_v2:
 
 
 def check_tiff(data: bytes) -> TiffKind:
-    """Return how a TIFF is read; refuse what Pillow would silently reduce: wide samples, further bands.
+    """Return how to read a TIFF; refuse wide samples and extra bands, which Pillow would silently reduce.
 
     Raises:
       TileError: it cannot be a tile.
@@ -158,9 +158,9 @@ def check_tiff(data: bytes) -> TiffKind:
 
 
 def without_texts(data: bytes) -> bytes:
-    """Return a PNG without texts, colour profile and EXIF, none of which changes a pixel that is read.
+    """Return a PNG without texts, colour profile and EXIF, none of which affects its pixels.
 
-    Pillow refuses a sound file whose texts unpack to more than its limits.
+    Pillow refuses a valid file whose texts decompress to more than its limits.
     """
     kept, at = [data[:8]], 8
     while at + 12 <= len(data):

@@ -1,4 +1,4 @@
-"""Class labels: their numbering, and the CSV file that gives or overrides them."""
+"""Class labels: their numbering, and the CSV file that adds or overrides them."""
 
 import dataclasses
 import difflib
@@ -22,11 +22,11 @@ _CatalogueT = TypeVar("_CatalogueT", bound=Catalogue)
 def encode_labels(names: Sequence[str | None]) -> tuple[IntArray | None, tuple[str, ...]]:
     """Number the class of each tile.
 
-    Classes are sorted by name, or by value where every name is a whole number. Names that differ by form
-    alone (`anneal_jax.text`) are one class, under the name that is sorted first.
+    Classes are sorted by name, or by value if every name is a whole number. Names that differ only in
+    Unicode form (`anneal_jax.text`) are one class, under the name that sorts first.
 
     Args:
-      names: class of each tile, None where there is none.
+      names: class of each tile, None if it has none.
 
     Returns:
       int32[N] with -1 for None, or None if no tile has a class; and the C class names.
@@ -49,7 +49,7 @@ def encode_labels(names: Sequence[str | None]) -> tuple[IntArray | None, tuple[s
 
 
 def folder_class(name: str) -> str | None:
-    """Return the class of a file by its path below an archive: its first folder, None without one.
+    """Return the class of a file from its path in an archive: its first folder, None without one.
 
     >>> folder_class("river/2021/07.tif"), folder_class("07.tif")
     ('river', None)
@@ -59,14 +59,14 @@ def folder_class(name: str) -> str | None:
 
 
 def with_labels_csv(archive: _CatalogueT, labels_csv: str | os.PathLike[str]) -> _CatalogueT:
-    """Return `archive` with the labels of a CSV file laid over its own.
+    """Return `archive` with its labels overridden by those of a CSV file.
 
-    The header names the columns `id` and `label`; others are ignored. An id is one that `TileNames`
-    finds. An empty label takes a label away. A tile that the file does not name keeps the label it had.
+    The header names the columns `id` and `label`; other columns are ignored. Ids are matched by
+    `TileNames`. An empty label removes a label. A tile that is not in the file keeps its label.
 
     Raises:
-      ArchiveError: the file is missing or malformed, names a tile twice with two labels, or names
-        one that the archive does not have.
+      ArchiveError: the file is missing or malformed, gives a tile two labels, or names a tile that is not
+        in the archive.
     """
     path = pathlib.Path(labels_csv).expanduser()
     given = _resolve(_read_rows(path), archive, path)
@@ -86,15 +86,15 @@ def with_labels_csv(archive: _CatalogueT, labels_csv: str | os.PathLike[str]) ->
 
 
 def labels_of_csv(archive: Catalogue, labels_csv: str | os.PathLike[str]) -> IntArray:
-    """Return int32[N], the labels that a CSV file gives, -1 elsewhere, whatever labels the archive has.
+    """Return int32[N], the labels in a CSV file, -1 for other tiles, whatever labels the archive has.
 
     Raises:
-      ArchiveError: as `with_labels_csv`, or the file gives no label at all.
+      ArchiveError: as for `with_labels_csv`, or the file contains no label.
     """
     bare = dataclasses.replace(archive, labels=None, class_names=())
     labels = with_labels_csv(bare, labels_csv).labels
     if labels is None:
-        raise ArchiveError(f"labels file {labels_csv} gives no tile a label")
+        raise ArchiveError(f"labels file {labels_csv} contains no label")
     return labels
 
 
@@ -105,7 +105,7 @@ def _name_or_none(archive: Catalogue, row: int) -> str | None:
 
 
 def _read_rows(path: pathlib.Path) -> dict[str, str]:
-    """Return label by name as written."""
+    """Return the label of each name as written."""
     with opened_table(path, "labels file", ArchiveError) as table:
         if not {"id", "label"} <= set(table.columns):
             found = ", ".join(table.columns) or "nothing"
@@ -122,28 +122,28 @@ def _read_rows(path: pathlib.Path) -> dict[str, str]:
 
 
 class TileNames:
-    """What files beside an archive call its tiles: by their ids or, for a folder, by file names.
+    """The names by which other files may refer to an archive's tiles: ids or, for a folder, file names.
 
-    A name is that of a tile as it is written, or as `anneal_jax.text` folds it, or it is the last part of
-    one id alone.
+    A name matches a tile as written, or as folded by `anneal_jax.text`, or if it is the last part of
+    exactly one id.
     """
 
     def __init__(self, ids: Iterable[str]):
-        """Take the ids of an archive."""
+        """Index the ids of an archive."""
         self._ids = Names(ids)
         self._by_file_name: Names | None = None
         self._with_file_name: dict[str, list[str]] = defaultdict(list)
 
     def find(self, name: str, where: str, error: type[AnnealError]) -> str | None:
-        """Return the id of the tile that a file names; None where there is none.
+        """Return the id of the tile that a file names; None if there is none.
 
         Args:
-          name: as the file has it.
-          where: names the file, to begin a sentence with.
-          error: class of what is raised.
+          name: the name in the file.
+          where: name of the file, to start a message with.
+          error: class of the error to raise.
 
         Raises:
-          AnnealError: it may be one of several tiles.
+          AnnealError: the name matches several tiles.
         """
         matches = self._ids.find(name) or self._of_file_name(name)
         if len(matches) > 1:
@@ -156,7 +156,7 @@ class TileNames:
         return f"; the nearest is {nearest[0]!r}" if nearest else ""
 
     def _of_file_name(self, name: str) -> list[str]:
-        if self._by_file_name is None:  # made once a name is no id
+        if self._by_file_name is None:  # built for the first name that is not an id
             for tile_id in self._ids:
                 self._with_file_name[tile_id.rpartition("/")[2]].append(tile_id)
             self._by_file_name = Names(self._with_file_name)
@@ -164,7 +164,7 @@ class TileNames:
 
 
 def _resolve(rows: dict[str, str], archive: Catalogue, path: pathlib.Path) -> dict[str, str]:
-    """Return label by archive id; tiles that were left out for being bad may be named too."""
+    """Return the label of each archive id; bad tiles that were left out may be named too."""
     names = TileNames([*archive.ids, *archive.left_out])
     given: dict[str, str] = {}
     unknown: list[str] = []

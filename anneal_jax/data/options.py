@@ -1,4 +1,4 @@
-"""Options behind the location in the spec of an archive: `geotiff:PATH?tile=256&bands=4,3,2`."""
+"""Options after the location in the spec of an archive: `geotiff:PATH?tile=256&bands=4,3,2`."""
 
 import re
 from collections.abc import Collection
@@ -7,11 +7,11 @@ from anneal_jax.errors import ArchiveError, nearest_hint
 
 
 def split_options(location: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
-    """Split a location from the options behind its last question mark.
+    """Split a location from the options after its last question mark.
 
     Args:
-      location: all behind the colon of a spec.
-      known: names that an option may have.
+      location: everything after the colon of a spec.
+      known: allowed names of options.
 
     Returns:
       The location alone, and option texts by name.
@@ -32,7 +32,7 @@ def split_options(location: str, known: Collection[str]) -> tuple[str, dict[str,
         name, _, value = part.partition("=")
         if name not in known:
             raise ArchiveError(
-                f"{location!r}: there is no option {name!r}{nearest_hint(name, known)}; give some of "
+                f"{location!r}: there is no option {name!r}{nearest_hint(name, known)}; the options are "
                 f"{', '.join(known)}"
             )
         if name in options or not value:

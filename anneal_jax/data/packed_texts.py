@@ -1,4 +1,4 @@
-"""Millions of texts in two arrays: a Python string takes 50 bytes more than its letters."""
+"""Millions of texts in two arrays: a Python string takes 50 bytes in addition to its letters."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
@@ -10,7 +10,7 @@ _TEXTS_AT_ONCE = 65_536
 
 
 class PackedTexts(Sequence[str]):
-    """An immutable sequence of texts, kept as UTF-8.
+    """An immutable sequence of texts, stored as UTF-8.
 
     >>> texts = packed(["river", "", "forêt"])
     >>> texts[2], len(texts), list(texts[:2])
@@ -18,11 +18,11 @@ class PackedTexts(Sequence[str]):
     """
 
     def __init__(self, data: bytes | bytearray, ends: npt.NDArray[np.int64]):
-        """Wrap texts that lie one behind the other.
+        """Wrap concatenated texts.
 
         Args:
-          data: all of them, in UTF-8.
-          ends: int64[N], the place in `data` behind each.
+          data: all texts, in UTF-8.
+          ends: int64[N], end of each text in `data`.
         """
         self._data, self._ends = data, ends
 
@@ -58,7 +58,7 @@ def packed(texts: Iterable[str]) -> PackedTexts:
 
 
 def packed_numbers(prefix: str, count: int) -> PackedTexts:
-    """Return names of things that have none, padded with zeros so that text order is number order.
+    """Return names for unnamed things, padded with zeros so that text order is number order.
 
     >>> list(packed_numbers("row", 11))[-2:]
     ['row09', 'row10']
@@ -72,7 +72,7 @@ def packed_numbers(prefix: str, count: int) -> PackedTexts:
 
 
 def first_repeat(texts: Sequence[str]) -> tuple[int, int] | None:
-    """Return the places of a text that occurs twice, the second as early as possible; None if all differ.
+    """Return the positions of a repeated text, the second as early as possible; None if all differ.
 
     >>> first_repeat(["a", "b", "c", "b", "a"])
     (1, 3)
@@ -82,7 +82,7 @@ def first_repeat(texts: Sequence[str]) -> tuple[int, int] | None:
     is_like_next = hashes[order[1:]] == hashes[order[:-1]]
     suspects = np.union1d(order[1:][is_like_next], order[:-1][is_like_next])
     first: dict[str, int] = {}
-    for place in suspects.tolist():  # equal hashes may be of different texts
+    for place in suspects.tolist():  # different texts may have equal hashes
         if (earlier := first.setdefault(str(texts[place]), place)) != place:
             return earlier, place
     return None

@@ -1,7 +1,7 @@
-"""An archive of ready vectors in Parquet or GeoParquet, a file or a folder of parts: the extra `parquet`.
+"""An archive of vectors in Parquet or GeoParquet, a file or a folder of parts (extra `parquet`).
 
-Everything is read once, some thousand rows at a time. Vectors of more than 256 MiB go into a scratch file
-(`anneal_jax.data.scratch`); of each row memory holds its id, and its place, date and class where there are.
+Everything is read once, a few thousand rows at a time. More than 256 MiB of vectors go into a scratch file
+(`anneal_jax.data.scratch`); for each row, memory holds its id and, if present, its place, date and class.
 """
 
 import importlib
@@ -24,11 +24,11 @@ from anneal_jax.files.progress import progress_bar
 PARQUET_ENDINGS = (".parquet", ".geoparquet", ".pq", ".gpq")
 
 _ROWS_AT_ONCE = 16_384
-_BUFFERED_BYTES = 2**20  # of each column while it is read
+_BUFFERED_BYTES = 2**20  # buffer of each column while it is read
 
 
 class _Part(NamedTuple):
-    """A file: what its footer says."""
+    """A file, as described by its footer."""
 
     path: pathlib.Path
     num_rows: int
@@ -37,7 +37,7 @@ class _Part(NamedTuple):
 
 
 def is_parquet(path: pathlib.Path) -> bool:
-    """Return whether a path is a folder, or a file that begins or ends as Parquet does."""
+    """Return whether a path is a folder, or a file with the first or last bytes of Parquet."""
     if path.is_dir() or path.suffix.lower() in PARQUET_ENDINGS:
         return True
     try:
@@ -51,19 +51,19 @@ def open_parquet(path: pathlib.Path, options: Mapping[str, str], spec: str) -> V
     """Open a file or a folder, reading every row once.
 
     Args:
-      path: a file, or a folder with files `.parquet`, `.geoparquet`, `.pq` or `.gpq` anywhere below it,
-        which are parts in the order of their paths.
+      path: a file, or a folder with `.parquet`, `.geoparquet`, `.pq` or `.gpq` files anywhere below it,
+        which are its parts in the order of their paths.
       options: some of `PARQUET_OPTIONS` (docs/embeddings.md).
       spec: of the archive.
 
     Raises:
-      ArchiveError: an option or a file cannot be used, parts differ, an id occurs twice, a vector is null,
+      ArchiveError: an option or a file cannot be used; parts differ; an id occurs twice; a vector is null,
         ragged, not finite or without direction; there is no scratch space; or pyarrow is not installed.
     """
     parts = [_read_footer(part) for part in _part_files(path)]
     num_rows = sum(part.num_rows for part in parts)
     if not num_rows:
-        raise ArchiveError(f"{path} has no row; write at least one vector into it")
+        raise ArchiveError(f"{path} has no rows; write at least one vector into it")
     with _blamed(parts[0].path):
         columns = choose_columns(parts[0].names, options, str(parts[0].geo.get("primary_column", "")))
     _require_columns(parts, columns)
@@ -85,10 +85,10 @@ def open_parquet(path: pathlib.Path, options: Mapping[str, str], spec: str) -> V
 
 
 def read_texts(path: pathlib.Path, column: str) -> PackedTexts:
-    """Return one column of texts of a file or a folder of parts.
+    """Return one text column of a file or a folder of parts.
 
     Raises:
-      ArchiveError: a part has no such column, it holds no texts, or one is null.
+      ArchiveError: a part has no such column, or its values are not texts or contain null.
     """
     parts = [_read_footer(part) for part in _part_files(path)]
     columns = Columns(column, None, None, None, None, ())
@@ -116,7 +116,7 @@ def import_pyarrow(name: str = "pyarrow.parquet") -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ArchiveError(
-            f"Parquet is read by pyarrow, which is not installed; {how_to_install('parquet')} brings it"
+            f"Parquet needs pyarrow, which is not installed; install it with {how_to_install('parquet')}"
         ) from error
 
 
@@ -124,20 +124,20 @@ def _part_files(path: pathlib.Path) -> list[pathlib.Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise ArchiveError(f"{path} is no file; give one, as in embeddings:/data/features.parquet")
+        raise ArchiveError(f"{path} is not a file; give one, as in embeddings:/data/features.parquet")
     found = []
     for folder, subfolders, files in os.walk(path):
         subfolders[:] = [name for name in subfolders if not name.startswith((".", "_"))]
         names = (name for name in files if not name.startswith((".", "_")))
         found += [pathlib.Path(folder, name) for name in names if name.lower().endswith(PARQUET_ENDINGS)]
     if not found:
-        raise ArchiveError(f"{path} holds no file that ends with {', '.join(PARQUET_ENDINGS)}")
+        raise ArchiveError(f"{path} contains no file that ends with {', '.join(PARQUET_ENDINGS)}")
     return sorted(found)
 
 
 @contextmanager
 def _blamed(path: pathlib.Path) -> Iterator[None]:
-    """Put the file's name before what is wrong with it, whichever of pyarrow's many errors says so."""
+    """Add the file's name to any of pyarrow's many errors."""
     try:
         yield
     except ArchiveError as error:
@@ -159,7 +159,7 @@ def _read_footer(path: pathlib.Path) -> _Part:
 
 
 def _checked_geo(geo: Any) -> Mapping[str, Any]:
-    """Return GeoParquet's metadata if it has its form; places are then read as without it otherwise."""
+    """Return GeoParquet's metadata if it is valid; otherwise places are read as if there were none."""
     columns = geo.get("columns") if isinstance(geo, dict) else None
     is_sound = isinstance(columns, dict) and all(isinstance(about, dict) for about in columns.values())
     return geo if is_sound else {}
@@ -187,9 +187,9 @@ def _read(parts: Sequence[_Part], columns: Columns, num_rows: int) -> Rows:
 
 
 def _batches(part: _Part, columns: Columns) -> Iterator[tuple[int, Any]]:
-    """Yield batches of rows, each with the number of its first."""
+    """Yield batches of rows, each with the number of its first row."""
     parquet, first = import_pyarrow(), 0
-    # Buffered, a row group of any size is read page by page.
+    # With buffering, a row group of any size is read page by page.
     with (
         _blamed(part.path),
         parquet.ParquetFile(part.path, buffer_size=_BUFFERED_BYTES, pre_buffer=False) as file,
@@ -201,11 +201,11 @@ def _batches(part: _Part, columns: Columns) -> Iterator[tuple[int, Any]]:
                 yield first, batch
             first += batch.num_rows
     if first != part.num_rows:
-        raise ArchiveError(f"{part.path} has not the {part.num_rows:,} rows that it says; write it again")
+        raise ArchiveError(f"{part.path} lacks some of its {part.num_rows:,} rows; write it again")
 
 
 def _crs(part: _Part, columns: Columns) -> Any:
-    """Return the coordinate reference system of the geometry as PROJJSON; None: it says nothing."""
+    """Return the coordinate reference system of the geometry as PROJJSON; None if it is not given."""
     about = part.geo.get("columns", {}).get(columns.places[0] if columns.places else "", {})
     encoding = about.get("encoding", "WKB")
     if encoding != "WKB":

@@ -1,6 +1,6 @@
-"""Which columns of a Parquet file are what, and their values as arrays.
+"""Finds the columns of a Parquet file and converts their values to arrays.
 
-The guesses are the names that published products use; docs/embeddings.md lists these products.
+The guesses are the column names of published products, which docs/embeddings.md lists.
 """
 
 import datetime
@@ -14,7 +14,7 @@ from anneal_jax.errors import ArchiveError, nearest_hint
 from anneal_jax.types import FloatArray
 
 PARQUET_OPTIONS = ("vector", "id", "label", "date", "geometry", "scale")
-"""Names of the options of `embeddings:` for Parquet; docs/embeddings.md says what they mean."""
+"""Names of the options of `embeddings:` for Parquet; docs/embeddings.md explains them."""
 
 SIDES = ("west", "south", "east", "north")
 
@@ -32,8 +32,8 @@ class RowFault(ValueError):  # noqa: N818 - what is wrong, not an error of the p
     """One row cannot be used.
 
     Attributes:
-      fault: the end of a sentence that begins with the column.
-      row: its number.
+      fault: end of a sentence that starts with the column.
+      row: row number.
     """
 
     def __init__(self, fault: str, row: int):
@@ -42,12 +42,12 @@ class RowFault(ValueError):  # noqa: N818 - what is wrong, not an error of the p
 
 
 class Columns(NamedTuple):
-    """Names of the columns that are read.
+    """Names of the columns to read.
 
     Attributes:
-      vector: lists of numbers.
-      id, label, date: None: there is none.
-      scale: a column of one number per row, or the number itself, that 8-bit vectors are multiplied by.
+      vector: column with lists of numbers.
+      id, label, date: columns; None if there is none.
+      scale: a column with one number per row, or a single number, by which 8-bit vectors are multiplied.
       places: `SIDES`, a geometry, a longitude and a latitude, or nothing.
     """
 
@@ -66,15 +66,15 @@ class Columns(NamedTuple):
 
 
 def choose_columns(names: Sequence[str], options: Mapping[str, str], primary_geometry: str = "") -> Columns:
-    """Return what the options name, and else the first guess that a file has.
+    """Return the columns that the options name, or else the first guess that the file has.
 
     Args:
-      names: of the file's columns.
-      options: by name; `none` in place of a column reads none.
+      names: names of the file's columns.
+      options: options by name; `none` instead of a column reads none.
       primary_geometry: the column that GeoParquet's metadata names.
 
     Raises:
-      ArchiveError: a column is not there, is there twice, or none can be the vectors.
+      ArchiveError: a column is missing or occurs twice, or no column can be the vectors.
 
     >>> choose_columns(["id", "embedding", "geometry"], {}).places
     ('geometry',)
@@ -107,13 +107,14 @@ def vectors_of(array: Any, scale: npt.ArrayLike | None) -> FloatArray:
 
     Args:
       array: list, large_list or fixed_size_list of float16, float32, float64 or int8.
-      scale: float[n] or one number, which vectors of int8 are multiplied by; None is 1.
+      scale: float[n] or one number, by which int8 vectors are multiplied; None means 1.
 
     Raises:
-      ValueError: a list is null, of another length than the first, or holds null; or the type is another.
+      ValueError: a list is null, contains null or differs in length from the first; or the type is
+        unsupported.
     """
     types, compute = _arrow().types, _compute()
-    array = getattr(array, "storage", array)  # of an extension type
+    array = getattr(array, "storage", array)  # for an extension type
     kind = array.type
     if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
         raise ValueError(f"holds {kind}; a vector is a list of numbers")
@@ -139,7 +140,7 @@ def texts_of(array: Any) -> Any:
     """Return texts or whole numbers as an Arrow array of large_string.
 
     Raises:
-      ValueError: it is of another type, or holds null.
+      ValueError: it has another type, or contains null.
     """
     arrow, compute = _arrow(), _compute()
     types, kind = arrow.types, array.type
@@ -148,15 +149,15 @@ def texts_of(array: Any) -> Any:
         kind = array.type
     is_text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
     if not (is_text or types.is_integer(kind)):
-        raise ValueError(f"holds {kind}; texts or whole numbers are read")
+        raise ValueError(f"holds {kind}, but must hold texts or whole numbers")
     return compute.cast(array, arrow.large_string())
 
 
 def ids_of(array: Any) -> tuple[bytes, npt.NDArray[np.int64]]:
-    """Return ids in UTF-8 one behind the other, and int64[n], where each ends.
+    """Return concatenated ids in UTF-8, and int64[n], the end of each.
 
     Raises:
-      ValueError: they are no texts or whole numbers, or one is null or not in UTF-8.
+      ValueError: they are not texts or whole numbers, or one is null or not in UTF-8.
     """
     texts = texts_of(array)
     _refuse(np.asarray(texts.is_null()), "null in place of an id")
@@ -169,7 +170,7 @@ def dates_of(array: Any) -> npt.NDArray[np.datetime64]:
     """Return datetime64[s][n] in UTC, NaT for null.
 
     Raises:
-      ValueError: it holds no dates, times or texts in ISO 8601.
+      ValueError: its values are not dates, times or texts in ISO 8601.
     """
     arrow, compute = _arrow(), _compute()
     types, kind = arrow.types, array.type
@@ -188,20 +189,20 @@ def numbers_of(array: Any) -> npt.NDArray[np.float64]:
     """Return float64[n], NaN for null.
 
     Raises:
-      ValueError: it holds no numbers.
+      ValueError: its values are not numbers.
     """
     types = _arrow().types
     if not (types.is_floating(array.type) or types.is_integer(array.type)):
-        raise ValueError(f"holds {array.type}; numbers are read")
+        raise ValueError(f"holds {array.type}, but must hold numbers")
     numbers = array.to_numpy(zero_copy_only=False).astype(np.float64)
     return np.where(np.asarray(array.is_null()), np.nan, numbers)
 
 
 def bytes_of(array: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Return the bytes of texts or blobs one behind the other, int64[n + 1], their bounds; null: empty.
+    """Return the concatenated bytes of texts or blobs, and their bounds int64[n + 1]; null is empty.
 
     Raises:
-      ValueError: they are of another type.
+      ValueError: they have another type.
     """
     arrow = _arrow()
     array = getattr(array, "storage", array)
@@ -262,13 +263,13 @@ def _positive(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0.0 < number < np.inf:
-        raise ArchiveError(f"has no column {text!r} for ?scale=, which takes a column or a number above 0")
+        raise ArchiveError(f"has no column {text!r} for ?scale=, a column or a number above 0")
     return number
 
 
 def _as_column(scale: npt.ArrayLike | None) -> FloatArray:
     factors = np.atleast_1d(np.asarray(1.0 if scale is None else scale, np.float32))[:, None]
-    _refuse(~((factors[:, 0] > 0.0) & np.isfinite(factors[:, 0])), "a scale that is no number above 0")
+    _refuse(~((factors[:, 0] > 0.0) & np.isfinite(factors[:, 0])), "a scale that is not a number above 0")
     return factors
 
 

@@ -1,4 +1,4 @@
-"""What is known of the rows of Parquet files, gathered batch by batch."""
+"""The rows of Parquet files, collected batch by batch."""
 
 import json
 import pathlib
@@ -30,10 +30,10 @@ from anneal_jax.errors import ArchiveError, how_to_install
 from anneal_jax.types import FloatArray, IntArray
 
 BYTES_IN_MEMORY = 2**28
-"""Of vectors; more go into a scratch file."""
+"""Maximum bytes of vectors in memory; more go into a scratch file."""
 
 READER_FAULTS = (OSError, ValueError, LookupError, TypeError, RuntimeError, ArithmeticError, MemoryError)
-"""What pyarrow raises for a file or a value that it cannot take."""
+"""The errors that pyarrow raises for an invalid file or value."""
 
 _DEGREES = {("OGC", "CRS84"), ("EPSG", "4326"), ("EPSG", "4979")}
 _MAX_EAST_DEG = 540.0
@@ -44,7 +44,7 @@ class Rows:
 
     Attributes:
       vectors: float32[N, D], in memory or in a file.
-      boxes: float64[N, 4] in degrees, NaN where unknown; None without columns of places.
+      boxes: float64[N, 4] in degrees, NaN if unknown; None without columns of places.
       dates: datetime64[s][N]; None without a column.
     """
 
@@ -60,30 +60,30 @@ class Rows:
 
     @property
     def dim(self) -> int:
-        """D."""
+        """D, numbers per vector."""
         return self.vectors.shape[1]
 
     def ids(self) -> PackedTexts:
-        """Return the ids, or `row` and a number."""
+        """Return the ids, or `row` with a number."""
         if self._columns.id is None:
             return packed_numbers("row", self._num_rows)
         return PackedTexts(self._ids, self._id_ends)
 
     def labels(self) -> tuple[IntArray | None, tuple[str, ...]]:
-        """Return labels and class names as `Archive` has them."""
+        """Return labels and class names in the form of `Archive`."""
         numbers, names = encode_labels(list(self._classes))
         if numbers is None:
             return None, ()
         return np.append(numbers, np.int32(-1))[self._codes], names
 
     def take(self, batch: Any, path: pathlib.Path, first: int, crs: Any) -> None:
-        """Take the next rows.
+        """Add the next rows.
 
         Args:
           batch: an Arrow record batch.
-          path: of the file that it comes from.
+          path: path of its file.
           first: number of its first row in the file.
-          crs: coordinate reference system of its geometry as PROJJSON; None: not said.
+          crs: coordinate reference system of its geometry as PROJJSON; None if not given.
 
         Raises:
           ArchiveError: a value cannot be used.
@@ -132,7 +132,7 @@ class Rows:
 
 @contextmanager
 def _blamed(path: pathlib.Path, column: str, first: int, advice: str = "") -> Iterator[None]:
-    """Turn what is wrong with a value into a sentence; pyarrow's errors are ValueError, too."""
+    """Turn an error about a value into a message; pyarrow's errors are also ValueErrors."""
     ending = f"; {advice}" if advice else ""
     try:
         yield
@@ -161,7 +161,7 @@ def _boxes(places: list[Any], crs: Any) -> npt.NDArray[np.float64]:
         numbers = np.stack([numbers_of(place) for place in places], axis=1)
         boxes = numbers if len(places) == len(SIDES) else np.tile(numbers, 2)
     boxes[np.isnan(boxes).any(axis=1)] = np.nan
-    if len(places) < len(SIDES):  # the sides that an index has may be in any unit
+    if len(places) < len(SIDES):  # the sides of an exported index may be in any unit
         _require_degrees(boxes)
     return boxes
 
@@ -171,7 +171,7 @@ def _require_degrees(boxes: npt.NDArray[np.float64]) -> None:
     is_wrong = (west < -180.0) | (east > _MAX_EAST_DEG) | (south < -90.0) | (north > 90.0)
     if is_wrong.any():
         row = int(np.argmax(is_wrong))
-        raise RowFault(f"has the bounds {boxes[row].tolist()}, which are no degrees,", row)
+        raise RowFault(f"has the bounds {boxes[row].tolist()}, which are not degrees,", row)
 
 
 def _is_degrees(crs: Any) -> bool:
@@ -187,6 +187,6 @@ def _to_degrees(boxes: npt.NDArray[np.float64], crs: Any) -> npt.NDArray[np.floa
         boxes[is_known] = wgs84_boxes(json.dumps(crs), boxes[is_known])
     except ArchiveError as error:  # rasterio is missing
         raise ValueError(
-            f"it is not in degrees, which rasterio would make of it; {how_to_install('geotiff')} brings it"
+            f"it is not in degrees, and needs rasterio; install it with {how_to_install('geotiff')}"
         ) from error
     return boxes

@@ -1,7 +1,7 @@
 """Vectors of windows of pixel embeddings, such as AlphaEarth's and TESSERA's: `geotiff:PATH?pool=mean`.
 
-A pixel embedding is a scene whose bands are the numbers of a vector. Windows are cut as `geotiff:` does.
-Each becomes one vector: the mean over its pixels that hold data, or that and the standard deviation.
+A pixel embedding is a scene whose bands are the numbers of a vector. Windows are cut as for `geotiff:`.
+Each becomes one vector: the mean over its pixels with data, optionally followed by the standard deviation.
 """
 
 import pathlib
@@ -35,15 +35,15 @@ from anneal_jax.types import FloatArray
 
 POOLS = ("mean", "mean+std")
 CODES = ("alphaearth", "scales", "plain")
-"""How stored numbers become those of a vector: `dequantised` says what each does."""
+"""Names of the encodings of stored numbers, which `dequantised` explains."""
 
-_OPTIONS = ("tile", "stride", "bands", "nodata", "pool", "codes")  # of GEOTIFF_OPTIONS
+_OPTIONS = ("tile", "stride", "bands", "nodata", "pool", "codes")  # some of GEOTIFF_OPTIONS
 _ALPHAEARTH_BANDS, _ALPHAEARTH_NO_DATA = 64, -128
 _SCALES_ENDINGS = ("_scales.npy", "_scales.tif", "_scales.tiff")
 
 
 class _Pooled(NamedTuple):
-    """Of a scene: first row and column of n windows, their vectors [n, D] and their boxes [n, 4]."""
+    """First row and column of n windows of a scene, their vectors [n, D] and their boxes [n, 4]."""
 
     windows: npt.NDArray[np.int32]
     vectors: FloatArray
@@ -89,18 +89,18 @@ def open_pixel_embeddings(location: str, on_bad_image: str) -> VectorArchive:
 def dequantised(
     values: np.ndarray, codes: str, scales: npt.NDArray[np.float64] | None = None
 ) -> npt.NDArray[np.float32]:
-    """Return the numbers of vectors from the numbers in a file.
+    """Convert stored numbers to the numbers of vectors.
 
     Args:
       values: [S, h, w].
-      codes: "alphaearth": (v / 127.5)^2 with the sign of v. "scales": times the scale of the pixel.
-        "plain": as they are.
+      codes: "alphaearth": (v / 127.5)^2 with the sign of v. "scales": multiplied by the scale of the pixel.
+        "plain": unchanged.
       scales: float64[h, w], for "scales".
 
     Returns:
       float32[S, h, w].
 
-    Source: brown2025alphaearth, feng2025tessera; docs/references.md says what of them.
+    Source: brown2025alphaearth, feng2025tessera; see docs/references.md for the parts used.
 
     >>> np.round(dequantised(np.array([[[-51, 0, 102]]], np.int8), "alphaearth"), 2)
     array([[[-0.16,  0.  ,  0.64]]], dtype=float32)
@@ -115,12 +115,12 @@ def dequantised(
 
 
 def pool_pixels(values: npt.NDArray[np.float32], is_data: npt.NDArray[np.bool_], pool: str) -> FloatArray:
-    """Return one vector of a window.
+    """Return the vector of a window.
 
     Args:
       values: float32[S, h, w].
-      is_data: bool[h, w]; the other pixels have no part in it. One at least is.
-      pool: "mean", or "mean+std": the mean, and behind it the (population) standard deviation.
+      is_data: bool[h, w], at least one True; other pixels are ignored.
+      pool: "mean", or "mean+std": the mean followed by the (population) standard deviation.
 
     Returns:
       float32[S], or float32[2 S].
@@ -149,7 +149,7 @@ def _pooled_scene(path: pathlib.Path, settings: TilingSettings, options: Mapping
         bands = settings.bands.numbers if settings.are_chosen else tuple(range(1, dataset.count + 1))
     scene = read_header(path, Bands(bands, None), are_chosen=True)
     if min(scene.height, scene.width) < settings.tile:
-        raise SceneError(f"is {scene.width} x {scene.height} pixels, and a tile {settings.tile}")
+        raise SceneError(f"is {scene.width} x {scene.height} pixels, below a tile's {settings.tile}")
     codes = options.get("codes") or _guessed_codes(path, scene, len(bands))
     scales = _read_scales(path, scene) if codes == "scales" else None
     columns = window_starts(scene.width, settings.tile, settings.stride)
@@ -189,9 +189,9 @@ def _strips(
             part = None if scales is None else scales[row : row + settings.tile]
             if part is not None:
                 is_data &= np.isfinite(part) & (part > 0.0)
-            with np.errstate(invalid="ignore", over="ignore"):  # where there is no data
+            with np.errstate(invalid="ignore", over="ignore"):  # for pixels without data
                 values = dequantised(stored, codes, part)
-            # A vector of zeros has no direction; products fill with it what they do not cover.
+            # A vector of zeros has no direction; products use it for areas that they do not cover.
             is_data &= np.isfinite(values).all(axis=0) & values.any(axis=0)
             yield row, values, is_data
 
@@ -204,8 +204,8 @@ def _guessed_codes(path: pathlib.Path, scene: Scene, num_bands: int) -> str:
     if num_bands == _ALPHAEARTH_BANDS:
         return "alphaearth"
     raise SceneError(
-        f"holds {num_bands} bands of 8 bits without a file of scales beside it; put "
-        f"{path.stem}{_SCALES_ENDINGS[0]} there, or give codes=plain to take them as they are"
+        f"has {num_bands} bands of 8 bits without a file of scales next to it; put "
+        f"{path.stem}{_SCALES_ENDINGS[0]} there, or give codes=plain to use them unchanged"
     )
 
 
@@ -217,7 +217,7 @@ def _scales_file(path: pathlib.Path) -> pathlib.Path | None:
 def _read_scales(path: pathlib.Path, scene: Scene) -> npt.NDArray[np.float64]:
     file = _scales_file(path)
     if file is None:
-        raise SceneError(f"has no file of scales beside it; put {path.stem}{_SCALES_ENDINGS[0]} there")
+        raise SceneError(f"has no file of scales next to it; put {path.stem}{_SCALES_ENDINGS[0]} there")
     if file.suffix == ".npy":
         try:
             scales: Any = np.load(file, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""From what a person types, a path or an archive's name, to the text that `open_archive` takes."""
+"""Converts what a person types, a path or an archive's name, to the spec that `open_archive` expects."""
 
 import itertools
 import os
@@ -17,7 +17,7 @@ READ = (
     "a folder of images, a folder of GeoTIFF scenes or one of them, or vectors in an .npz, .npy or "
     ".parquet file or in a folder of .parquet files"
 )
-"""What `recognise` knows, in words."""
+"""What `recognise` accepts, in words."""
 
 _PATH_SCHEMES = ("folder", "geotiff", "embeddings")
 _VECTORS = (b"PK\x03\x04", b"\x93NUM", b"PAR1")  # .npz, .npy, Parquet
@@ -25,21 +25,21 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_ENDINGS = (".tif", ".tiff")
 _GEO_TAGS = {33550, 34264, 34735}  # GeoTIFF 1.1: pixel scale, transformation, key directory
 _LARGEST_TILE_PX = 512
-_LOOKED_AT = 20  # files of a folder
+_LOOKED_AT = 20  # files of a folder to inspect
 
 
 def recognise(path: str) -> str:
-    """Return the archive that a path, or an archive's name, means; each path in it is absolute.
+    """Return the spec for a path or an archive's name, with absolute paths.
 
-    A file counts by its first bytes, whatever its name. A folder holds scenes when the first images in it
-    are all TIFFs that have a place on the Earth and are no tiles: they are longer than 512 pixels, or have
-    more than 8 bits or more than four bands. Otherwise it holds tiles.
+    A file is recognised by its first bytes, whatever its name. A folder contains scenes if its first images
+    are all georeferenced TIFFs that cannot be tiles: they are longer than 512 pixels, or have more than 8
+    bits or more than four bands. Otherwise it contains tiles.
 
     Args:
       path: such as `tiles`, `scene.tif`, `vectors.npz`, `digits` or `folder:tiles`.
 
     Raises:
-      ArchiveError: nothing is there, or it is nothing that is read.
+      ArchiveError: the path does not exist, or it is not a supported archive.
     """
     place = pathlib.Path(path).expanduser()
     scheme, _, location = path.partition(":")
@@ -49,7 +49,7 @@ def recognise(path: str) -> str:
     if place.is_dir():
         return f"{_scheme_of_folder(place)}:{_absolute(path)}"
     if not place.is_file():
-        raise ArchiveError(f"there is no {path!r}; give {READ}.")
+        raise ArchiveError(f"{path!r} does not exist; give {READ}.")
     return f"{_scheme_of_file(place)}:{_absolute(path)}"
 
 
@@ -67,7 +67,7 @@ def _scheme_of_file(path: pathlib.Path) -> str:
         return "embeddings"
     if start in _TIFF:
         return "geotiff"
-    raise ArchiveError(f"{path} is nothing that is read here; give {READ}.")
+    raise ArchiveError(f"{path} is not a supported archive; give {READ}.")
 
 
 def _scheme_of_folder(folder: pathlib.Path) -> str:
@@ -94,6 +94,6 @@ def _is_scene(path: pathlib.Path) -> bool:
         sides = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
         bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
         num_bands = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
-    except Exception:  # Pillow raises nearly anything; whoever opens the file says what is wrong with it
+    except Exception:  # Pillow can raise nearly anything; opening the file later reports the problem
         return False
     return bool(_GEO_TAGS & set(tags)) and (max(sides) > _LARGEST_TILE_PX or bits > 8 or num_bands > 4)

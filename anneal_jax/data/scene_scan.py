@@ -1,4 +1,4 @@
-"""One pass over georeferenced scenes: their headers, windows, digests, and a sample of their values."""
+"""One pass over georeferenced scenes: collects headers, windows, digests and a sample of values."""
 
 import functools
 import hashlib
@@ -22,17 +22,17 @@ _CALIBRATED = (
     "Scenes differ in scale and offset, so values are read as stored * scale + offset, and range= is in "
     "these units."
 )
-_SAMPLED_PIXELS = 2**18  # of all windows together; enough for a percentile of three digits
+_SAMPLED_PIXELS = 2**18  # for all windows together; enough for percentiles with three digits
 
 
 class Found(NamedTuple):
-    """What one pass over a scene found.
+    """The results of one pass over a scene.
 
     Attributes:
-      windows: int32[n, 2], first row and column of each window that is kept.
-      digests: SHA-256 of its values.
+      windows: int32[n, 2], first row and column of each window kept.
+      digests: SHA-256 of the values of each.
       left_out: int32[m, 2], windows without enough data.
-      sample: float64[S, p], values of pixels that hold data in every band.
+      sample: float64[S, p], values of pixels with data in every band.
     """
 
     windows: npt.NDArray[np.int32]
@@ -42,30 +42,30 @@ class Found(NamedTuple):
 
 
 def scene_names(place: str) -> tuple[pathlib.Path, Walked]:
-    """Return the folder that scenes lie below, and what was found there.
+    """Return the folder of the scenes, and its contents.
 
     Raises:
-      ArchiveError: there are none.
+      ArchiveError: it contains none.
     """
     path = pathlib.Path(place).expanduser().absolute()
     if place and path.is_file():
         return path.parent, Walked([path.name], Counter(), [], [], {})
     if not place or not path.is_dir():
         raise ArchiveError(
-            f"geotiff:{place} is no file or folder on this machine; give one, as in geotiff:/data/scenes"
+            f"geotiff:{place} is not a file or folder on this machine; give one, as in geotiff:/data/scenes"
         )
 
     walked = walk_files(path, _ENDINGS)
     if not walked.names and not walked.unlisted:
         notes = " ".join(walk_notes(walked))
-        raise ArchiveError(f"{path} holds no file that ends with {' or '.join(_ENDINGS)}. {notes}".rstrip())
+        raise ArchiveError(f"{path} has no file that ends with {' or '.join(_ENDINGS)}. {notes}".rstrip())
     return path, walked
 
 
 def read_headers(
     root: pathlib.Path, names: list[str], settings: TilingSettings
 ) -> tuple[dict[str, Scene], dict[str, str]]:
-    """Return the headers of scenes that can be cut, and the faults of the others; both by name."""
+    """Return the headers of usable scenes and the faults of the others, both by name."""
     scenes, faults = {}, {}
     with progress_bar(len(names), "reading headers", "scene") as bar:
         for name in names:
@@ -73,7 +73,7 @@ def read_headers(
                 scene = read_header(root / name, settings.bands, are_chosen=settings.are_chosen)
                 if min(scene.height, scene.width) < settings.tile:
                     raise SceneError(
-                        f"is {scene.width} x {scene.height} pixels, and a tile {settings.tile}"
+                        f"is {scene.width} x {scene.height} pixels, below a tile's {settings.tile}"
                     )
                 scenes[name] = scene
             except SceneError as error:
@@ -88,17 +88,17 @@ def inspect_all(
     """Read every window of every scene once.
 
     Args:
-      root: folder that the names start from.
+      root: folder of the scenes.
       scenes: headers by name.
       settings: how scenes are cut.
       is_calibrated: as in `read_window`.
 
     Returns:
-      What was found, and faults of scenes that cannot be read to their end; both by name.
+      The results, and the faults of scenes that cannot be read completely; both by name.
     """
     windows = {name: _all_windows(scene, settings) for name, scene in scenes.items()}
     num_windows = sum(map(len, windows.values()))
-    # A grid over each window, and beyond so many windows that each gives one pixel, over some windows.
+    # A grid over each window or, with so many windows that one pixel each is too much, over some windows.
     step = math.ceil(math.sqrt(num_windows * settings.tile**2 / _SAMPLED_PIXELS))
     every = math.ceil(num_windows / _SAMPLED_PIXELS)
     found, faults, num_done = {}, {}, 0
@@ -153,7 +153,7 @@ def _all_windows(scene: Scene, settings: TilingSettings) -> npt.NDArray[np.int32
 
 
 def are_calibrated(scenes: Iterable[Scene]) -> bool:
-    """Return whether values must be read in their own unit: scenes differ in scale or offset."""
+    """Return whether values must be read in their own unit because scenes differ in scale or offset."""
     return len({scene.calibration for scene in scenes}) > 1
 
 
@@ -164,16 +164,16 @@ def scaling_limits(
     *,
     is_calibrated: bool,
 ) -> tuple[npt.NDArray[np.float64], list[str]]:
-    """Return the limits of scaling float64[S, 2], and sentences on them.
+    """Return the limits of scaling float64[S, 2], and notes about them.
 
     Args:
-      settings: which may give them.
-      scenes: headers.
-      samples: float64[S, p] of each scene.
+      settings: settings, which may specify the limits.
+      scenes: headers of the scenes.
+      samples: float64[S, p] for each scene.
       is_calibrated: as in `read_window`.
 
     Raises:
-      ArchiveError: they are to be computed, and no sampled pixel holds data in all bands.
+      ArchiveError: they must be computed, but no sampled pixel has data in all bands.
     """
     notes = [_CALIBRATED] if is_calibrated else []
     if settings.limits is not None:
@@ -185,7 +185,7 @@ def scaling_limits(
     low, high = settings.percentile or (2.0, 98.0)
     sample = np.concatenate(samples, axis=1)
     if not sample.size:
-        raise ArchiveError("no sampled pixel holds data in every band; give range=LOW,HIGH")
+        raise ArchiveError("no sampled pixel has data in every band; give range=LOW,HIGH")
     limits = np.array([_short(*pair) for pair in np.percentile(sample, [low, high], axis=1).T.tolist()])
     flat = [
         number for number, (a, b) in zip(settings.bands.numbers, limits.tolist(), strict=True) if a == b
@@ -194,7 +194,7 @@ def scaling_limits(
     if len(flat) < num_bands:
         notes.append(
             f"Values are scaled to 8 bits from percentile {low:g} to {high:g} of {sample.shape[1]:,} "
-            f"pixels; range={text} in place of percentiles keeps this scaling when scenes are added."
+            f"pixels; range={text} instead of percentiles keeps this scaling when scenes are added."
         )
     if flat:
         numbers = ", ".join(map(str, flat))
@@ -210,9 +210,9 @@ def _written(value: float) -> str:
 
 
 def _short(low: float, high: float) -> tuple[float, float]:
-    """Return numbers of six digits, so that the range in the note gives exactly these limits again.
+    """Round to six digits, so that the range in the note reproduces exactly these limits.
 
-    Where that would leave no span between two numbers, they keep all digits.
+    If that would make both numbers equal, they keep all digits.
     """
     short = float(f"{low:.6g}"), float(f"{high:.6g}")
     return (low, high) if short[0] == short[1] and low < high else short

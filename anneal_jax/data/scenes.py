@@ -1,4 +1,4 @@
-"""Windows of georeferenced scenes, read by rasterio, which is the extra `geotiff`."""
+"""Reads windows of georeferenced scenes with rasterio (extra `geotiff`)."""
 
 import importlib
 import math
@@ -15,14 +15,14 @@ from anneal_jax.data.bands import Bands
 from anneal_jax.errors import ArchiveError, how_to_install, refusing
 from anneal_jax.text import is_utf8
 
-_CACHE_MIB = 128  # of decoded blocks; a row of windows of a striped scene stays in it
-_NO_TRANSFORM = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # what GDAL gives where there is none
+_CACHE_MIB = 128  # cache of decoded blocks, large enough for a row of windows of a striped scene
+_NO_TRANSFORM = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # GDAL's value if there is none
 _NO_PLACE = ", so their tiles have no place"
 _MIN_POINTS = 3
 
 
 class SceneError(ArchiveError):
-    """One scene cannot be used; the message is the end of a sentence that begins with its name."""
+    """A scene cannot be used; the message is the end of a sentence that starts with its name."""
 
 
 class Scene(NamedTuple):
@@ -32,12 +32,12 @@ class Scene(NamedTuple):
       height: in pixels.
       width: in pixels.
       bands: numbers of the chosen bands in the file, from 1.
-      dtype: of these together.
-      crs: as well-known text; "" without one.
-      transform: (a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f; None where the file
-        does not say where it lies.
+      dtype: common dtype of these bands.
+      crs: coordinate reference system as well-known text; "" without one.
+      transform: (a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f; None if the file is
+        not georeferenced.
       calibration: scale and offset of each band: stored * scale + offset is the value in its own unit.
-      remarks: what else the header says, each the end of a sentence that begins with scenes.
+      remarks: further facts from the header, each the end of a sentence that starts with scenes.
     """
 
     height: int
@@ -60,13 +60,13 @@ def import_rasterio() -> Any:
         return importlib.import_module("rasterio")
     except ImportError as error:
         raise ArchiveError(
-            f"geotiff: is read by rasterio, which is not installed; {how_to_install('geotiff')} brings it"
+            f"geotiff: needs rasterio, which is not installed; install it with {how_to_install('geotiff')}"
         ) from error
 
 
 @contextmanager
 def opened(path: pathlib.Path) -> Iterator[Any]:
-    """Open a GeoTIFF for reading, and nothing that only poses as one, such as a link to the network.
+    """Open a GeoTIFF for reading, but nothing else, such as a file that links to the network.
 
     Raises:
       SceneError: it cannot be opened.
@@ -74,7 +74,7 @@ def opened(path: pathlib.Path) -> Iterator[Any]:
     rasterio = import_rasterio()
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MIB):
         with refusing(_unreadable), warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # a remark says it
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # reported as a remark
             dataset = rasterio.open(path, driver="GTiff")
         with dataset:
             yield dataset
@@ -88,18 +88,18 @@ def read_header(path: pathlib.Path, bands: Bands, *, are_chosen: bool) -> Scene:
     """Return what the header of a scene says.
 
     Args:
-      path: of the file.
-      bands: that are wanted.
-      are_chosen: whether a person chose them; else a scene of other bands than these is refused, and one
-        that says which of its bands are red, green and blue is read in this order.
+      path: path of the file.
+      bands: requested bands.
+      are_chosen: whether a person chose them; if not, a scene with other bands is refused, and a scene that
+        declares its red, green and blue bands is read in that order.
 
     Raises:
-      SceneError: it is no GeoTIFF, its name is not UTF-8, it lacks a band, has bands among which nobody
-        chose, or holds complex numbers.
+      SceneError: it is not a GeoTIFF, its name is not UTF-8, it lacks a band, its bands need a choice, or
+        it contains complex numbers.
     """
     if not is_utf8(str(path)):
         raise SceneError("has a name that is not valid UTF-8")
-    with opened(path) as dataset, refusing(_unreadable):  # reads all that is asked of the library
+    with opened(path) as dataset, refusing(_unreadable):  # all calls of the library are in here
         colours = [kind.name for kind in dataset.colorinterp]
         dtypes, scales, offsets = dataset.dtypes, dataset.scales, dataset.offsets
         height, width = dataset.height, dataset.width
@@ -107,23 +107,23 @@ def read_header(path: pathlib.Path, bands: Bands, *, are_chosen: bool) -> Scene:
     numbers, remarks = _bands(colours, bands, are_chosen=are_chosen)
     dtype = np.result_type(*(dtypes[band - 1] for band in numbers))
     if dtype.kind not in "uif":
-        raise SceneError(f"holds {dtype} values; whole or floating-point numbers are read")
+        raise SceneError(f"holds {dtype} values, but must hold whole or floating-point numbers")
     calibration = tuple((scales[band - 1], offsets[band - 1]) for band in numbers)
     if not all(math.isfinite(scale) and scale and math.isfinite(offset) for scale, offset in calibration):
-        raise SceneError(f"has the scales and offsets {calibration}, by which no value can be read")
+        raise SceneError(f"has the invalid scales and offsets {calibration}")
     said = (*remarks, *about_place)
     return Scene(height, width, numbers, dtype, crs, transform, calibration, said)
 
 
 def _bands(colours: list[str], wanted: Bands, *, are_chosen: bool) -> tuple[tuple[int, ...], list[str]]:
-    """Return the bands to read by number, and what there is to say of them."""
+    """Return the numbers of the bands to read, and remarks about them."""
     count, numbers = len(colours), wanted.numbers
     is_coloured = all(colours.count(colour) == 1 for colour in ("red", "green", "blue"))
     rgb = tuple(colours.index(colour) + 1 for colour in ("red", "green", "blue")) if is_coloured else ()
     order = ",".join(map(str, rgb))
     if max(numbers) > count or (not are_chosen and count - colours.count("alpha") > len(numbers)):
         every = order or ",".join(map(str, range(1, count + 1)))
-        raise SceneError(f"has {count} bands; say which are wanted, as in ?bands={every}")
+        raise SceneError(f"has {count} bands; choose some, as in ?bands={every}")
     said = f"say that bands {order} are red, green and blue"
     if not are_chosen:
         return rgb or numbers, [f"{said}, and are read so; see the option bands"] * (
@@ -141,7 +141,7 @@ def _bands(colours: list[str], wanted: Bands, *, are_chosen: bool) -> tuple[tupl
 
 
 def _place(dataset: Any) -> tuple[str, tuple[float, ...] | None, list[str]]:
-    """Return the coordinate reference system, the transform, and what there is to say of them."""
+    """Return the coordinate reference system, the transform, and remarks about them."""
     crs = dataset.crs.to_wkt() if dataset.crs else ""
     transform = tuple(dataset.transform)[:6]
     points, points_crs = dataset.gcps
@@ -162,18 +162,18 @@ def _place(dataset: Any) -> tuple[str, tuple[float, ...] | None, list[str]]:
 def read_window(
     dataset: Any, scene: Scene, row: int, column: int, side: int, *, is_calibrated: bool
 ) -> tuple[np.ndarray, npt.NDArray[np.bool_]]:
-    """Return the values [S, side, side] of a window, and bool[S, side, side]: which of them are data.
+    """Return the values [S, side, side] of a window, and bool[S, side, side]: whether each is data.
 
-    The others are masked in the file (by a nodata value, a mask or transparency) or not finite, and are 0
-    here.
+    Other values are masked in the file (by a nodata value, a mask or transparency) or not finite; they are
+    0 here.
 
     Args:
       dataset: an opened scene.
       scene: its header.
-      row: of the window's first pixel.
-      column: likewise.
-      side: in pixels.
-      is_calibrated: whether values are in their own unit, float64, or as they are stored.
+      row: row of the window's first pixel.
+      column: column of the window's first pixel.
+      side: side in pixels.
+      is_calibrated: whether to return values in their own unit, as float64, or as stored.
 
     Raises:
       SceneError: the window cannot be read.
@@ -190,7 +190,7 @@ def read_window(
 
 
 def window_file(dataset: Any, scene: Scene, row: int, column: int, side: int) -> bytes:
-    """Return a window as a GeoTIFF with its place: its values as stored, and a mask of those that are data.
+    """Return a window as a georeferenced GeoTIFF: its stored values, and a mask of those that are data.
 
     Args:
       dataset: an opened scene.
@@ -226,11 +226,11 @@ def window_file(dataset: Any, scene: Scene, row: int, column: int, side: int) ->
 
 
 def window_starts(length: int, side: int, stride: int) -> npt.NDArray[np.int32]:
-    """Return where windows begin along one side of a scene; the last ends with the scene.
+    """Return the starts of windows along one side of a scene; the last window ends with the scene.
 
     Args:
-      length: of the scene's side, in pixels; at least `side`.
-      side: of a window, in pixels.
+      length: length of the scene's side in pixels, at least `side`.
+      side: side of a window in pixels.
       stride: pixels from one window to the next.
 
     >>> window_starts(100, 40, 40).tolist()

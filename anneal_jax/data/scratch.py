@@ -1,4 +1,4 @@
-"""Vectors of an archive that memory should not hold, in a file without a name."""
+"""Vectors too large for memory, in an unnamed file on disk."""
 
 import itertools
 import os
@@ -17,18 +17,18 @@ _ROWS_AT_ONCE = 16_384
 
 
 class FileVectors:
-    """float32[N, D] on disk, written by block and read by row, from any thread.
+    """float32[N, D] on disk, written in blocks and read by row, from any thread.
 
-    The file is removed from its folder as soon as it is made, so a kill leaves nothing behind. All of its
-    space is reserved first. It is read and written by calls, not mapped: a failing disk is then an error
-    and not the end of the process, and what was read takes no memory of the process.
+    The file is unlinked as soon as it is created, so a kill leaves nothing behind. Its space is reserved
+    first. It is read and written by calls, not mapped: a failing disk then raises an error instead of
+    killing the process, and what was read takes no memory of the process.
     """
 
     def __init__(self, num_rows: int, dim: int):
         """Reserve N * D * 4 bytes in `scratch_folder`.
 
         Raises:
-          ArchiveError: the folder has not the space, or cannot be written to.
+          ArchiveError: the folder lacks the space, or cannot be written to.
         """
         self.shape = (num_rows, dim)
         self._row_bytes = 4 * dim
@@ -51,14 +51,14 @@ class FileVectors:
     def __setitem__(self, rows: slice, block: FloatArray) -> None:
         start, stop, step = rows.indices(len(self))
         if step != 1 or block.shape != (stop - start, self.shape[1]):
-            raise IndexError(f"a block {block.shape} does not go into rows {start} to {stop}")
+            raise IndexError(f"a block {block.shape} does not fit into rows {start} to {stop}")
         data = np.ascontiguousarray(block, "<f4").data.cast("B")
         done = 0
         while done < len(data):
             done += os.pwrite(self._file, data[done:], start * self._row_bytes + done)
 
     def __getitem__(self, rows: npt.NDArray[np.intp]) -> FloatArray:
-        """Return float32[B, D], a copy; rows that follow each other are read in one call."""
+        """Return float32[B, D], a copy; consecutive rows are read in one call."""
         found = np.empty((len(rows), self.shape[1]), "<f4")
         starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
         for start, stop in itertools.pairwise([*starts.tolist(), len(rows)]):
@@ -75,12 +75,12 @@ class FileVectors:
         while done < len(data):
             count = os.preadv(self._file, [data[done:]], first_row * self._row_bytes + done)
             if not count:
-                raise ArchiveError("the scratch file of the vectors is shorter than it was; start again")
+                raise ArchiveError("the scratch file of the vectors was truncated; start again")
             done += count
 
 
 def scratch_folder() -> pathlib.Path:
-    """Return the folder of scratch files: TMPDIR, or one that is on disk where /tmp may be in memory."""
+    """Return the folder of scratch files: TMPDIR, or one on disk, because /tmp may be in memory."""
     on_disk = pathlib.Path("/var/tmp")  # noqa: S108 - a file without a name is made there
     is_given = "TMPDIR" in os.environ or not os.access(on_disk, os.W_OK)
     return pathlib.Path(tempfile.gettempdir()) if is_given else on_disk

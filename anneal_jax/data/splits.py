@@ -1,4 +1,4 @@
-"""Divide an archive into training, query and searched images."""
+"""Splits an archive into training, query and searched images."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from anneal_jax.errors import ConfigError
 from anneal_jax.seeds import Use, host_seed
 from anneal_jax.types import IntArray
 
-_SPLIT_USE = 0x53504C54  # "SPLT": keeps this stream apart from others of the same seed
+_SPLIT_USE = 0x53504C54  # "SPLT": separates this stream from others with the same seed
 
 
 class Split(NamedTuple):
@@ -29,19 +29,19 @@ def split_images(
     query_fraction: float = 0.1,
     groups: npt.ArrayLike | None = None,
 ) -> Split:
-    """Split images at random; the archive takes what train and query leave.
+    """Split images at random; the searched archive gets those not in train or query.
 
-    A group is never torn apart. Groups of several images are placed first, the largest before the
-    others, each in a part drawn in proportion to the room left among those that can hold it; single
-    images then fill up. Sizes are exact whenever there are more than 3 (M - 1) single images, M
-    being the size of the largest group; otherwise they may be off by a group.
+    A group is never split. Groups of several images are placed first, largest first, each in a part drawn
+    in proportion to the room left among the parts that can hold it; single images then fill the rest. The
+    sizes are exact if there are more than 3 (M - 1) single images, M being the size of the largest group;
+    otherwise they may be off by a group.
 
     Args:
       num_images: N.
-      seed: non-negative; equal arguments give an equal split.
+      seed: non-negative; equal arguments give equal splits.
       train_fraction: share of the images within (0, 1); the size is rounded.
-      query_fraction: likewise; the two together stay below 1.
-      groups: int[N], equal numbers stay on one side, as from `duplicate_groups`.
+      query_fraction: likewise; both together are below 1.
+      groups: int[N], equal numbers stay in one part, as from `duplicate_groups`.
 
     Raises:
       ConfigError: an argument is out of range, or a part would be empty.
@@ -70,7 +70,7 @@ def split_images(
 
 
 def split_images_by_digest(config: ExperimentConfig, digests: npt.NDArray[np.uint8]) -> Split:
-    """Split tiles by their digests uint8[N, 32]; no label is looked at.
+    """Split tiles by their digests uint8[N, 32], without using labels.
 
     Raises:
       ConfigError: the shares leave a part empty.

@@ -1,6 +1,6 @@
-"""An archive prepared by TensorFlow Datasets as array_record files, read without TensorFlow.
+"""An archive of array_record files prepared by TensorFlow Datasets, read without TensorFlow.
 
-`tfds:NAME?OPTIONS`, NAME as tfds writes it: `eurosat`, `eurosat/rgb` or `eurosat/rgb:2.0.0`.
+`tfds:NAME?OPTIONS`, with NAME as in tfds: `eurosat`, `eurosat/rgb` or `eurosat/rgb:2.0.0`.
 """
 
 import hashlib
@@ -38,12 +38,12 @@ _DEFAULT_DIR = "~/tensorflow_datasets"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TfdsArchive(Catalogue):
-    """Encoded images in array_record files; an id is the name of the split and the number in it.
+    """Encoded images in array_record files; an id is the name of a split and a number in it.
 
     Attributes:
       sources: random access to the records of each split.
       image_key: the feature that is the image.
-      places: int64[N, 2]: which source, and which record of it.
+      places: int64[N, 2]: number of the source, and of the record in it.
       tile_digests: uint8[N, 32].
     """
 
@@ -60,13 +60,13 @@ class TfdsArchive(Catalogue):
         Args:
           indices: int[B], rows of the archive.
           image_size: side of the returned squares, in pixels.
-          resampling: the filter that they are resized by, as Pillow names it in small letters.
+          resampling: lower-case name of the Pillow filter used for resizing.
 
         Returns:
           uint8[B, image_size, image_size, 3], RGB.
 
         Raises:
-          ArchiveError: the files changed after the archive was opened.
+          ArchiveError: the files have changed since the archive was opened.
         """
         check_image_size(image_size)
         rows = checked_indices(indices, len(self.ids)).tolist()
@@ -78,11 +78,11 @@ class TfdsArchive(Catalogue):
         return tiles
 
     def digests(self) -> npt.NDArray[np.uint8]:
-        """Return uint8[N, 32], the SHA-256 of each image as it is encoded."""
+        """Return uint8[N, 32], the SHA-256 of each encoded image."""
         return self.tile_digests
 
     def tile_file(self, index: int) -> TileFile:
-        """Return an image as it is encoded in the data set."""
+        """Return an image as encoded in the data set."""
         data = self._unchanged_bytes(index)
         return TileFile(f".{image_format(data).lower()}", data)
 
@@ -98,7 +98,7 @@ class TfdsArchive(Catalogue):
 
 
 def open_tfds(location: str, on_bad_image: str) -> TfdsArchive:
-    """Open `tfds:NAME?OPTIONS`, reading and decoding every image once, as `folder:` does.
+    """Open `tfds:NAME?OPTIONS`, reading and decoding every image once, like `folder:`.
 
     Nothing is downloaded or prepared, and the code of the data set is not run.
 
@@ -107,8 +107,8 @@ def open_tfds(location: str, on_bad_image: str) -> TfdsArchive:
       on_bad_image: "refuse" raises one error for all bad images; "skip" leaves them out with a note.
 
     Raises:
-      ArchiveError: the data set is not prepared as array_record (the message has the command for it), has
-        no image or more than one, or an image is bad and refused; or tfds is not installed.
+      ArchiveError: the data set is not prepared as array_record (the message has the command), has no image
+        feature or several, or an image is bad and refused; or tfds is not installed.
     """
     name, options = split_options(location, TFDS_OPTIONS)
     builder = _builder(name, options)
@@ -129,7 +129,7 @@ def open_tfds(location: str, on_bad_image: str) -> TfdsArchive:
         classes.append(int(record[label_key]) if label_key else -1)
     notes = _faults_note(location, faults, len(tile_ids), on_bad_image)
     if not tile_ids:
-        raise ArchiveError(f"tfds:{location} holds no usable image. {' '.join(notes)}".rstrip())
+        raise ArchiveError(f"tfds:{location} contains no usable image. {' '.join(notes)}".rstrip())
     texts: list[str] = list(builder.info.features[label_key].names) if label_key else []
     labels, class_names = encode_labels([texts[number] if number >= 0 else None for number in classes])
     return TfdsArchive(
@@ -152,8 +152,8 @@ def _builder(name: str, options: dict[str, str]) -> Any:
         finding = importlib.import_module("tensorflow_datasets.core.read_only_builder")
     except ImportError as error:
         raise ArchiveError(
-            "tfds: is read by tensorflow-datasets, which is not installed; "
-            f"{how_to_install('tfds')} brings it"
+            "tfds: needs tensorflow-datasets, which is not installed; "
+            f"install it with {how_to_install('tfds')}"
         ) from error
     folder = pathlib.Path(options.get("dir") or os.environ.get("TFDS_DATA_DIR") or _DEFAULT_DIR)
     folder = folder.expanduser().absolute()
@@ -168,7 +168,7 @@ def _builder(name: str, options: dict[str, str]) -> Any:
 
 def _not_prepared(name: str, folder: pathlib.Path) -> ArchiveError:
     return ArchiveError(
-        f"{folder} holds no data set {name!r} prepared as array_record; where TensorFlow is installed, "
+        f"{folder} contains no data set {name!r} prepared as array_record; if TensorFlow is installed, "
         f"prepare it: tfds build {name} --data_dir={folder} --file_format=array_record"
     )
 
@@ -195,7 +195,7 @@ def _source(builder: Any, split: str, image_key: str, name: str) -> Any:
 
 
 def _records(sources: tuple[Any, ...]) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield the place of the source, the number and the record of every tile, in order."""
+    """Yield the index of the source, the number and the record of every tile, in order."""
     with progress_bar(sum(map(len, sources)), "checking images", "image") as bar:
         for place, source in enumerate(sources):
             for number in range(len(source)):
@@ -221,6 +221,6 @@ def _faults_note(
     if on_bad_image == "refuse":
         raise ArchiveError(
             f"tfds:{location}: {len(faults):,} of {len(faults) + num_good:,} images cannot be used: "
-            f"{named}. Prepare the data set anew, or set on_bad_image=skip to leave them out."
+            f"{named}. Prepare the data set again, or set on_bad_image=skip to leave them out."
         )
-    return (f"Left out {len(faults):,} of the images: {named}.",)
+    return (f"Left out {len(faults):,} images: {named}.",)

@@ -1,9 +1,9 @@
-"""The tiles of an archive, decoded and resized once, in a file that is mapped into memory.
+"""The tiles of an archive, decoded and resized once, in a memory-mapped file.
 
-The file is an ordinary `.npy` of uint8[N, H, H, S], named by the digests of the tiles and by the way they
-are resized, so that all runs share it. After the array, where readers of `.npy` ignore it, stands one
-CRC-32 for each tile: a tile that was never written, or is damaged, is noticed when it is read. So what a
-kill leaves is gone on with, tile by tile, and nobody waits for the checksum of a file larger than memory.
+The file is an ordinary `.npy` of uint8[N, H, H, S], named after the digests of the tiles and the way they
+are resized, so that all runs share it. After the array, where readers of `.npy` ignore it, the file stores
+one CRC-32 per tile, so that reading detects a tile that was never written or is damaged. A run therefore
+continues after a kill, tile by tile, and nobody waits for the checksum of a file larger than memory.
 """
 
 import errno
@@ -30,7 +30,7 @@ from anneal_jax.files.progress import progress_bar
 from anneal_jax.types import Archive
 
 DECODING_VERSION = 1
-"""Part of every file's name: raise it when decoding or resizing changes its output."""
+"""Part of every file's name; increase it when the output of decoding or resizing changes."""
 
 _TILES_AT_ONCE = 256
 _CHECKSUM_BYTES = 4
@@ -43,10 +43,10 @@ class CachedTiles:
     """The decoded tiles of an archive, on disk.
 
     Attributes:
-      archive: which they were decoded from; read again only for a tile that is damaged.
+      archive: the source; read again only for damaged tiles.
       image_size: H, side of the tiles in pixels.
-      resampling: the filter that they were resized by.
-      path: of the file.
+      resampling: the filter used for resizing.
+      path: path of the file.
     """
 
     archive: Archive
@@ -63,7 +63,7 @@ class CachedTiles:
         return self._tiles.shape
 
     def load(self, indices: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Copy tiles into memory; free of side effects, from any thread.
+        """Copy tiles into memory; without side effects, from any thread.
 
         Args:
           indices: int[B], rows of the archive.
@@ -72,7 +72,7 @@ class CachedTiles:
           uint8[B, H, H, S].
 
         Raises:
-          ArchiveError: a tile is damaged here, and cannot be read from the archive either.
+          ArchiveError: a tile is damaged and cannot be read from the archive either.
         """
         rows = checked_indices(indices, len(self._tiles))
         tiles = np.asarray(self._tiles[rows])
@@ -91,25 +91,24 @@ class CachedTiles:
 def open_tiles(
     archive: Archive, image_size: int, resampling: str = "bilinear", *, cache_dir: str | Path
 ) -> CachedTiles:
-    """Open the decoded tiles of an archive; decode what is not there yet.
+    """Open the decoded tiles of an archive; decode those that are missing.
 
     It takes N * H * H * S bytes of disk. Runs that need the same file at the same time wait for one of them
-    to make it. A file of another size than it should have is made anew.
+    to write it. A file of the wrong size is written again.
 
     Args:
       archive: of images.
       image_size: H, side to which tiles are resized, in pixels.
-      resampling: Pillow's name, in small letters, of the filter that they are resized by.
+      resampling: lower-case name of the Pillow filter used for resizing.
       cache_dir: folder of the file, made where absent.
 
     Raises:
-      ArchiveError: the archive holds ready vectors, or a tile cannot be read.
-      ConfigError: the folder cannot be written to, or has not enough space; the message says how much is
-        needed.
+      ArchiveError: the archive holds vectors, or a tile cannot be read.
+      ConfigError: the folder cannot be written to, or lacks space; the message says how much is needed.
     """
     check_image_size(image_size)
     if archive.kind == "vector":
-        raise ArchiveError(f"{archive.spec} holds ready vectors, which are not decoded; give tiles")
+        raise ArchiveError(f"{archive.spec} holds vectors, which cannot be decoded; give tiles")
     key = tiles_key(archive, image_size, resampling)
     path = Path(cache_dir) / f"tiles-{key}.npy"
     shape = (len(archive.ids), *archive.load([0], image_size, resampling).shape[1:])
@@ -121,7 +120,7 @@ def open_tiles(
 
 
 def tiles_key(archive: Archive, image_size: int, resampling: str) -> str:
-    """Return the SHA-256, in hexadecimal, of all that the decoded tiles depend on."""
+    """Return the hexadecimal SHA-256 of everything that the decoded tiles depend on."""
     settings = {"image_size": image_size, "resampling": resampling, "version": DECODING_VERSION}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(archive.digests().tobytes())
@@ -129,7 +128,7 @@ def tiles_key(archive: Archive, image_size: int, resampling: str) -> str:
 
 
 class _Layout:
-    """Where things stand in a file of tiles uint8[N, H, H, S]."""
+    """The layout of a file of tiles uint8[N, H, H, S]."""
 
     def __init__(self, shape: tuple[int, ...]):
         header = io.BytesIO()
@@ -145,7 +144,7 @@ class _Layout:
         return len(self.header) + row * self.tile_bytes
 
     def fits(self, path: Path) -> bool:
-        """Tell whether a file has this layout, by its size and its first bytes."""
+        """Return whether a file has this layout, by its size and its first bytes."""
         try:
             with path.open("rb") as file:
                 is_ours = file.read(len(self.header)) == self.header
@@ -162,13 +161,13 @@ class _Layout:
 def _make(
     path: Path, layout: _Layout, seed: int, archive: Archive, image_size: int, resampling: str
 ) -> None:
-    """Bring a whole file into place; one process works on it, and goes on from where another was killed."""
+    """Put a complete file in place; one process writes it, and continues where another was killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    # Opened or made in one call: between two, a faster process may put its file into place.
+    # Opened or created in one call: between two calls, a faster process may put its file in place.
     with os.fdopen(os.open(unfinished, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
         _wait_for_others(file, path)
-        if layout.fits(path):  # another process was faster; its file was `unfinished` until then
+        if layout.fits(path):  # another process was faster; its file was `unfinished` before
             if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 unfinished.unlink(missing_ok=True)
             return
@@ -180,14 +179,14 @@ def _make(
         file.flush()
         os.fsync(file.fileno())
         unfinished.replace(path)
-    _log.info("tiles of %d px are kept in %s, %s", image_size, path, _size(layout.total_bytes))
+    _log.info("tiles of %d px are stored in %s, %s", image_size, path, _size(layout.total_bytes))
 
 
 def _wait_for_others(file: BinaryIO, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        _log.warning("another run is decoding the tiles into %s; this one waits for it", path.parent)
+        _log.warning("another run is decoding the tiles into %s; waiting for it", path.parent)
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
@@ -198,7 +197,7 @@ def _require_space(file: BinaryIO, path: Path, layout: _Layout) -> None:
 
 
 def _missing_rows(file: BinaryIO, layout: _Layout) -> npt.NDArray[np.intp]:
-    """Return the rows without a checksum, which is written after its tile; grow the file to its size."""
+    """Return the rows without a checksum, which is written after its tile; extend the file to its size."""
     file.truncate(layout.total_bytes)
     file.seek(layout.checksums_at)
     return np.flatnonzero(np.frombuffer(file.read(), "<u4") == 0)
@@ -207,7 +206,7 @@ def _missing_rows(file: BinaryIO, layout: _Layout) -> npt.NDArray[np.intp]:
 def _decoded(
     archive: Archive, rows: npt.NDArray[np.intp], image_size: int, resampling: str
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the first place in `rows` of each block of tiles, and the tiles."""
+    """Yield the first position in `rows` of each block of tiles, and the tiles."""
     with progress_bar(len(rows), "decoding tiles", "tile") as bar:
         for start in range(0, len(rows), _TILES_AT_ONCE):
             tiles = archive.load(rows[start : start + _TILES_AT_ONCE], image_size, resampling)
@@ -218,7 +217,7 @@ def _decoded(
 def _write(
     file: BinaryIO, layout: _Layout, rows: npt.NDArray[np.intp], tiles: np.ndarray, seed: int
 ) -> None:
-    # Through the file, not a map of it: on a full disk that is an error, and a map kills the process.
+    # Through the file, not a map: on a full disk that raises an error, but a map kills the process.
     for row, tile in zip(rows.tolist(), tiles, strict=True):
         file.seek(layout.tile_at(row))
         file.write(np.ascontiguousarray(tile).data)
@@ -229,7 +228,7 @@ def _write(
 
 
 def _checksum(tile: np.ndarray, seed: int) -> int:
-    """Return the CRC-32 of a tile, never 0, which is a tile that was not written; of one file only."""
+    """Return the CRC-32 of a tile for one file; never 0, which marks a tile that was not written."""
     return zlib.crc32(np.ascontiguousarray(tile).data, seed) or 1
 
 
@@ -241,17 +240,17 @@ def _refusing_damage(path: Path, layout: _Layout) -> Iterator[None]:
         yield
     except OSError as error:
         if is_full_disk(error):
-            text = f"{path.parent} has not the {needed} that the decoded tiles take; {advice}."
+            text = f"{path.parent} does not have the {needed} that the decoded tiles need; {advice}."
         else:
             text = (
-                f"the decoded tiles, {needed}, cannot be kept in {path.parent} ({reason_of(error)}); set "
+                f"the decoded tiles, {needed}, cannot be stored in {path.parent} ({reason_of(error)}); set "
                 "cache_dir=FOLDER to one that can be written to."
             )
         raise ConfigError(text) from error
 
 
 def _size(num_bytes: int) -> str:
-    """Write bytes for a person.
+    """Format a number of bytes for a person.
 
     >>> _size(58_060_800)
     '58.1 MB'

@@ -1,14 +1,14 @@
-"""Read one image file safely: all that its header says is checked before a pixel is decoded.
+"""Reads an image file safely: its header is checked before a pixel is decoded.
 
-Accepted are JPEG, PNG, TIFF, WebP, JPEG 2000 and BMP with 8 bits (or fewer) a channel. Grey and palette
-images become RGB. Transparent pixels are laid over black, the usual colour of missing data in remote
-sensing. CMYK is converted without a colour profile. Of a file with several pages or frames the first is
-read. TIFFs that Pillow has no decoder for are read by GDAL where rasterio is installed.
+It accepts JPEG, PNG, TIFF, WebP, JPEG 2000 and BMP with at most 8 bits per channel. Grey and palette images
+become RGB. Transparent pixels are blended with black, the usual colour of missing data in remote sensing.
+CMYK is converted without a colour profile. Only the first page or frame of a file is read. GDAL reads TIFFs
+that Pillow has no decoder for, if rasterio is installed.
 
-Pixels stay as they are stored: an EXIF orientation, which cameras write for upright viewing, is ignored
-(`says_turned` reports it). In TIFF the orientation is part of the format, and applied.
+Pixels keep their stored orientation: an EXIF orientation, which cameras write for upright viewing, is
+ignored (`says_turned` reports it). In TIFF the orientation is part of the format, and is applied.
 
-Damage that the format itself cannot show (a flipped bit inside a JPEG scan) goes unseen.
+Damage that the format cannot reveal (such as a flipped bit inside a JPEG scan) is not detected.
 """
 
 import importlib.util
@@ -48,11 +48,11 @@ from anneal_jax.data.image_headers import (
 from anneal_jax.errors import reason_of
 
 MAX_TILE_BYTES = 2**29
-"""Longest file that is read, 512 MiB: twice the largest tile without any compression."""
+"""Maximum size of a file, 512 MiB: twice the largest uncompressed tile."""
 
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 
-# The classes are called directly because `Image.open` warns of large images.
+# The classes are called directly because `Image.open` warns about large images.
 _OPENERS = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
@@ -62,11 +62,11 @@ _OPENERS = {
     "BMP": BmpImagePlugin.BmpImageFile,
 }
 _CHECKS = {"PNG": check_png, "WEBP": check_webp, "JPEG2000": check_jpeg2000}
-_LIBRARIES = {"WEBP": "webp", "JPEG2000": "jpg_2000"}  # that Pillow may be built without
+_LIBRARIES = {"WEBP": "webp", "JPEG2000": "jpg_2000"}  # optional in builds of Pillow
 
-# What Pillow's libtiff has in every build; with others it may fail on a sound file.
+# In every build of Pillow's libtiff; other methods may fail on a valid file.
 _SURE_COMPRESSIONS = {1, 2, 3, 4, 5, 7, 8, 32773, 32946}
-_WEBP = 50001  # not in Pillow's wheels, whose libtiff complains on stderr
+_WEBP = 50001  # not in Pillow's wheels, whose libtiff reports it on stderr
 _UPRIGHT, _ORIENTATION = 1, 0x0112
 
 
@@ -74,12 +74,12 @@ def read_tile(path: pathlib.Path) -> bytes:
     """Return the bytes of `path`.
 
     Raises:
-      TileError: it is missing, unreadable, no regular file, or longer than `MAX_TILE_BYTES`.
+      TileError: it is missing, unreadable, not a regular file, or longer than `MAX_TILE_BYTES`.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise TileError("is no regular file")
+            raise TileError("is not a regular file")
         if status.st_size > MAX_TILE_BYTES:
             raise TileError(f"is longer than {MAX_TILE_BYTES >> 20} MiB")
         return path.read_bytes()
@@ -93,9 +93,9 @@ def decode_tile(data: bytes) -> Image.Image:
     """Decode the bytes of an image file to 8-bit RGB at its own size.
 
     Raises:
-      TileError: it is of none of the formats, is damaged, declares more than `MAX_TILE_PIXELS`, needs more
-        memory than there is, cannot be read by the libraries that are installed, or holds something other
-        than grey or colour in 8 bits a channel.
+      TileError: its format is not supported, it is damaged, declares more than `MAX_TILE_PIXELS`, needs
+        more memory than available, cannot be read by the installed libraries, or is not grey or colour with
+        at most 8 bits per channel.
     """
     try:
         return _to_rgb(_loaded(data))
@@ -103,28 +103,28 @@ def decode_tile(data: bytes) -> Image.Image:
         raise
     except MemoryError as error:
         raise TileError("needs more memory than there is") from error
-    except Exception as error:  # on a damaged file Pillow raises nearly anything
+    except Exception as error:  # on a damaged file Pillow can raise nearly anything
         raise TileError("is truncated or corrupt", reason_of(error)) from error
 
 
 def says_turned(data: bytes) -> bool:
-    """Return whether the EXIF of an image that `decode_tile` reads asks viewers to turn or mirror it."""
+    """Return whether the EXIF of an image asks viewers to rotate or mirror it."""
     kind = image_format(data)
     if kind not in ("JPEG", "PNG", "WEBP") or not any(mark in data for mark in (b"Exif", b"eXIf", b"EXIF")):
         return False
     try:
         return _OPENERS[kind](io.BytesIO(data)).getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT
-    except Exception:  # damaged EXIF says nothing, and the pixels are sound
+    except Exception:  # ignore damaged EXIF, because the pixels are valid
         return False
 
 
 def tile_pixels(data: bytes, image_size: int, resampling: str = "bilinear") -> npt.NDArray[np.uint8]:
-    """Decode `data` and squash it to a square, with antialiasing.
+    """Decode `data` and resize it to a square, with antialiasing.
 
     Args:
       data: the bytes of an image file.
       image_size: side of the square, in pixels.
-      resampling: Pillow's name of the filter, in small letters, such as `bicubic`.
+      resampling: lower-case name of a Pillow filter, such as `bicubic`.
 
     Returns:
       uint8[image_size, image_size, 3].
@@ -135,7 +135,7 @@ def tile_pixels(data: bytes, image_size: int, resampling: str = "bilinear") -> n
 def squash_tile(
     tile: npt.NDArray[np.uint8], image_size: int, resampling: str = "bilinear"
 ) -> npt.NDArray[np.uint8]:
-    """Squash a decoded tile uint8[H, W, S] of any bands to a square as `tile_pixels` does.
+    """Resize a decoded tile uint8[H, W, S] with any bands to a square, like `tile_pixels`.
 
     Returns:
       uint8[image_size, image_size, S].
@@ -156,10 +156,10 @@ def _squashed(image: Image.Image, image_size: int, resampling: str) -> npt.NDArr
 
 
 def _loaded(data: bytes) -> Image.Image:
-    """Return an image with its pixels, in whatever 8-bit mode it has."""
+    """Return a decoded image, in its own 8-bit mode."""
     kind = image_format(data)
     if kind in _LIBRARIES and not features.check(_LIBRARIES[kind]):
-        raise TileError(f"is {kind}, which this build of Pillow lacks", "take one from a wheel")
+        raise TileError(f"is {kind}, which this build of Pillow lacks", "install Pillow from a wheel")
     if kind == "TIFF":
         return _loaded_tiff(data)
     if kind in _CHECKS:
@@ -169,7 +169,7 @@ def _loaded(data: bytes) -> Image.Image:
     except ValueError:
         if kind != "PNG":
             raise
-        return _decoded(kind, without_texts(data))  # they may be beyond Pillow's limits
+        return _decoded(kind, without_texts(data))  # its texts may exceed Pillow's limits
 
 
 def _loaded_tiff(data: bytes) -> Image.Image:
@@ -178,13 +178,13 @@ def _loaded_tiff(data: bytes) -> Image.Image:
         return read_by_gdal(data, header)
     try:
         image = _decoded("TIFF", data)
-    except (KeyError, SyntaxError):  # of its tables: a compression, a layout of bits
+    except (KeyError, SyntaxError):  # from its tables: a compression, a layout of bits
         return read_by_gdal(data, header)
     except OSError:
         if header.compression in _SURE_COMPRESSIONS:
             raise
         return read_by_gdal(data, header)
-    if image.mode == "P" and max(header.colour_map, default=256) < 256:  # Pillow takes only the high byte
+    if image.mode == "P" and max(header.colour_map, default=256) < 256:  # Pillow uses only the high byte
         return with_palette(image, header.colour_map)
     return image
 

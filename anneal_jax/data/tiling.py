@@ -1,4 +1,4 @@
-"""How scenes become tiles: the options of `geotiff:`, and the scaling of values to 8 bits."""
+"""How scenes are cut into tiles: the options of `geotiff:`, and the scaling of values to 8 bits."""
 
 import math
 from typing import NamedTuple
@@ -13,16 +13,16 @@ _LARGEST_TILE = 8_192
 
 
 class TilingSettings(NamedTuple):
-    """How scenes become tiles; the defaults are those of the options.
+    """How scenes are cut into tiles; the defaults are those of the options.
 
     Attributes:
       tile: side of a window, in pixels.
       stride: pixels from one window to the next.
-      bands: which are read.
+      bands: the bands to read.
       are_chosen: whether the spec names them.
-      nodata: largest share of a window's pixels that may hold data in none of the bands.
-      percentile: low and high one, in percent; None: 8-bit values stay as they are, others take 2 and 98.
-      limits: float64[S, 2] that the spec gives; None: they are computed.
+      nodata: maximum share of a window's pixels without data in any band.
+      percentile: low and high percentile; None keeps 8-bit values unchanged, and uses 2 and 98 for others.
+      limits: float64[S, 2] from the spec; None if they are computed.
     """
 
     tile: int = 256
@@ -35,7 +35,7 @@ class TilingSettings(NamedTuple):
 
 
 def tiling_settings(options: dict[str, str]) -> TilingSettings:
-    """Return the settings that the options of a spec say.
+    """Return the settings given by the options of a spec.
 
     Raises:
       ArchiveError: one of them cannot be used.
@@ -49,7 +49,7 @@ def tiling_settings(options: dict[str, str]) -> TilingSettings:
     (nodata,) = _floats("nodata", options.get("nodata", "0.1"), (1,), 0.0, 1.0)
     percentile = limits = None
     if "percentile" in options and "range" in options:
-        raise ArchiveError("give percentile or range, not both: each says how values become 8 bits")
+        raise ArchiveError("give percentile or range, not both: each defines the scaling to 8 bits")
     if "percentile" in options:
         low, high = _floats("percentile", options["percentile"], (2,), 0.0, 100.0)
         percentile = _rising("percentile", low, high)
@@ -69,8 +69,8 @@ def scaled_to_8_bits(
 
     Args:
       values: [S, side, side], of any real type.
-      is_data: bool[S, side, side]; elsewhere the result is 0.
-      limits: float64[S, 2], low and high of each band. A band of one value, low = high, is 0.
+      is_data: bool[S, side, side]; the result is 0 if False.
+      limits: float64[S, 2], low and high of each band. A constant band, low = high, becomes 0.
 
     Returns:
       uint8[side, side, S].
@@ -105,5 +105,5 @@ def _floats(name: str, text: str, counts: tuple[int, ...], low: float, high: flo
 
 def _rising(name: str, low: float, high: float) -> tuple[float, float]:
     if not low < high:
-        raise ArchiveError(f"{name}={low:g},{high:g} must rise: first what becomes black, then white")
+        raise ArchiveError(f"{name}={low:g},{high:g} must increase: first black, then white")
     return low, high

@@ -1,4 +1,4 @@
-"""Ready vectors in a file of one of several formats: `embeddings:PATH?OPTIONS`."""
+"""Precomputed vectors in files of several formats: `embeddings:PATH?OPTIONS`."""
 
 import csv
 import pathlib
@@ -15,15 +15,15 @@ _NPY_BEGINNING = b"\x93NUMPY"
 
 
 def open_embeddings(location: str, on_bad_image: str) -> VectorArchive:
-    """Open `embeddings:PATH?OPTIONS`; the format is told by how the file begins.
+    """Open `embeddings:PATH?OPTIONS`; the first bytes of the file decide its format.
 
     Args:
       location: a file `.npz` (option `key`) or `.npy`, or a file or folder of Parquet (`PARQUET_OPTIONS`);
-        `~` is expanded. A path with a question mark that exists is taken as it is.
-      on_bad_image: not used, for a bad vector is refused in either case.
+        `~` is expanded. An existing path that contains a question mark is not split.
+      on_bad_image: ignored, because a bad vector is always refused.
 
     Raises:
-      ArchiveError: the file cannot be used as it is, or takes no such option.
+      ArchiveError: the file cannot be used, or its format has no such option.
     """
     del on_bad_image
     is_path = _absolute(location).exists()
@@ -40,16 +40,16 @@ def open_embeddings(location: str, on_bad_image: str) -> VectorArchive:
 
 
 def read_paths(spec: str, column: str) -> list[str]:
-    """Return the paths in a column of an archive in Parquet; they begin at its folder.
+    """Return the paths in a column of a Parquet archive, relative to its folder.
 
     Raises:
-      ArchiveError: the archive is none in Parquet, or has no such column of texts.
+      ArchiveError: the archive is not Parquet, or has no such column of texts.
     """
     location = spec.partition(":")[2]
     place = location if _absolute(location).exists() else split_options(location, PARQUET_OPTIONS)[0]
     path = _absolute(place)
     if not spec.startswith("embeddings:") or not is_parquet(path):
-        raise ArchiveError(f"{column!r} is no folder and no file, and {spec} is no Parquet with columns")
+        raise ArchiveError(f"{column!r} is not a folder or file, and {spec} is not Parquet with columns")
     folder = path if path.is_dir() else path.parent
     return [str(folder / text) for text in read_texts(path, column)]
 
@@ -74,7 +74,7 @@ def _require(options: dict[str, str], known: tuple[str, ...], path: pathlib.Path
 
 
 def _open_npy(path: pathlib.Path, spec: str) -> VectorArchive:
-    """Open an array of vectors, with ids and classes from a CSV file of the same name beside it."""
+    """Open an array of vectors, with ids and classes from a CSV file of the same name next to it."""
     try:
         stored = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError) as error:
@@ -90,7 +90,7 @@ def _open_npy(path: pathlib.Path, spec: str) -> VectorArchive:
 
 
 def _read_names(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the column `id` of a CSV file in its order, and `label` if it has that."""
+    """Return the column `id` of a CSV file in order, and `label` if present."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
@@ -102,6 +102,6 @@ def _read_names(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read: {reason_of(error)}") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ArchiveError(f"{path} is no CSV file in UTF-8: {error}") from error
+        raise ArchiveError(f"{path} is not a CSV file in UTF-8: {error}") from error
     columns = [np.array(column, np.str_) for column in zip(*rows, strict=True)] or [np.empty(0, "U1")] * 2
     return columns[0], columns[1] if len(fields) > 1 else None

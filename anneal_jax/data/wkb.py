@@ -1,4 +1,4 @@
-"""Well-known binary (WKB) of geometries: their boxes, and boxes as polygons.
+"""Well-known binary (WKB) geometries: their bounding boxes, and boxes as polygons.
 
 Source: OGC 06-103r4 (Simple Features), and PostGIS's flags for Z, M and an identifier of the system.
 """
@@ -15,8 +15,8 @@ from anneal_jax.data.parquet_columns import RowFault
 _POINT, _POLYGON, _MULTIPOLYGON = 1, 3, 6
 _SINGLE, _NESTED = {_POINT, 2, _POLYGON}, {4, 5, _MULTIPOLYGON, 7}
 _Z, _M, _SRID = 0x80000000, 0x40000000, 0x20000000
-_DEEPEST = 8  # collections in collections
-_RING = [(0, 1), (2, 1), (2, 3), (0, 3), (0, 1)]  # west south, east south, ...: against the clock
+_DEEPEST = 8  # maximum nesting of collections
+_RING = [(0, 1), (2, 1), (2, 3), (0, 3), (0, 1)]  # west south, east south, ...: anticlockwise
 
 _Boxes = npt.NDArray[np.float64]
 
@@ -24,17 +24,17 @@ _Boxes = npt.NDArray[np.float64]
 def wkb_boxes(
     data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], *, in_degrees: bool = True
 ) -> _Boxes:
-    """Return the boxes of geometries; points and polygons without holes are read many at a time.
+    """Return the bounding boxes of geometries; points and polygons without holes are read in bulk.
 
     Args:
-      data: uint8[bytes], the geometries one behind the other.
-      ends: int64[n + 1], where each begins, and where the last ends.
-      in_degrees: whether x is a longitude, so that a geometry may cross the 180th meridian: one polygon
-        wider than 180 and narrower than 360, or several parts that are closer together across it. East of
-        its box is above 180.
+      data: uint8[bytes], concatenated geometries.
+      ends: int64[n + 1], start of each, and end of the last.
+      in_degrees: whether x is a longitude, so that a geometry may cross the 180th meridian: a polygon wider
+        than 180 and narrower than 360, or several parts that are closer across it. East of its box is then
+        above 180.
 
     Returns:
-      float64[n, 4], left, bottom, right, top; NaN for an empty geometry, or where no byte is.
+      float64[n, 4], left, bottom, right, top; NaN for an empty geometry or no bytes.
 
     Raises:
       RowFault: a geometry is malformed.
@@ -53,20 +53,21 @@ def wkb_boxes(
         try:
             boxes[row] = _box(data[ends[row] : ends[row + 1]].tobytes(), in_degrees)
         except (struct.error, ValueError) as error:
-            raise RowFault(f"has a geometry that is no WKB ({error})", row) from error
+            raise RowFault(f"has a geometry that is not WKB ({error})", row) from error
     return boxes
 
 
 def box_polygons(boxes: _Boxes) -> list[bytes | None]:
-    """Return boxes in degrees as polygons whose ring runs against the clock; None for one with NaN.
+    """Return boxes in degrees as polygons with an anticlockwise ring; None for a box with NaN.
 
-    A box across the 180th meridian, east above 180, becomes two polygons that meet there (RFC 7946, 3.1.9).
+    A box across the 180th meridian, with east above 180, becomes two polygons that meet there (RFC 7946,
+    3.1.9).
     """
     return [None if np.isnan(box).any() else _polygon_or_two(*box) for box in boxes.tolist()]
 
 
 def _common_shapes(lengths: list[int]) -> Iterator[tuple[int, bytes, int]]:
-    """Yield the length, the header and the number of points of what is read many at a time."""
+    """Yield the length, the header and the number of points of geometries that are read in bulk."""
     for length in lengths:
         if length == 21:
             yield length, struct.pack("<BI", 1, _POINT), 1
@@ -101,9 +102,9 @@ def _box(blob: bytes, in_degrees: bool) -> _Boxes:
 
 
 def _parts(blob: bytes, place: int, depth: int) -> tuple[list[_Boxes], int]:
-    """Return the points [p, 2] of each part of a geometry, and the place behind it."""
+    """Return the points [p, 2] of each part of a geometry, and the position after it."""
     if depth > _DEEPEST:
-        raise ValueError(f"collections lie more than {_DEEPEST} deep in each other")
+        raise ValueError(f"collections are nested more than {_DEEPEST} deep")
     (byte_order,) = struct.unpack_from("<B", blob, place)
     if byte_order > 1:
         raise ValueError(f"the byte order is {byte_order}, not 0 or 1")

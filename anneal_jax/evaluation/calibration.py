@@ -1,4 +1,4 @@
-"""The chance that two tiles are similar, from their cosine and answers that were not trained on."""
+"""Estimates the probability that two tiles are similar from their cosine, with answers not trained on."""
 
 import math
 from typing import Any, NamedTuple
@@ -9,19 +9,19 @@ import numpy.typing as npt
 from anneal_jax.evaluation.intervals import Z_95
 
 MIN_LABELS = 20
-"""Labels from which on anything is said."""
+"""Minimum number of labels for an estimate."""
 
 MIN_OF_EACH = 3
-"""Of them similar ones, and again dissimilar ones."""
+"""Minimum number of similar labels, and of dissimilar ones."""
 
 RIDGE = 0.1
-"""Weight of the penalty on the squared slope, which keeps it finite where the labels are separable."""
+"""Weight of the penalty on the squared slope, which keeps it finite if the labels are separable."""
 
-_NARROWEST = 1e-6  # spread of similarities below which they tell nothing apart
+_NARROWEST = 1e-6  # spread of similarities below which they carry no information
 
 
 class Calibration(NamedTuple):
-    """A rising curve from similarity to chance.
+    """A rising curve from similarity to probability.
 
     1 / (1 + exp(-(intercept + slope z))), z = (similarity - centre) / scale.
 
@@ -30,8 +30,8 @@ class Calibration(NamedTuple):
       slope: log-odds per standard deviation, >= 0.
       centre: mean of the labels' similarities.
       scale: their standard deviation.
-      covariance: of (intercept, slope), as (ii, is, ss).
-      num_labels: how many labels it rests on.
+      covariance: covariance of (intercept, slope), as (ii, is, ss).
+      num_labels: number of labels in the fit.
     """
 
     intercept: float
@@ -48,7 +48,7 @@ class Calibration(NamedTuple):
     def interval(
         self, similarities: npt.ArrayLike
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return the ends of the 95% interval of P(similar); it widens away from the labels."""
+        """Return the ends of the 95% interval of P(similar), which widens away from the labels."""
         log_odds, place = self._log_odds(similarities), self._places(similarities)
         both, mixed, slopes = self.covariance
         half = Z_95 * np.sqrt(np.maximum(both + 2 * mixed * place + slopes * place**2, 0))
@@ -64,20 +64,20 @@ class Calibration(NamedTuple):
 def fit_calibration(similarities: npt.ArrayLike, labels: npt.ArrayLike) -> Calibration | None:
     """Fit P(similar) to labelled pairs that the model was not trained on.
 
-    It speaks of pairs drawn as these were: from audits, of tiles and one of the five nearest. A logistic
-    curve, not a step function: audits are some dozens, and steps of a few labels each would be noise. The
-    interval is Wald's, from the curvature at the best curve.
+    The fit applies to pairs drawn like these labels: for audits, tiles and one of their five nearest. It is
+    a logistic curve, not a step function: with a few dozen audits, steps of a few labels each would be
+    noise. The interval is Wald's, from the curvature at the optimum.
 
     Args:
-      similarities: float[P], cosines by the model in use.
-      labels: int[P], 1 similar, 0 dissimilar; leave unsure ones out.
+      similarities: float[P], cosines under the model in use.
+      labels: int[P], 1 similar, 0 dissimilar; leave out unsure answers.
 
     Returns:
-      The curve; None where there are too few labels of either kind, or all similarities are one.
-      Where similar pairs are not the nearer ones, the curve is flat, at the share of similar pairs.
+      The curve; None if there are too few labels of either kind, or all similarities are equal. If similar
+      pairs are not nearer than dissimilar ones, the curve is flat, at the share of similar pairs.
 
     Raises:
-      ValueError: the lists differ in length, or hold something else.
+      ValueError: the lists differ in length, or contain invalid values.
 
     Source: platt1999probabilistic.
 
@@ -100,7 +100,7 @@ def fit_calibration(similarities: npt.ArrayLike, labels: npt.ArrayLike) -> Calib
         return None
     places = (places - centre) / scale
     intercept, slope = _logistic_fit(places, said)
-    if slope < 0:  # a curve that falls says only that nothing was learnt
+    if slope < 0:  # a falling curve only means that nothing was learnt
         intercept, slope = math.log(num_similar / (said.size - num_similar)), 0.0
     share = _share(intercept + slope * places)
     weight = share * (1 - share)

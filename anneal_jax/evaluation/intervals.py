@@ -1,4 +1,4 @@
-"""Intervals for differences between two systems that were run on the same seeds."""
+"""Confidence intervals for differences between two systems run on the same seeds."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from scipy import special
 from anneal_jax.errors import ConfigError
 
 Z_95 = 1.959963984540054
-"""Standard deviations from the mean of a normal density within which 95% of it lies."""
+"""Number of standard deviations around the mean that covers 95% of a normal distribution."""
 
 
 class PairedDifference(NamedTuple):
@@ -19,7 +19,7 @@ class PairedDifference(NamedTuple):
       mean: mean of a - b.
       lower: lower end of the interval.
       upper: upper end of the interval.
-      num_pairs: how many pairs it rests on.
+      num_pairs: number of pairs.
     """
 
     mean: float
@@ -29,7 +29,7 @@ class PairedDifference(NamedTuple):
 
     @property
     def half_width(self) -> float:
-        """Half of the interval: what stands behind "±"."""
+        """Half the width of the interval: the number after "±"."""
         return (self.upper - self.lower) / 2
 
 
@@ -39,8 +39,8 @@ def paired_difference_interval(
     """Student's t interval of the mean difference of paired results, such as one per seed.
 
     mean(a - b) +- t * sd(a - b) / sqrt(n), t the (1 + confidence) / 2 quantile with n - 1 degrees
-    of freedom. It takes the differences as independent and roughly normal, and speaks of other
-    seeds of the same archive, not of other archives. Equal differences give an interval of width 0.
+    of freedom. It assumes independent, roughly normal differences, and applies to other seeds of the same
+    archive, not to other archives. Equal differences give an interval of width 0.
 
     Args:
       a: float[n], results of one system, one per seed.
@@ -52,7 +52,7 @@ def paired_difference_interval(
 
     Raises:
       ConfigError: `confidence` is not inside (0, 1).
-      ValueError: fewer than two pairs, unequal lengths, or a value that is not finite.
+      ValueError: there are fewer than two pairs, the lengths differ, or a value is not finite.
 
     Source: student1908probable.
 

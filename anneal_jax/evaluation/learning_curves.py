@@ -1,7 +1,7 @@
-"""Quality against cost: what the curve of one run says at a cost, on the whole, and when it is good enough.
+"""Quality against cost: the value of a run's curve at a cost, its mean, and the cost to reach a quality.
 
-Between two measured costs a curve is a straight line; after its last one it stays, since nobody must spend
-more; before its first one there is no model, and hence no figure (NaN).
+A curve is linear between two measured costs and constant after the last one, because nobody has to spend
+more. Before the first one there is no model, so the value is NaN.
 """
 
 import math
@@ -13,10 +13,10 @@ import numpy.typing as npt
 def quality_at(
     costs: npt.ArrayLike, qualities: npt.ArrayLike, at: npt.ArrayLike
 ) -> npt.NDArray[np.float64]:
-    """Read a curve off at some costs.
+    """Return the value of a curve at some costs.
 
     Args:
-      costs: float[R], not falling, such as bits spent.
+      costs: float[R], non-decreasing, such as bits spent.
       qualities: float[R].
       at: float[M], costs to read the curve at.
 
@@ -31,12 +31,12 @@ def quality_at(
 
 
 def cost_to_reach(costs: npt.ArrayLike, qualities: npt.ArrayLike, target: float) -> float:
-    """Return the least cost at which a curve reaches a quality; NaN where it never does.
+    """Return the lowest cost at which a curve reaches a quality; NaN if it never does.
 
     Args:
-      costs: float[R], not falling.
+      costs: float[R], non-decreasing.
       qualities: float[R].
-      target: quality wanted.
+      target: the quality to reach.
 
     >>> cost_to_reach([100, 200, 300], [0.5, 0.7, 0.6], 0.6)
     150.0
@@ -56,13 +56,13 @@ def mean_quality(costs: npt.ArrayLike, qualities: npt.ArrayLike, low: float, hig
     """Return the area under a curve between two costs, divided by their difference.
 
     Args:
-      costs: float[R], not falling.
+      costs: float[R], non-decreasing.
       qualities: float[R].
-      low: where the area begins.
-      high: where it ends, above `low`.
+      low: start of the area.
+      high: end of the area, above `low`.
 
     Returns:
-      The mean quality; NaN where the curve begins after `low`.
+      The mean quality; NaN if the curve starts after `low`.
 
     >>> mean_quality([0, 100], [0.0, 1.0], 0, 200)
     0.75

@@ -1,12 +1,11 @@
 """Retrieval metrics on host arrays: rank an archive, mark what is relevant, measure.
 
 A metric takes `relevant` bool[Q, k], the first k ranks of each query, and `num_relevant` int[Q],
-the number R of relevant images in the whole archive; cut `relevant[:, :5]` to measure at 5. It
-returns one value per query, so that two systems can be compared query by query;
-`mean_over_queries` makes one figure of them.
+the number R of relevant images in the whole archive; cut `relevant[:, :5]` to measure at 5. It returns one
+value per query, so that two systems can be compared query by query; `mean_over_queries` averages them.
 
-A query with nothing relevant in the archive (R = 0) has no value: it reads nan, and the mean leaves
-it out. `(num_relevant == 0).sum()` tells how many there are.
+A query with nothing relevant in the archive (R = 0) has the value nan, and the mean leaves it out.
+`(num_relevant == 0).sum()` counts such queries.
 """
 
 from typing import Literal
@@ -34,19 +33,19 @@ __all__ = [
 ]
 
 Denominator = Literal["min(k,R)", "retrieved", "R"]
-"""What divides the sum of precisions in average precision at k; print it with every figure."""
+"""The divisor of the sum of precisions in average precision at k; state it with every result."""
 
 Values = npt.NDArray[np.float64]
-"""float64[Q], nan where a query has nothing relevant."""
+"""float64[Q], nan for a query with nothing relevant."""
 
 
 def average_precision_at_k(
     relevant: npt.ArrayLike, num_relevant: npt.ArrayLike, *, denominator: Denominator = "min(k,R)"
 ) -> Values:
-    """Average the precisions at the ranks that hold a relevant image, over the first k ranks.
+    """Average the precisions at the ranks with a relevant image, over the first k ranks.
 
     sum over ranks i <= k of [rank i is relevant] * precision@i, divided by the denominator:
-    `min(k,R)`, the most that could be found; `retrieved`, the number found (0 / 0 reads 0);
+    `min(k,R)`, the largest possible number; `retrieved`, the number found (0 / 0 counts as 0);
     `R`, all relevant images of the archive. The literature uses all three under one name.
 
     Args:
@@ -59,9 +58,9 @@ def average_precision_at_k(
 
     Raises:
       ConfigError: the denominator is unknown.
-      ValueError: shapes do not fit, or more is retrieved than is said to exist.
+      ValueError: the shapes do not match, or more images are retrieved than exist.
 
-    >>> hits = [[True, False, True, False, False]]
+      >>> hits = [[True, False, True, False, False]]
     >>> [round(float(average_precision_at_k(hits, [100], denominator=d)[0]), 3)
     ...  for d in ("min(k,R)", "retrieved", "R")]
     [0.333, 0.833, 0.017]
@@ -82,18 +81,18 @@ def average_precision_at_k(
 def average_precision(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
     """Average precision of the whole ranking: its mean over queries is mAP.
 
-    Divided by R, all of which the ranking holds. Equal to scikit-learn's average_precision_score
-    where no cosines tie; tied ones count here in the order in which they are ranked.
+    The divisor is R, because the ranking contains all R images. Equal to scikit-learn's
+    average_precision_score if no cosines tie; ties count here in the order in which they are ranked.
 
     Args:
-      relevant: bool[Q, k], k far enough to hold every relevant image, such as the whole archive.
+      relevant: bool[Q, k], k large enough to include every relevant image, such as the whole archive.
       num_relevant: int[Q], R.
 
     Returns:
       float64[Q] in [0, 1]; nan where R = 0.
 
     Raises:
-      ValueError: shapes do not fit, or a ranking stops before its last relevant image.
+      ValueError: the shapes do not match, or a ranking stops before its last relevant image.
     """
     relevant, num_relevant = _checked(relevant, num_relevant)
     _require_reach(relevant, num_relevant, reach=None)
@@ -101,7 +100,7 @@ def average_precision(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> V
 
 
 def precision_at_k(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
-    """Share of the first k ranks that is relevant; below 1 at best where R < k.
+    """Share of relevant images in the first k ranks; always below 1 if R < k.
 
     Args:
       relevant: bool[Q, k].
@@ -118,10 +117,10 @@ def precision_at_k(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Valu
 
 
 def recall_at_k(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
-    """Share of all relevant images that the first k ranks hold; below 1 at best where R > k.
+    """Share of all relevant images that the first k ranks contain; always below 1 if R > k.
 
-    Deep metric learning often calls "recall at k" the share of queries with at least one hit among
-    k: that is `relevant.any(axis=1)`, not this.
+    In deep metric learning, "recall at k" is often the share of queries with at least one hit among k; that
+    is `relevant.any(axis=1)`, not this metric.
 
     Args:
       relevant: bool[Q, k].
@@ -138,17 +137,17 @@ def recall_at_k(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
 
 
 def r_precision(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
-    """Precision at R, each query's own number of relevant images; recall at R is the same.
+    """Precision at R, each query's own number of relevant images; equal to recall at R.
 
     Args:
-      relevant: bool[Q, k], k at least the largest R (or holding every relevant image).
+      relevant: bool[Q, k], k at least the largest R (or including every relevant image).
       num_relevant: int[Q], R.
 
     Returns:
       float64[Q] in [0, 1]; nan where R = 0.
 
     Raises:
-      ValueError: shapes do not fit, or a ranking stops short of R.
+      ValueError: the shapes do not match, or a ranking stops before R.
 
     >>> r_precision([[True, False, True, False]], [2]).tolist()
     [0.5]
@@ -163,8 +162,8 @@ def ndcg_at_k(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
     """Normalised discounted cumulative gain of the first k ranks, with gains of 0 and 1.
 
     sum over relevant ranks i <= k of 1 / log2(i + 1), divided by the same sum over the ranks 1 to
-    min(k, R). Equal to scikit-learn's ndcg_score where no cosines tie; it averages over the orders
-    of ties, here they count as ranked.
+    min(k, R). Equal to scikit-learn's ndcg_score if no cosines tie; that averages over the orders of ties,
+    while here they count as ranked.
 
     Args:
       relevant: bool[Q, k].
@@ -183,21 +182,21 @@ def ndcg_at_k(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
 
 
 def normalised_modified_retrieval_rank(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
-    """How late the relevant images come: 0 all first, 1 none in sight. Its mean is ANMRR.
+    """How late the relevant images are ranked: 0 if all come first, 1 if none is near. Its mean is ANMRR.
 
     With R relevant images and K = min(4 R, 2 max R over the queries), a relevant image at rank i
     counts i, or 1.25 K beyond rank K; with A their average,
     (A - 0.5 (1 + R)) / (1.25 K - 0.5 (1 + R)). A smaller value is better.
 
     Args:
-      relevant: bool[Q, k], k at least the largest K (or holding every relevant image).
+      relevant: bool[Q, k], k at least the largest K (or including every relevant image).
       num_relevant: int[Q], R.
 
     Returns:
       float64[Q] in [0, 1]; nan where R = 0.
 
     Raises:
-      ValueError: shapes do not fit, or a ranking stops short of K.
+      ValueError: the shapes do not match, or a ranking stops before K.
 
     Source: manjunath2001color (MPEG-7).
     """
@@ -214,13 +213,13 @@ def normalised_modified_retrieval_rank(relevant: npt.ArrayLike, num_relevant: np
 
 
 def mean_over_queries(values: npt.ArrayLike) -> float:
-    """Average a metric over the queries that have something relevant in the archive.
+    """Average a metric over the queries with something relevant in the archive.
 
     Args:
       values: float64[Q], from a metric of this module.
 
     Returns:
-      The mean of all values but nan.
+      The mean of all values except nan.
 
     Raises:
       ArchiveError: no query has a value.
@@ -282,7 +281,7 @@ def _require_reach(
     num_relevant: npt.NDArray[np.int64],
     reach: npt.NDArray[np.int64] | None,
 ) -> None:
-    """Refuse a ranking that stops before rank `reach` (None: any rank) with images still unseen."""
+    """Raise an error if a ranking stops before rank `reach` (None: any rank) with unseen images left."""
     unseen = relevant.sum(axis=1) < num_relevant
     short = np.flatnonzero(unseen if reach is None else unseen & (relevant.shape[1] < reach))
     if short.size:
@@ -294,7 +293,7 @@ def _require_reach(
 
 
 def _ratio(numerators: npt.ArrayLike, denominators: npt.ArrayLike, num_relevant: np.ndarray) -> Values:
-    """Divide, with nan where nothing is relevant."""
+    """Divide, with nan if nothing is relevant."""
     defined = num_relevant > 0
     safe = np.where(defined, denominators, 1)
     return np.where(defined, np.asarray(numerators, np.float64) / safe, np.nan)

@@ -1,4 +1,4 @@
-"""Rank an archive for each query on the host, and mark and count what is relevant."""
+"""Ranks an archive for each query on the host, and marks and counts the relevant images."""
 
 from collections.abc import Hashable, Sequence
 
@@ -20,16 +20,16 @@ def rank_archive(
 ) -> npt.NDArray[np.int64]:
     """Rank the archive for each query by cosine similarity, best first.
 
-    Exact, in float64, a block of queries at a time: beside float64 copies of the inputs it holds a
-    few blocks of 64 MiB (more only where one query's similarities are larger).
-    Cosines that agree to 12 decimals are ties and go by index, the smaller first; so do equal
-    images, whatever the rounding of the product. A zero vector has cosine 0 to everything.
+    Exact, in float64, one block of queries at a time: besides float64 copies of the inputs it needs a few
+    blocks of 64 MiB (more only if one query's similarities are larger). Cosines that agree to 12 decimals
+    are ties and are ordered by index; so are equal images, whatever the rounding of the product. A zero
+    vector has cosine 0 to everything.
 
     Args:
-      query_embeddings: float[Q, D], of any length.
+      query_embeddings: float[Q, D], of any norm.
       archive_embeddings: float[A, D].
-      k: ranks to return, 1 to A; with ids, 1 to A - 1 if a query is in the archive.
-      query_ids: Q names. With both ids given a query never counts as its own hit.
+      k: number of ranks to return, 1 to A; with ids, 1 to A - 1 if a query is in the archive.
+      query_ids: Q names. If both ids are given, a query never counts as its own hit.
       archive_ids: A names, unique.
 
     Returns:
@@ -37,7 +37,7 @@ def rank_archive(
 
     Raises:
       ConfigError: `k` is out of range.
-      ValueError: shapes do not fit, ids are incomplete or repeated, an embedding is not finite.
+      ValueError: the shapes do not match, ids are incomplete or repeated, or an embedding is not finite.
 
     >>> rank_archive([[1.0, 0.0]], [[0.0, 1.0], [2.0, 0.1], [1.0, 0.0]], 2).tolist()
     [[2, 1]]
@@ -67,10 +67,10 @@ def rank_archive(
 def relevance(
     query_labels: npt.ArrayLike, archive_labels: npt.ArrayLike, ranking: npt.ArrayLike
 ) -> npt.NDArray[np.bool_]:
-    """Mark the ranks that hold an image of the query's class.
+    """Mark the ranks with an image of the query's class.
 
     Args:
-      query_labels: int[Q], -1 without a label: relevant to nothing.
+      query_labels: int[Q], -1 for no label, which matches nothing.
       archive_labels: int[A], likewise.
       ranking: int[Q, k], from `rank_archive`.
 
@@ -89,7 +89,7 @@ def count_relevant(
     query_ids: Sequence[Hashable] | None = None,
     archive_ids: Sequence[Hashable] | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Count the archive images of each query's class, R; with both ids, without the query itself.
+    """Count the archive images of each query's class, R; if both ids are given, without the query itself.
 
     Args:
       query_labels: int[Q], -1 without a label.
@@ -132,7 +132,7 @@ def _own_positions(
     num_queries: int,
     num_archive: int,
 ) -> npt.NDArray[np.int64]:
-    """Return int64[Q]: where in the archive each query itself stands, or -1."""
+    """Return int64[Q]: the position of each query itself in the archive, or -1."""
     if query_ids is None and archive_ids is None:
         return np.full(num_queries, -1)
     if query_ids is None or archive_ids is None:
@@ -141,12 +141,12 @@ def _own_positions(
         raise ValueError("Give one id for each query and for each archive image.")
     position_of = {name: position for position, name in enumerate(archive_ids)}
     if len(position_of) != num_archive:
-        raise ValueError("archive_ids repeat a name; each must be unique.")
+        raise ValueError("archive_ids contains a name twice; each must be unique.")
     return np.array([position_of.get(name, -1) for name in query_ids], np.int64)
 
 
 def _smallest(costs: npt.NDArray[np.float64], k: int) -> npt.NDArray[np.int64]:
-    """Return int64[Q, k]: columns of the k smallest costs of each row, ties by column."""
+    """Return int64[Q, k]: columns of the k smallest costs of each row, ties ordered by column."""
     bounds = np.partition(costs, k - 1, axis=1)[:, k - 1]
     ranking = np.empty((len(costs), k), np.int64)
     for row, (row_costs, bound) in enumerate(zip(costs, bounds, strict=True)):

@@ -1,4 +1,4 @@
-"""How well the archive answers the queries: the figures of one round."""
+"""Retrieval quality of one round: how well the archive answers the queries."""
 
 from typing import NamedTuple
 
@@ -17,10 +17,10 @@ from anneal_jax.evaluation.metrics import (
 from anneal_jax.types import FloatArray, IntArray
 
 CUT_OFF = 5
-"""K of every figure, as in the papers."""
+"""K of every metric, as in the papers."""
 
 DENOMINATOR = "min(k,R)"
-"""What divides average precision here; mAP@5 has no single meaning."""
+"""The divisor of average precision here; mAP@5 has no single definition."""
 
 
 class Retrieval(NamedTuple):
@@ -29,11 +29,11 @@ class Retrieval(NamedTuple):
     Attributes:
       neighbours: int32[Q, K], indices into the archive, nearest first.
       relevant: bool[Q, K], whether each has the query's class.
-      num_relevant: int64[Q], R, tiles of each query's class in the searched part. A query with none
-        is left out of the figures.
+      num_relevant: int64[Q], R, number of tiles of each query's class in the searched part. A query with
+        none is left out of the metrics.
       mean_average_precision: mAP@5 with denominator min(k, R).
       precision: precision@5.
-      vectors: float32[N, D], what every tile was compared by.
+      vectors: float32[N, D], the vectors that were compared.
     """
 
     neighbours: IntArray
@@ -45,12 +45,12 @@ class Retrieval(NamedTuple):
 
 
 def evaluate_retrieval(vectors: FloatArray, labels: IntArray, split: Split) -> Retrieval:
-    """Search the held-out archive by every query, by cosine.
+    """Search the held-out archive with every query, by cosine.
 
     Args:
       vectors: float32[N, D], embeddings or centred features of every tile.
-      labels: int32[N], classes, by which a neighbour is right or wrong.
-      split: query and searched images; training images take no part.
+      labels: int32[N], classes, which decide whether a neighbour is right.
+      split: query and searched images; training images are not used.
 
     Raises:
       ArchiveError: no query has a tile of its class in the searched part.

@@ -189,14 +189,16 @@ def pair_similarities(embeddings: FloatArray, pair_indices: PairIndices) -> Floa
 def cross_fit_similarities(
     config: ExperimentConfig, learner: Learner, pairs: TrainingPairs, num_images: int
 ) -> FloatArray:
-    """Score each pair by a model that was trained without it, in five folds.
+    """Score each pair by heads that were trained without it, in five folds.
 
-    Whatever follows from the other folds' answers is trained on too, except the held-out pairs.
+    Where the whole network learns, these are heads on its first features: five more networks would cost
+    more than the run. Whatever follows from the other folds' answers is trained on too, except the held-out
+    pairs.
 
     Returns:
       float32[P], cosine similarities; NaN where a fold leaves nothing to train on.
     """
-    num_pairs = len(pairs.labels)
+    num_pairs, learner = len(pairs.labels), learner.heads_only
     folds = host_rng(config.seed, 0, Use.FOLDS).permutation(num_pairs) % NUM_FOLDS
     keys = pair_keys(pairs.pair_indices, num_images)
     similarities = np.full(num_pairs, np.nan, np.float32)

@@ -1,4 +1,4 @@
-"""Write files so that a reader, or a kill at any moment, meets the old or the new one whole."""
+"""Writes files atomically: a reader, or a kill at any moment, leaves the complete old or new file."""
 
 import contextlib
 import errno
@@ -12,7 +12,7 @@ from typing import IO
 
 from anneal_jax.errors import UnwritableError, is_full_disk, reason_of
 
-_MAX_STEM_LENGTH, _MAX_SUFFIX_LENGTH = 40, 20  # letters of a temporary name, of at most 4 bytes each
+_MAX_STEM_LENGTH, _MAX_SUFFIX_LENGTH = 40, 20  # letters of a temporary name, at most 4 bytes each
 _ZEROS = 2**20
 _ADVICE = {
     errno.ENAMETOOLONG: "give a shorter name",
@@ -23,11 +23,11 @@ _ADVICE = {
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, and put what was written there in its place.
+    """Yield a temporary path next to `path`, then move the file written there to `path`.
 
     The temporary name keeps the suffix of `path`, for writers that choose a format by it (or, like
-    `numpy.savez`, append one). File and folder are flushed to disk before the context ends; if the
-    body raises, the temporary file is removed and `path` is left as it was.
+    `numpy.savez`, append one). File and folder are flushed to disk before the context ends. If the body
+    raises, the temporary file is removed and `path` is unchanged.
 
     Args:
       path: the file to create or replace; its folder must exist.
@@ -37,7 +37,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
       UnwritableError: the folder does not exist, `path` is a folder or a device, or the disk is full,
-        read-only or otherwise does not take the file; the message says which, and what to do.
+        read-only or otherwise refuses the file; the message says which, and what to do.
 
     Example:
       >>> import pathlib, tempfile
@@ -58,24 +58,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             _flush(temporary)
             temporary.replace(target)
         finally:
-            with contextlib.suppress(OSError):  # the first fault is the one to report
+            with contextlib.suppress(OSError):  # report the first fault
                 temporary.unlink(missing_ok=True)
-        if os.name == "posix":  # elsewhere a folder cannot be opened, nor needs to be
+        if os.name == "posix":  # elsewhere a folder cannot and need not be opened
             _flush_folder(target.parent)
 
 
 @contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`, and give it that name once the body has filled it.
+    """Yield a temporary folder next to `path`, and rename it to `path` once the body has filled it.
 
-    If the body raises, the temporary folder is removed with all that is in it.
+    If the body raises, the temporary folder is removed with its contents.
 
     Args:
-      path: of a folder that is absent or empty; the one above it must exist.
+      path: a missing or empty folder; its parent must exist.
 
     Raises:
-      UnwritableError: `path` holds something already, or the disk is full, read-only or otherwise does not
-        take the files.
+      UnwritableError: `path` is not empty, or the disk is full, read-only or otherwise refuses the files.
     """
     target = Path(path)
     require_new_folder(target)
@@ -98,10 +97,10 @@ def require_new_folder(path: str | os.PathLike[str] | None) -> None:
     """Refuse a path that `new_folder` would refuse, before long work rather than after it.
 
     Args:
-      path: of the folder to be made later; None and an empty one are passed over.
+      path: the folder to be made later; None and empty paths are ignored.
 
     Raises:
-      UnwritableError: as `new_folder`.
+      UnwritableError: as for `new_folder`.
     """
     if not path:
         return
@@ -110,7 +109,7 @@ def require_new_folder(path: str | os.PathLike[str] | None) -> None:
         if not target.parent.is_dir():
             raise UnwritableError(f"cannot write {target}: its folder does not exist; create it first")
         if target.is_dir() and any(target.iterdir()):
-            raise UnwritableError(f"cannot write {target}: it holds files already; give a new folder")
+            raise UnwritableError(f"cannot write {target}: it already contains files; give a new folder")
         if target.exists() and not target.is_dir():
             raise UnwritableError(f"cannot write {target}: a file has that name; give a new folder")
         _probe(_temporary_name(target))
@@ -120,10 +119,10 @@ def require_writable(*paths: str | os.PathLike[str] | None) -> None:
     """Refuse output paths that cannot be written to, before long work rather than after it.
 
     Args:
-      paths: files to be created or replaced later; None and empty ones are passed over.
+      paths: files to be created or replaced later; None and empty paths are ignored.
 
     Raises:
-      UnwritableError: as `replacing`.
+      UnwritableError: as for `replacing`.
     """
     for target in (Path(path) for path in paths if path):
         with reporting_unwritable(target):
@@ -135,11 +134,11 @@ def require_writable(*paths: str | os.PathLike[str] | None) -> None:
 
 @contextmanager
 def reporting_unwritable(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what goes wrong with writing `path` into an UnwritableError that says what to do about it.
+    """Turn an error in writing `path` into an UnwritableError that says what to do about it.
 
     Raises:
-      UnwritableError: the body raised an OSError, with a number or without, or an error of a library that
-        speaks of a full disk.
+      UnwritableError: the body raised an OSError, with or without a number, or a library's error about a
+        full disk.
     """
     try:
         yield
@@ -150,17 +149,17 @@ def reporting_unwritable(path: str | os.PathLike[str]) -> Iterator[None]:
         advice = "free some space there" if is_full_disk(error) else _ADVICE.get(number or 0, "")
         advice = f"{advice}, or " if advice else ""
         raise UnwritableError(
-            f"cannot write {path} ({reason_of(error)}); {advice}give a path on a disk that takes it"
+            f"cannot write {path} ({reason_of(error)}); {advice}give a path on another disk"
         ) from error
 
 
 def reserve(file: IO[bytes], num_bytes: int) -> None:
-    """Give an empty file its whole length on disk, so that a map of it can be written to.
+    """Reserve the full length of an empty file on disk, so that a map of it can be written to.
 
-    A page of a mapped file that the disk has no room for kills the process with a bus error.
+    Writing to a page of a mapped file without room on the disk kills the process with a bus error.
 
     Raises:
-      OSError: the disk has not that much room.
+      OSError: the disk does not have that much room.
     """
     if num_bytes and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, num_bytes)
@@ -177,9 +176,9 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_private(path: str | os.PathLike[str], text: str) -> None:
-    """Replace `path` by `text` in a file of mode 0600, which nobody else can read at any moment.
+    """Replace `path` by `text` in a file of mode 0600, which nobody else can read at any time.
 
-    A link at `path` is replaced itself; what it leads to is left as it is. Errors as in `replacing`.
+    A link at `path` is itself replaced; its target is unchanged. Errors as in `replacing`.
     """
     with replacing(path) as temporary:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -197,12 +196,12 @@ def _require_place(target: Path) -> None:
         raise UnwritableError(f"cannot write {target}: its folder does not exist; create it first")
     if target.is_dir():
         raise UnwritableError(f"cannot write {target}: a folder has that name; move it or rename one")
-    if target.exists() and not target.is_file():  # such as /dev/null, which must stay what it is
-        raise UnwritableError(f"cannot write {target}: it is no regular file; give another name")
+    if target.exists() and not target.is_file():  # such as /dev/null, which must not be replaced
+        raise UnwritableError(f"cannot write {target}: it is not a regular file; give another name")
 
 
 def _probe(path: Path) -> None:
-    """Write a byte to a path and remove it again: a full disk takes an empty file."""
+    """Write a byte to a path and remove it again, because even a full disk accepts an empty file."""
     try:
         path.write_bytes(b"-")
     finally:
@@ -211,7 +210,7 @@ def _probe(path: Path) -> None:
 
 
 def _temporary_name(target: Path) -> Path:
-    """Return a name beside `target` that is no longer than a disk takes, and that nothing has."""
+    """Return an unused name next to `target` that is not too long for a disk."""
     token = secrets.token_hex(4)  # two writers of one path never share a temporary file
     suffix = target.suffix if len(target.suffix) <= _MAX_SUFFIX_LENGTH else ""
     return target.with_name(f".{target.stem[:_MAX_STEM_LENGTH]}.{token}.tmp{suffix}")
@@ -230,5 +229,5 @@ def _flush_folder(path: Path) -> None:
     try:
         _flush(path)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):  # the file is in place by now
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):  # the file is already in place
             raise

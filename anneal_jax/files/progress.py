@@ -1,4 +1,4 @@
-"""One kind of progress bar for every long step: what is done, how much of it, and the time left."""
+"""The progress bar of every long step: the step, its progress and the time left."""
 
 import sys
 from typing import NoReturn
@@ -12,14 +12,14 @@ _QUIET_S = 2.0
 def progress_bar(total: int, what: str, unit: str) -> "tqdm[NoReturn]":
     """Return a bar on standard error, which disappears when it is closed.
 
-    A terminal shows it from the start. Elsewhere, as in a log, a longer step writes a line every ten
-    seconds, and a shorter one nothing.
+    A terminal shows it from the start. Elsewhere, as in a log, it writes a line every ten seconds, and
+    nothing for a shorter step.
 
     Use it as `with progress_bar(n, "features", "tile") as bar: bar.update(1)`.
 
     Args:
-      total: how many units there are.
-      what: the name of the step.
+      total: number of units.
+      what: name of the step.
       unit: what is counted, such as `tile`.
     """
     is_terminal = sys.stderr.isatty()

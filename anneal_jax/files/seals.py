@@ -1,7 +1,7 @@
-"""Files that tell whether they are as they were written: SHA-256 seals, checked in parallel.
+"""Detects whether files have changed since they were written: SHA-256 seals, checked in parallel.
 
-A seal notices chance: flipped bits, lost tails, swapped files. It is no signature: whoever rewrites a
-file on purpose can rewrite its seal too.
+A seal detects accidents: flipped bits, truncated files, swapped files. It is not a signature: whoever
+rewrites a file on purpose can rewrite its seal too.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ _MAX_THREADS = 16
 
 
 class FileSeal(NamedTuple):
-    """What a file held when it was written.
+    """The content of a file when it was written.
 
     Attributes:
       size_bytes: its length.
-      sha256: of its bytes, in hexadecimal.
+      sha256: SHA-256 of its bytes, in hexadecimal.
     """
 
     size_bytes: int
@@ -39,7 +39,7 @@ def seal_of(path: str | os.PathLike[str]) -> FileSeal:
 
 
 def seals_below(folder: str | os.PathLike[str]) -> dict[str, FileSeal]:
-    """Return the seal of every file below a folder, by its path from there with `/` between parts."""
+    """Return the seal of every file below a folder, by its relative path with `/` between parts."""
     root = Path(folder)
     return {
         path.relative_to(root).as_posix(): seal_of(path)
@@ -51,15 +51,15 @@ def seals_below(folder: str | os.PathLike[str]) -> dict[str, FileSeal]:
 def damaged_files(
     folder: str | os.PathLike[str], seals: Mapping[str, FileSeal], *, progress: str = ""
 ) -> list[str]:
-    """Return which files are missing or are no longer what their seals say, sorted.
+    """Return the files that are missing or do not match their seals, sorted.
 
-    The files are read once, in threads; hashing frees the interpreter's lock.
+    The files are read once, in threads; hashing releases the interpreter's lock.
 
     Args:
-      folder: where the names lead from.
-      seals: by name.
-      progress: text of a bar on standard error, in bytes; without it there is none. It stays hidden
-        for two seconds, and wherever standard error is no terminal.
+      folder: the names are relative to it.
+      seals: seals by name.
+      progress: text of a progress bar on standard error, in bytes; no bar if empty. It stays hidden for two
+        seconds, and if standard error is not a terminal.
 
     Example:
       >>> import tempfile
@@ -90,7 +90,7 @@ def damaged_files(
 
 
 def write_sealed(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
-    """Replace `path` by JSON that holds `content` and, first, its own SHA-256; atomic."""
+    """Atomically replace `path` by JSON with its own SHA-256, followed by `content`."""
     atomic.write_bytes(path, _sealed_bytes(content))
 
 
@@ -99,7 +99,7 @@ def read_sealed(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: a single bit of it changed.
+      ValueError: the file has changed, if only by one bit.
 
     Example:
       >>> import tempfile
@@ -110,9 +110,9 @@ def read_sealed(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     data = Path(path).read_bytes()
     content = json.loads(data)["content"]
-    # Byte for byte: a flip that JSON reads over, such as 1e5 to 1E5, is one too.
+    # Byte for byte, to detect changes that JSON ignores, such as 1e5 to 1E5.
     if _sealed_bytes(content) != data:
-        raise ValueError("its content does not fit its SHA-256")
+        raise ValueError("its content does not match its SHA-256")
     return content
 
 

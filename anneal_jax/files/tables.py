@@ -1,7 +1,7 @@
-"""CSV files that people make: read by one rule, whatever they say of tiles.
+"""CSV files made by people: read by one rule, whatever they say about tiles.
 
-UTF-8 with or without a byte order mark, commas between fields, a header that names the columns. Names of
-columns, and ids, are compared as `anneal_jax.text` folds them.
+They are UTF-8 with or without a byte order mark, have commas between fields, and a header that names the
+columns. Column names and ids are compared as folded by `anneal_jax.text`.
 """
 
 import csv
@@ -17,23 +17,23 @@ _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 class Table:
-    """The rows of a CSV file, one after the other.
+    """The rows of a CSV file, read one at a time.
 
     Attributes:
-      what: names the file in messages.
-      columns: names in the header.
+      what: name of the file in messages.
+      columns: column names in the header.
     """
 
     def __init__(self, lines: Iterable[str], what: str, error: type[AnnealError]):
         """Read the header.
 
         Args:
-          lines: of the file.
-          what: names it in messages.
-          error: class of what is raised.
+          lines: lines of the file.
+          what: name of the file in messages.
+          error: class of the error to raise.
 
         Raises:
-          AnnealError: fields are separated by something else than commas, or a column is named twice.
+          AnnealError: fields are not separated by commas, or a column name occurs twice.
         """
         self.what, self._error = what, error
         self._reader = csv.reader(lines, strict=True)
@@ -49,13 +49,13 @@ class Table:
             raise error(f"{what} has two columns {twice[0]!r}; keep one")
 
     def rows(self, filled: Collection[str] = ()) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield the number of the line on which a row ends, and its fields by column; empty lines are none.
+        """Yield the last line number of each row, and its fields by column; empty lines are skipped.
 
         Args:
           filled: columns that may not be empty.
 
         Raises:
-          AnnealError: a row has more or fewer fields than the header, or lacks one that must be there.
+          AnnealError: a row has more or fewer fields than the header, or a required field is empty.
         """
         for fields in self._reader:
             row = dict(zip(self.columns, fields, strict=False))
@@ -65,7 +65,7 @@ class Table:
                 among = f" with an {' and an '.join(filled)} among them" if filled else ""
                 raise self._error(
                     f"{self.what}, line {self._reader.line_num}: expected {len(self.columns)} fields{among}"
-                    "; quote a field that holds a comma"
+                    "; quote a field that contains a comma"
                 )
             if fields:
                 yield self._reader.line_num, row
@@ -73,18 +73,18 @@ class Table:
 
 @contextmanager
 def opened_table(path: Path, what: str, error: type[AnnealError]) -> Iterator[Table]:
-    """Open a CSV file; whatever cannot be read, now or at a later row, is one sentence.
+    """Open a CSV file; any failure to read it, now or at a later row, gives a one-sentence error.
 
     Args:
-      path: of the file.
+      path: path of the file.
       what: kind of file, such as "labels file".
-      error: class of what is raised.
+      error: class of the error to raise.
 
     Raises:
       AnnealError: of that class.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin with a BOM
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a BOM
             yield Table(file, f"{what} {path}", error)
     except (OSError, ValueError) as fault:
         if isinstance(fault, AnnealError):
@@ -97,4 +97,4 @@ def opened_table(path: Path, what: str, error: type[AnnealError]) -> Iterator[Ta
 
 
 def _no_csv(path: Path, what: str, fault: Exception, error: type[AnnealError]) -> AnnealError:
-    return error(f"{what} {path} is no CSV file in UTF-8: {fault}; save it anew as that")
+    return error(f"{what} {path} is not a CSV file in UTF-8: {fault}; save it again in that format")

@@ -1,4 +1,4 @@
-"""Work that releases the interpreter's lock, over several threads."""
+"""Runs work that releases the interpreter's lock in several threads."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,16 +12,16 @@ _R = TypeVar("_R")
 
 
 def threaded(function: Callable[[_T], _R], items: Sequence[_T], *, most_threads: int = 8) -> Iterator[_R]:
-    """Map in threads, in order.
+    """Map a function over items in threads, in order.
 
     Args:
       function: called once with each item, from any thread; Pillow, hashing, reading and NumPy's large
-        operations let others run meanwhile.
-      items: what it is called with.
-      most_threads: at most so many at a time, and no more than there are cores.
+        operations let other threads run meanwhile.
+      items: the arguments of the calls.
+      most_threads: maximum number of threads; never more than there are cores.
 
     Yields:
-      The results; where a call raised, its error is raised here.
+      The results; an error of a call is raised here.
 
     >>> list(threaded(len, ["two", "tiles"]))
     [3, 5]

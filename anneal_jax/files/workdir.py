@@ -1,4 +1,4 @@
-"""The folder a run leaves: one run at a time, and one configuration for good."""
+"""The folder of a run: used by one run at a time, with one permanent configuration."""
 
 import contextlib
 import dataclasses
@@ -16,17 +16,17 @@ from anneal_jax.config import ExperimentConfig, config_from_mapping
 from anneal_jax.errors import WorkdirError, reason_of
 from anneal_jax.files import atomic
 
-_UNNAMED = {"preprocessing": ""}  # old files do not name it
+_UNNAMED = {"preprocessing": ""}  # old files lack it
 
 GROWING_FIELDS = ("rounds",)
-"""Settings that a later command may raise in an old workdir."""
+"""Settings that a later command may increase in an existing workdir."""
 
 ANNOTATION_MARK = "annotation.json"
-"""A file that only the workdirs hold whose answers come from a person."""
+"""A file that only workdirs with a person's answers contain."""
 
 
 def is_annotated(workdir: pathlib.Path) -> bool:
-    """Tell whether a person answered in this workdir; a run of it asks nothing."""
+    """Return whether a person answered in this workdir; a run then asks no questions."""
     return (workdir / ANNOTATION_MARK).exists()
 
 
@@ -38,16 +38,16 @@ def refuse_annotated(workdir: pathlib.Path) -> None:
     """
     if is_annotated(workdir):
         raise WorkdirError(
-            f"{workdir} holds a person's answers, to which an oracle adds none; train on them with "
+            f"{workdir} contains a person's answers, to which an oracle must not add; train on them with "
             f"launch/run.py --workdir={workdir}, without --config, or give another workdir."
         )
 
 
 def read_pictures(workdir: pathlib.Path) -> str:
-    """Return the archive of the tiles to look at; empty where it is that of the settings.
+    """Return the archive of the tiles to look at; empty if it is that of the settings.
 
     Raises:
-      WorkdirError: what the workdir says of it cannot be read.
+      WorkdirError: the workdir's record of it cannot be read.
     """
     path = workdir / ANNOTATION_MARK
     try:
@@ -59,13 +59,13 @@ def read_pictures(workdir: pathlib.Path) -> str:
 
 
 def default_workdir(archive: str) -> pathlib.Path:
-    """Return the folder for the answers about an archive: one of the user's, the same at every start.
+    """Return the folder for the answers about an archive: in the user's data, the same at every start.
 
     Args:
-      archive: as `data.recognising.recognise` returns it, with an absolute path.
+      archive: from `data.recognising.recognise`, with an absolute path.
 
     Raises:
-      WorkdirError: the folder lies inside the archive, which is only read.
+      WorkdirError: the folder would be inside the archive, which is read-only.
     """
     location = archive.partition(":")[2] or archive
     name = re.sub(r"[^\w.-]+", "_", pathlib.PurePath(location.partition("?")[0]).name)[:40]
@@ -73,22 +73,22 @@ def default_workdir(archive: str) -> pathlib.Path:
     workdir = _user_data_dir() / "anneal-jax" / f"{name}-{digest}"
     if location.startswith("/") and workdir.resolve().is_relative_to(pathlib.Path(location).resolve()):
         raise WorkdirError(
-            f"the answers would be kept in {workdir}, inside the archive, which is only read; give another "
-            "folder as --workdir=FOLDER."
+            f"the answers would be stored in {workdir}, inside the archive, which is read-only; give "
+            "another folder as --workdir=FOLDER."
         )
     return workdir
 
 
 def _user_data_dir() -> pathlib.Path:
-    """Return the folder for a user's data: by the XDG base directory specification, or Apple's."""
+    """Return the folder for a user's data, by the XDG base directory specification or Apple's."""
     if sys.platform == "darwin":
         return pathlib.Path.home() / "Library" / "Application Support"
-    given = os.environ.get("XDG_DATA_HOME", "")  # a relative one is to be ignored, by that specification
+    given = os.environ.get("XDG_DATA_HOME", "")  # the specification says to ignore a relative path
     return pathlib.Path(given) if given.startswith("/") else pathlib.Path.home() / ".local" / "share"
 
 
 def holder(workdir: pathlib.Path) -> str:
-    """Return the name that the run which holds a workdir now drew for itself; "" when none holds it."""
+    """Return the random name of the run that holds a workdir now; "" if none does."""
     try:
         with (workdir / "lock").open() as handle:
             try:
@@ -102,15 +102,15 @@ def holder(workdir: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def locked(workdir: pathlib.Path) -> Iterator[None]:
-    """Create the workdir and hold it, so that no second run writes into it; `holder` names this one.
+    """Create and lock the workdir, so that no second run writes to it; `holder` returns this run's name.
 
-    The lock is the operating system's: a killed run leaves none behind.
+    The operating system holds the lock, so a killed run leaves none behind.
 
     Raises:
-      WorkdirError: another run holds it, it cannot be created, or it holds files of something else.
+      WorkdirError: another run holds it, it cannot be created, or it contains unrelated files.
     """
     if workdir.is_dir() and any(workdir.iterdir()) and not (workdir / "lock").exists():
-        raise WorkdirError(f"{workdir} holds files of something else; give a new folder as --workdir.")
+        raise WorkdirError(f"{workdir} contains unrelated files; give a new folder as --workdir.")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         handle = (workdir / "lock").open("a")
@@ -123,7 +123,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
             raise WorkdirError(
                 f"another run is using {workdir}; wait for it, or give another --workdir."
             ) from error
-        with contextlib.suppress(OSError):  # a full disk; then nobody can say who holds it
+        with contextlib.suppress(OSError):  # a full disk; then the holder stays unknown
             handle.truncate(0)
             handle.write(secrets.token_hex(8))
             handle.flush()
@@ -131,11 +131,11 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
 
 
 def check_config(workdir: pathlib.Path, config: ExperimentConfig) -> None:
-    """Hold the configuration against that of an old workdir; a new one takes any.
+    """Check the configuration against that of an existing workdir; a new one accepts any.
 
     Raises:
-      WorkdirError: a setting differs from the one the workdir was made with; it is named. Only
-        `rounds` may grow. Or the old file cannot be read.
+      WorkdirError: a setting differs from the one the workdir was made with (the message names it; only
+        `rounds` may grow), or the old file cannot be read.
     """
     path = workdir / "config.json"
     if path.exists():
@@ -143,18 +143,18 @@ def check_config(workdir: pathlib.Path, config: ExperimentConfig) -> None:
 
 
 def settle_config(workdir: pathlib.Path, config: ExperimentConfig, inputs: Mapping[str, str]) -> None:
-    """Write the configuration and what it was run on into a workdir, or hold them against the old ones.
+    """Write the configuration and its inputs' fingerprints to a workdir, or compare them with the old.
 
-    Call it once everything that the configuration names has been opened: a setting that proves wrong
-    before that must not bind the workdir.
+    Call it after everything that the configuration names has been opened, so that a wrong setting is not
+    fixed in the workdir.
 
     Args:
       workdir: an existing folder.
       config: the settings.
-      inputs: fingerprint of each thing that a path in the settings leads to, such as `tiles`.
+      inputs: fingerprint of each input that the settings point to, such as `tiles`.
 
     Raises:
-      WorkdirError: as `check_config`, or a path now leads to something else.
+      WorkdirError: as for `check_config`, or a path now points to something else.
     """
     check_config(workdir, config)
     path = workdir / "inputs.json"
@@ -170,24 +170,24 @@ def read_config(workdir: str | pathlib.Path) -> ExperimentConfig:
     """Return the configuration of a workdir.
 
     Raises:
-      WorkdirError: it has none, or a torn one, or one that this version cannot read.
+      WorkdirError: it has none, or an incomplete one, or one that this version cannot read.
     """
     path = pathlib.Path(workdir) / "config.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(settings, dict):
-            raise ValueError("it holds no JSON object")
+            raise ValueError("it is not a JSON object")
         return config_from_mapping(settings)
     except FileNotFoundError as error:
-        raise WorkdirError(f"{workdir} holds no config.json; give the workdir of a run.") from error
+        raise WorkdirError(f"{workdir} contains no config.json; give the workdir of a run.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise WorkdirError(
-            f"cannot read {path} ({str(error).rstrip('.')}); restore it, or begin in a new workdir."
+            f"cannot read {path} ({str(error).rstrip('.')}); restore it, or start in a new workdir."
         ) from error
 
 
 def read_inputs(workdir: pathlib.Path) -> dict[str, str]:
-    """Return the fingerprints of what a workdir was made from, as `settle_config` wrote them.
+    """Return the fingerprints of a workdir's inputs, as written by `settle_config`.
 
     Raises:
       WorkdirError: there are none, or they cannot be read.
@@ -196,7 +196,7 @@ def read_inputs(workdir: pathlib.Path) -> dict[str, str]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError, TypeError) as error:
-        raise WorkdirError(f"cannot read {path}; restore it, or begin in a new workdir.") from error
+        raise WorkdirError(f"cannot read {path}; restore it, or start in a new workdir.") from error
 
 
 def _require_same_inputs(path: pathlib.Path, inputs: Mapping[str, str]) -> None:
@@ -204,11 +204,11 @@ def _require_same_inputs(path: pathlib.Path, inputs: Mapping[str, str]) -> None:
         old, new = _UNNAMED | read_inputs(path.parent), _UNNAMED | dict(inputs)
         changed = sorted(name for name in new if old[name] != new[name])
     except KeyError as error:
-        raise WorkdirError(f"cannot read {path}; restore it, or begin in a new workdir.") from error
+        raise WorkdirError(f"cannot read {path}; restore it, or start in a new workdir.") from error
     if changed:
         raise WorkdirError(
-            f"the {' and the '.join(changed)} changed since {path.parent} was made; restore them, or begin "
-            "in a new workdir."
+            f"the {' and the '.join(changed)} have changed since {path.parent} was made; restore them, or "
+            "start in a new workdir."
         )
 
 

@@ -1,8 +1,8 @@
-"""Losses of a batch whose images are known by group: each pulls a group together in its own way.
+"""Losses of a batch with known groups: each pulls groups together in its own way.
 
-All share one signature, `(embeddings, groups, mask, *, ...) -> float32[]`. A group is a class label
-or a set of images that similar answers tie together. Every image is an anchor in turn, never its
-own positive or negative; s_ab is the cosine of two images' embeddings.
+All share one signature, `(embeddings, groups, mask, *, ...) -> float32[]`. A group is a class label or a
+set of images joined by similar answers. Every image is an anchor in turn, never its own positive or
+negative; s_ab is the cosine of two images' embeddings.
 """
 
 import jax
@@ -19,11 +19,11 @@ from anneal_jax.losses.masking import (
 def group_contrastive_loss(
     embeddings: jax.Array, groups: jax.Array, mask: jax.Array, *, margin: float = 0.1
 ) -> jax.Array:
-    """Contrastive loss over all pairs of a batch, both kinds weighing the same.
+    """Contrastive loss over all pairs of a batch, with equal weight for both kinds.
 
     Half the mean of 1 - s over the positive pairs plus half the mean of max(0, s - margin) over
-    the negative ones. With 21 classes 5% of the pairs are positive; halving stands for the
-    oversampling that answered pairs get.
+    the negative ones. With 21 classes only 5% of the pairs are positive; the equal weights correspond to
+    the oversampling of answered pairs.
 
     Args:
       embeddings: float32[B, D], unit norm.
@@ -32,11 +32,11 @@ def group_contrastive_loss(
       margin: similarity in [-1, 1] below which a negative pair costs nothing.
 
     Returns:
-      float32[], >= 0; a kind of which there is no pair adds 0.
+      float32[], >= 0; a kind without pairs adds 0.
 
     Source: henkel2023anneal, eq. 1, for each pair; the balance is this project's. The
     ContrastiveLoss of pytorch-metric-learning, with pos_margin 1, neg_margin, CosineSimilarity and
-    a MeanReducer, adds both means in place of halving them: it is twice this.
+    a MeanReducer, adds both means instead of halving them, so it is twice this loss.
     """
     positive, negative = batch_relations(groups, mask)
     similarities = batch_similarities(embeddings, mask)
@@ -61,7 +61,7 @@ def info_nce_loss(
       temperature: t > 0.
 
     Returns:
-      float32[], >= 0; 0 where no anchor has a positive.
+      float32[], >= 0; 0 if no anchor has a positive.
 
     Source: khosla2020supervised, eq. 2 (the sum outside the log). Equal to the SupConLoss of
     pytorch-metric-learning, but for batches of one group, which cost 0 there, and for anchors that
@@ -77,7 +77,7 @@ def info_nce_loss(
 def n_pairs_loss(
     embeddings: jax.Array, groups: jax.Array, mask: jax.Array, *, temperature: float = 0.1
 ) -> jax.Array:
-    """N-pairs: each positive against all negatives of its anchor at once.
+    """N-pairs: compares each positive with all negatives of its anchor at once.
 
     log( 1 + sum over negatives n of a of exp((s_an - s_ap) / t) ), averaged over all ordered
     positive pairs (a, p) whose anchor has a negative.
@@ -89,12 +89,12 @@ def n_pairs_loss(
       temperature: t > 0.
 
     Returns:
-      float32[], >= 0; 0 where no anchor has both a positive and a negative.
+      float32[], >= 0; 0 if no anchor has both a positive and a negative.
 
-    Source: sohn2016npair, eq. 6. There a batch holds two images of each class and embeddings are
-    free in length, reined in by a penalty; here every positive pair counts, and unit norm with a
-    temperature takes its place: the NTXentLoss of pytorch-metric-learning. Its NPairsLoss takes one
-    pair of each class, as the paper.
+      Source: sohn2016npair, eq. 6. In the paper a batch holds two images of each class, and a penalty
+        limits the length of the embeddings. Here every positive pair counts, and unit norm with a
+        temperature replaces the penalty, as in the NTXentLoss of pytorch-metric-learning. Its NPairsLoss
+        uses one pair of each class, like the paper.
     """
     positive, negative = batch_relations(groups, mask)
     logits = batch_similarities(embeddings, mask) / temperature
@@ -112,7 +112,7 @@ def multi_similarity_loss(
     base: float = 0.5,
     mining_margin: float = 0.1,
 ) -> jax.Array:
-    """Multi-similarity: mine the pairs that disorder a ranking, weigh them softly.
+    """Multi-similarity: mine the pairs that violate a ranking, and weight them smoothly.
 
     An anchor keeps a positive with s - mining_margin below its most similar negative, and a
     negative with s + mining_margin above its least similar positive. With alpha and beta the two
@@ -125,12 +125,12 @@ def multi_similarity_loss(
       mask: bool[B], False leaves a row out, as an anchor too.
       positive_scale: alpha > 0.
       negative_scale: beta > 0.
-      base: similarity about which pairs are weighed (lambda of the paper).
-      mining_margin: epsilon >= 0 of the paper.
+      base: similarity around which pairs are weighted (lambda in the paper).
+      mining_margin: epsilon >= 0 in the paper.
 
     Returns:
-      float32[], >= 0. An anchor that misses either kind costs 0 but counts in the mean, as in the
-      authors' program.
+      float32[], >= 0. An anchor without either kind costs 0 but counts in the mean, as in the authors'
+      program.
 
     Source: wang2019multi, eq. 11, 12 and 16; the defaults are the authors' program's. Equal to the
     MultiSimilarityLoss of pytorch-metric-learning with its MultiSimilarityMiner; without it, that

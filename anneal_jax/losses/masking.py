@@ -1,7 +1,7 @@
-"""What every loss here shares: masked means, relations inside a batch, safe distances.
+"""Shared by all losses: masked means, relations inside a batch, safe distances.
 
-Masked rows never matter, not even when they hold NaN: they are zeroed before anything is computed,
-so that neither a value nor a gradient can leak out of them.
+Masked rows have no effect, even if they contain NaN: they are zeroed before any computation, so that
+neither values nor gradients can leak from them.
 """
 
 import jax
@@ -12,7 +12,7 @@ _MIN_SQUARED_DISTANCE = 1e-6  # float32 cosines near 1 are known to about 1e-7
 
 
 def masked_mean(values: jax.Array, weights: jax.Array, *, axis: int | None = None) -> jax.Array:
-    """Average `values` by `weights`; 0 where all weights are 0.
+    """Average `values` with `weights`; 0 if all weights are 0.
 
     Args:
       values: float32[...], finite also where the weight is 0.
@@ -38,16 +38,16 @@ def logsumexp_where(logits: jax.Array, where: jax.Array) -> jax.Array:
       where: bool[..., M], the entries to sum.
 
     Returns:
-      float32[...]; about -1e9 where nothing is chosen, so that its softplus is 0.
+      float32[...]; about -1e9 if no entry is chosen, so that its softplus is 0.
     """
     return jax.nn.logsumexp(jnp.where(where, logits, _EXCLUDED_LOGIT), axis=-1)
 
 
 def batch_relations(groups: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Tell which ordered pairs of a batch are positive and which negative.
+    """Return which ordered pairs of a batch are positive and which are negative.
 
     Args:
-      groups: int32[B], equal numbers are one group.
+      groups: int32[B], equal numbers mean the same group.
       mask: bool[B], False leaves a row out of every pair.
 
     Returns:
@@ -65,11 +65,11 @@ def batch_similarities(embeddings: jax.Array, mask: jax.Array) -> jax.Array:
 
     Args:
       embeddings: float[B, D], unit norm.
-      mask: bool[B], rows that are False are read as zeros.
+      mask: bool[B], False treats a row as zeros.
 
     Returns:
-      float32[B, B] in [-1, 1]. Full float32 precision on every device: the product is a sliver
-      of a training step, and a temperature of 0.1 magnifies its rounding tenfold.
+      float32[B, B] in [-1, 1]. Full float32 precision on every device: the product takes a tiny part of a
+      training step, and a temperature of 0.1 magnifies its rounding tenfold.
     """
     rows = jnp.where(mask.astype(bool)[:, None], embeddings.astype(jnp.float32), 0)
     return jnp.matmul(rows, rows.T, precision="highest")
@@ -78,12 +78,12 @@ def batch_similarities(embeddings: jax.Array, mask: jax.Array) -> jax.Array:
 def batch_distances(embeddings: jax.Array, mask: jax.Array) -> jax.Array:
     """Euclidean distances of all pairs of a batch of unit-norm embeddings.
 
-    d = sqrt(2 - 2 s), never below 1e-3: nearer than that a float32 cosine cannot tell, and the
-    square root has no finite gradient at 0.
+    d = sqrt(2 - 2 s), never below 1e-3: a float32 cosine cannot resolve less, and the square root has no
+    finite gradient at 0.
 
     Args:
       embeddings: float[B, D], unit norm.
-      mask: bool[B], rows that are False are read as zeros.
+      mask: bool[B], False treats a row as zeros.
 
     Returns:
       float32[B, B] in [1e-3, 2].

@@ -1,7 +1,7 @@
 """Losses of answered pairs: contrastive, binary cross-entropy, and the sum that ANNEAL trains with.
 
-Each takes a mask, so that a batch keeps its shape however few pairs there are. Floats instead of
-booleans weight the pairs, for instance derived ones below answered ones.
+Each takes a mask, so that a batch keeps its shape however few pairs it has. A mask of floats weights the
+pairs, for instance derived ones less than answered ones.
 """
 
 import jax
@@ -27,8 +27,8 @@ def contrastive_loss(
     Returns:
       float32[], 0 where the mask is empty.
 
-    Source: henkel2023anneal, eq. 1. The ContrastiveLoss of pytorch-metric-learning adds the mean
-    over similar pairs to that over dissimilar ones; this is one mean over all.
+    Source: henkel2023anneal, eq. 1. The ContrastiveLoss of pytorch-metric-learning adds the mean over
+      similar pairs to that over dissimilar ones; this loss is a single mean over all.
 
     >>> s, y = jnp.array([0.75, 0.6]), jnp.array([1, 0])
     >>> round(float(contrastive_loss(s, y, jnp.array([True, True]))), 3)
@@ -54,8 +54,8 @@ def binary_cross_entropy_loss(logits: jax.Array, labels: jax.Array, mask: jax.Ar
     Returns:
       float32[], 0 where the mask is empty.
 
-    Source: henkel2023anneal, eq. 2, with its sign mended. pytorch-metric-learning has no loss of a
-    pair classifier.
+    Source: henkel2023anneal, eq. 2, with its sign corrected. pytorch-metric-learning has no loss for a pair
+      classifier.
     """
     logits = jnp.where(mask.astype(bool), logits, 0)
     costs = optax.sigmoid_binary_cross_entropy(logits, labels.astype(logits.dtype))
@@ -77,10 +77,10 @@ def pair_loss(
 
     Args:
       similarities: float32[P], cosines in [-1, 1].
-      logits: float32[P], of the pair classifier.
+      logits: float32[P], logits of the pair classifier.
       labels: int[P], 1 similar, 0 dissimilar.
       mask: bool[P], or float32[P] weights >= 0.
-      margin: of the contrastive loss, in [-1, 1].
+      margin: margin of the contrastive loss, in [-1, 1].
       beta: share of the cross-entropy, in [0, 1].
 
     Returns:

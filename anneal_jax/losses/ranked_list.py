@@ -1,4 +1,4 @@
-"""Ranked list loss: a whole ranking per anchor, positives in a ball, negatives beyond a shell."""
+"""Ranked list loss: one ranking per anchor, with positives inside a ball and negatives outside a shell."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def ranked_list_loss(
     (1 - balance) * mean over its positives with d > alpha - m of (d - (alpha - m))
     + balance * weighted mean over its negatives with d < alpha of (alpha - d),
     weights exp(T (alpha - d)), which are constants to the gradient; mean over the anchors.
-    Positives may stay anywhere within alpha - m: a group is not drawn into a point.
+    Positives may stay anywhere within alpha - m: a group is not collapsed into a point.
 
     Args:
       embeddings: float32[B, D], unit norm.
@@ -31,10 +31,10 @@ def ranked_list_loss(
       negative_distance: alpha, a distance in [0, 2] that negatives should keep.
       margin: m, a distance in [0, alpha] between positives and negatives.
       temperature: T >= 0, in [0, 40] at alpha = 2 so that float32 holds the weights.
-      balance: share of the negatives in [0, 1], lambda of the paper.
+      balance: share of the negatives in [0, 1], lambda in the paper.
 
     Returns:
-      float32[] in [0, 2]; a kind that an anchor misses adds 0.
+      float32[] in [0, 2]; a kind that an anchor lacks adds 0.
 
     Source: wang2019ranked, eq. 2 to 8, and its defaults; "simplified" follows the extended version
     of 2021 (positive temperature 0). The RankedListLoss of pytorch-metric-learning adds 1e-5 for

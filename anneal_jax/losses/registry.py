@@ -1,4 +1,4 @@
-"""Group losses by name, as recipes and command lines choose them."""
+"""Group losses by the names used in recipes and on command lines."""
 
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -19,7 +19,7 @@ from anneal_jax.losses.triplet import batch_hard_triplet_loss, semi_hard_triplet
 
 
 class GroupLoss(Protocol):
-    """A loss of a batch of embeddings whose groups are known; settings are keyword arguments."""
+    """A loss of a batch of embeddings with known groups; settings are keyword arguments."""
 
     def __call__(self, embeddings: jax.Array, groups: jax.Array, mask: jax.Array) -> jax.Array:
         """Return the loss.
@@ -27,22 +27,22 @@ class GroupLoss(Protocol):
         Args:
           embeddings: float32[B, D], unit norm.
           groups: int32[B], equal numbers are one group.
-          mask: bool[B], False leaves a row out, whatever it holds.
+          mask: bool[B], False leaves a row out, whatever it contains.
 
         Returns:
-          float32[], >= 0 and the same in any order of the batch, both up to rounding; finite with
-          a finite gradient for any batch, and 0 where the mask is empty.
+          float32[], >= 0 and independent of the order of the batch, both up to rounding; finite with a
+          finite gradient for any batch, and 0 if the mask is empty.
         """
         ...
 
 
 class GroupLossEntry(NamedTuple):
-    """A group loss, and which settings of a run it takes.
+    """A group loss and the settings of a run that it takes.
 
     Attributes:
       loss: the loss.
-      settings: names of settings, which are keywords of the loss, too. All its other keywords keep their
-        published values, also where a setting happens to have the same name.
+      settings: names of settings that are also keywords of the loss. All its other keywords keep their
+        published values, even if a setting has the same name.
     """
 
     loss: GroupLoss
@@ -61,11 +61,11 @@ GROUP_LOSSES = MappingProxyType(
         "triplet_semi_hard": GroupLossEntry(semi_hard_triplet_loss),
     }
 )
-"""Every group loss, by the name that settings use."""
+"""Every group loss by its name in the settings."""
 
 
 def get_group_loss(name: str) -> GroupLoss:
-    """Look a group loss up by name.
+    """Return a group loss by name.
 
     Args:
       name: a key of `GROUP_LOSSES`.
@@ -74,7 +74,7 @@ def get_group_loss(name: str) -> GroupLoss:
       The loss, with its published settings as defaults.
 
     Raises:
-      ConfigError: there is no such loss; the message names the nearest and lists all.
+      ConfigError: there is no such loss; the message suggests the nearest name and lists all.
 
     >>> get_group_loss("info_nce").__name__
     'info_nce_loss'
@@ -85,7 +85,7 @@ def get_group_loss(name: str) -> GroupLoss:
 
 
 def group_loss_settings(config: ExperimentConfig) -> tuple[tuple[str, float], ...]:
-    """Return the keywords of the configured group loss that the settings fix, and their values.
+    """Return the keyword arguments of the configured group loss that come from the settings.
 
     >>> group_loss_settings(ExperimentConfig(group_loss="n_pairs", temperature=0.2))
     (('temperature', 0.2),)

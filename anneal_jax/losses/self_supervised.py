@@ -1,6 +1,6 @@
-"""Losses that need no answer: two pictures of one tile should be alike, and tiles should not all be.
+"""Losses that need no answers: two views of one tile should be alike, but different tiles should not.
 
-Row i of the one array and row i of the other are of one tile.
+Row i of both arrays belongs to the same tile.
 """
 
 import jax
@@ -10,13 +10,13 @@ _VARIANCE_FLOOR = 1e-4  # bardes2022vicreg: keeps the square root's gradient fin
 
 
 def simsiam_loss(predictions: jax.Array, projections: jax.Array) -> jax.Array:
-    """Negative cosine of what one picture predicts to what the other is.
+    """Negative cosine of the prediction from one view and the projection of the other.
 
-    Both directions are averaged; no gradient goes into what is predicted, which keeps all tiles from
-    falling into one point.
+    Both directions are averaged. No gradient flows into the predicted side, which keeps all tiles from
+    collapsing to one point.
 
     Args:
-      predictions: float32[2, B, D], unit norm, of the first and of the second pictures.
+      predictions: float32[2, B, D], unit norm, for the first and the second views.
       projections: float32[2, B, D], unit norm.
 
     Returns:
@@ -31,16 +31,16 @@ def simsiam_loss(predictions: jax.Array, projections: jax.Array) -> jax.Array:
 def vicreg_loss(
     projections: jax.Array, *, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0
 ) -> jax.Array:
-    """Distance of the two pictures, spread of every dimension, and independence of dimensions.
+    """Distance between the two views, variance of every dimension, and independence of dimensions.
 
     Args:
-      projections: float32[2, B, D], of the first and of the second pictures; B at least 2.
+      projections: float32[2, B, D], for the first and the second views; B at least 2.
       invariance: weight of the mean squared distance between the two.
-      variance: weight of what the deviation of a dimension over the batch lacks to 1.
+      variance: weight of the amount by which the deviation of a dimension over the batch is below 1.
       covariance: weight of the squared covariances of different dimensions.
 
     Returns:
-      float32[], not negative.
+      float32[], non-negative.
 
     Source: bardes2022vicreg, equations 1 to 6 with the weights of its section 4.2.
     """

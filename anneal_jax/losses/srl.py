@@ -1,16 +1,16 @@
 """Similarity retention loss, a reconstruction: no public text gives its formulas.
 
-The abstract names the ideas and this module decides the rest, beside ranked list loss as the
-nearest published relative. Figures made with it say nothing certain about the authors' own loss.
+The abstract states the ideas; this module fills in the rest, with ranked list loss as the nearest published
+model. Results with it say nothing certain about the authors' own loss.
 
 | idea of the abstract | here |
 |---|---|
 | easy and hard samples are redefined by a threshold | positives within or beyond a radius |
 | samples are mined by the size of the class | as many negatives as the anchor has positives |
 | and by spatial distribution | of those, only negatives nearer than a distance |
-| hard positives weigh by the ratio of easy to hard ones | weight 1 + easy / hard |
-| negatives weigh by the samples around them | weight = samples within the radius of it |
-| structure within a class is kept | positives within the radius are left in peace |
+| hard positives are weighted by the ratio of easy to hard ones | weight 1 + easy / hard |
+| negatives are weighted by the samples around them | weight = samples within their radius |
+| structure within a class is kept | positives within the radius cost nothing |
 """
 
 import jax
@@ -34,9 +34,9 @@ def similarity_retention_loss(
     within r and H beyond costs
     (1 - balance) * (1 + E / H) * mean over the H hard positives of (d - r)
     + balance * weighted mean over its mined negatives of (alpha - d).
-    Mined are the E + H nearest negatives (all that tie with the last), if nearer than alpha; one
-    weighs as many images of the batch as lie within r of it, itself included. Weights and mining
-    are constants to the gradient; mean over the anchors.
+    It mines the E + H nearest negatives (and all ties with the last) that are nearer than alpha; the weight
+    of a negative is the number of images of the batch within r of it, including itself. Weights and mining
+    are constants to the gradient. The loss is the mean over the anchors.
 
     Args:
       embeddings: float32[B, D], unit norm.
@@ -47,7 +47,7 @@ def similarity_retention_loss(
       balance: share of the negatives in [0, 1].
 
     Returns:
-      float32[], >= 0; an anchor without positives costs 0, since it mines no negative either.
+      float32[], >= 0; an anchor without positives costs 0, because it mines no negatives either.
 
     Source: the ideas of zhao2020srl; form and defaults are this project's. pytorch-metric-learning
     has no such loss.
@@ -65,14 +65,14 @@ def similarity_retention_loss(
 
 
 def _hard_positive_weights(positive: jax.Array, hard: jax.Array) -> jax.Array:
-    """Return float32[B], 1 + easy / hard of each anchor: the fewer are hard, the more each says."""
+    """Return float32[B], 1 + easy / hard of each anchor: fewer hard positives get larger weights."""
     num_hard = hard.sum(axis=1).astype(jnp.float32)
     num_positive = positive.sum(axis=1).astype(jnp.float32)
     return num_positive / jnp.maximum(num_hard, 1)
 
 
 def _nearest(distances: jax.Array, candidates: jax.Array, counts: jax.Array) -> jax.Array:
-    """Mark the `counts` nearest candidates of each row and all that tie with the last one."""
+    """Mark the `counts` nearest candidates of each row and all ties with the last one."""
     candidate_distances = jnp.where(candidates, distances, jnp.inf)
     last = jnp.maximum(counts - 1, 0)[:, None]
     bounds = jnp.take_along_axis(jnp.sort(candidate_distances, axis=1), last, axis=1)
@@ -80,5 +80,5 @@ def _nearest(distances: jax.Array, candidates: jax.Array, counts: jax.Array) -> 
 
 
 def _densities(distances: jax.Array, mask: jax.Array, radius: float) -> jax.Array:
-    """Count the images of the batch within `radius` of each, itself included, float32[B]."""
+    """Count the images of the batch within `radius` of each, including itself, float32[B]."""
     return jnp.sum((distances <= radius) & mask.astype(bool)[None, :], axis=1).astype(jnp.float32)

@@ -29,11 +29,10 @@ def batch_hard_triplet_loss(
       margin: a distance in [0, 2].
 
     Returns:
-      float32[] in [0, 2 + margin]; 0 where no anchor has both a positive and a negative.
+      float32[] in [0, 2 + margin]; 0 if no anchor has both a positive and a negative.
 
     Source: hermans2017defense, eq. 5. Equal to the TripletMarginLoss of pytorch-metric-learning
-    with its BatchHardMiner and a MeanReducer; its default reducer leaves out the triplets that cost
-    0.
+    with its BatchHardMiner and a MeanReducer; its default reducer leaves out triplets that cost 0.
     """
     positive, negative = batch_relations(groups, mask)
     distances = batch_distances(embeddings, mask)
@@ -46,11 +45,11 @@ def batch_hard_triplet_loss(
 def semi_hard_triplet_loss(
     embeddings: jax.Array, groups: jax.Array, mask: jax.Array, *, margin: float = 0.2
 ) -> jax.Array:
-    """Train each positive pair on the nearest negative that is further than the positive.
+    """Train each positive pair on the nearest negative that is further away than the positive.
 
     max(0, margin + d_ap^2 - d_an^2), d^2 = 2 - 2 s the squared Euclidean distance, averaged over
-    all ordered positive pairs (a, p) whose anchor has a negative. Where every negative is at least
-    as near as the positive, the furthest one stands in.
+    all ordered positive pairs (a, p) whose anchor has a negative. If every negative is at least as near as
+    the positive, the furthest one is used instead.
 
     Args:
       embeddings: float32[B, D], unit norm.
@@ -59,11 +58,11 @@ def semi_hard_triplet_loss(
       margin: a squared distance in [0, 4].
 
     Returns:
-      float32[] in [0, 4 + margin]; 0 where no anchor has both a positive and a negative.
+      float32[] in [0, 4 + margin]; 0 if no anchor has both a positive and a negative.
 
-    Source: schroff2015facenet, eq. 3 and 4; the stand-in as in TensorFlow Addons. The semihard
-    TripletMarginMiner of pytorch-metric-learning is another: it trains on every negative between
-    the positive and the margin, of plain distances, and has no stand-in.
+      Source: schroff2015facenet, eq. 3 and 4; the substitute as in TensorFlow Addons. The semihard
+        TripletMarginMiner of pytorch-metric-learning differs: it trains on every negative between the
+        positive and the margin, uses plain distances, and has no substitute.
     """
     positive, negative = batch_relations(groups, mask)
     similarities = batch_similarities(embeddings, mask)
@@ -76,10 +75,10 @@ def semi_hard_triplet_loss(
 def _semi_hard_negatives(similarities: jax.Array, negative: jax.Array) -> jax.Array:
     """For one anchor and each image as its positive, return the index of the negative, int32[B].
 
-    Sorted once and searched: comparing all triplets instead would cost B^3.
+    It sorts once and searches; comparing all triplets would cost B^3.
     """
     candidates = jnp.where(negative, similarities, -jnp.inf)
-    order = jnp.argsort(candidates)  # from the furthest to the nearest, after those left out
+    order = jnp.argsort(candidates)  # furthest to nearest, after those left out
     ascending = candidates[order]
     furthest = jnp.argmax(ascending > -jnp.inf)
     beyond_positive = jnp.searchsorted(ascending, similarities) - 1

@@ -1,4 +1,4 @@
-"""The answer graph: what is known of any pair, why, and which answers contradict each other."""
+"""The answer graph: what is known about any pair, why, and which answers contradict each other."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -9,12 +9,13 @@ from anneal_jax.pairs.rules import RULES
 
 
 class AnswerGraph:
-    """Answers, what they imply, and where they disagree; kept as answers come and go.
+    """Answers, their implications and their contradictions, updated as answers are added and removed.
 
-    Every answer has an id of the caller's. Several answers may be about one pair; where they differ the
-    pair itself has no label. A contradiction is a "dissimilar" answer whose two images "similar" answers
-    join. Its answers are all kept; what they still imply is the rule's business (`rules`). None of it
-    depends on the order of the answers, so undoing one leaves the graph as if it had never been given.
+    The caller chooses the id of every answer. Several answers may be about one pair; if they differ, the
+    pair itself has no label. A contradiction is a "dissimilar" answer whose two images are joined by
+    "similar" answers. The graph keeps all of its answers; the rule decides what they still imply (`rules`).
+    The result does not depend on the order of the answers, so removing one leaves the graph as if it had
+    never been added.
 
     Args:
       transitive: the rule, `none`, `one_step` or `closure`. Contradictions do not depend on it.
@@ -61,14 +62,14 @@ class AnswerGraph:
           is_similar: the answer.
 
         Returns:
-          Ids of the "dissimilar" answers that are contradicted now and were not before, perhaps this
-          one; `chain` tells by what. Empty where the answer fits.
+          Ids of the "dissimilar" answers that are newly contradicted, perhaps this one; `chain` returns the
+          answers involved. Empty if the answer contradicts nothing.
 
         Raises:
-          ValueError: the id is in use, or the images are one.
+          ValueError: the id is in use, or both images are the same.
         """
         if answer_id in self._evidence.answers:
-            raise ValueError(f"answer {answer_id} is in the graph already.")
+            raise ValueError(f"answer {answer_id} is already in the graph.")
         if first == second:
             raise ValueError(f"answer {answer_id} joins image {first} with itself.")
         answer = SignedAnswer(min(first, second), max(first, second), bool(is_similar))
@@ -76,10 +77,10 @@ class AnswerGraph:
         return self._components.add(answer_id, answer)
 
     def retract(self, answer_id: int) -> None:
-        """Take an answer back, with everything that followed from it.
+        """Remove an answer, with everything that followed from it.
 
-        The group it joined is searched from both ends of the answer and divided where nothing else
-        joins them; other groups are not looked at.
+        Its group is searched from both ends of the answer, and split if nothing else joins them; other
+        groups are not visited.
 
         Raises:
           KeyError: there is no such answer.
@@ -88,7 +89,7 @@ class AnswerGraph:
         self._components.remove(answer_id, answer, self._evidence)
 
     def groups(self) -> Iterator[Collection[int]]:
-        """Iterate over the groups that "similar" answers join; an image that only differs is one alone.
+        """Iterate over the groups that "similar" answers form; an image without any is a group of one.
 
         >>> graph = AnswerGraph()
         >>> _ = graph.insert(1, 4, 2, is_similar=True), graph.insert(2, 2, 3, is_similar=False)
@@ -98,32 +99,32 @@ class AnswerGraph:
         return (self._components.members(component) for component in self._components)
 
     def group_of(self, image: int) -> Collection[int]:
-        """Return the group of an image; the image alone where no answer names it."""
+        """Return the group of an image; the image alone if no answer names it."""
         component = self._components.of(image)
         return (image,) if component is None else self._components.members(component)
 
     def similar_to(self, image: int) -> Mapping[int, Ids]:
-        """Return by image the ids of the answers that call it similar to this one."""
+        """Return, for each image, the ids of the answers that call it similar to this one."""
         return self._evidence.similar.get(image, {})
 
     def dissimilar_to(self, image: int) -> Mapping[int, Ids]:
-        """Return by image the ids of the answers that call it dissimilar to this one."""
+        """Return, for each image, the ids of the answers that call it dissimilar to this one."""
         return self._evidence.dissimilar.get(image, {})
 
     def implied(self, first: int, second: int) -> int | None:
-        """Return what is known of two different images: 1, 0, or None.
+        """Return the label of two different images: 1, 0, or None if unknown.
 
-        What was answered of the pair itself comes first; else what the rule derives.
+        Answers about the pair itself take precedence over what the rule derives.
         """
         if self._evidence.is_answered(first, second):
             return self._evidence.label(first, second)
         return self._rule.implied(self._evidence, self._components, first, second)
 
     def explain(self, first: int, second: int) -> Ids:
-        """Return ids of answers from which the label of a pair follows, along the chain.
+        """Return the ids of a chain of answers from which the label of a pair follows.
 
         Returns:
-          A shortest chain; one id where the pair was answered itself; empty where nothing is known.
+          A shortest chain; one id if the pair itself was answered; empty if nothing is known.
         """
         label = self.implied(first, second)
         if label is None:
@@ -133,25 +134,25 @@ class AnswerGraph:
         return self._rule.explain(self._evidence, self._components, first, second)
 
     def contradictions(self) -> list[int]:
-        """Return the ids of all "dissimilar" answers whose images "similar" answers join, sorted."""
+        """Return the sorted ids of all "dissimilar" answers whose images "similar" answers join."""
         return self._components.refuted()
 
     def chain(self, answer_id: int) -> Ids:
         """Return the answers of one contradiction, at least one of which is wrong.
 
         Args:
-          answer_id: a "dissimilar" answer out of `contradictions`.
+          answer_id: a "dissimilar" answer from `contradictions`.
 
         Returns:
-          Ids of a shortest chain of "similar" answers that joins its images, then its own.
+          Ids of a shortest chain of "similar" answers that joins its images, then its own id.
         """
         first, second, _ = self._evidence.answers[answer_id]
         return (*self._evidence.shortest(first, second), answer_id)
 
     def derived_pairs(self) -> Iterator[tuple[int, int, int]]:
-        """Yield (first, second, label) of every implied pair that was not answered itself, each once."""
+        """Yield (first, second, label) of every implied pair that was not itself answered, each once."""
         return self._rule.derived(self._evidence, self._components)
 
     def num_derived(self) -> int:
-        """Return how many `derived_pairs` there are; for the closure without listing them."""
+        """Return the number of `derived_pairs`; for the closure without listing them."""
         return self._rule.count(self._evidence, self._components)

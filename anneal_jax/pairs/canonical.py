@@ -25,11 +25,11 @@ def canonicalise(pairs: npt.ArrayLike) -> PairIndices:
       pairs: int[P, 2], image indices in any order.
 
     Returns:
-      int32[P, 2] with first < second; rows keep their places.
+      int32[P, 2] with first < second, in the same row order.
 
     Raises:
-      ValueError: an image is paired with itself, the shape is not [P, 2], or an entry is no whole
-        number in [0, 2^31).
+      ValueError: an image is paired with itself, the shape is not [P, 2], or an entry is not a whole number
+        in [0, 2^31).
 
     >>> canonicalise([[5, 2], [0, 1]]).tolist()
     [[2, 5], [0, 1]]
@@ -40,7 +40,7 @@ def canonicalise(pairs: npt.ArrayLike) -> PairIndices:
     if array.ndim != 2 or array.shape[1] != 2:
         raise ValueError(f"pairs must have shape [P, 2]; this array has {array.shape}.")
     if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= 2**31:
-        raise ValueError("pairs must hold image indices: whole numbers in [0, 2^31).")
+        raise ValueError("pairs must contain image indices: whole numbers in [0, 2^31).")
     ordered = np.sort(array, axis=1).astype(np.int32)
     same = np.flatnonzero(ordered[:, 0] == ordered[:, 1])
     if same.size:
@@ -68,11 +68,11 @@ def pairs_of_keys(keys: PairKeys, num_images: int) -> PairIndices:
 
 
 def keys_within(images: IntArray, pair_indices: PairIndices) -> PairKeys:
-    """Return the sorted, unique keys of the pairs that lie within some images, by their places among them.
+    """Return the sorted, unique keys of the pairs within a set of images, by positions in that set.
 
     Args:
-      images: int32[M], sorted, so that canonical pairs stay so.
-      pair_indices: int32[P, 2], canonical; pairs with another image are left out.
+      images: int32[M], sorted, so that pairs stay canonical.
+      pair_indices: int32[P, 2], canonical; pairs with an image outside the set are left out.
 
     >>> keys_within(np.array([2, 5, 7]), np.array([[2, 7], [2, 3]])).tolist()
     [2]
@@ -83,7 +83,7 @@ def keys_within(images: IntArray, pair_indices: PairIndices) -> PairKeys:
 
 
 def contains(sorted_keys: PairKeys, keys: PairKeys) -> npt.NDArray[np.bool_]:
-    """Tell for each key whether it is in a sorted set of keys; O(log M) each.
+    """Return for each key whether it is in a sorted set of keys; O(log M) each.
 
     >>> contains(np.array([1, 12, 40]), np.array([12, 13])).tolist()
     [True, False]
@@ -97,7 +97,7 @@ def contains(sorted_keys: PairKeys, keys: PairKeys) -> npt.NDArray[np.bool_]:
 def agreed(
     pair_indices: PairIndices, pair_labels: PairLabels, num_images: int
 ) -> tuple[PairIndices, PairLabels]:
-    """Return each pair once, where it first stands, and leave out pairs with two labels.
+    """Return each pair once, at its first position, and leave out pairs with two labels.
 
     Args:
       pair_indices: int32[P, 2], canonical.
@@ -118,10 +118,10 @@ def agreed(
 
 
 def pairs_of_ranks(ranks: npt.NDArray[np.int64], num_images: int | npt.NDArray[np.int64]) -> PairIndices:
-    """Return the pairs at the given places of the row-by-row list of all pairs.
+    """Return the pairs at the given positions of the row-by-row list of all pairs.
 
-    Place 0 is (0, 1), place N-2 is (0, N-1), place N-1 is (1, 2). Exact for every N up to 2^31 - 1:
-    the square root only gives a first guess, and integers correct it.
+    Position 0 is (0, 1), position N-2 is (0, N-1), position N-1 is (1, 2). Exact for every N up to 2^31 -
+    1: the square root only gives a first guess, and integers correct it.
 
     Args:
       ranks: int64[P] in [0, N(N-1)/2).
@@ -134,8 +134,8 @@ def pairs_of_ranks(ranks: npt.NDArray[np.int64], num_images: int | npt.NDArray[n
     def row_start(row: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         return row * (num_images - 1) - row * (row - 1) // 2
 
-    # From the end the rows grow by one, so the row is a triangular root. Rounding in float64 may
-    # make the root one too large, and never too small.
+    # Counted from the end, each row is longer by one, so the row is a triangular root. Rounding in float64
+    # may make the root too large by one, but never too small.
     remaining = num_images * (num_images - 1) // 2 - 1 - ranks
     root = ((np.sqrt(8.0 * remaining + 1.0) - 1.0) / 2.0).astype(np.int64)
     first = num_images - 2 - root

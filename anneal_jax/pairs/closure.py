@@ -12,19 +12,19 @@ from anneal_jax.pairs.transitive import DerivedPairs
 from anneal_jax.types import IntArray, PairIndices, PairLabels
 
 MAX_DERIVED_PAIRS = 4_000_000
-"""By default no more are listed: 36 MB, and beyond what a round trains on."""
+"""Default maximum number of listed pairs: 36 MB, and more than a round trains on."""
 
 _Int64s = npt.NDArray[np.int64]
 
 
 class _Groups(NamedTuple):
-    """Images of one group stand side by side.
+    """Images sorted by group.
 
     Attributes:
       images: int32[M], every image that an answer names, by group.
-      starts: int64[G], where each group begins.
-      sizes: int64[G].
-      is_sound: bool[G], no answer inside it says "dissimilar".
+      starts: int64[G], start of each group.
+      sizes: int64[G], size of each group.
+      is_sound: bool[G], whether no answer inside the group says "dissimilar".
     """
 
     images: IntArray
@@ -34,12 +34,12 @@ class _Groups(NamedTuple):
 
 
 class _Blocks(NamedTuple):
-    """All pairs between two groups, or within one, that are implied.
+    """All implied pairs between two groups, or within one.
 
     Attributes:
       first: int64[K], a group.
       second: int64[K], another group, or the same.
-      num_pairs: int64[K].
+      num_pairs: int64[K], number of pairs.
     """
 
     first: _Int64s
@@ -54,22 +54,22 @@ def expand_closure(
     *,
     max_pairs: int = MAX_DERIVED_PAIRS,
 ) -> DerivedPairs:
-    """Derive every pair that follows from the answers, however many of them it takes.
+    """Derive every pair that follows from any number of answers.
 
     The rule is `closure` of `anneal_jax.pairs.rules`. A few thousand answers may imply millions of pairs.
-    Where there are more than `max_pairs`, about every (number / `max_pairs`)-th in the order of groups is
-    taken: the same pairs each time, and of each two groups their share. An implied pair that was left out
-    so may be asked.
+    If there are more than `max_pairs`, about every (number / `max_pairs`)-th pair in the order of groups is
+    listed: always the same pairs, and a proportional share for every two groups. An implied pair that is
+    left out this way may be asked.
 
     Args:
-      pair_indices: int32[P, 2], the answered pairs, canonical; a pair may stand there again.
+      pair_indices: int32[P, 2], the answered pairs, canonical; a pair may occur more than once.
       pair_labels: int8[P], their answers.
       num_images: N, above every index.
-      max_pairs: how many to list at most, answered ones among them counted.
+      max_pairs: maximum number of pairs to list, including answered ones.
 
     Returns:
-      The derived pairs without the answered ones. Contradictory are all pairs within a group that
-      contradicts itself: both labels are implied for each.
+      The derived pairs without the answered ones. All pairs within a group that contradicts itself are
+      contradictory: both labels are implied for each.
 
     >>> answers = np.array([[0, 1], [1, 2], [2, 3]], np.int32), np.array([1, 1, 0], np.int8)
     >>> derived = expand_closure(*answers, 4)
@@ -111,7 +111,7 @@ def _implied_blocks(pair_indices: PairIndices, pair_labels: PairLabels) -> tuple
 
 
 def _list_pairs(groups: _Groups, blocks: _Blocks, max_pairs: int) -> tuple[PairIndices, PairLabels]:
-    """Return the pairs of all blocks, evenly thinned to `max_pairs`, and their labels."""
+    """Return the pairs of all blocks and their labels, evenly thinned to `max_pairs`."""
     ends = np.cumsum(blocks.num_pairs)
     places = _evenly(int(ends[-1]) if ends.size else 0, max_pairs)
     block = np.searchsorted(ends, places, side="right")
@@ -128,7 +128,7 @@ def _list_pairs(groups: _Groups, blocks: _Blocks, max_pairs: int) -> tuple[PairI
 
 
 def _evenly(num_places: int, max_places: int) -> PairKeys:
-    """Return all of so many places, or as many as allowed, evenly spread."""
+    """Return all positions up to `num_places`, or at most `max_places` of them, evenly spread."""
     taken = np.arange(min(num_places, max_places), dtype=np.int64)
     # In halves, so that no product leaves int64: num_places < 2^62 and taken < 2^31.
     whole, rest = divmod(num_places, max(1, taken.size))

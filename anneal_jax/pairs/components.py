@@ -1,4 +1,4 @@
-"""Signed union-find: groups of images that "similar" answers join, and what holds groups apart."""
+"""Signed union-find: groups of images joined by "similar" answers, and the answers that separate groups."""
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -6,20 +6,20 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from anneal_jax.pairs.evidence import Evidence, SignedAnswer, search
 
 _Set = dict[int, None]
-"""A set of numbers. Python's garbage collector passes over such a dictionary, and would stop at a set:
-with a hundred thousand of them it would take a tenth of a second now and then."""
+"""A set of numbers. Python's garbage collector skips such a dictionary, but would visit a set: with a
+hundred thousand sets it would take a tenth of a second now and then."""
 
 _NOTHING: Mapping[int, _Set] = {}
 
 
 class Components:
-    """Connected components of the "similar" answers, kept as answers come and go.
+    """Connected components of the "similar" answers, updated as answers are added and removed.
 
-    Each image knows its component, and joining two components rewrites the lighter one (weighted
+    Each image stores its component, and joining two components rewrites the smaller one (weighted
     quick-find): O(log n) per answer on average, and an image or an answer without a component costs
-    nothing. A "dissimilar" answer between two components holds them apart; inside one it is refuted by
-    the "similar" answers that join its ends, and the component is then contradictory. What is
-    contradictory depends on the answers alone, never on their order.
+    nothing. A "dissimilar" answer between two components separates them; inside a component it is refuted
+    by the "similar" answers that join its ends, and makes the component contradictory. This depends on the
+    answers alone, never on their order.
     """
 
     def __init__(self) -> None:
@@ -30,11 +30,11 @@ class Components:
         self._fresh = itertools.count()
 
     def __iter__(self) -> Iterator[int]:
-        """Iterate over the components, as numbers that mean nothing by themselves."""
+        """Iterate over the components, as arbitrary numbers."""
         return iter(self._members)
 
     def of(self, image: int) -> int | None:
-        """Return the component of an image; None where no answer names it."""
+        """Return the component of an image; None if no answer names it."""
         return self._component.get(image)
 
     def members(self, component: int) -> Collection[int]:
@@ -42,11 +42,11 @@ class Components:
         return self._members[component]
 
     def against(self, component: int) -> Mapping[int, Collection[int]]:
-        """Return by opposed component the ids of the "dissimilar" answers between the two."""
+        """Return, for each opposed component, the ids of the "dissimilar" answers between the two."""
         return self._against.get(component, _NOTHING)
 
     def is_contradictory(self, component: int) -> bool:
-        """Tell whether "similar" answers join two images that another answer calls dissimilar."""
+        """Return whether "similar" answers join two images that another answer calls dissimilar."""
         return component in self._refuted
 
     def num_contradictory(self) -> int:
@@ -58,10 +58,10 @@ class Components:
         return sorted(itertools.chain.from_iterable(self._refuted.values()))
 
     def add(self, answer_id: int, answer: SignedAnswer) -> frozenset[int]:
-        """Take an answer in.
+        """Add an answer.
 
         Returns:
-          Ids of the "dissimilar" answers that are refuted now and were not before.
+          Ids of the "dissimilar" answers that are newly refuted.
         """
         first, second = self._found(answer.first), self._found(answer.second)
         if not answer.is_similar:
@@ -69,12 +69,12 @@ class Components:
         return self._join(first, second) if first != second else frozenset()
 
     def remove(self, answer_id: int, answer: SignedAnswer, evidence: Evidence) -> None:
-        """Take an answer out.
+        """Remove an answer.
 
         Args:
           answer_id: its id.
           answer: the answer.
-          evidence: all answers that are left, without this one.
+          evidence: all remaining answers, without this one.
         """
         if not answer.is_similar:
             self._unoppose(answer_id, answer)
@@ -87,7 +87,7 @@ class Components:
                 del self._members[self._component.pop(image)]
 
     def _found(self, image: int) -> int:
-        """Return the component of an image, founding one where it has none."""
+        """Return the component of an image; create one if it has none."""
         component = self._component.get(image)
         return self._found_by([image]) if component is None else component
 
@@ -102,7 +102,7 @@ class Components:
             self._refuted.setdefault(first, {})[answer_id] = None
             return frozenset([answer_id])
         ids = self._against.setdefault(first, {}).setdefault(second, {})
-        self._against.setdefault(second, {})[first] = ids  # one set, seen from both sides
+        self._against.setdefault(second, {})[first] = ids  # one set, shared by both sides
         ids[answer_id] = None
         return frozenset()
 
@@ -127,7 +127,7 @@ class Components:
         return len(self._members[component]) + len(self.against(component))
 
     def _join(self, first: int, second: int) -> frozenset[int]:
-        """Make one component of two; what held them apart is refuted from now on."""
+        """Merge two components; the answers that separated them are then refuted."""
         lighter, heavier = sorted((first, second), key=self._weight)
         members = self._members.pop(lighter)
         self._members[heavier].update(members)
@@ -144,7 +144,7 @@ class Components:
         return fresh
 
     def _redirect(self, opposed: int, ids: _Set, lighter: int, heavier: int) -> None:
-        """Turn what stands between `opposed` and `lighter` against `heavier`."""
+        """Move the answers between `opposed` and `lighter` to `heavier`."""
         del self._against[opposed][lighter]
         standing = self._against.setdefault(heavier, {}).get(opposed, {})
         small, large = sorted((ids, standing), key=len)

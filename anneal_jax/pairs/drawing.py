@@ -1,4 +1,4 @@
-"""Pairs drawn by chance: the paper's first training set, and uniform draws from the pool."""
+"""Random pairs: the paper's first training set, and uniform draws from the pool."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,12 @@ from anneal_jax.pairs.canonical import (
 )
 from anneal_jax.types import IntArray, PairIndices
 
-# Below this many pairs the whole pool is listed: simpler, and exact when nearly all is known.
+# Below this many pairs the whole pool is listed: simpler, and exact when nearly all pairs are known.
 _LISTED_PAIRS = 1 << 21
 
 
 def draw_anchors(rng: np.random.Generator, num_images: int, fraction: float) -> npt.NDArray[np.intp]:
-    """Draw the images that get partners in the paper's first training set.
+    """Draw the images that receive partners in the paper's first training set.
 
     Args:
       rng: source of randomness.
@@ -50,8 +50,8 @@ def draw_class_balanced_pairs(
       rng: source of randomness.
       labels: int32[N], class of each image; N >= 1.
       fraction: share of the images that get partners, rounded to a whole number, at least one.
-      num_similar: partners of the same class, fewer where the class is smaller.
-      num_dissimilar: partners of other classes, fewer where there are not as many.
+      num_similar: number of partners of the same class; fewer if the class is smaller.
+      num_dissimilar: number of partners of other classes; fewer if there are not as many.
 
     Returns:
       int32[P, 2], canonical and unique, in the order drawn.
@@ -74,12 +74,12 @@ def draw_class_balanced_pairs(
 def draw_random_pairs(
     rng: np.random.Generator, num_images: int, num_pairs: int, *, known: PairKeys
 ) -> PairIndices:
-    """Draw pairs uniformly, without replacement, from all pairs that are not known.
+    """Draw pairs uniformly, without replacement, from all unknown pairs.
 
     Args:
       rng: source of randomness.
       num_images: N.
-      num_pairs: how many to draw.
+      num_pairs: number of pairs to draw.
       known: int64[M], sorted keys of the pairs that must not be drawn.
 
     Returns:

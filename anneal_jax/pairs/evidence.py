@@ -1,4 +1,4 @@
-"""Answers as a graph: images joined by what was said of them. It only remembers; it derives nothing."""
+"""Answers as a graph of images. It only stores answers, and derives nothing."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -7,13 +7,13 @@ from typing import NamedTuple
 Ids = tuple[int, ...]
 """Answer ids."""
 
-_MIN_LOOKED_AT = 64  # images that one side of a search looks at before it is the other's turn
+_MIN_LOOKED_AT = 64  # images that one side of a search visits before the other side continues
 
 _Joins = dict[int, dict[int, Ids]]
 
 
 class SignedAnswer(NamedTuple):
-    """One answer about two different images; unsure is no answer here."""
+    """One sure answer about two different images."""
 
     first: int
     second: int
@@ -35,7 +35,7 @@ class Evidence:
         self.dissimilar: _Joins = {}
 
     def add(self, answer_id: int, answer: SignedAnswer) -> None:
-        """Remember an answer."""
+        """Add an answer."""
         self.answers[answer_id] = answer
         joins = self.similar if answer.is_similar else self.dissimilar
         ids = (*self.ids_between(answer.first, answer.second, answer.is_similar), answer_id)
@@ -43,7 +43,7 @@ class Evidence:
         joins.setdefault(answer.second, {})[answer.first] = ids
 
     def remove(self, answer_id: int) -> SignedAnswer:
-        """Forget an answer, and return it."""
+        """Remove an answer, and return it."""
         answer = self.answers.pop(answer_id)
         joins = self.similar if answer.is_similar else self.dissimilar
         ids = tuple(other for other in joins[answer.first][answer.second] if other != answer_id)
@@ -57,13 +57,13 @@ class Evidence:
         return answer
 
     def label(self, first: int, second: int) -> int | None:
-        """Return what was said of the pair itself: 1, 0, or None for nothing or for both."""
+        """Return the label of the pair itself: 1, 0, or None for no answers or contradictory ones."""
         is_similar = second in self.similar.get(first, ())
         is_dissimilar = second in self.dissimilar.get(first, ())
         return None if is_similar == is_dissimilar else int(is_similar)
 
     def is_answered(self, first: int, second: int) -> bool:
-        """Tell whether anything was said of the pair itself."""
+        """Return whether the pair itself has an answer."""
         return second in self.similar.get(first, ()) or second in self.dissimilar.get(first, ())
 
     def ids_between(self, first: int, second: int, label: int) -> Ids:
@@ -86,19 +86,19 @@ class Evidence:
 def search(
     neighbours: Mapping[int, Iterable[int]], start: int, goal: int
 ) -> tuple[list[int] | None, set[int]]:
-    """Look for a shortest path from both ends at once.
+    """Search for a shortest path from both ends at once.
 
-    The side that has seen less goes on until it has seen twice as much as the other, so that two parts
-    which do not hang together are told apart in about the time of the smaller one.
+    The side that has visited less continues until it has visited twice as much as the other. Two
+    unconnected parts are therefore recognised in about the time that the smaller one takes.
 
     Args:
       neighbours: image -> the images joined to it.
       start: an image.
-      goal: another one.
+      goal: another image.
 
     Returns:
-      The images of a shortest path with both ends, or None; and, where there is no path, every image
-      that can be reached from that end which was exhausted first.
+      The images of a shortest path including both ends, or None; and, if there is no path, every image
+      reachable from the end that was exhausted first.
 
     >>> search({1: [2], 2: [1, 3], 3: [2]}, 1, 3)
     ([1, 2, 3], set())
@@ -123,7 +123,7 @@ def _advance(
     seen: dict[int, int],
     seen_by_other: Mapping[int, int],
 ) -> tuple[list[int], int | None]:
-    """Take whole levels until one side has seen twice what the other has, is through, or meets it."""
+    """Visit whole levels until one side has twice as many images as the other, is exhausted or meets it."""
     limit = 2 * len(seen_by_other) + _MIN_LOOKED_AT
     while frontier and len(seen) <= limit:
         reached = []
@@ -139,7 +139,7 @@ def _advance(
 
 
 def distances(neighbours: Mapping[int, Iterable[int]], start: int) -> dict[int, int]:
-    """Return the number of steps from an image to each that can be reached, nearest first.
+    """Return the number of steps from an image to each reachable image, nearest first.
 
     >>> distances({1: [2], 2: [1, 3], 3: [2]}, 1)
     {1: 0, 2: 1, 3: 2}

@@ -1,4 +1,4 @@
-"""A simulated annotator that answers from class labels, and errs like a person if asked to."""
+"""A simulated annotator that answers from class labels, with errors like a person's if requested."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from anneal_jax.types import Answer, IntArray
 
 @dataclass(frozen=True)
 class ClassOracle:
-    """Answers "similar" for tiles of one class; an `Annotator`.
+    """Answers "similar" for tiles of the same class; an `Annotator`.
 
     Attributes:
       labels: int32[N], the class of each tile of the archive.
-      wrong_share: of answers that are the opposite of the truth.
-      unsure_share: of answers that are "unsure".
-      seed: fixes which pairs it errs about: asked again, it says the same.
+      wrong_share: share of answers that are the opposite of the truth.
+      unsure_share: share of answers that are "unsure".
+      seed: determines the pairs with errors; asking again gives the same answer.
     """
 
     labels: IntArray

@@ -1,13 +1,13 @@
-"""What answers imply about pairs that nobody was asked about: nothing, one step, or the closure.
+"""What answers imply about pairs that were not asked: nothing, one step, or the closure.
 
 - `none`: nothing.
-- `one_step`: what two answers that share an image say; never from derived pairs.
-- `closure`: everything. Images that "similar" answers join, however far, are one group, and one
-  "dissimilar" answer between two groups holds all their images apart.
+- `one_step`: the consequences of two answers that share an image, but not of derived pairs.
+- `closure`: everything. Images joined by "similar" answers over any distance form one group, and one
+"dissimilar" answer between two groups separates all their images.
 
-Under `one_step` a pair that is implied both ways is left out. Under `closure` a group with a
-"dissimilar" answer inside it contradicts itself: every pair of it is implied both ways. It implies
-nothing, neither inside nor towards other groups, until an answer of it is taken back.
+Under `one_step` a pair with both labels implied is left out. Under `closure` a group with a "dissimilar"
+answer inside contradicts itself: both labels are implied for each of its pairs. It implies nothing, neither
+inside nor towards other groups, until one of its answers is retracted.
 
 Source: henkel2023anneal, section 2.3, for `one_step`; `closure`, and both treatments of
 contradictions, are this project's.
@@ -25,13 +25,13 @@ Derived = Iterator[tuple[int, int, int]]
 
 
 class Rule(NamedTuple):
-    """How pairs follow from answers. No function is asked about a pair that was answered itself.
+    """How pairs follow from answers. The functions are never called for a pair that was itself answered.
 
     Attributes:
-      implied: the label of a pair, or None.
-      explain: ids of answers from which the label of an implied pair follows, along the chain.
-      derived: every implied pair, each once.
-      count: how many these are.
+      implied: returns the label of a pair, or None.
+      explain: returns the ids of a chain of answers from which the label of an implied pair follows.
+      derived: yields every implied pair once.
+      count: returns the number of implied pairs.
     """
 
     implied: Callable[[Evidence, Components, int, int], int | None]
@@ -44,7 +44,7 @@ class Rule(NamedTuple):
 
 
 def _said(evidence: Evidence, image: int) -> dict[int, int]:
-    """Return by neighbour what was said of it and `image`, where that is one thing."""
+    """Return the label of `image` and each neighbour whose answers agree."""
     similar, dissimilar = evidence.similar.get(image, {}), evidence.dissimilar.get(image, {})
     said = dict.fromkeys(similar, 1) | dict.fromkeys(dissimilar, 0)
     for both in similar.keys() & dissimilar.keys():
@@ -53,7 +53,7 @@ def _said(evidence: Evidence, image: int) -> dict[int, int]:
 
 
 def _step_labels(evidence: Evidence, first: int, second: int) -> dict[int, int]:
-    """Return by image between the two the label that it implies for them."""
+    """Return the label that each image between the two implies for them."""
     one, other = _said(evidence, first), _said(evidence, second)
     return {
         image: min(one[image], other[image])
@@ -90,7 +90,7 @@ def _step_derived(evidence: Evidence, _: Components) -> Derived:
 
 
 def _step_count(evidence: Evidence, components: Components) -> int:
-    """Count by listing: no closed form is known. Time is the number of two-answer paths."""
+    """Count by listing, because no closed form is known; time grows with the number of two-answer paths."""
     return sum(1 for _ in _step_derived(evidence, components))
 
 
@@ -129,7 +129,7 @@ def _closure_explain(evidence: Evidence, components: Components, first: int, sec
 
 
 def _blocks(components: Components) -> Iterator[tuple[int, int]]:
-    """Return pairs of components, or a component twice, all of whose pairs are implied."""
+    """Yield pairs of components, or a component twice, for which all pairs of images are implied."""
     sound = [component for component in components if not components.is_contradictory(component)]
     for component in sound:
         yield component, component
@@ -150,7 +150,7 @@ def _closure_derived(evidence: Evidence, components: Components) -> Derived:
 
 
 def _closure_count(evidence: Evidence, components: Components) -> int:
-    """Count from the sizes of groups; time grows with the answers, not with the pairs."""
+    """Count from the sizes of groups; the time grows with the answers, not with the pairs."""
     sizes = {
         component: len(components.members(component))
         for component in components
@@ -164,7 +164,7 @@ def _closure_count(evidence: Evidence, components: Components) -> int:
 
 
 def _closure_answered(evidence: Evidence, components: Components, sound: Container[int | None]) -> int:
-    """Count the answered pairs that are implied as well: all those between sound groups."""
+    """Count the answered pairs that are also implied: all those between sound groups."""
     if not components.num_contradictory():
         return sum(sum(map(len, joins.values())) for joins in (evidence.similar, evidence.dissimilar)) // 2
     return sum(
@@ -181,4 +181,4 @@ RULES: Mapping[str, Rule] = {
     "one_step": Rule(_step_implied, _step_explain, _step_derived, _step_count),
     "closure": Rule(_closure_implied, _closure_explain, _closure_derived, _closure_count),
 }
-"""By the name that the setting `transitive` takes."""
+"""Rules by the value of the setting `transitive`."""

@@ -1,4 +1,4 @@
-"""Zero-cost pairs: what two answers that share an image imply about the other two images."""
+"""Free pairs: what two answers that share an image imply about the other two images."""
 
 from typing import Any, NamedTuple
 
@@ -15,8 +15,8 @@ class DerivedPairs(NamedTuple):
     Attributes:
       pair_indices: int32[P, 2], canonical, sorted, none of them answered.
       pair_labels: int8[P], 1 similar, 0 dissimilar.
-      num_contradictory: pairs left out because answers imply both labels for them, and answered
-        pairs whose answer other answers contradict.
+      num_contradictory: number of pairs left out because answers imply both labels for them, plus answered
+        pairs that other answers contradict.
     """
 
     pair_indices: PairIndices
@@ -25,11 +25,12 @@ class DerivedPairs(NamedTuple):
 
 
 def expand_one_step(pair_indices: PairIndices, pair_labels: PairLabels, num_images: int) -> DerivedPairs:
-    """Derive pairs from answered pairs that share one image, once, never from derived pairs.
+    """Derive pairs from answered pairs that share one image, in one step, never from derived pairs.
 
     similar(a, x) and similar(x, b) imply similar(a, b); similar(a, x) and dissimilar(x, b) imply
     dissimilar(a, b). With S and D the symmetric 0/1 matrices of similar and dissimilar answers, the
-    implied pairs are the non-zeros of S S and of S D + D S. Memory is that of these sparse products.
+    implied pairs are the non-zeros of S S and of S D + D S. The memory needed is that of these sparse
+    products.
 
     Args:
       pair_indices: int32[P, 2], the answered pairs, canonical, each once.

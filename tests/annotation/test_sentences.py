@@ -33,7 +33,7 @@ def test_who_keeps_the_default_sentence_is_asked_for_it_once(make_session):
 
 def test_a_page_that_is_not_known_changes_no_sentence(make_session):
     session = make_session()
-    with pytest.raises(StoreError, match="load it again"):
+    with pytest.raises(StoreError, match="reload it"):
         say_sentence(session, "no-such-tab", "Something else")
     assert session.counters("")["sentence"] == session.store.sentence() == "Same land use"
 
@@ -63,7 +63,7 @@ def test_an_answer_of_another_set_is_neither_corrected_nor_taken_back_here(make_
         lambda: session.correct(TAB, old["answer_id"], Answer.UNSURE, "correct-key"),
         lambda: session.retract(TAB, old["answer_id"], "retract-key"),
     ):
-        with pytest.raises(StoreError, match=r"sentence is 'Something else' by now; load this page again"):
+        with pytest.raises(StoreError, match=r"sentence is now 'Something else'; reload this page"):
             change()
     assert session.answers() == [] and len(session.store.records()) == 3
     go_to_set(session, TAB, land_use, "go-back-to")
@@ -78,7 +78,7 @@ def test_another_sentence_takes_over_neither_open_questions_nor_the_model(make_s
     session.open_tab("tab-number-2", "Bob")
     begin_set(session, "tab-number-2", "Something else", "begin-a-set")
     for question in shown:
-        with pytest.raises(StoreError, match="not open any more"):
+        with pytest.raises(StoreError, match="no longer open"):
             session.answer(TAB, question["key"], Answer.SIMILAR, 1.0)
     assert session.plan is before and session.view(TAB)["model_answers"] == 0
 

@@ -74,7 +74,7 @@ def test_a_column_of_paths_begins_at_the_folder_of_the_file(tmp_path):
         open_thumbnails(archive, "chips")
     with pytest.raises(ArchiveError, match=r"holds double; texts"):
         open_thumbnails(archive, "number")
-    with pytest.raises(ArchiveError, match=r"'chip' is no folder and no file, and embeddings:e.npz is no"):
+    with pytest.raises(ArchiveError, match=r"'chip' is not a folder or file, and embeddings:e.npz is not"):
         open_thumbnails(archive_of(), "chip")
 
 
@@ -123,10 +123,10 @@ def test_a_place_that_is_a_point_shows_what_is_around_it(tmp_path):
 @pytest.mark.parametrize(
     ("name", "crs", "boxes", "message"),
     [
-        ("scene.tif", UTM, None, "embeddings:e.npz knows no places"),
+        ("scene.tif", UTM, None, "embeddings:e.npz has no places"),
         ("scene.tif", None, np.zeros((4, 4)), "has no coordinate reference system"),
         ("text.tif", UTM, np.zeros((4, 4)), "cannot be read as a GeoTIFF"),
-        ("text.txt", UTM, np.zeros((4, 4)), "is no folder and no GeoTIFF; give one of them, or a column"),
+        ("text.txt", UTM, np.zeros((4, 4)), "is neither a folder nor a GeoTIFF; give one, or a column"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")

@@ -60,7 +60,7 @@ def test_a_file_finds_its_own_tile_first(workdir, tiles_folder):
     searched = open_searched(workdir)
     (found,) = searched.search([f"file:{tiles_folder / 'tile12.png'}"], 3, conditions={})
     assert found.ids[0] == "tile12.png" and found.similarities[0] == pytest.approx(1, abs=1e-5)
-    with pytest.raises(WorkdirError, match="leave --checkpoint out"):
+    with pytest.raises(WorkdirError, match="leave out --checkpoint"):
         searched.search([str(tiles_folder / "tile12.png")], 3, conditions={}, checkpoint="runs/other")
 
 
@@ -90,7 +90,7 @@ def test_the_model_of_the_page_is_used_while_all_its_answers_stand(workdir, monk
     model = Result(snapshot, project(features), np.empty((0, 2), np.int32), project, 0.2)
     monkeypatch.setattr("anneal_jax.annotation.workdir_index.kept_model", lambda *_: model)
     searched = open_searched(workdir)
-    assert searched.index.notes == ("By the page's model of 2 answers.",)
+    assert searched.index.notes == ("Searched by the page's model, trained on 2 answers.",)
     np.testing.assert_array_equal(searched.index.column("vectors")[0], project(features))
     with opened_answers(workdir) as store:
         store.retract(2, annotator="Ada", key="key-number-9")

@@ -60,7 +60,7 @@ def test_an_act_is_all_or_nothing(store):
     before = store._path.read_bytes()
     (first, *_) = store.standing()
     for given_, retracted, message in (
-        ([], [], "an act without any answer"),
+        ([], [], "an act needs at least one answer"),
         ([Given(0, 3, YES, "Ada")], [first.answer_id, 99], "taken back meanwhile"),
         ([Given(0, 3, YES, "Ada"), Given(3, 3, YES, "Ada")], [first.answer_id], "two different tiles"),
         ([Given(0, 3, YES, "Ada")], [first.answer_id, first.answer_id], "taken back meanwhile"),

@@ -77,7 +77,7 @@ def test_a_repeated_undo_takes_back_one_answer(store):
 
 @pytest.mark.parametrize("elapsed_s", [-1.0, float("nan"), float("inf")])
 def test_times_and_texts_that_are_none_are_refused(store, elapsed_s):
-    with pytest.raises(StoreError, match="must be a number that is not negative"):
+    with pytest.raises(StoreError, match="must be a non-negative number"):
         store.record(1, SIMILAR, annotator="Ada", elapsed_s=elapsed_s)
     for annotator in ("", " ", "A\nB", "A" * 501):
         with pytest.raises(StoreError, match=r"annotator .* must be one line of 1 to 500 characters"):
@@ -198,7 +198,7 @@ def test_what_only_measures_is_never_trained_on(store, kind):
 
 
 def test_a_round_asks_each_pair_once(store):
-    with pytest.raises(StoreError, match=r"different pairs .*a pair stands there twice"):
+    with pytest.raises(StoreError, match=r"different pairs .*a pair occurs twice"):
         store.add_round(1, PAIRS[[0, 0]])
     assert store.facts(1) is None
 

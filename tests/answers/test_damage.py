@@ -130,10 +130,10 @@ def test_two_hundred_flipped_bits_are_noticed(tmp_path):
         ("UPDATE file_answers SET tile = 5 WHERE file_answer_id = 2", "row 2 of its table file_answers"),
         ("DELETE FROM file_answers WHERE file_answer_id = 2", "row 2 of its table file_answers"),
         ("UPDATE images SET image_id = 'field/tile_z.png' WHERE image_index = 5", "tiles' names"),
-        ("INSERT INTO meta VALUES ('more', '')", "table meta is not as it was written"),
+        ("INSERT INTO meta VALUES ('more', '')", "table meta has changed"),
         ("UPDATE meta SET value = '0' WHERE key = 'image_ids_sha256'", "archive with other tile names"),
         ("DELETE FROM meta WHERE key = 'schema_version'", "has schema None; this version reads"),
-        ("CREATE TABLE extra (x)", "not laid out as they were"),
+        ("CREATE TABLE extra (x)", "the layout of its tables has changed"),
         ("DELETE FROM rounds; DELETE FROM images WHERE image_index = 11", "tiles' names"),
     ],
 )
@@ -175,10 +175,10 @@ def test_an_older_copy_beside_a_newer_seal_is_not_taken_for_the_store(tmp_path):
     store.add_round(2, np.array([[2, 3]], np.int32))
     store.close()
     path.write_bytes(older)
-    with pytest.raises(StoreError, match=r"not as it was when it was closed.*with answers\.sqlite\.seal"):
+    with pytest.raises(StoreError, match=r"has changed since it was closed.*with answers\.sqlite\.seal"):
         AnswerStore(path, IDS)
     path.unlink()
-    with pytest.raises(StoreError, match="is gone; restore it beside its seal"):
+    with pytest.raises(StoreError, match="is missing; restore it next to its seal"):
         AnswerStore(path, IDS)
     assert not path.exists()
 

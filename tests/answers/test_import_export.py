@@ -122,12 +122,10 @@ def test_a_glance_comes_in_whole_or_its_file_does_not(tmp_path):
     rows, path = shared_answers(store), tmp_path / "in.csv"
     for wrong in (rows[:2], [rows[0], rows[1], rows[2]._replace(answer="dissimilar")]):
         write_answers(path, wrong)
-        with pytest.raises(
-            StoreError, match="'look 1' are not all there, or not as it says; none was stored"
-        ):
+        with pytest.raises(StoreError, match="'look 1' are incomplete or differ; none was stored"):
             import_answers(empty_store(tmp_path), path)
     write_answers(path, [*rows[:2], rows[2]._replace(glance=rows[2].glance._replace(elapsed_s=9.0))])
-    with pytest.raises(StoreError, match="'look 1' names two different glances"):
+    with pytest.raises(StoreError, match="'look 1' belongs to two different glances"):
         import_answers(empty_store(tmp_path), path)
     assert empty_store(tmp_path).records() == []
 
@@ -138,7 +136,7 @@ def test_one_glance_in_two_files_is_merged_once_and_a_changed_one_is_refused(tmp
     rows = shared_answers(store)
     assert merge_answers(rows, rows) == sorted(rows, key=lambda row: row.key)
     changed = [row._replace(glance=row.glance._replace(picked=(0, 1))) for row in rows]
-    with pytest.raises(StoreError, match="names two different answers"):
+    with pytest.raises(StoreError, match="belongs to two different answers"):
         merge_answers(rows, changed)
 
 
@@ -241,7 +239,7 @@ def test_sets_are_merged_by_their_sentences_whatever_their_numbers(tmp_path):
 
 def test_what_does_not_fit_together_is_not_merged(tmp_path):
     ada = shared_answers(asked_store(tmp_path, "a", "Ada", [Answer.SIMILAR]))
-    with pytest.raises(StoreError, match="names two different answers; one of the files was changed"):
+    with pytest.raises(StoreError, match="belongs to two different answers; one of the files was changed"):
         merge_answers(ada, [ada[0]._replace(answer="dissimilar")])
     with pytest.raises(StoreError, match="and the other 'Other\\?'; answers to different questions"):
         merge_answers(ada, [ada[0]._replace(sentence="Other?", key="x")])
@@ -252,8 +250,8 @@ def test_a_file_that_does_not_fit_the_store_adds_nothing(tmp_path):
     path, (row,) = tmp_path / "in.csv", shared_answers(store)
     for change, message in (
         ({"first": "Äcker 森/22.png"}, r"does not have \(did you mean 'Äcker 森/2.png'\?\)"),
-        ({"sentence": "Other?"}, "answers 'Other\\?', and this store asks"),
-        ({"sentence": "A similar place?"}, "answers 'A similar place\\?', and this store asks"),
+        ({"sentence": "Other?"}, "answers 'Other\\?', but this store asks"),
+        ({"sentence": "A similar place?"}, "answers 'A similar place\\?', but this store asks"),
         ({"kind": "guess"}, "of one of the kinds training, audit"),
         ({"second": row.first}, "two different tiles"),
         ({"bits": -1.0}, "bits=-1.0 must be"),
@@ -263,7 +261,7 @@ def test_a_file_that_does_not_fit_the_store_adds_nothing(tmp_path):
             import_answers(store, path)
         assert len(store.records()) == 1
     write_answers(path, [row._replace(answer="unsure")])
-    with pytest.raises(StoreError, match="names two different answers"):
+    with pytest.raises(StoreError, match="belongs to two different answers"):
         import_answers(store, path)
 
 
@@ -290,16 +288,16 @@ def test_what_is_no_file_of_answers_is_refused(tmp_path, name, text, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"answer": "yes"}, "line 2: 'yes' is no answer; give dissimilar, similar, unsure"),
+        ({"answer": "yes"}, "line 2: 'yes' is not an answer; give dissimilar, similar, unsure"),
         ({"answered_at": "noon"}, "line 2: Invalid isoformat"),
         ({"undone_at": "noon"}, "line 2: Invalid isoformat"),
         ({"bits": "cheap"}, "line 2: could not convert"),
         ({"set": "one"}, "line 2: invalid literal"),
         ({"elapsed_s": "long"}, "line 2: could not convert"),
-        ({"elapsed_s": float("nan")}, "line 2: elapsed_s is .?nan.?, and must be a finite number"),
+        ({"elapsed_s": float("nan")}, "line 2: elapsed_s is .?nan.?, but must be a finite number"),
         ({"bits": 10**400}, "line 2: (OverflowError|int too large|bits is .* a finite number)"),
         ({"bits": ""}, "line 2: could not convert string to float"),
-        ({"set": float("inf")}, "line 2: (set is .?inf.?, and must be a finite|invalid literal)"),
+        ({"set": float("inf")}, "line 2: (set is .?inf.?, but must be a finite|invalid literal)"),
         ({"set": "1.5"}, "line 2: invalid literal for int"),
         ({"answered_at": ""}, "line 2: Invalid isoformat"),
         ({"undone_at": "false"}, "line 2: Invalid isoformat"),
@@ -334,29 +332,29 @@ def json_line(row, **changes):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"undone_at": False}, "undone_at is False, and must be a time such as 2026-01-31T10:15:00Z"),
-        ({"undone_at": 0}, "undone_at is 0, and must be a time"),
-        ({"answered_at": None}, "answered_at is None, and must be a time"),
-        ({"set": True}, "set is True, and must be a number"),
-        ({"set": 1.5}, "set is 1.5, and must be a whole number"),
-        ({"set": None}, "set is None, and must be a number"),
-        ({"bits": [1]}, r"bits is \[1\], and must be a number"),
+        ({"undone_at": False}, "undone_at is False, but must be a time such as 2026-01-31T10:15:00Z"),
+        ({"undone_at": 0}, "undone_at is 0, but must be a time"),
+        ({"answered_at": None}, "answered_at is None, but must be a time"),
+        ({"set": True}, "set is True, but must be a number"),
+        ({"set": 1.5}, "set is 1.5, but must be a whole number"),
+        ({"set": None}, "set is None, but must be a number"),
+        ({"bits": [1]}, r"bits is \[1\], but must be a number"),
         ({"bits": 10**400}, "int too large to convert to float"),
-        ({"elapsed_s": {}}, "elapsed_s is {}, and must be a number"),
+        ({"elapsed_s": {}}, "elapsed_s is {}, but must be a number"),
         ({"answer": ["similar"]}, r"\['similar'\] is no answer"),
-        ({"kind": 1}, "kind is 1, and must be a text"),
-        ({"first": "\ud800"}, r"first is '\\ud800', and must be a text in UTF-8"),
-        ({"first": None}, "first is None, and must be a text"),
-        ({"glance": 1}, "glance is 1, and must have key, kind, tiles, picked, elapsed_s"),
-        ({"glance": "{}"}, "glance is '{}', and must have key, kind"),
-        ({"glance": GLANCE | {"more": 1}}, "glance is {.*}, and must have key, kind"),
+        ({"kind": 1}, "kind is 1, but must be a text"),
+        ({"first": "\ud800"}, r"first is '\\ud800', but must be a text in UTF-8"),
+        ({"first": None}, "first is None, but must be a text"),
+        ({"glance": 1}, "glance is 1, but must have key, kind, tiles, picked, elapsed_s"),
+        ({"glance": "{}"}, "glance is '{}', but must have key, kind"),
+        ({"glance": GLANCE | {"more": 1}}, "glance is {.*}, but must have key, kind"),
         ({"glance": GLANCE | {"tiles": []}}, "glance is {.*}; its tiles and its places must be lists"),
         ({"glance": GLANCE | {"picked": 0}}, "glance is {.*}; its tiles and its places must be lists"),
-        ({"glance": GLANCE | {"tiles": ["a", 1]}}, "a tile is 1, and must be a text"),
-        ({"glance": GLANCE | {"picked": [0.5]}}, "a place is 0.5, and must be a whole number"),
-        ({"glance": GLANCE | {"picked": [True]}}, "a place is True, and must be a number"),
+        ({"glance": GLANCE | {"tiles": ["a", 1]}}, "a tile is 1, but must be a text"),
+        ({"glance": GLANCE | {"picked": [0.5]}}, "a place is 0.5, but must be a whole number"),
+        ({"glance": GLANCE | {"picked": [True]}}, "a place is True, but must be a number"),
         ({"glance": GLANCE | {"elapsed_s": "soon"}}, "could not convert string to float: 'soon'"),
-        ({"glance": GLANCE | {"key": None}}, "key is None, and must be a text"),
+        ({"glance": GLANCE | {"key": None}}, "key is None, but must be a text"),
     ],
 )
 def test_fields_of_json_have_their_types(tmp_path, change, message):

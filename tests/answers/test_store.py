@@ -120,7 +120,7 @@ def test_the_same_answer_again_is_nothing_and_another_is_refused(store, first, s
     if second == first:
         store.record(question.question_id, second, annotator="test")
     else:
-        message = f"was answered {first.name.lower()} already; {second.name.lower()} was not stored"
+        message = f"was already answered {first.name.lower()}; {second.name.lower()} was not stored"
         with pytest.raises(StoreError, match=message):
             store.record(question.question_id, second, annotator="test")
     assert store.answered(0).answers.tolist() == [first]

@@ -178,9 +178,9 @@ FAILING_APP = """
         (
             "RuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes')",
             2,
-            "error: there is not enough memory; give it less at once, or a machine with more.\n",
+            "error: there is not enough memory; reduce the input, or use a machine with more memory.\n",
         ),
-        ("KeyboardInterrupt", 130, "stopped; the same command goes on from here.\n"),
+        ("KeyboardInterrupt", 130, "stopped; the same command continues from here.\n"),
     ],
 )
 def test_what_an_app_raises_on_purpose_is_one_sentence(error, code, stderr):
@@ -261,7 +261,7 @@ def test_the_advice_about_a_bad_image_works_as_it_is_printed(app, arguments, tmp
     done = python(app, *given)
     (advice,) = re.findall(r"set (--\S+=skip) to leave them out", done.stderr)
     again = python(app, *given, advice)
-    assert again.returncode == 2 and "holds no usable" in again.stderr
+    assert again.returncode == 2 and "contains no usable" in again.stderr
 
 
 def test_a_python_without_the_package_is_reported_the_right_one_in_a_line(tmp_path):

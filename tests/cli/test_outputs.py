@@ -120,7 +120,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(place, tmp_path, outpu
 
 def test_a_device_is_not_replaced_by_a_file(place):
     code, _, err = app("duplicates", f"--archive=embeddings:{place}/v.npz", "--csv=/dev/null")
-    assert code == 2 and "/dev/null: it is no regular file" in err
+    assert code == 2 and "/dev/null: it is not a regular file" in err
     assert not pathlib.Path("/dev/null").is_file()
 
 
@@ -152,7 +152,7 @@ def test_a_full_disk_behind_stdout_is_reported_and_the_files_are_there(place, tm
         *("duplicates", f"--archive=embeddings:{place}/v.npz", f"--csv={tmp_path}/d.csv"),
         after="> /dev/full",
     )
-    assert code == 2 and "not all of it could be printed (No space left on device)" in err
+    assert code == 2 and "some output was not printed (No space left on device)" in err
     assert (tmp_path / "d.csv").exists()
     assert app("duplicates", "--archive=digits", after=">&-")[0] == 0  # nobody listens
 

@@ -75,7 +75,7 @@ def test_digits():
         ("tiles.GPQ", "did you mean embeddings:tiles.GPQ"),
         ("features.npz", "did you mean embeddings:features.npz"),
         ("/", "did you mean folder:/"),
-        ("digits:8", "digits takes no location, but '8' was given; write digits"),
+        ("digits:8", "digits has no location, but '8' was given; write digits"),
     ],
 )
 def test_wrong_specs(spec, message):

@@ -150,6 +150,6 @@ def test_no_code_of_the_packages_runs(archive):
 
 def test_it_takes_no_location():
     with pytest.raises(
-        ArchiveError, match="bluemarble takes no location, but '8' was given; write bluemarble"
+        ArchiveError, match="bluemarble has no location, but '8' was given; write bluemarble"
     ):
         open_archive("bluemarble:8")

@@ -89,7 +89,7 @@ def test_loaded_vectors_are_a_copy(save):
         ({"embeddings": VECTORS, "labels": [1, 2]}, r"labels is int64\[2\]; it must be 6 whole"),
         ({"embeddings": VECTORS, "labels": np.ones(6)}, r"labels is float64\[6\]"),
         ({"embeddings": VECTORS, "labels": np.array(["a"] * 6, object)}, "labels is stored as Py"),
-        ({"embeddings": VECTORS, "ids": list("abcdeb")}, "the id 'b' stands in rows 1 and 5"),
+        ({"embeddings": VECTORS, "ids": list("abcdeb")}, "the id 'b' occurs in rows 1 and 5"),
     ],
 )
 def test_refusals(save, arrays, message):
@@ -98,10 +98,10 @@ def test_refusals(save, arrays, message):
 
 
 def test_files_that_are_no_npz(tmp_path, save):
-    with pytest.raises(ArchiveError, match=r"absent.npz is no file; give one, as in embeddings:"):
+    with pytest.raises(ArchiveError, match=r"absent.npz is not a file; give one, as in embeddings:"):
         open_archive(f"embeddings:{tmp_path}/absent.npz")
     (tmp_path / "one.npz").write_text("a text")
-    with pytest.raises(ArchiveError, match=r"one.npz is no .npz file; write one with numpy.savez"):
+    with pytest.raises(ArchiveError, match=r"one.npz is not an .npz file; write one with numpy.savez"):
         open_archive(f"embeddings:{tmp_path}/one.npz")
 
 
@@ -149,8 +149,8 @@ def test_an_npy_takes_its_ids_from_the_csv_beside_it(npy):
             r"vectors.csv names 2 rows, and .*vectors.npy has 6; write a line for each",
         ),
         (VECTORS, "name\na\n", "must begin with the line id or id,label; found name"),
-        (VECTORS, "id\na\na\nb\nc\nd\ne\n", "the id 'a' stands in rows 0 and 1"),
-        (VECTORS, '"id\na', "is no CSV file in UTF-8"),
+        (VECTORS, "id\na\na\nb\nc\nd\ne\n", "the id 'a' occurs in rows 0 and 1"),
+        (VECTORS, '"id\na', "is not a CSV file in UTF-8"),
         (VECTORS[0], None, r"float32\[4\]; they must be"),
         (np.array([[{}]], object), None, r"vectors.npy cannot be read \(.*pickle"),
     ],
@@ -163,7 +163,7 @@ def test_refusals_of_npy(npy, array, text, message):
 def test_a_zip_file_of_something_else(tmp_path):
     with zipfile.ZipFile(tmp_path / "z.npz", "w") as file:
         file.writestr("embeddings", "text")
-    with pytest.raises(ArchiveError, match=r"z.npz: embeddings is no NumPy array; write the file"):
+    with pytest.raises(ArchiveError, match=r"z.npz: embeddings is not a NumPy array; write the file"):
         open_archive(f"embeddings:{tmp_path}/z.npz")
 
 

@@ -124,10 +124,10 @@ def test_skip_leaves_out_and_says_so_by_reason(tiles):
     assert archive.ids == ("beach/x,y.tif", "rivière/b b.png", "rivière/deep/a.JPG")
     assert archive.labels.tolist() == [0, 1, 1]
     assert archive.notes == (
-        "Left out 1 of the images; each cannot be read: 'beach/gone.png'.",
-        "Left out 2 of the images; each is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside:"
+        "Left out 1 images; each cannot be read: 'beach/gone.png'.",
+        "Left out 2 images; each does not contain a JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file:"
         " 'rivière/page0.png', 'rivière/page1.png'.",
-        "Left out 1 of the images; each is truncated or corrupt: 'beach/z.jpeg'.",
+        "Left out 1 images; each is truncated or corrupt: 'beach/z.jpeg'.",
     )
 
 
@@ -142,7 +142,7 @@ def test_a_class_with_only_bad_files_disappears(tiles):
 
 def test_a_pipe_is_refused_and_not_waited_for(tiles):
     os.mkfifo(tiles / "beach" / "pipe.png")
-    with pytest.raises(ArchiveError, match=r"'beach/pipe.png' is no regular file"):
+    with pytest.raises(ArchiveError, match=r"'beach/pipe.png' is not a regular file"):
         open_archive(f"folder:{tiles}")
 
 
@@ -160,17 +160,17 @@ def test_a_name_outside_utf8_is_refused(tiles):
 def test_empty_and_missing_folders(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        ArchiveError, match=r"empty holds no usable JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP image\.$"
+        ArchiveError, match=r"empty contains no usable JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP image\.$"
     ):
         open_archive(f"folder:{tmp_path}/empty")
     (tmp_path / "empty" / "a.gif").write_bytes(b"")
     with pytest.raises(ArchiveError, match=r"image\. Files of other kinds are ignored: 1 \.gif\.$"):
         open_archive(f"folder:{tmp_path}/empty")
     (tmp_path / "empty" / "a.jpg").write_bytes(b"")
-    with pytest.raises(ArchiveError, match=r"image\. Left out 1 of the images; each is empty"):
+    with pytest.raises(ArchiveError, match=r"image\. Left out 1 images; each is empty"):
         open_archive(f"folder:{tmp_path}/empty", on_bad_image="skip")
     for location in ("", "/no/such/folder", f"{tmp_path}/empty/a.jpg"):
-        with pytest.raises(ArchiveError, match=f"folder:{location} is no folder on this machine"):
+        with pytest.raises(ArchiveError, match=f"folder:{location} is not a folder on this machine"):
             open_archive(f"folder:{location}")
     with pytest.raises(ConfigError, match="no on_bad_image 'ask'; choose one of refuse, skip"):
         open_archive(f"folder:{tmp_path}", on_bad_image="ask")

@@ -202,7 +202,7 @@ def test_a_scene_that_changed_is_noticed(tmp_path):
         archive.load([0], SIDE)
     path.unlink()
     with pytest.raises(
-        ArchiveError, match=r"scene.tif was readable when .*, and now cannot be read as a Geo"
+        ArchiveError, match=r"scene.tif was readable when .*, but now cannot be read as a Geo"
     ):
         archive.load([0], SIDE)
 
@@ -217,10 +217,10 @@ def test_bad_scenes_are_refused_or_left_out(tmp_path):
     whole = write_scene(tmp_path / "cut.tif", random_values(3, 64, 64)).read_bytes()
     (tmp_path / "cut.tif").write_bytes(whole[: len(whole) // 2])
     faults = {
-        "small.tif": "is 8 x 7 pixels, and a tile 8",
-        "grey.tif": "has 1 bands; say which are wanted, as in ?bands=1",
-        "many.tif": "has 4 bands; say which are wanted, as in ?bands=1,2,3,4",
-        "radar.tif": "holds complex64 values; whole or floating-point numbers are read",
+        "small.tif": "is 8 x 7 pixels, below a tile's 8",
+        "grey.tif": "has 1 bands; choose some, as in ?bands=1",
+        "many.tif": "has 4 bands; choose some, as in ?bands=1,2,3,4",
+        "radar.tif": "holds complex64 values, but must hold whole or floating-point numbers",
         "text.tif": "cannot be read as a GeoTIFF",
         "cut.tif": "cannot be read as a GeoTIFF",
     }
@@ -260,7 +260,7 @@ def test_a_file_that_only_names_others_is_not_followed(tmp_path):
         ("range=1,2,3", "range=1,2,3 must be 2 or 6 numbers"),
         ("range=5,5", "range=5,5 must rise"),
         ("range=0,1&percentile=2,98", "give percentile or range, not both"),
-        ("tiles=64", "there is no option 'tiles' (did you mean 'tile'?); give some of tile, stride"),
+        ("tiles=64", "there is no option 'tiles' (did you mean 'tile'?); the options are tile, stride"),
         ("tile=8&tile=9", "give the option tile once, as in tile=VALUE"),
     ],
 )
@@ -272,12 +272,14 @@ def test_wrong_options(tmp_path, options, message):
 
 
 def test_wrong_places(tmp_path):
-    with pytest.raises(ArchiveError, match="is no file or folder on this machine"):
+    with pytest.raises(ArchiveError, match="is not a file or folder on this machine"):
         open_archive(f"geotiff:{tmp_path / 'none'}")
-    with pytest.raises(ArchiveError, match=r"holds no file that ends with .tif or .tiff"):
+    with pytest.raises(ArchiveError, match=r"has no file that ends with .tif or .tiff"):
         open_archive(f"geotiff:{tmp_path}")
     write_scene(tmp_path / "empty.tif", np.zeros((3, SIDE, SIDE), np.uint16), nodata=0)
-    with pytest.raises(ArchiveError, match=r"holds no usable window of a scene. Left out 1 of 1 windows"):
+    with pytest.raises(
+        ArchiveError, match=r"contains no usable window of a scene. Left out 1 of 1 windows"
+    ):
         open_archive(f"geotiff:{tmp_path}?tile={SIDE}")
 
 

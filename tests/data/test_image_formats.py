@@ -305,7 +305,7 @@ def test_thumbnails_and_what_was_deleted_are_no_tiles(tmp_path):
         assert "Files of other kinds are ignored: 1 .txt." in archive.notes
         (note,) = (note for note in archive.notes if "thumbnails" in note)
         assert note == (
-            "Folders of thumbnails and deleted files are passed over: '#recycle', '$RECYCLE.BIN', "
+            "Folders of thumbnails and deleted files are skipped: '#recycle', '$RECYCLE.BIN', "
             "'@eaDir', 'System Volume Information', '__MACOSX', and 2 more."
         )
 

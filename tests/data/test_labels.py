@@ -82,7 +82,7 @@ def test_vectorless_ids_work_for_digits(tmp_path):
         ("id,label\nflat.png\n", "line 2: expected 2 fields"),
         ("id,label\n,sea\n", "line 2: expected 2 fields with an id among them"),
         ("id,label,label\nflat.png,a,b\n", "has two columns 'label'; keep one"),
-        ('id,label\n"flat.png,sea\n', "is no CSV file in UTF-8"),
+        ('id,label\n"flat.png,sea\n', "is not a CSV file in UTF-8"),
     ],
 )
 def test_faults(labelled, text, message):
@@ -94,7 +94,7 @@ def test_missing_or_binary_file(tiles, tmp_path):
     with pytest.raises(ArchiveError, match=r"absent.csv cannot be read: No such file"):
         open_archive(f"folder:{tiles}", labels_csv=tmp_path / "absent.csv")
     (tmp_path / "binary.csv").write_bytes(b"id,label\n\xff\xfe,a\n")
-    with pytest.raises(ArchiveError, match=r"binary.csv is no CSV file in UTF-8"):
+    with pytest.raises(ArchiveError, match=r"binary.csv is not a CSV file in UTF-8"):
         open_archive(f"folder:{tiles}", labels_csv=tmp_path / "binary.csv")
 
 

@@ -220,7 +220,7 @@ def test_many_vectors_go_through_a_file(save, monkeypatch, tmp_path):
         ("?vector=embeding", {"embedding": lists(VECTORS)}, r"did you mean 'embedding'\?\) for \?vector="),
         ("?id=x", {"embedding": lists(VECTORS)}, r"has no column 'x' for \?id=; it has embedding"),
         ("?geometry=x", {"embedding": lists(VECTORS)}, r"has no column 'x' for \?geometry="),
-        ("?scale=-1", {"embedding": lists(VECTORS)}, r"\?scale=, which takes a column or a number above 0"),
+        ("?scale=-1", {"embedding": lists(VECTORS)}, r"\?scale=, a column or a number above 0"),
         ("?key=a", {"embedding": lists(VECTORS)}, "there is no option 'key' for this format"),
         ("?vektor=a", {"embedding": lists(VECTORS)}, r"there is no option 'vektor' \(did you mean"),
         ("", {"embedding": IDS}, "column 'embedding' cannot be used: holds string; a vector is a list"),
@@ -235,9 +235,9 @@ def test_many_vectors_go_through_a_file(save, monkeypatch, tmp_path):
         ("", {"embedding": pa.array([], pa.list_(pa.float32()))}, "has no row"),
         ("", {"embedding": [[1.0]] * 3, "id": ["a", "b", "a"]}, r"'a' is in rows 0 and 2 .* \?id=none"),
         ("", {"embedding": [[1.0]] * 2, "id": ["a", None]}, "'id' has null in place of an id in row 1"),
-        ("", {"embedding": [[1.0]] * 2, "id": [1.5, 2.5]}, "holds double; texts or whole numbers are read"),
+        ("", {"embedding": [[1.0]] * 2, "id": [1.5, 2.5]}, "holds double, but must hold texts or whole numbers"),
         ("", {"embedding": [[1.0]], "date": ["summer"]}, r"'date' cannot be used: .*'summer'; \?date=none"),
-        ("", {"embedding": [[1.0]], "geometry": [b"\1\2"]}, r"is no WKB .* row 0, .*\?geometry=none"),
+        ("", {"embedding": [[1.0]], "geometry": [b"\1\2"]}, r"is not WKB .* row 0, .*\?geometry=none"),
         ("", {"embedding": [[1.0]], "geometry": [polygon(0, 0, 5e5, 5e6)]}, r"no degrees, .*geometry=none"),
         ("", {"embedding": pa.array([[1]], pa.list_(pa.int8())), "scale": [0.0]}, "a scale that is no"),
     ],
@@ -261,13 +261,13 @@ def test_parts_that_differ_are_named(save, tmp_path):
 
 
 def test_files_that_are_no_parquet(tmp_path):
-    with pytest.raises(ArchiveError, match=r"absent.parquet is no file; give one"):
+    with pytest.raises(ArchiveError, match=r"absent.parquet is not a file; give one"):
         open_archive(f"embeddings:{tmp_path}/absent.parquet")
     (tmp_path / "text.parquet").write_text("a text")
     with pytest.raises(ArchiveError, match=r"text.parquet cannot be read as Parquet \("):
         open_archive(f"embeddings:{tmp_path}/text.parquet")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ArchiveError, match=r"folder holds no file that ends with \.parquet, "):
+    with pytest.raises(ArchiveError, match=r"folder contains no file that ends with \.parquet, "):
         open_archive(f"embeddings:{tmp_path}/folder")
 
 

@@ -128,11 +128,11 @@ def test_pooling_is_that_of_its_twin(seed, pool, codes):
         ("pool=max", "pool=max is unknown; give one of mean, mean\\+std"),
         ("pool=mean&codes=alfaearth", r"unknown \(did you mean 'alphaearth'\?\)"),
         ("pool=mean&rgb=1,2,3", "rgb is of scenes to look at, and pool makes vectors of them"),
-        ("codes=plain", "codes is of pixel embeddings, .*; give pool=mean too"),
-        ("pool=mean&tile=50", "is 16 x 16 pixels, and a tile 50"),
+        ("codes=plain", "codes only applies to pixel embeddings, .* pool=mean"),
+        ("pool=mean&tile=50", "is 16 x 16 pixels, below a tile's 50"),
         ("pool=mean&bands=7", "has 5 bands"),
         ("pool=mean&tile=8", "holds 5 bands of 8 bits without a file of scales .* or give codes=plain"),
-        ("pool=mean&tile=8&codes=scales", "has no file of scales beside it; put t_scales.npy there"),
+        ("pool=mean&tile=8&codes=scales", "has no file of scales next to it; put t_scales.npy there"),
     ],
 )
 def test_refusals(tmp_path, options, message):

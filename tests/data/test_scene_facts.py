@@ -157,7 +157,7 @@ def test_of_more_bands_the_hint_names_those_of_the_colours(tmp_path):
     four = np.concatenate([VALUES, VALUES[:1]]).astype(np.uint16)
     kinds = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined]
     path = scene(tmp_path / "s.tif", four, after=lambda file: setattr(file, "colorinterp", kinds))
-    with pytest.raises(ArchiveError, match=r"has 4 bands; say which are wanted, as in \?bands=3,2,1"):
+    with pytest.raises(ArchiveError, match=r"has 4 bands; choose some, as in \?bands=3,2,1"):
         opened(path)
     assert len(opened(path, "&bands=3,2,1").ids) == 1
 

@@ -92,7 +92,7 @@ def test_what_is_not_prepared_is_answered_with_the_command(tmp_path, name):
     with pytest.raises(ArchiveError) as error:
         open_archive(f"tfds:{name}?dir={tmp_path}")
     assert str(error.value) == (
-        f"{tmp_path} holds no data set '{name}' prepared as array_record; where TensorFlow is installed, "
+        f"{tmp_path} contains no data set '{name}' prepared as array_record; if TensorFlow is installed, "
         f"prepare it: tfds build {name} --data_dir={tmp_path} --file_format=array_record"
     )
 
@@ -113,7 +113,7 @@ def test_bad_images_are_refused_or_left_out(tmp_path):
         open_archive(f"tfds:tiny?dir={tmp_path}")
     archive = open_archive(f"tfds:tiny?dir={tmp_path}", on_bad_image="skip")
     assert len(archive.ids) == 6 and archive.left_out == ("train1",)
-    assert archive.notes[0].startswith("Left out 1 of the images: train1 is truncated")
+    assert archive.notes[0].startswith("Left out 1 images: train1 is truncated")
 
 
 def test_a_record_that_changed_is_noticed(tmp_path):

@@ -136,7 +136,7 @@ def test_a_flipped_bit_is_noticed_and_the_tile_decoded_again(archive, tmp_path, 
 def test_a_full_disk_is_one_sentence_that_says_how_much_is_needed(archive, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
-    sentence = "has not the 1.1 kB that the decoded tiles take; set cache_dir=FOLDER"
+    sentence = "does not have the 1.1 kB that the decoded tiles need; set cache_dir=FOLDER"
     with pytest.raises(ConfigError, match=sentence):
         open_tiles(archive, 4, cache_dir=tmp_path)
     monkeypatch.undo()
@@ -151,7 +151,7 @@ def test_a_full_disk_is_one_sentence_that_says_how_much_is_needed(archive, tmp_p
 
 def test_what_cannot_be_cached_is_refused(archive, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"the decoded tiles, 1.1 kB, cannot be kept in .*file"):
+    with pytest.raises(ConfigError, match=r"the decoded tiles, 1.1 kB, cannot be stored in .*file"):
         open_tiles(archive, 4, cache_dir=tmp_path / "file")
     vectors = FakeArchive()
     vectors.kind = "vector"

@@ -114,8 +114,8 @@ def test_hand_made_tiff_is_sound():
     ("data", "message"),
     [
         (b"", "is empty"),
-        (b"GIF89a....", "is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside"),
-        (b"<html>not found</html>", "is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside"),
+        (b"GIF89a....", "does not contain a JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file"),
+        (b"<html>not found</html>", "does not contain a JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file"),
         (encoded(photograph(), "JPEG")[:-200], "is truncated or corrupt"),
         (encoded(photograph(), "JPEG")[:20], "is truncated or corrupt"),
         (encoded(photograph(), "PNG")[:-200], "is truncated or corrupt"),
@@ -203,7 +203,7 @@ def test_tile_pixels_squashes_to_a_square():
 def test_read_tile_refuses_what_is_no_file(tmp_path, monkeypatch):
     with pytest.raises(TileError, match=r"cannot be read \(No such file"):
         read_tile(tmp_path / "absent.jpg")
-    with pytest.raises(TileError, match="is no regular file"):
+    with pytest.raises(TileError, match="is not a regular file"):
         read_tile(tmp_path)
     (tmp_path / "long.jpg").write_bytes(bytes(100))
     monkeypatch.setattr("anneal_jax.data.tiles.MAX_TILE_BYTES", 99)

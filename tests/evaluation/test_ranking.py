@@ -76,7 +76,7 @@ def test_bad_embeddings_and_ids_are_refused():
         rank_archive(np.eye(3), np.eye(3), 1, query_ids="abc")
     with pytest.raises(ValueError, match="one id for each"):
         rank_archive(np.eye(3), np.eye(3), 1, query_ids="ab", archive_ids="abc")
-    with pytest.raises(ValueError, match="archive_ids repeat a name"):
+    with pytest.raises(ValueError, match="archive_ids contains a name twice"):
         rank_archive(np.eye(3), np.eye(3), 1, query_ids="abc", archive_ids="aba")
 
 

@@ -131,7 +131,7 @@ def test_a_folder_that_no_run_left_is_refused(tmp_path):
         (b'{"archive": "dig', "Unterminated string"),
         (b"", "Expecting value"),
         (b"\xff\xfe", "decode"),
-        (b"[1, 2]", "it holds no JSON object"),
+        (b"[1, 2]", "it is not a JSON object"),
         (b'{"archve": "digits"}', r"did you mean 'archive'\?"),
         (b'{"rounds": "6"}', "rounds='6' has type str"),
         (b'{"margin": NaN}', "margin=nan is out of range"),
@@ -170,7 +170,7 @@ def test_torn_inputs_are_one_clear_sentence(tmp_path, torn):
 
 def test_a_folder_of_something_else_is_no_workdir(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(WorkdirError, match="holds files of something else"), locked(tmp_path):
+    with pytest.raises(WorkdirError, match="contains unrelated files"), locked(tmp_path):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

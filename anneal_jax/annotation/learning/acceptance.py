@@ -1,9 +1,9 @@
-"""Whether a new model may be used: it must not be worse than the features, nor than the model in use.
+"""Decides whether a new model may be used: it must be no worse than the features and the model in use.
 
-No class labels tell it, but answers that no model was trained on: audits, and what was answered since.
-Who chose a pair matters. An audit is about two tiles that some model put side by side, so its cosine is
-large by that model; beside questions, audits would always speak for the older one of two models. So cosines
-are compared on pairs of one origin only, and never on audits.
+The evidence is not class labels but answers that no model was trained on: audits, and answers given since
+the training. The origin of a pair matters. An audit shows two tiles that some model ranked as neighbours,
+so their cosine is large under that model; if audits were mixed with questions, they would always favour the
+older of two models. Cosines are therefore compared only on pairs of one origin, and never on audits.
 """
 
 import math
@@ -17,18 +17,18 @@ from anneal_jax.annotation.types import AnsweredPairs, Evidence
 from anneal_jax.types import FloatArray, PairIndices
 
 MIN_COMPARED = 20
-"""Audits, or answered pairs, from which on two models are compared."""
+"""Minimum number of audits or answered pairs for a comparison of two models."""
 
 MIN_OF_EACH = 4
-"""Of answered pairs, similar ones and again dissimilar ones."""
+"""Minimum number of similar pairs, and of dissimilar pairs, among the answered ones."""
 
 
 class Verdict(NamedTuple):
-    """What the evidence says of a new model.
+    """What the evidence says about a new model.
 
     Attributes:
-      is_measured: whether there is enough of it.
-      refusal: why the model may not be used; empty where it may.
+      is_measured: whether there is enough evidence.
+      refusal: why the model may not be used; empty if it may.
     """
 
     is_measured: bool
@@ -36,16 +36,16 @@ class Verdict(NamedTuple):
 
 
 def judge_model(evidence: Evidence, embeddings: Sequence[FloatArray], names: Sequence[str]) -> Verdict:
-    """Compare a new model with others.
+    """Compare a new model with other models.
 
-    By audits of the same tiles and ranks where 20 are known for both; else by how well cosines tell the
-    answered pairs apart: the chance that a similar pair is nearer than a dissimilar one. The new model is
-    worse where the difference is beyond its standard error.
+    If 20 audits of the same tiles and ranks are known for both models, audits decide. Otherwise the models
+    are compared by how well cosines separate the answered pairs: the probability that a similar pair is
+    nearer than a dissimilar one. The new model is worse if the difference exceeds its standard error.
 
     Args:
-      evidence: the audits of the new model first, then of the others.
+      evidence: audits of the new model first, then of the others.
       embeddings: float32[N, D], unit norm, in the same order.
-      names: of the others, as a person reads them.
+      names: names of the other models, as shown to a person.
 
     Source: delong1988comparing for the standard error of answered pairs.
     """
@@ -84,14 +84,16 @@ def _by_pairs(pairs: AnsweredPairs, new: FloatArray, old: FloatArray, name: str)
     gain = wins[0] - wins[1]
     by_row, by_column = gain.mean(axis=1), gain.mean(axis=0)
     error = math.sqrt(by_row.var(ddof=1) / by_row.size + by_column.var(ddof=1) / by_column.size)
-    reason = f"on {is_similar.size} answers that it was not trained on, it tells similar pairs less well"
+    reason = (
+        f"on {is_similar.size} answers that it was not trained on, it recognises similar pairs less well"
+    )
     return _verdict(shares, float(gain.mean()), error, reason, name)
 
 
 def _wins(
     embeddings: FloatArray, pairs: PairIndices, is_similar: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    """Return for each similar and each dissimilar pair 1 where the similar one is nearer, 0.5 for a tie."""
+    """Return 1 for each similar and dissimilar pair if the similar one is nearer, 0.5 for a tie, else 0."""
     first, second = embeddings[pairs.T].astype(np.float64)
     cosines = np.einsum("pd,pd->p", first, second)
     return 0.5 + 0.5 * np.sign(cosines[is_similar][:, None] - cosines[~is_similar][None])

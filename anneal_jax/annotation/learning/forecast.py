@@ -1,26 +1,27 @@
-"""How many answers a person may expect to give: until search gets better, and until more hardly help."""
+"""Forecasts how many answers improve the search, and after how many further answers hardly help."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 STEP = 100
-"""Answers that the forecast looks ahead."""
+"""Number of further answers that the forecast covers."""
 
 MIN_GAIN = 0.01
-"""Expected gain below which the page says that more answers will hardly help, a share of the tiles."""
+"""Expected gain, as a share of the tiles, below which the page says that more answers will hardly help."""
 
 _WRONG_PER_DOUBT = 0.5  # measured: docs/lab/label_efficiency.md, "When to stop"
 
 
 class Progress(NamedTuple):
-    """How many answers the page tells a person to expect, in all.
+    """The total number of answers that the page recommends.
 
     Attributes:
-      least: answers from which search may get better; of a forecast the same as `aim`.
-      aim: answers at which the bar is full.
-      is_forecast: whether `aim` is where a hundred more hardly help, by this set's own models; else it is
-        what other archives took until search got better.
+      least: number of answers after which search may get better; equal to `aim` for a forecast.
+      aim: number of answers that fills the bar.
+      is_forecast: True if `aim` is the point, according to this set's own models, after which a hundred
+        more answers hardly help; False if it is the number that other archives needed until search got
+        better.
     """
 
     least: int
@@ -29,25 +30,25 @@ class Progress(NamedTuple):
 
 
 USUAL = Progress(100, 300, is_forecast=False)
-"""When search gets better on an archive of this kind.
+"""Range of answers in which search usually gets better.
 
-For pictures that nobody was asked about, each of 30 runs on UC Merced, RSSCN7 and digits (7 to 21 kinds
-among 1,797 to 2,800 tiles; some people err) was above the features by 0.05 mAP@5 from 32 to 100 answers on
-(`python benchmarks/first_gain.py`); before 100 a model is rarely used. Within the archive itself the
-features are stronger: there what was learnt passed them between 200 and 300 answers, in one run on UC
-Merced (docs/lab/page.md). No other sizes were measured, so nothing is scaled by the number of tiles.
+In each of 30 runs on UC Merced, RSSCN7 and digits (7 to 21 classes, 1,797 to 2,800 tiles, some annotators
+with errors), retrieval on held-out images exceeded the features by 0.05 mAP@5 after 32 to 100 answers
+(`python benchmarks/first_gain.py`); before 100 answers a model is rarely used. Within the archive itself
+the features are stronger: in one run on UC Merced the learnt model overtook them between 200 and 300
+answers (docs/lab/page.md). No other sizes were measured, so nothing is scaled by the number of tiles.
 """
 
 
 def expected_gain(curve: Sequence[Mapping[str, Any]], set_id: int) -> float | None:
-    """Estimate how much more of the archive is in its right group after a hundred more answers.
+    """Estimate the share of tiles that the next hundred answers move into the right group.
 
-    The share of tiles that n answers leave in a wrong group is taken to be half of the mean doubt d about
-    their groups, and to fall as 1 / n: so the next hundred bring 100 d / (2 n).
+    After n answers, the share of tiles in a wrong group is taken to be half the mean doubt d about their
+    groups, and to fall as 1 / n. The next hundred answers then gain 100 d / (2 n).
 
     Args:
-      curve: a row for each model, in their order, with `set_id`, `trained_on` (answers) and `doubt`.
-      set_id: of the present answers.
+      curve: one row per model, in order, with `set_id`, `trained_on` (answers) and `doubt`.
+      set_id: id of the current set of answers.
 
     Returns:
       A share of the tiles in [0, 1]; None before there is a model.
@@ -64,15 +65,15 @@ def expected_gain(curve: Sequence[Mapping[str, Any]], set_id: int) -> float | No
 
 
 def progress(curve: Sequence[Mapping[str, Any]], set_id: int, version: int) -> Progress:
-    """Return how many answers to expect.
+    """Return how many answers are recommended.
 
-    The expected gain falls as 1 / n^2 (`expected_gain`): if a hundred answers after n bring g, they bring
+    The expected gain falls as 1 / n^2 (`expected_gain`): if a hundred answers gain g after n, they gain
     `MIN_GAIN` after n sqrt(g / MIN_GAIN).
 
     Args:
       curve: as for `expected_gain`.
-      set_id: of the present answers.
-      version: answers that the model in use was trained on; 0 without a model.
+      set_id: id of the current set of answers.
+      version: number of answers that the model in use was trained on; 0 without a model.
 
     >>> row = {"set_id": 1, "trained_on": 200, "doubt": 0.16}
     >>> progress([row], 1, 0).aim, progress([row], 1, 200)

@@ -1,10 +1,9 @@
-"""The background's work, in a process of its own: train on a snapshot of the answers, leave a result.
+"""Trains on a snapshot of the answers in a process of its own, and writes the result.
 
   python -m anneal_jax.annotation.learning.job FOLDER JOB
 
-FOLDER holds `config.json`, `features.npz` and `JOB.snapshot.npz`; `JOB.result.npz` appears whole or not
-at all.
-The process is of low priority, on one core, ends with the one that started it, and never opens the store.
+FOLDER holds `config.json`, `features.npz` and `JOB.snapshot.npz`; `JOB.result.npz` is written atomically.
+The process runs at low priority on one core, ends when its parent does, and never opens the store.
 """
 
 import os
@@ -13,20 +12,20 @@ import sys
 import threading
 
 NUM_CHOSEN = 64
-"""Questions that a model chooses before the next one is there."""
+"""Number of questions that a model chooses in advance, until the next model replaces it."""
 
 _NICENESS = 15
-_MIN_SCORED = 20  # answers with an out-of-sample similarity, for a threshold by these alone
+_MIN_SCORED = 20  # out-of-sample similarities needed to set the threshold from these alone
 
 
 def main() -> None:
-    """Do one job."""
+    """Run one job."""
     lower_priority()
     train(pathlib.Path(sys.argv[1]), sys.argv[2])
 
 
 def lower_priority() -> None:
-    """Before any library counts the cores."""
+    """Lower the priority, and use one core; must run before any library counts the cores."""
     os.nice(_NICENESS)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -34,8 +33,8 @@ def lower_priority() -> None:
 
 
 def _end_with_parent() -> None:
-    # The other end is open as long as the server lives. Not `sys.stdin`: a thread that waits in there when
-    # the interpreter ends makes it abort.
+    # The other end stays open while the server runs. Not `sys.stdin`: a thread that waits on it makes the
+    # interpreter abort at exit.
     os.read(0, 1)
     os._exit(1)
 
@@ -44,7 +43,7 @@ def train(folder: pathlib.Path, job: str) -> None:
     """Train on a snapshot, choose the next questions, and write both atomically.
 
     Raises:
-      AnnealError: the files are not there, or the fit diverges.
+      AnnealError: a file is missing, or the fit diverges.
     """
     import dataclasses
 

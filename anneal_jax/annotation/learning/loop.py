@@ -1,4 +1,4 @@
-"""When the background trains, what becomes of its models, and what the learning curve remembers."""
+"""Schedules background training, accepts or rejects each new model, and records the learning curve."""
 
 import asyncio
 import json
@@ -20,31 +20,33 @@ InWriterThread = Callable[..., Awaitable[Any]]
 """Runs a function in the thread that owns the session."""
 
 UNTRIED_FROM = 100
-"""Answers to questions from which on a model is used although nothing tells how good it is: from so many on
-it found more for unseen queries than the features on every archive that was measured, though within the
-archive up to 0.03 less precisely (docs/lab/label_efficiency.md). Marks on search results count for nothing
-here: as many of them can leave whole kinds out (docs/lab/page.md)."""
+"""Number of answered questions after which a model is used without evidence of its quality.
+
+On every archive that was measured, a model of this many answers beat the features on unseen queries, though
+within the archive it was up to 0.03 less precise (docs/lab/label_efficiency.md). Marks on search results
+are not counted: even this many of them can miss whole classes (docs/lab/page.md)."""
 
 
 class LearningLoop:
-    """Starts jobs when they are due and judges and adopts their results; the session is never kept waiting.
+    """Starts jobs when they are due, then judges and adopts their results; the session never waits for it.
 
-    A model of few answers is on trial until there is evidence that it is no worse than what it replaces.
+    A model trained on few answers stays on trial until there is evidence that it is no worse than what it
+    would replace.
 
     Attributes:
-      curve: one row for each model, and what audits said of it while it was in use.
+      curve: one row per model, with its audited precision while it was in use.
     """
 
     def __init__(
         self, session: AnnotationSession, trainer: TrainerProcess, folder: pathlib.Path, *, seed: int
     ):
-        """Go on with the curve in a folder, and with the model that was in use, if its answers all stand.
+        """Load the curve from a folder, and the model that was in use if all of its answers still stand.
 
         Args:
-          session: used through `InWriterThread` only; its plan is that of the features.
+          session: only used through `InWriterThread`; its plan must be that of the features.
           trainer: runs the jobs.
-          folder: keeps `curve.json`.
-          seed: of the choice of questions.
+          folder: holds `curve.json`.
+          seed: seed for the choice of questions.
         """
         self._session, self._trainer, self._seed = session, trainer, seed
         self._features = session.plan
@@ -53,12 +55,12 @@ class LearningLoop:
         self._on_trial: tuple[QuestionPlan, Result] | None = None
         self._tried_with = -1
         self.refusal = ""
-        self._refused_in = 0  # the set that `refusal` speaks of
+        self._refused_in = 0  # the set that `refusal` is about
         if (kept := trainer.kept()) and self._is_current(kept):
             session.adopt(self._plan(kept))
 
     async def advance(self, in_writer_thread: InWriterThread) -> None:
-        """Look once after the background; a failure is reported, and nothing else ends by it."""
+        """Check the background once; a failure is reported and stops nothing else."""
         try:
             if result := await asyncio.to_thread(self._trainer.fetch):
                 self._on_trial, self._tried_with = (
@@ -71,10 +73,10 @@ class LearningLoop:
                 await self._try(in_writer_thread, *self._on_trial)
         except Exception as error:
             self._trainer.failure = f"{type(error).__name__}: {error}"
-            _log.exception("the background could not go on")
+            _log.exception("background training failed")
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the page says of the background."""
+        """Return the state of background training, as shown on the page."""
         return {
             "is_training": self._trainer.is_busy,
             "training_failure": self._trainer.failure,
@@ -86,7 +88,7 @@ class LearningLoop:
         }
 
     def close(self) -> None:
-        """End the job under way."""
+        """Stop the running job."""
         self._trainer.close()
 
     def _start_if_due(self) -> None:
@@ -95,7 +97,7 @@ class LearningLoop:
             self._trainer.start(self._session.trainable(), self._session.reserved(), answer_ids, set_id)
 
     def _is_current(self, result: Result) -> bool:
-        """Tell whether what a model was trained on stands, under the present sentence."""
+        """Return whether the answers that a model was trained on still stand in the current set."""
         return result.snapshot.stands(self._session.set_id, self._session.standing)
 
     def _plan(self, result: Result) -> QuestionPlan:
@@ -111,8 +113,8 @@ class LearningLoop:
         )
 
     async def _try(self, in_writer_thread: InWriterThread, plan: QuestionPlan, result: Result) -> None:
-        """Judge a new model by what is known now, and use it or not; without evidence it waits for some."""
-        # Since it began there may be another sentence, or an answer taken back.
+        """Accept or reject a new model by the answers known now; without evidence it stays on trial."""
+        # Since the job began, the set may have changed, or an answer may have been retracted.
         if not await in_writer_thread(self._is_current, result):
             self._on_trial = None
             return
@@ -133,7 +135,7 @@ class LearningLoop:
             await in_writer_thread(self._end_trial, plan, result, verdict.refusal)
 
     def _end_trial(self, plan: QuestionPlan, result: Result, refusal: str) -> None:
-        if not self._is_current(result):  # not any more: it was judged beside the session
+        if not self._is_current(result):  # it may have changed: the session continued during the judgement
             return
         sentence = f"The model of {result.num_answers} answers is not used: {refusal}."
         self.refusal, self._refused_in = sentence if refusal else "", result.snapshot.set_id
@@ -149,7 +151,7 @@ class LearningLoop:
 
 
 def _read(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Return the curve so far; it can be lost without harm."""
+    """Return the curve so far; losing it does no harm."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
         return rows if isinstance(rows, list) else []

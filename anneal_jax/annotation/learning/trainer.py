@@ -1,4 +1,4 @@
-"""Learning beside the page: when to train, in which process, and how its result comes back."""
+"""Background training: when to train, in which process, and how to collect its result."""
 
 import dataclasses
 import json
@@ -20,27 +20,27 @@ from anneal_jax.training.projection import Projection, from_arrays
 from anneal_jax.types import FloatArray, PairIndices
 
 FIRST_AFTER = 20
-"""Answers before the first training."""
+"""Number of answers needed for the first training."""
 
 AGAIN_AFTER = 25
-"""Answers between two snapshots, at least."""
+"""Minimum number of new answers between two snapshots."""
 
 FOLDER = "annotation"
-"""Below a workdir, for all that jobs read and leave."""
+"""Folder in a workdir for all files that jobs read and write."""
 
 _FEATURES, _MODEL = "features.npz", "model.npz"
-_TRIAL = "trial.npz"  # the last result, until it is kept
+_TRIAL = "trial.npz"  # the last result, until it is accepted
 _LOST = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
-_CHECKED = 64  # tiles whose embeddings a kept model must still give
+_CHECKED = 64  # tiles whose embeddings a kept model must reproduce
 
 
 class Snapshot(NamedTuple):
-    """The answers that a job is given.
+    """The answers that a job trains on.
 
     Attributes:
-      set_id: of the set that they are in.
-      answer_ids: of the sure ones; those are trained on.
-      pairs: canonical, that any of the answers is about.
+      set_id: id of their set.
+      answer_ids: ids of the sure answers, which are trained on.
+      pairs: the canonical pairs of these answers.
     """
 
     set_id: int
@@ -48,22 +48,22 @@ class Snapshot(NamedTuple):
     pairs: frozenset[Pair]
 
     def stands(self, set_id: int, standing: StandingAnswers) -> bool:
-        """Tell whether these answers are of this set, and none was taken back."""
+        """Return whether these answers belong to a set and all of them still stand."""
         return self.set_id == set_id and standing.stand(self.answer_ids)
 
 
 NO_SNAPSHOT = Snapshot(0, frozenset(), frozenset())
-"""Before the first job."""
+"""Snapshot before the first job."""
 
 
 class Result(NamedTuple):
-    """What a training left.
+    """Result of one training.
 
     Attributes:
-      snapshot: what it was trained on.
+      snapshot: the answers trained on.
       embeddings: float32[N, D], unit norm.
-      chosen: int32[P, 2], the next questions, the most uncertain first.
-      project: what made the embeddings of features.
+      chosen: int32[P, 2], next questions, most uncertain first.
+      project: maps features to such embeddings.
       doubt: mean doubt about a tile's group, in [0, 1].
     """
 
@@ -75,21 +75,21 @@ class Result(NamedTuple):
 
     @property
     def num_answers(self) -> int:
-        """How many answers it was trained on."""
+        """Number of answers trained on."""
         return len(self.snapshot.answer_ids)
 
 
 class TrainerProcess:
-    """Runs `job` in a spawned process, one job at a time; never waits for it."""
+    """Runs `job` in a separate process, one job at a time, and never waits for it."""
 
     def __init__(self, folder: pathlib.Path, config: ExperimentConfig, features: FloatArray):
-        """Lay out the folder that jobs read: settings and features, no answers.
+        """Write the folder that jobs read: settings and features, but no answers.
 
         Args:
-          folder: below the workdir; made where absent. What a killed job left there is removed; the model
-            that was in use stays.
+          folder: in the workdir; created if missing. Leftovers of a killed job are removed; the model that
+            was in use is kept.
           config: the settings.
-          features: float32[N, F], as the backbone gives them.
+          features: float32[N, F], output of the backbone.
         """
         folder.mkdir(exist_ok=True)
         self._folder, self._model = folder, folder / _MODEL
@@ -106,16 +106,16 @@ class TrainerProcess:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a job is under way, or its result was not fetched yet."""
+        """Whether a job is running, or its result has not been fetched yet."""
         return self._process is not None
 
     @property
     def process_id(self) -> int | None:
-        """Of the job under way."""
+        """Process id of the running job."""
         return self._process.pid if self._process else None
 
     def is_due(self, answer_ids: frozenset[int], set_id: int) -> bool:
-        """Tell whether there are enough new answers for another job, or one of the last was taken back."""
+        """Return whether a job is due: enough answers are new, or one of the last job's was retracted."""
         last = self._snapshot.answer_ids if self._snapshot.set_id == set_id else frozenset()
         num_new, step = len(answer_ids - last), AGAIN_AFTER if last else FIRST_AFTER
         is_changed = num_new >= step or not last <= answer_ids
@@ -124,7 +124,7 @@ class TrainerProcess:
     def start(
         self, answered: Answered, reserved: PairIndices, answer_ids: frozenset[int], set_id: int
     ) -> None:
-        """Write a snapshot of the answers, and start a job on it."""
+        """Write a snapshot of the answers and start a job on it."""
         pairs = frozenset((first, second) for first, second in answered.pair_indices.tolist())
         self._job, self._snapshot = secrets.token_hex(8), Snapshot(set_id, answer_ids, pairs)
         numbers = {"set_id": set_id, "answer_ids": np.array(sorted(answer_ids), np.int64)}
@@ -133,15 +133,15 @@ class TrainerProcess:
         with (self._folder / "training.log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "anneal_jax.annotation.learning.job", str(self._folder), self._job],
-                stdin=subprocess.PIPE,  # closes with this process, and the job ends
+                stdin=subprocess.PIPE,  # closes with this process, which ends the job
                 stdout=log,
                 stderr=log,
             )
 
     def fetch(self) -> Result | None:
-        """Return the result of a job that has just ended; None while there is none, or where it failed.
+        """Return the result of a job that has just ended; None if there is none yet or the job failed.
 
-        A failure is reported in `failure`, and the next job comes after as many answers as always.
+        A failure is reported in `failure`; the next job starts after the usual number of answers.
         """
         if self._process is None or self._process.poll() is None:
             return None
@@ -155,13 +155,13 @@ class TrainerProcess:
         return _load(self._folder / _TRIAL)
 
     def keep(self) -> None:
-        """Keep the last result that was fetched, as the model that a later start begins with."""
+        """Save the last fetched result as the model to load at the next start."""
         (self._folder / _TRIAL).replace(self._model)
 
     def kept(self) -> Result | None:
-        """Return the model that was in use; None where there is none, or it is not of these features.
+        """Return the model that was in use; None if there is none, or if it belongs to other features.
 
-        What it was trained on counts as the last snapshot.
+        Its answers count as the last snapshot.
         """
         found = kept_model(self._folder, self._features)
         if found is not None:
@@ -188,8 +188,8 @@ def kept_model(folder: pathlib.Path, features: FloatArray) -> Result | None:
     """Return the model that was in use; None where there is none, or it is not of these features.
 
     Args:
-      folder: of the jobs.
-      features: float32[N, F], as the backbone gives them.
+      folder: folder of the jobs.
+      features: float32[N, F], output of the backbone.
     """
     try:
         found = _load(folder / _MODEL)
@@ -198,12 +198,12 @@ def kept_model(folder: pathlib.Path, features: FloatArray) -> Result | None:
             found.project(some), found.embeddings[:_CHECKED], atol=1e-3
         )
     except _LOST:
-        return None  # it can be lost without harm: the next job makes another
+        return None  # losing it does no harm: the next job makes another
     return found if is_ours else None
 
 
 def kept_features(folder: pathlib.Path) -> FloatArray | None:
-    """Return the features float32[N, F] that a folder of jobs has; None where they are lost."""
+    """Return the features float32[N, F] in a folder of jobs; None if they are lost."""
     try:
         with (folder / _FEATURES).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return np.asarray(arrays["embeddings"], np.float32)
@@ -212,7 +212,7 @@ def kept_features(folder: pathlib.Path) -> FloatArray | None:
 
 
 def _load(path: pathlib.Path) -> Result:
-    # Opened here, since np.load leaves a damaged file open.
+    # Opened here because np.load leaves a damaged file open.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         pairs = frozenset((first, second) for first, second in arrays["pair_indices"].tolist())
         snapshot = Snapshot(int(arrays["set_id"]), frozenset(arrays["answer_ids"].tolist()), pairs)

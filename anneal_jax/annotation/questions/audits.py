@@ -1,7 +1,7 @@
-"""Blind audits: how many of a tile's five nearest a person calls similar, without any class labels.
+"""Blind audits: estimate how many of a tile's five nearest a person calls similar, without class labels.
 
-The same tiles and the same ranks are drawn whatever the model is, so that an audit answered for one model
-still counts for the next while the neighbour stays the same, and models are compared on the same draws.
+The same tiles and ranks are drawn for every model. An audit answered for one model therefore counts for the
+next one too, as long as the neighbour stays the same, and models are compared on the same draws.
 """
 
 import math
@@ -16,7 +16,7 @@ from anneal_jax.evaluation.intervals import Z_95
 from anneal_jax.types import FloatArray
 
 NEIGHBOURS = 5
-"""Ranks that precision@5 looks at."""
+"""Number of ranks in precision@5."""
 
 MAX_AUDITS = 400
 
@@ -27,11 +27,11 @@ class Precision(NamedTuple):
     """Precision@5 with its 95% interval.
 
     Attributes:
-      share: of the audits with a yes; None before the first.
-      lower: end of the interval.
-      upper: end of the interval.
-      num_audits: how many it rests on: asked, or known without being asked.
-      is_stale: the neighbours changed since, and some draws wait to be asked again.
+      share: share of audits answered yes; None before the first.
+      lower: lower end of the interval.
+      upper: upper end of the interval.
+      num_audits: number of audits it is based on, whether asked or known without asking.
+      is_stale: the neighbours have changed since, and some draws have yet to be asked again.
     """
 
     share: float | None
@@ -45,21 +45,21 @@ class AuditDraws(NamedTuple):
     """Tiles to audit and their current neighbours.
 
     Attributes:
-      pairs: canonical; the same place is the same tile and rank for every model.
+      pairs: canonical; the same position means the same tile and rank for every model.
     """
 
     pairs: tuple[Pair, ...]
 
     def open_pairs(self, known: Known) -> Iterator[Pair]:
-        """Yield the audits that nobody has answered, in their order."""
+        """Yield the audits that nobody has answered, in order."""
         return (pair for pair in self.pairs if known(*pair) is None)
 
     def precision(self, known: Known) -> Precision:
-        """Return precision@5 by the audits answered without a gap from the first one on.
+        """Return precision@5 from the audits answered without a gap, starting at the first.
 
-        Known pairs count without being asked; an unsure answer tells nothing. A new model has other
-        neighbours, and opens gaps; until they are asked, up to a fifth of the draws may be missing, and
-        the figure is stale.
+        Known pairs count without being asked; unsure answers are ignored. A new model has different
+        neighbours, which opens gaps; until these are asked, up to a fifth of the draws may be missing, and
+        the figure is marked as stale.
         """
         labels = self._labels(known)
         is_open = np.array([label is None for label in labels], np.bool_)
@@ -72,7 +72,7 @@ class AuditDraws(NamedTuple):
         return Precision(share, *wilson(sum(counted), len(counted)), len(counted), is_stale)
 
     def _labels(self, known: Known) -> list[int | None]:
-        """Return what is known of the draws, as far as gaps there let any later one count."""
+        """Return the known labels of the draws, up to the point where there are too many gaps."""
         labels: list[int | None] = []
         num_open = 0
         for pair in self.pairs:
@@ -88,7 +88,7 @@ def draw_audits(embeddings: FloatArray, *, seed: int) -> AuditDraws:
 
     Args:
       embeddings: float32[N, D], unit norm, N >= 2.
-      seed: of the draws; the model has no part in them.
+      seed: seed of the draws; they do not depend on the model.
     """
     num_tiles = len(embeddings)
     rng = np.random.default_rng([seed, 0xA0D17])
@@ -102,7 +102,7 @@ def draw_audits(embeddings: FloatArray, *, seed: int) -> AuditDraws:
 
 
 def wilson(num_yes: int, num_all: int) -> tuple[float, float]:
-    """Return the ends of the 95% interval of a share.
+    """Return the ends of the 95% confidence interval of a share.
 
     Source: wilson1927probable.
 

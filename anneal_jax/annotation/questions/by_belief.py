@@ -1,4 +1,4 @@
-"""Asks about groups by belief, the page's own way to ask: `belief_ask` before a person."""
+"""Asks about groups by belief, the page's default: `belief_ask` with a person as the annotator."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -19,22 +19,22 @@ from anneal_jax.annotation.types import Known, Pair, Said
 
 
 class BeliefQuestions(NamedTuple):
-    """Asks about the tile of which most is left open, group by group, from zero answers on.
+    """Asks about the tile whose group is most uncertain, group by group, starting from zero answers.
 
-    A `QuestionSource`. The pairs proposed at one time are about different tiles, so that each is a good
-    question whatever is answered to the others. It learns from every answer that may be trained on; of
-    audits and repeats it learns only that their pairs are not to be asked.
+    A `QuestionSource`. Pairs proposed together are about different tiles, so each is a good question
+    whatever the answers to the others. It learns from every answer that may be trained on; from audits and
+    repeats it only learns not to ask about their pairs.
 
     Attributes:
       belief_session: the tiles, and the graph of their neighbours by the features before any training.
-      mixes_first: whether some of the first questions are likely answered "yes".
+      mixes_first: whether to include, among the first questions, some that are likely answered "yes".
     """
 
     belief_session: BeliefSession
     mixes_first: bool = True
 
     def start(self) -> Interleaved:
-        """Return what is believed before any answer."""
+        """Return the beliefs before any answer."""
         return Interleaved(self.belief_session.start, {})
 
     def add_answer(self, state: Interleaved, said: Said) -> Interleaved:
@@ -52,27 +52,27 @@ class BeliefQuestions(NamedTuple):
         )
 
     def propose(self, state: Interleaved, known: Known) -> tuple[Interleaved, Iterator[Pair]]:
-        """Propose pairs; the state is that of the answers alone, and is left as it is."""
+        """Propose pairs; the state depends on the answers alone and is not changed."""
         del known
         return state, propose_several(self.belief_session, state, mixes_first=self.mixes_first)
 
     def propose_glances(self, state: Interleaved, seconds: GlanceSeconds) -> Iterator[Glance]:
-        """Propose pairs, choices and grids, each good whatever is answered to those before it.
+        """Propose pairs, choices and grids, each a good question whatever the answers to those before it.
 
         Args:
           state: after all answers.
-          seconds: expected of the person who is asked.
+          seconds: expected time of the person who answers.
         """
         return propose_glances(self.belief_session, state, seconds, mixes_first=self.mixes_first)
 
     def members(self, state: Interleaved, tile: int, *, beside: int, count: int) -> tuple[int, ...]:
-        """Return further tiles of a settled tile's group, those most like another tile first.
+        """Return further tiles of a settled tile's group, those most similar to another tile first.
 
         Args:
           state: after all answers.
-          tile: of the archive; one that is not settled has no group, and so no members.
+          tile: a tile of the archive; one that is not settled has no group, and therefore no members.
           beside: the other tile.
-          count: tiles, at most.
+          count: maximum number of tiles.
         """
         tiles, groups = self.belief_session.tiles, state.beliefs.groups
         places = np.searchsorted(tiles, (tile, beside))

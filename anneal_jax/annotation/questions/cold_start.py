@@ -1,4 +1,4 @@
-"""First questions, from features alone."""
+"""Chooses the first questions from features alone."""
 
 import numpy as np
 
@@ -6,30 +6,30 @@ from anneal_jax.pairs.canonical import canonicalise
 from anneal_jax.types import MIN_NORM, FloatArray, PairIndices
 
 ANCHORS = 256
-"""Tiles that the cold start asks about, at most."""
+"""Maximum number of tiles that the cold start asks about."""
 
 PARTNERS = 5
-"""Likely similar, and again likely dissimilar, partners of each of them."""
+"""Number of likely similar, and of likely dissimilar, partners for each tile."""
 
-_APART = 0.3  # place of a likely dissimilar anchor among all others, the nearest first
+_APART = 0.3  # rank of a likely dissimilar anchor among the others, nearest first, as a share
 
 
 def cold_start_pairs(directions: FloatArray, *, seed: int) -> PairIndices:
-    """Choose first questions from features alone: half likely similar, half not, all over the archive.
+    """Choose the first questions from features alone: half likely similar, half not, all over the archive.
 
-    Anchors are drawn as k-means++ draws centres, far from each other yet where tiles are. Each is paired
-    with its nearest tiles, and with other anchors at the edge of the nearest third: likely dissimilar, and
-    not so far that nothing would be learnt.
+    Anchors are drawn as k-means++ draws its centres: far apart, but in populated regions. Each is paired
+    with its nearest tiles, and with other anchors at the edge of the nearest third, which are likely
+    dissimilar but not so far away that an answer would teach nothing.
 
     Args:
       directions: float32[N, F], centred features of unit length, N >= 2.
-      seed: of the draws.
+      seed: seed of the draws.
 
     Returns:
-      int32[P, 2], canonical, unique, in the order to ask: similar and dissimilar take turns, and every
+      int32[P, 2], canonical, unique, in the order to ask: similar and dissimilar alternate, and every
       anchor is asked about once before any is asked about again.
 
-    Source: arthur2007kmeanspp for the anchors; the pairs are this project's.
+    Source: arthur2007kmeanspp for the anchors; the pairing is this project's.
     """
     from sklearn.cluster import kmeans_plusplus
 
@@ -37,7 +37,7 @@ def cold_start_pairs(directions: FloatArray, *, seed: int) -> PairIndices:
     _, anchors = kmeans_plusplus(
         directions, min(ANCHORS, num_tiles), random_state=np.random.RandomState(seed)
     )
-    anchors = np.array(list(dict.fromkeys(anchors.tolist())))  # where all tiles are one, one is drawn again
+    anchors = np.array(list(dict.fromkeys(anchors.tolist())))  # identical tiles can be drawn twice
     num_partners = min(PARTNERS, num_tiles - 1)
     similarities = directions[anchors] @ directions.T
     similarities[np.arange(len(anchors)), anchors] = -np.inf
@@ -55,6 +55,6 @@ def cold_start_pairs(directions: FloatArray, *, seed: int) -> PairIndices:
 
 
 def unit_directions(vectors: FloatArray) -> FloatArray:
-    """Centre vectors float32[N, F] and give each unit length; the products are cosines."""
+    """Centre vectors float32[N, F] and normalise them to unit length; their dot products are cosines."""
     centred = vectors - np.mean(vectors, axis=0, dtype=np.float64).astype(np.float32)
     return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), np.float32(MIN_NORM))

@@ -1,4 +1,4 @@
-"""What chooses the questions at one time: embeddings, and the sources and audits made from them."""
+"""What questions are chosen from: embeddings, and the sources and audits derived from them."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -16,24 +16,24 @@ from anneal_jax.types import FloatArray
 
 GLANCES = "glances"
 MODES = (GLANCES, "pairs", "mgue")
-"""By belief, pairs, choices and grids (the page's default) or pairs alone; the pairs in most doubt."""
+"""Pairs, choices and grids by belief (the default); pairs by belief alone; the most uncertain pairs."""
 
 SILENT = "none"
-"""Of pages that only mark: no question is held for them."""
+"""Mode of pages that only mark results: no question is reserved for them."""
 
-_RANDOM_PAIRS = 5_000  # behind the chosen ones, so that there is always something to ask
+_RANDOM_PAIRS = 5_000  # after the chosen ones, so that there is always something to ask
 
 
 class QuestionPlan(NamedTuple):
-    """Where the next questions come from: the features, or a model, and what is chosen by them.
+    """The features or the model in use, and the questions chosen from them.
 
     Attributes:
       embeddings: float32[N, D], unit norm.
       version: 0 for features alone, else the number of answers the model was trained on.
-      sources: by mode; `glances` takes that of `pairs`.
-      audits: the draws that measure it.
-      project: from features to such embeddings, for tiles that the archive does not have; None: unknown.
-      answer_ids: of the answers that the model was trained on; none for features alone.
+      sources: source of questions for each mode; `glances` uses that of `pairs`.
+      audits: the draws that measure the embeddings.
+      project: maps features to such embeddings, for tiles outside the archive; None if unknown.
+      answer_ids: ids of the answers that the model was trained on; empty for features alone.
     """
 
     embeddings: FloatArray
@@ -54,21 +54,21 @@ def make_plan(
     by_belief: QuestionSource | None = None,
     answer_ids: frozenset[int] = frozenset(),
 ) -> QuestionPlan:
-    """Choose questions by embeddings: `chosen` ones first, then the cold start, then any.
+    """Choose questions from embeddings: `chosen` pairs first, then the cold start, then random pairs.
 
     Args:
       embeddings: float32[N, D], unit norm; centred features before there is a model.
-      seed: of the draws.
+      seed: seed of the draws.
       version: number of answers that the model was trained on.
-      chosen: the model's most uncertain pairs, the most uncertain first.
+      chosen: the model's most uncertain pairs, most uncertain first.
       project: see `QuestionPlan`.
-      by_belief: the source of the modes `glances` and `pairs`; None: that of the mode `mgue`.
+      by_belief: the source for the modes `glances` and `pairs`; None uses that of the mode `mgue`.
       answer_ids: see `QuestionPlan`.
     """
     rng = np.random.default_rng([seed, 0xA5C])
     rest = draw_random_pairs(rng, len(embeddings), _RANDOM_PAIRS, known=np.empty(0, np.int64))
 
-    @functools.cache  # of large archives it takes a while, and only one mode ever asks for it
+    @functools.cache  # slow for a large archive, and only one mode needs it
     def behind() -> list[Pair]:
         first = cold_start_pairs(embeddings, seed=seed)
         return [(one, other) for one, other in [*first.tolist(), *rest.tolist()]]

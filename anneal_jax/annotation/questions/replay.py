@@ -1,4 +1,4 @@
-"""What a source of questions thought after each answer, so that taking one back needs no long replay."""
+"""Keeps earlier states of a source of questions, so that retracting an answer needs only a short replay."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 from anneal_jax.annotation.questions.source import QuestionSource
 from anneal_jax.annotation.types import Said
 
-_DENSE = 4  # newest states that are all kept
+_DENSE = 4  # the newest states, all of which are kept
 
 
 class ReplayLog:
-    """A source, its state after all answers that stand, and some of its states before.
+    """A source, its state after all standing answers, and some of its earlier states.
 
-    Of the states some n answers ago, two are kept for each power of two below n. So there are few,
-    however many answers, and to take back the last n answers replays about n / 2 at most.
+    Of the last n states, two are kept for each power of two below n. Their number therefore stays small
+    however many answers there are, and undoing the last n answers replays about n / 2 at most.
     """
 
     def __init__(self, source: QuestionSource, answers: Iterable[tuple[int, Said]] = ()):
-        """Take up answers by their ids, in the order given."""
+        """Start from answers with their ids, in the order given."""
         self._source = source
         self._answers: list[tuple[int, Said]] = []
         self._states: dict[int, Any] = {0: source.start()}
@@ -30,7 +30,7 @@ class ReplayLog:
 
     @property
     def num_states(self) -> int:
-        """How many states are kept."""
+        """Number of states kept."""
         return len(self._states)
 
     @property
@@ -43,11 +43,11 @@ class ReplayLog:
         self._states[len(self._answers)] = state
 
     def add_answer(self, answer_id: int, said: Said) -> None:
-        """Take one more answer up."""
+        """Add one more answer."""
         self._extend([(answer_id, said)])
 
     def remove_answer(self, *answer_ids: int) -> None:
-        """Let go of an answer, or of several; the state is the one that the others lead to."""
+        """Remove one or more answers; the state becomes that after the remaining ones."""
         place = next(place for place, (key, _) in enumerate(self._answers) if key in answer_ids)
         self._states = {count: state for count, state in self._states.items() if count <= place}
         start = max(self._states)
@@ -67,10 +67,10 @@ class ReplayLog:
 
 
 def _is_kept(count: int, total: int) -> bool:
-    """Tell whether the state after `count` of `total` answers is kept; once let go, it is so for good."""
+    """Return whether the state after `count` of `total` answers is kept; a dropped state never returns."""
     return count % _step(total - count) == 0
 
 
 def _step(distance: int) -> int:
-    """Return the distance between the states kept so many answers ago: 1, then 2 from 4 on, 4 from 8 on."""
+    """Return the spacing of states kept at a distance: 1, then 2 from distance 4, 4 from distance 8."""
     return 1 if distance < _DENSE else 1 << (distance.bit_length() - _DENSE.bit_length() + 1)

@@ -1,4 +1,4 @@
-"""Which question a page gets next: an audit, a pair repeated, or what the source of its mode proposes."""
+"""Chooses the next question of a page: an audit, a repeated pair, or a proposal of the mode's source."""
 
 import itertools
 import secrets
@@ -18,43 +18,44 @@ from anneal_jax.answers.reading import AnswerRecord
 from anneal_jax.types import FloatArray, IntArray
 
 AUDIT_EVERY, REPEAT_EVERY = 25, 50
-"""One question in so many is an audit, or repeats an old one."""
+"""One question in this many is an audit or repeats an old one."""
 
 NEAR_IDENTICAL = 0.9995
-"""Cosine of the features from which on two tiles are taken for copies, and never asked about."""
+"""Cosine of the features at or above which two tiles count as copies and are never asked about."""
 
-_REPEAT_TURN = 45  # no turn of an audit
-_REPEAT_AFTER = 20  # answers in between
-_LOOKED_AT = 20_000  # proposals, at most, for one question
-_GLANCES_LOOKED_AT = 16  # each takes the longer, the more tiles and groups there are; then a pair is asked
+_REPEAT_TURN = 45  # not a multiple of the audits' interval
+_REPEAT_AFTER = 20  # answers between the two
+_LOOKED_AT = 20_000  # maximum number of proposals examined for one question
+_GLANCES_LOOKED_AT = 16  # each takes longer with more tiles and groups; after these, a pair is asked
 _MEMBERS = 3  # further tiles of each group of a choice
 
 
 class QuestionScheduler:
-    """Chooses questions by the plan in use, and keeps what its sources think of the answers that stand."""
+    """Chooses questions by the plan in use, and keeps its sources up to date with the standing answers."""
 
     def __init__(self, directions: FloatArray, copies: IntArray, *, checks: bool):
-        """Know the tiles; nothing is asked before `begin`.
+        """Store what is known about the tiles; call `begin` before asking.
 
         Args:
-          directions: float32[N, F], centred features of unit length; they tell near copies.
+          directions: float32[N, F], centred features of unit length; they identify near copies.
           copies: int[N], equal numbers for byte-identical tiles.
-          checks: whether an implied pair may be asked once, where beliefs deny what implies it.
+          checks: whether an implied pair may be asked once if the beliefs disagree with what implies it.
         """
         self._directions, self._copies, self._checks = directions, copies, checks
         self.replay_logs: dict[str, ReplayLog] = {}
 
     def begin(self, standing: StandingAnswers, plan: QuestionPlan) -> None:
-        """Take up other answers, all anew."""
+        """Start again from other answers."""
         self._standing = standing
         self._turn = len(standing)
         self.replay_logs.clear()
         self.follow(plan)
 
     def follow(self, plan: QuestionPlan) -> None:
-        """Ask by a plan from now on; its new sources are given all answers."""
+        """Use another plan from now on; all answers are added to its new sources."""
         self._plan = plan
         self._copied = {pair for pair in plan.audits.pairs if self._are_copies(*pair)}
+        self._held_back = frozenset(plan.audits.pairs)
         said = self._standing.said
         for mode, source in plan.sources.items():
             replay_log = self.replay_logs.get(mode)
@@ -62,17 +63,17 @@ class QuestionScheduler:
                 self.replay_logs[mode] = ReplayLog(source, said)
 
     def add_answer(self, record: AnswerRecord) -> None:
-        """Give an answer to every source."""
+        """Add an answer to every source."""
         for replay_log in self.replay_logs.values():
             replay_log.add_answer(record.answer_id, said_of(record))
 
     def remove_answer(self, *answer_ids: int) -> None:
-        """Take an answer, or several, back from every source."""
+        """Remove one or more answers from every source."""
         for replay_log in self.replay_logs.values():
             replay_log.remove_answer(*answer_ids)
 
     def beliefs(self) -> tuple[BeliefSession, Beliefs] | None:
-        """Return what the questions by belief are chosen from; None where none are."""
+        """Return the beliefs from which questions are chosen; None if no source uses beliefs."""
         replay_log = self.replay_logs["pairs"]
         source = replay_log.source
         if not isinstance(source, BeliefQuestions):
@@ -89,8 +90,8 @@ class QuestionScheduler:
 
         Args:
           mode: one of `plan.MODES`.
-          put: the questions that are open here and elsewhere; no other one is about their pairs.
-          seconds: that a glance is expected to take the person; by default anybody.
+          put: the questions that are open here and on other pages; their pairs are not asked again.
+          seconds: expected time of this person for a glance; by default that of an average person.
 
         Returns:
           The question, or None if nothing is left to ask.
@@ -118,11 +119,11 @@ class QuestionScheduler:
         return self._training_question(mode, taken)
 
     def question(self, first: int, second: int, kind: str) -> Question:
-        """Put a pair as a question, with a key of its own; all kinds are put alike."""
+        """Return a question about a pair, with its own key; all kinds look the same."""
         return Question(secrets.token_hex(16), first, second, kind, self._similarity(first, second))
 
     def glance_question(self, glance: Glance) -> GlanceQuestion:
-        """Put a choice or a grid as a question, with a key of its own."""
+        """Return a choice or a grid as a question, with its own key."""
         source, members = self._plan.sources["pairs"], ((),) * len(glance.others)
         if glance.kind == "choice" and isinstance(source, BeliefQuestions):
             state = self.replay_logs["pairs"].state
@@ -134,11 +135,11 @@ class QuestionScheduler:
         return GlanceQuestion(secrets.token_hex(16), glance, members, similarities)
 
     def is_unknown(self, first: int, second: int) -> bool:
-        """Tell whether nothing is known of a pair, by those who choose questions."""
+        """Return whether nothing is known about a pair, as far as the choice of questions is concerned."""
         return self._standing.known(first, second) is None
 
     def audit_label(self, first: int, second: int) -> int | None:
-        """Return what is known of an audit's pair; copies, about which nobody is asked, are alike."""
+        """Return the known label of an audit's pair; copies count as similar without being asked about."""
         label = self._standing.label(first, second)
         return 1 if label is None and (first, second) in self._copied else label
 
@@ -149,7 +150,11 @@ class QuestionScheduler:
     def _glance_question(
         self, glance: Glance, taken: set[Pair], in_question: frozenset[int]
     ) -> Question | GlanceQuestion | None:
-        """Put a glance without the tiles that may not be asked about; None if too few are left."""
+        """Return a glance without the tiles that may not be asked about; None if too few remain.
+
+        Pairs that measure the model in use are held back: a person easily overlooks an odd tile of a grid,
+        and such answers would make precision look better than it is.
+        """
         if tiles_in_question(glance) & in_question:
             return None
         pair_of = {
@@ -158,7 +163,7 @@ class QuestionScheduler:
         others = tuple(
             other
             for other, pair in pair_of.items()
-            if self.is_unknown(*pair) and self._may_ask(pair, taken)
+            if pair not in self._held_back and self.is_unknown(*pair) and self._may_ask(pair, taken)
         )
         if len(others) < (2 if glance.kind == "grid" else 1):
             return None
@@ -176,7 +181,7 @@ class QuestionScheduler:
             is_allowed = not is_check or (may_check and not is_settled)
             if is_allowed and self._may_ask(pair, taken):
                 return self.question(*pair, "training")._replace(is_check=is_check)
-        # Where nothing is left to believe, whoever wants to may still go through the doubtful pairs.
+        # When no belief is left to test, a person may still go through the doubtful pairs.
         return self._training_question("mgue", taken) if isinstance(source, BeliefQuestions) else None
 
     def _may_ask(self, pair: Pair, taken: set[Pair]) -> bool:

@@ -1,8 +1,8 @@
-"""Where questions come from: one small contract, and the sources behind it.
+"""The protocol of a source of questions, and simple sources.
 
-A source is a value with pure functions over a state of its own. It is given every standing answer in the
-order given (`add_answer`), and proposes pairs, the best first (`propose`); whoever asks takes the first
-that may be asked. After an answer was taken back the state is made anew from the answers that still stand.
+A source is a value with pure functions over a state of its own. The scheduler passes it every standing
+answer in the order given (`add_answer`), and takes the first acceptable pair that it proposes, best first
+(`propose`). After a retraction the state is rebuilt from the answers that still stand.
 """
 
 import functools
@@ -13,26 +13,26 @@ from anneal_jax.annotation.types import Known, Pair, Said
 
 
 class QuestionSource(Protocol):
-    """Chooses questions from what was answered. State is passed, never held."""
+    """Chooses questions from the answers. State is passed in, never stored."""
 
     def start(self) -> Any:
         """Return the state before any answer."""
         ...
 
     def add_answer(self, state: Any, said: Said) -> Any:
-        """Return the state after one more answer, also an unsure one, asked by whomever."""
+        """Return the state after one more answer, including unsure ones, whoever asked."""
         ...
 
     def propose(self, state: Any, known: Known) -> tuple[Any, Iterator[Pair]]:
-        """Propose pairs, the best first.
+        """Propose pairs, best first.
 
         Args:
           state: after every standing answer.
-          known: what is answered or implied already; such pairs are passed over by the caller.
+          known: returns what is already answered or implied; the caller skips such pairs.
 
         Returns:
-          The state, advanced over what is known, and pairs, lazily. The later ones should be good
-          questions whatever the answers to the earlier ones: they are prefetched.
+          The state, advanced past what is known, and an iterator of pairs. Later pairs should be good
+          questions whatever the answers to earlier ones, because they are prefetched.
         """
         ...
 
@@ -43,11 +43,11 @@ def replayed(source: QuestionSource, answers: Iterable[Said]) -> Any:
 
 
 class ListedPairs(NamedTuple):
-    """Asks a list of pairs in its order; a `QuestionSource`.
+    """Asks about a list of pairs in order; a `QuestionSource`.
 
     Attributes:
       pairs: canonical.
-      behind: makes those that follow; called when the last of `pairs` is reached, and should remember them.
+      behind: returns the pairs that follow; called after the last of `pairs`, and should cache its result.
 
     >>> source = ListedPairs(((0, 1), (2, 3)), lambda: [(1, 4)])
     >>> list(source.propose(source.start(), lambda first, second: None)[1])
@@ -58,16 +58,16 @@ class ListedPairs(NamedTuple):
     behind: Callable[[], Sequence[Pair]] = tuple
 
     def start(self) -> int:
-        """Return the place of the first pair."""
+        """Return the position of the first pair."""
         return 0
 
     def add_answer(self, state: int, said: Said) -> int:
-        """Leave the place as it is: `propose` moves it."""
+        """Keep the position: `propose` advances it."""
         del said
         return state
 
     def propose(self, state: int, known: Known) -> tuple[int, Iterator[Pair]]:
-        """Propose the pairs from the first unknown one on."""
+        """Propose the pairs from the first unknown one."""
         for pair in self._from(state):
             if known(*pair) is None:
                 break

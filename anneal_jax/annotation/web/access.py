@@ -1,7 +1,7 @@
-"""What stands between the page and everything else: who may call, from where, and with what.
+"""Access control of the page's server: who may call it, from where, and with what.
 
-The server speaks to whoever knows the token in the path. A page of another origin can guess neither, and is
-refused by its `Origin`; a name that was turned to this machine (DNS rebinding) is refused by its `Host`.
+The server only serves clients that know the token in the path. It refuses pages of other origins by their
+`Origin`, and names redirected to this machine (DNS rebinding) by their `Host`.
 """
 
 import re
@@ -32,11 +32,11 @@ class Access(NamedTuple):
 
     Attributes:
       token: the first part of every path.
-      hosts: names under which this server may be called, without ports.
-      outer_hosts: those of them behind which something else may stand (a tunnel, a notebook): their pages
-        may hold this one in a frame, and their port is not this server's.
-      frames: more origins whose pages may hold this one in a frame; they may not write.
-      pictures: more origins that the pages may show pictures of, as a map server's.
+      hosts: host names that requests may use for this server, without ports.
+      outer_hosts: those of them that may belong to a proxy (a tunnel, a notebook): their pages may show
+        this one in a frame, and their port is not this server's.
+      frames: further origins whose pages may show this one in a frame; they may not write.
+      pictures: further origins from which the pages may load pictures, such as a map server's.
     """
 
     token: str
@@ -46,11 +46,11 @@ class Access(NamedTuple):
     pictures: tuple[str, ...] = ()
 
     def may_call(self, host: str) -> bool:
-        """Tell whether a `Host` names this server."""
+        """Return whether a `Host` names this server."""
         return _name_of(f"//{host}") in self.hosts
 
     def may_write(self, origin: str, host: str) -> bool:
-        """Tell whether a page of this `Origin` may write to this `Host`."""
+        """Return whether a page of this `Origin` may write to this `Host`."""
         scheme, _, rest = origin.partition("://")
         if scheme not in ("http", "https"):
             return False
@@ -60,18 +60,18 @@ class Access(NamedTuple):
 def make_access(
     host: str, allowed_hosts: Sequence[str] = (), frames: Sequence[str] = (), basemap_url: str = ""
 ) -> Access:
-    """Draw a token, and list the names that the server answers to and the origins of its pictures.
+    """Draw a token, and collect the host names of the server and the origins of its pictures.
 
-    A server that keeps its token puts it in the place of this one (`annotation/web/page_address.py`).
+    A server that keeps its token replaces this one with it (`annotation/web/page_address.py`).
 
     Raises:
-      ConfigError: one of the allowed hosts is no name alone, and nothing would ever be called by it; or the
-        map server's address is none.
+      ConfigError: an allowed host is not a plain host name, so no request could match it; or the map
+        server's address is invalid.
     """
     for name in allowed_hosts:
         if not _HOST.fullmatch(name):
             raise ConfigError(
-                f"--allowed_host={name!r} is no host name; give the name alone, as in tunnel.example, "
+                f"--allowed_host={name!r} is not a host name; give the name alone, as in tunnel.example, "
                 "without https://, port or path."
             )
     outer_hosts = tuple(name.lower() for name in allowed_hosts)
@@ -80,7 +80,7 @@ def make_access(
 
 
 def _origins(basemap_url: str) -> tuple[str, ...]:
-    """Return the origin of a map server, of none as of an empty address."""
+    """Return the origin of a map server; nothing for an empty address."""
     if not basemap_url:
         return ()
     parts = urlsplit(basemap_url)
@@ -88,27 +88,27 @@ def _origins(basemap_url: str) -> tuple[str, ...]:
     holes = all(f"{{{hole}}}" in basemap_url for hole in "xyz")
     if not (holes and re.fullmatch(r"https?://[0-9A-Za-z.-]+(:[0-9]{1,5})?", origin, re.ASCII)):
         raise ConfigError(
-            f"--basemap_url={basemap_url!r} is no address of map tiles; give one such as "
+            f"--basemap_url={basemap_url!r} is not an address of map tiles; give one such as "
             "https://tiles.example/{z}/{x}/{y}.png."
         )
     return (origin,)
 
 
 def shown_host(host: str) -> str:
-    """Return the name that stands in the page's address: for any address, that of this machine."""
+    """Return the host name in the page's address; for a wildcard address, that of this machine."""
     return socket.gethostname() if host in _ANY_ADDRESS else host
 
 
 class AccessMiddleware:
-    """ASGI middleware: refuses what `Access` does not allow, and marks every answer as private."""
+    """ASGI middleware: refuses what `Access` does not allow, and marks every response as private."""
 
     def __init__(self, app: ASGIApp, access: Access, uploads: Mapping[str, int] | None = None):
-        """Stand before an app that serves below `/TOKEN/`.
+        """Wrap an app that serves below `/TOKEN/`.
 
         Args:
-          app: what is protected.
+          app: the app to protect.
           access: who may use it.
-          uploads: paths below the token that take a file in place of JSON, and the most bytes of it.
+          uploads: paths below the token that accept a file instead of JSON, and its maximum size in bytes.
         """
         self._app = app
         self._access = access
@@ -134,7 +134,7 @@ class AccessMiddleware:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":  # no other protocol is spoken
+        if scope["type"] != "http":  # no other protocol is supported
             return
 
         async def send_marked(message: Message) -> None:
@@ -149,9 +149,9 @@ class AccessMiddleware:
         await app(scope, _limited(receive, self._allowed_body(scope)[1]), send_marked)
 
     def _allowed_body(self, scope: Scope) -> tuple[str, int]:
-        """Return the type of the bodies that a path takes, and the most bytes of one."""
+        """Return the content type that a path accepts, and the maximum size of a body in bytes."""
         _, _, place = scope["path"].removeprefix("/").partition("/")
-        if place in self._uploads:  # this type, too, no form of another page can send
+        if place in self._uploads:  # a form on another page cannot send this type either
             return "application/octet-stream", self._uploads[place]
         return "application/json", MAX_BODY_BYTES
 
@@ -159,7 +159,7 @@ class AccessMiddleware:
         headers, method = Headers(scope=scope), scope["method"]
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._access.may_call(host):
-            return _refused(403, "This server is not called by that name.")
+            return _refused(403, "This server has no such host name.")
         if origin is not None and not self._access.may_write(origin, host):
             return _refused(403, "Pages of other origins may not call this server.")
         token, _, _ = scope["path"].removeprefix("/").partition("/")
@@ -170,20 +170,20 @@ class AccessMiddleware:
             )
         if method == "POST":
             if origin is None:
-                return _refused(403, "A request that writes must name its origin.")
+                return _refused(403, "A request that writes must state its origin.")
             kind, most = self._allowed_body(scope)
             if headers.get("content-type", "").partition(";")[0].strip() != kind:
-                return _refused(415, f"Only {'JSON' if kind == 'application/json' else kind} is read.")
+                return _refused(415, f"Only {'JSON' if kind == 'application/json' else kind} is accepted.")
             length = headers.get("content-length", "")
             if not length.isascii() or not length.isdigit() or int(length[:12]) > most:
-                return _refused(413, f"A request holds at most {most} bytes, and says how many.")
+                return _refused(413, f"A request may have at most {most} bytes, and must state its length.")
         elif method not in ("GET", "HEAD"):
-            return _refused(405, "Only GET and POST are served.")
+            return _refused(405, "Only GET and POST are supported.")
         return None
 
 
 def _limited(receive: Receive, most: int) -> Receive:
-    """Cut off a body that is longer than it may be, whatever it declared."""
+    """Stop a body that exceeds the maximum size, whatever length it declared."""
     num_bytes = 0
 
     async def limited() -> Message:

@@ -1,4 +1,4 @@
-"""The routes of the annotation page: JSON in, JSON out, tiles by number, and the page's own few files."""
+"""The routes of the annotation page: JSON requests, tile pictures by number, and the page's own files."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -56,7 +56,7 @@ _QUERIES, _FOUND, _CHANGE_SEED = 6, 5, 0
 
 
 def create_app(context: AppContext, access: Access) -> ASGIApp:
-    """Return the app behind its access checks; everything lies below the token."""
+    """Return the app behind its access checks; all paths begin with the token."""
     routes = [
         *(Route(f"/{page.path}", _fixed(page_html(page), "text/html")) for page in PAGES),
         *(Route(f"/static/{name}", _file(name)) for name in static_files()),
@@ -102,15 +102,15 @@ def create_app(context: AppContext, access: Access) -> ASGIApp:
 
 
 async def _learn(context: AppContext) -> None:
-    """Let the background go on, twice a second, whatever becomes of it."""
+    """Advance background training twice a second, whatever its result."""
     assert context.learning is not None
     while True:
         await asyncio.sleep(0.5)
         await context.learning.advance(context.in_writer_thread)
 
 
-# What is posted: each takes the session and the checked body, and returns what the tab shows. A question is
-# of one set; whatever else is said names the set that its page shows.
+# POST routes: each takes the session and the checked body, and returns what the tab shows. A question
+# belongs to one set; every other request names the set that its page shows.
 
 
 def _session(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def _prefetch(context: AppContext, view: dict[str, Any]) -> None:
         context.pictures.prefetch((question["subject"], *question["others"], *members))
 
 
-# What is fetched.
+# GET routes.
 
 
 async def _state(request: Request) -> Response:
@@ -195,20 +195,20 @@ async def _state(request: Request) -> Response:
 
 
 async def _notes(request: Request) -> Response:
-    """Return what is to be known of the archive, with the names of the files that were skipped."""
+    """Return notes about the archive, and the names of the files that were skipped."""
     context = context_of(request)
     return _json({"notes": context.notes, "left_out": context.left_out})
 
 
 async def _contradiction(request: Request) -> Response:
-    """Return a contradiction, behind the one that `after` names: who skips goes round."""
+    """Return the contradiction after the one that `after` names, starting again at the end."""
     context = context_of(request)
     after = count_asked(request.query_params, "after", 0, 10**12)
     return _json({"conflict": await context.in_writer_thread(contradiction, context.session, after)})
 
 
 async def _answers(request: Request) -> Response:
-    """Return a page of the answers, filtered, with how far people agree."""
+    """Return a page of the filtered answers, and how often people agree."""
     context = context_of(request)
     query = request.query_params
     wanted, part_of_text = query.get("answer", ""), query.get("text", "").lower()
@@ -243,7 +243,7 @@ async def _neighbours(request: Request) -> Response:
 
 
 async def _change(request: Request) -> Response:
-    """Return what six tiles, drawn at random, found before the model in use, and what they find now."""
+    """Return the neighbours of six random tiles, before the model in use and now."""
     context = context_of(request)
     before, now = context.session.plan_before, context.session.plan
     num_tiles = len(context.names)

@@ -1,4 +1,4 @@
-"""Open a page in the browser of this desktop, if there is one; never wait for it, and never print."""
+"""Opens a page in the browser of this desktop, if there is one, without waiting or printing."""
 
 import os
 import subprocess
@@ -8,10 +8,10 @@ import webbrowser
 
 
 def open_browser(url: str) -> bool:
-    """Open an address in a process of its own, and tell whether there is a browser to open it.
+    """Open an address in a separate process, and return whether there is a browser.
 
-    There is none over SSH, without a display, or when only browsers of the terminal are installed. A
-    `$BROWSER` is used in any case: editors set it that forward addresses from a remote machine.
+    There is none over SSH, without a display, or when only terminal browsers are installed. `$BROWSER` is
+    used in any case, because editors that forward addresses from a remote machine set it.
     """
     if not (os.environ.get("BROWSER") or _has_window_browser()):
         return False

@@ -1,12 +1,12 @@
-"""Search an archive by example: a page shows two tiles at a time, and a model learns from the answers.
+"""Search an archive by example: a page asks which tiles are alike, and a model learns from the answers.
 
   anneal-jax PATH
   python launch/annotate.py PATH
 
-Both are the same. PATH is a folder of JPEG, PNG or TIFF tiles, a folder of GeoTIFF scenes or one of them,
-or an archive's name such as digits. It can also be an .npz or .parquet file of ready vectors, with their
-tiles as --archive=folder:PATH. No labels are needed, and PATH is only read. The same command continues
-where it was; launch/run.py --workdir=FOLDER then trains on the answers.
+Both commands do the same. PATH is a folder of JPEG, PNG or TIFF tiles, a GeoTIFF scene or a folder of them,
+or the name of an archive such as digits. It can also be an .npz or .parquet file of precomputed vectors;
+--archive=folder:PATH then names their tiles. No labels are needed, and PATH is only read. The same command
+continues an earlier session; launch/run.py --workdir=FOLDER then trains on the answers.
 """
 
 import pathlib
@@ -20,36 +20,38 @@ from anneal_jax.cli.apps import config_of, run_app
 from anneal_jax.errors import ConfigError
 from anneal_jax.files.workdir import default_workdir
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe; by default that of the workdir.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Settings; by default those of the workdir.")
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder for the answers and all else; by default one for PATH among the user's data."
+    "workdir", None, "Folder for the answers and other files; by default one for PATH in the user's data."
 )
 _ARCHIVE = flags.DEFINE_string(
-    "archive", "", "Tiles, folder:PATH; by default PATH, or those of the workdir."
+    "archive", "", "Tiles, as folder:PATH; by default PATH, or the tiles of the workdir."
 )
 _FEATURES = flags.DEFINE_string(
-    "features", "", "Ready vectors of the tiles, FILE.npz (embeddings, and ids: the tiles' names)."
+    "features", "", "Precomputed vectors of the tiles, FILE.npz (embeddings, and ids: the tiles' names)."
 )
 _THUMBNAILS = flags.DEFINE_string(
     "thumbnails", "", "Pictures for vectors: a folder (by id), SCENE.tif (by place) or a column of paths."
 )
-_LABELS = flags.DEFINE_string("labels", "", "CSV (id,label) of class labels to begin with.")
-flags.DEFINE_string("backbone", None, "Network that gives the features, such as resnet18.")
+_LABELS = flags.DEFINE_string("labels", "", "CSV (id,label) of class labels to start from.")
+flags.DEFINE_string("backbone", None, "Network that computes the features, such as resnet18.")
 flags.DEFINE_string("pretrained", None, "Its weights: a file, or hf:OWNER/NAME.")
 flags.DEFINE_enum(
-    "on_bad_image", None, ["refuse", "skip"], "What bad tiles lead to; a new workdir skips and lists them."
+    "on_bad_image", None, ["refuse", "skip"], "How to treat bad tiles; a new workdir skips and lists them."
 )
 flags.DEFINE_string("cache_dir", None, "Folder for computed features; by default the user's.")
-_SENTENCE = flags.DEFINE_string("sentence", "", "What similar means; asked on the page when not given.")
-_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at.")
+_SENTENCE = flags.DEFINE_string("sentence", "", "What similar means; if it is not given, the page asks.")
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
 _PORT = flags.DEFINE_integer(
-    "port", None, "Port; 0 takes any, and without it a taken one is passed over.", 0, 65535
+    "port", None, "Port; 0 takes any free one; by default 8765 or the next free one.", 0, 65535
 )
 _ALLOWED_HOST = flags.DEFINE_multi_string(
-    "allowed_host", [], "Another name the page is called by, such as a tunnel's; may be repeated."
+    "allowed_host", [], "Another host name of the page, such as a tunnel's; may be repeated."
 )
 _BASEMAP_URL = flags.DEFINE_string(
-    "basemap_url", "", "Map server to lay below the map, such as https://tiles.example/{z}/{x}/{y}.png."
+    "basemap_url",
+    "",
+    "Map server for the background of the map, such as https://tiles.example/{z}/{x}/{y}.png.",
 )
 _BROWSER = flags.DEFINE_bool("browser", True, "Open the page in this desktop's browser, if there is one.")
 
@@ -57,7 +59,7 @@ _SETTINGS = ("backbone", "pretrained", "on_bad_image", "cache_dir")
 
 
 def main() -> None:
-    """Serve the page until Ctrl-C, or point to the one that is open."""
+    """Serve the page until Ctrl-C, or print the address of the one that is open."""
     run_app(_serve, module=__name__, num_arguments=1)
 
 
@@ -70,11 +72,11 @@ def _serve(argv: Sequence[str]) -> None:
     from anneal_jax.annotation.web.page_address import open_page
 
     if url := open_page(workdir):
-        print(f"The page of {workdir} is open already, at {url}")
+        print(f"The page of {workdir} is already open at {url}")
         _show(url)
         return
     print(f"Answers are kept in {workdir}.", flush=True)
-    from anneal_jax.annotation.web.server import serve  # jax loads only now
+    from anneal_jax.annotation.web.server import serve  # imports jax, so not before now
 
     serve(
         asked.config,
@@ -91,7 +93,7 @@ def _serve(argv: Sequence[str]) -> None:
 
 
 def _asked(paths: Sequence[str]) -> tuple[str, str]:
-    """Return the archive of the tiles, and the file of their vectors, as the command names them."""
+    """Return the archive of tiles and the file of vectors that the command line names."""
     archive, features = _ARCHIVE.value, _FEATURES.value
     if not paths:
         return archive, features
@@ -100,7 +102,7 @@ def _asked(paths: Sequence[str]) -> tuple[str, str]:
     found = recognise(paths[0])
     is_vectors = found.startswith("embeddings:")
     if (archive and not is_vectors) or (features and is_vectors):
-        raise ConfigError(f"{paths[0]!r} and a flag name the same thing; give one of them.")
+        raise ConfigError(f"{paths[0]!r} and a flag name the same thing; give only one of them.")
     return (archive, found.partition(":")[2]) if is_vectors and archive else (found, features)
 
 
@@ -108,14 +110,14 @@ def _workdir(archive: str, features: str) -> pathlib.Path:
     if _WORKDIR.value:
         return pathlib.Path(_WORKDIR.value)
     if not archive:
-        raise ConfigError("say what to search, as in: anneal-jax PATH, with a folder of tiles; see --help.")
+        raise ConfigError("name what to search: anneal-jax PATH, such as a folder of tiles; see --help.")
     from anneal_jax.data.recognising import recognise
 
     return default_workdir(recognise(archive))
 
 
 def _announce(url: str, notes: list[str]) -> None:
-    print(f"Open {url} (Ctrl-C ends; every answer with a tick is kept).", *notes, sep="\n", flush=True)
+    print(f"Open {url} (Ctrl-C stops it; every answer with a tick is saved).", *notes, sep="\n", flush=True)
     _show(url)
 
 

@@ -1,4 +1,4 @@
-"""What the routes work with: a workdir that is open for a person."""
+"""The context shared by the routes: a workdir opened for annotation."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,21 +16,21 @@ from anneal_jax.retrieval.index_reader import TileIndex
 
 
 class AppContext(NamedTuple):
-    """A workdir that is open for a person; `annotation.web.server.opened` makes it.
+    """A workdir opened for annotation, by `annotation.web.server.opened`.
 
     Attributes:
-      session: used in the writer's thread alone.
+      session: only used in the writer's thread.
       writer: the one thread that owns the store.
-      pictures: of the tiles.
-      learning: what happens in the background; None trains nothing.
-      names: of the tiles.
-      uploads: files that people search by.
-      tiles: the archive with what it knows of its tiles; its vectors are those of the features.
-      wall: returns int[N], the tiles in the order in which they are shown to pick one from.
+      pictures: pictures of the tiles.
+      learning: background training; None if there is none.
+      names: names of the tiles.
+      uploads: files uploaded to search by.
+      tiles: the archive with its metadata, as a searched index of the features.
+      wall: returns int[N], the tiles in the order in which the search page offers them.
       notes: sentences about the archive and the model.
-      left_out: names of the files that were skipped.
-      warnings: sentences that stay on the page.
-      basemap_url: of tiles of a map server, with {z}, {x} and {y} in it; empty: none is asked for any.
+      left_out: names of the skipped files.
+      warnings: sentences always shown on the page.
+      basemap_url: address of a map server's tiles, with {z}, {x} and {y}; empty if no server is used.
     """
 
     session: AnnotationSession
@@ -47,5 +47,5 @@ class AppContext(NamedTuple):
     basemap_url: str = ""
 
     async def in_writer_thread(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Run something in the writer's thread."""
+        """Run a function in the writer's thread."""
         return await asyncio.get_running_loop().run_in_executor(self.writer, work, *args)

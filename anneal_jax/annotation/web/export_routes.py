@@ -1,4 +1,4 @@
-"""The routes that give results out: as a table, as places, or as copies of the tiles themselves."""
+"""The routes that export results: as a table, as places, or as copies of the tiles."""
 
 import asyncio
 import importlib.util
@@ -23,12 +23,12 @@ from anneal_jax.retrieval.queries import Query
 from anneal_jax.retrieval.results import Results
 
 MAX_ROWS = 10_000
-"""Tiles that are given out at once."""
+"""Maximum number of tiles in one export."""
 
 UPLOADS = {
     f"export/{name}": 2**20 for name in ("results.csv", "results.geojson", "results.parquet", "results.zip")
 }
-"""Paths that take a longer body than others, and the most bytes of it."""
+"""Paths that accept a longer body than others, and its maximum size in bytes."""
 
 _TABLES: dict[str, tuple[str, Callable[[TileIndex, list[Results]], str | bytes]]] = {
     "results.csv": ("text/csv", results_csv),
@@ -36,7 +36,7 @@ _TABLES: dict[str, tuple[str, Callable[[TileIndex, list[Results]], str | bytes]]
     "results.parquet": ("application/vnd.apache.parquet", results_geoparquet),
 }
 _MAX_NAME_LENGTH = 200
-_MADE_AHEAD = 2**26  # bytes of a ZIP archive: what fails among them is still told in a sentence
+_MADE_AHEAD = 2**26  # bytes of a ZIP archive prepared first, so that early failures still get a message
 
 
 def export_routes() -> list[Route]:
@@ -49,7 +49,7 @@ def export_routes() -> list[Route]:
 
 
 async def _formats(request: Request) -> Response:
-    """Say what this archive can be given out as."""
+    """Return the formats that this archive can be exported in."""
     context = context_of(request)
     return JSONResponse(
         {
@@ -70,7 +70,7 @@ async def _table(request: Request) -> Response:
 
 
 async def _zip(request: Request) -> Response:
-    """Give out copies of the tiles beside the tables, while they are read."""
+    """Stream copies of the tiles and the tables as they are read."""
     context = context_of(request)
     found = await _asked(request, context)
     pieces = zipped(result_files(context.tiles, [found], context.pictures.file))
@@ -95,11 +95,11 @@ def _saved_as(name: str) -> dict[str, str]:
 
 
 async def _asked(request: Request, context: AppContext) -> Results:
-    """Return the results that a page wants, with what answers say of them."""
+    """Return the results that a page asks for, with what answers say about them."""
     body = await json_body(request)
     rows = body.get("rows")
     if not isinstance(rows, list) or not 0 < len(rows) <= MAX_ROWS:
-        raise BadRequestError(f"rows must be 1 to {MAX_ROWS:,} tiles.")
+        raise BadRequestError(f"rows must name 1 to {MAX_ROWS:,} tiles.")
     query = Query(_name(body, context), _tile(body.get("tile", -1), context, least=-1), None)
     tiles = [_tile(_field(row, "tile"), context) for row in rows]
     similarities = [_similarity(_field(row, "similarity")) for row in rows]
@@ -120,13 +120,13 @@ def _known(session: AnnotationSession, found: Results, names: tuple[str, ...], m
 
 
 def _name(body: dict[str, Any], context: AppContext) -> str:
-    """Return what the results were searched by: a tile's name, or what the page calls a file."""
+    """Return the name of the query: a tile's name, or the page's name for a file."""
     tile = body.get("tile", -1)
     if tile != -1:
         return context.names[_tile(tile, context)]
     name = body.get("name", "")
     if not isinstance(name, str):
-        raise BadRequestError("name must be a text.")
+        raise BadRequestError("name must be text.")
     return name[:_MAX_NAME_LENGTH].encode("utf-8", "replace").decode()
 
 
@@ -143,7 +143,7 @@ def _tile(value: Any, context: AppContext, *, least: int = 0) -> int:
 
 
 def _similarity(value: Any) -> float:
-    """Return a cosine; NaN where nothing was searched by."""
+    """Return a cosine; NaN if there was no query."""
     if value is None:
         return math.nan
     if type(value) not in (int, float) or not -1.01 <= value <= 1.01:

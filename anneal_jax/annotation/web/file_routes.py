@@ -1,4 +1,4 @@
-"""The routes of answers as files: all of them out, and another person's in."""
+"""The routes of answers as files: export all answers, and import another person's."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ from anneal_jax.answers.file_format import SharedAnswer, answers_text, parse_ans
 from anneal_jax.answers.import_export import add_answers, shared_answers
 
 UPLOADS = {"answers/add": 2**26}
-"""Paths that take a file in place of JSON, and the most bytes of it: some 300,000 answers."""
+"""Paths that accept a file instead of JSON, and its maximum size in bytes: about 300,000 answers."""
 
 _KINDS = {"answers.csv": "text/csv", "answers.jsonl": "application/jsonl"}
 _MAX_NAME_LENGTH = 100
@@ -28,16 +28,16 @@ def file_routes() -> list[Route]:
 
 
 async def _download(request: Request) -> Response:
-    """Give out every answer of every set, also those taken back."""
+    """Send every answer of every set, including retracted ones."""
     context, name = context_of(request), request.url.path.rpartition("/")[2]
     rows = await context.in_writer_thread(shared_answers, context.session.store)
-    text = await asyncio.to_thread(answers_text, rows, name)  # a long one keeps nobody's answer waiting
+    text = await asyncio.to_thread(answers_text, rows, name)  # a long file must not delay answers
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(text.encode(), media_type=_KINDS[name], headers=headers)
 
 
 async def _add(request: Request) -> Response:
-    """Add the answers of a file; its name says of what format it is."""
+    """Add the answers of a file, whose format follows from its name."""
     context, name = context_of(request), request.query_params.get("name", "")[-_MAX_NAME_LENGTH:]
     rows = await asyncio.to_thread(parse_answers, await request.body(), name)
     return JSONResponse(await context.in_writer_thread(_add_answers, context.session, rows, name))

@@ -1,4 +1,4 @@
-"""The routes of the page of groups: the wall, one group, and what moves tiles between them."""
+"""The routes of the groups page: the wall, one group, and moving tiles between groups."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -29,7 +29,7 @@ from anneal_jax.annotation.web.requests import (
 from anneal_jax.types import FloatArray
 
 MAX_MOVED = 1_000
-"""Tiles that one request names."""
+"""Maximum number of tiles in one request."""
 
 _GROUPS_SHOWN, _TILES_SHOWN, _LIKELY_SHOWN = 20, 12, 12
 _MAX_GROUPS, _PAGE_OF_TILES = 200, 200
@@ -41,12 +41,12 @@ class Wall(NamedTuple):
     """The groups at one moment.
 
     Attributes:
-      set_id: of the answers that tell of them.
-      sentence: of that set.
+      set_id: id of the set of answers.
+      sentence: sentence of that set.
       groups: the tiles of each group of two or more, largest first.
-      alone: tiles that were answered about, and are like none, sorted.
-      embeddings: float32[N, D] of the tiles, by the model in use.
-      believed: what is believed of the others; None where nothing is.
+      alone: tiles with answers but without similar tiles, sorted.
+      embeddings: float32[N, D], embeddings of the tiles under the model in use.
+      believed: beliefs about the other tiles; None if there are none.
     """
 
     set_id: int
@@ -58,7 +58,7 @@ class Wall(NamedTuple):
 
 
 def group_routes() -> list[Route]:
-    """Return the routes that fetch, and the preview, which stores nothing."""
+    """Return the GET routes, and the preview, which stores nothing."""
     return [
         Route("/groups/wall", _wall),
         Route("/groups/alone", _alone),
@@ -68,7 +68,7 @@ def group_routes() -> list[Route]:
 
 
 def wall_of(session: AnnotationSession) -> Wall:
-    """Return the groups that the answers tell of now."""
+    """Return the groups that the current answers form."""
     groups, alone = [], []
     for tiles in session.standing.groups():
         if len(tiles) > 1:
@@ -86,7 +86,7 @@ def _representative_first(session: AnnotationSession, tiles: Collection[int]) ->
 
 
 async def _wall(request: Request) -> Response:
-    """Return a page of the groups, each with some of its tiles and those that are likely of it."""
+    """Return a page of the groups, each with some of its tiles and some that likely belong to it."""
     context, query = context_of(request), request.query_params
     start = count_asked(query, "offset", 0, 10**9)
     count = count_asked(query, "count", _GROUPS_SHOWN, _MAX_GROUPS)
@@ -108,14 +108,14 @@ async def _group(request: Request) -> Response:
     wall = await context.in_writer_thread(wall_of, context.session)
     place = next((place for place, tiles in enumerate(wall.groups) if tile in tiles), None)
     if place is None:
-        raise BadRequestError("this tile is in no group; load this page again.")
+        raise BadRequestError("this tile is in no group; reload this page.")
     tiles = await asyncio.to_thread(_most_alike_first, wall.embeddings, wall.groups[place])
     found = {"set_id": wall.set_id, "number": place + 1, "tile": tiles[0], "size": len(tiles)}
     return JSONResponse(found | {"tiles": _named(context, tiles[start : start + _PAGE_OF_TILES])})
 
 
 async def _alone(request: Request) -> Response:
-    """Return a page of the tiles that were answered about and are like none so far."""
+    """Return a page of the tiles with answers but without similar tiles so far."""
     context = context_of(request)
     start = count_asked(request.query_params, "offset", 0, 10**9)
     wall = await context.in_writer_thread(wall_of, context.session)
@@ -124,14 +124,14 @@ async def _alone(request: Request) -> Response:
 
 
 async def _preview(request: Request) -> Response:
-    """Tell how many answers an act would store and take back."""
+    """Return how many answers an act would store and retract."""
     context, body = context_of(request), await json_body(request)
     found = await context.in_writer_thread(_chosen, context.session, body)
     return JSONResponse({"num_given": found.num_given, "num_taken_back": len(found.retracted)})
 
 
 def _chosen(session: AnnotationSession, body: dict[str, Any]) -> Act:
-    """Return the answers that a request asks for: `move` its tiles, or `merge` the groups of them."""
+    """Return the act that a request asks for: `move` its tiles, or `merge` their groups."""
     what, num_tiles = one_of(body, "act", ("move", "merge")), len(session.store.image_ids)
     tiles = whole_numbers(body, "tiles", MAX_MOVED, below=num_tiles)
     into = None if body.get("into") is None else whole(body, "into")
@@ -140,7 +140,7 @@ def _chosen(session: AnnotationSession, body: dict[str, Any]) -> Act:
     if what == "move":
         return moved(session.standing, tiles, into)
     if into is None:
-        raise BadRequestError("into must name the group that the others become part of.")
+        raise BadRequestError("into must name the group that the others are merged into.")
     return merged(session.standing, tiles, into)
 
 
@@ -150,7 +150,7 @@ def _act(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
 
 
 POSTS = {"groups/act": _act}
-"""What is posted, as `app` has it."""
+"""POST routes, as in `app`."""
 
 
 def _summary(context: AppContext, wall: Wall, place: int, shown: int, likely: Likely) -> dict[str, Any]:
@@ -169,14 +169,14 @@ def _summary(context: AppContext, wall: Wall, place: int, shown: int, likely: Li
 
 
 def _most_alike_first(embeddings: FloatArray, tiles: list[int]) -> list[int]:
-    """Return the first tile, then the others by how like their mean they are, so that odd ones are last."""
+    """Return the first tile, then the others by similarity to their mean, so that odd ones come last."""
     rest = np.array(tiles[1:])
     likeness = embeddings[rest] @ embeddings[tiles].mean(axis=0)
     return [tiles[0], *rest[np.argsort(-likeness, kind="stable")].tolist()]
 
 
 def _likely(wall: Wall) -> Likely:
-    """Return by place on the wall the tiles that are believed to belong there, unasked."""
+    """Return, by position on the wall, the unasked tiles that are believed to belong to each group."""
     if wall.believed is None:
         return {}
     places = {tile: place for place, tiles in enumerate(wall.groups) for tile in tiles}

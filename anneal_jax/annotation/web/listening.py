@@ -1,4 +1,4 @@
-"""Where the server listens, and what the page is called by."""
+"""The address that the server listens on, and the address of the page."""
 
 import errno
 import socket
@@ -8,7 +8,7 @@ from anneal_jax.annotation.web.page_address import PageAddress
 from anneal_jax.errors import ConfigError, reason_of
 
 PORT = 8765
-"""The first port that is tried."""
+"""The first port to try."""
 
 _PORTS_TRIED = 20
 
@@ -21,28 +21,28 @@ def address(access: Access, host: str, port: int) -> str:
 
 
 def exposure(access: Access, host: str, port: int) -> list[str]:
-    """Return sentences about who can reach the page, besides programs of this machine."""
+    """Return sentences about who can reach the page, apart from programs on this machine."""
     lines = []
     if host not in LOOPBACK:
         lines.append(
-            f"Exposed: whoever reaches {host}:{port} and has this address sees the tiles and can answer, "
+            f"Exposed: anyone who reaches {host}:{port} with this address can see the tiles and answer, "
             "without encryption."
         )
     if access.outer_hosts:
-        lines.append(f"Also called, and framed, as {', '.join(access.outer_hosts)}.")
+        lines.append(f"Also reachable, and allowed in frames, as {', '.join(access.outer_hosts)}.")
     return lines
 
 
 def listen(host: str, where: int | PageAddress | None) -> socket.socket:
-    """Listen for requests.
+    """Open a listening socket.
 
     Args:
-      host: address to listen at.
-      where: a port, where 0 takes any that is free; or a page, to be served at its last port if that is
-        free; else, as for None, it is the first free one from `PORT` on.
+      host: address to listen on.
+      where: a port, or 0 for any free one; or a page, to be served at its last port if that is free.
+        Otherwise, and for None, the first free port from `PORT` on is used.
 
     Raises:
-      ConfigError: it cannot be listened there.
+      ConfigError: the address cannot be listened on.
     """
     if isinstance(where, int):
         return _listener(host, where)
@@ -66,10 +66,10 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen()  # now, so that the printed address works at once
+        listener.listen()  # now, so that the printed address works immediately
     except OSError as error:
         listener.close()
         raise ConfigError(
-            f"cannot listen at {host}:{port} ({reason_of(error)}); give another --port, or 0."
+            f"cannot listen on {host}:{port} ({reason_of(error)}); give another --port, or 0."
         ) from error
     return listener

@@ -1,4 +1,4 @@
-"""The routes of the map: where the archive's tiles lie, and which groups answers put them into."""
+"""The routes of the map: where the archive's tiles are, and which groups they belong to."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ def map_routes() -> list[Route]:
 
 
 async def _tiles(request: Request) -> Response:
-    """Say what the map shows: the names of the tiles, and how their places are to be read."""
+    """Return what the map shows: the names of the tiles, and the units of their places."""
     context = context_of(request)
     boxes = _places(context)
     placed = boxes[np.isfinite(boxes).all(axis=1)]
@@ -39,13 +39,13 @@ async def _tiles(request: Request) -> Response:
 
 
 async def _boxes(request: Request) -> Response:
-    """Give west, south, east, north of each tile as float64, little-endian; NaN for an unknown place."""
+    """Return west, south, east, north of each tile as little-endian float64; NaN for an unknown place."""
     boxes = _places(context_of(request)).astype("<f8")
     return Response(boxes.tobytes(), media_type="application/octet-stream")
 
 
 async def _groups(request: Request) -> Response:
-    """Give the tiles of each group that answers join, the largest first."""
+    """Return the tiles of each group that answers form, largest first."""
     context = context_of(request)
     groups = await context.in_writer_thread(_grouped, context.session)
     return JSONResponse({"groups": groups})

@@ -1,11 +1,11 @@
-"""The page inside a notebook: its server in a process of its own, shown in a frame.
+"""Shows the page inside a notebook: its server runs in a separate process, shown in a frame.
 
   from anneal_jax import open_annotation
 
   page = open_annotation("folder:tiles", "runs/mine", backbone="mobilenet_v2", pretrained="weights.npz")
   page.close()
 
-A process, not a thread: a cell that computes keeps no answer waiting, and the server ends with the kernel.
+A process, not a thread: a running cell does not delay answers, and the server stops with the kernel.
 """
 
 import contextlib
@@ -22,20 +22,20 @@ from urllib.parse import urlsplit
 from anneal_jax.errors import AnnealError, ConfigError
 
 HEIGHT_PX = 720
-"""Of the frame, with room for two tiles and the buttons."""
+"""Height of the frame, with room for two tiles and the buttons."""
 
-_TIMEOUT_S = 20.0  # for the store to be closed
+_TIMEOUT_S = 20.0  # until the store must be closed
 
 
 class AnnotationPage:
-    """A page that is being served.
+    """A running page.
 
     Attributes:
-      url: its address, as this machine's browsers reach it; its token is all that is needed to answer.
+      url: its address for browsers on this machine; anyone with its token can answer.
     """
 
     def __init__(self, process: "subprocess.Popen[str]", url: str, place: "_Jupyter | _Colab"):
-        """Take over a server that has said where it is."""
+        """Take over a server that has reported its address."""
         self._process, self._place = process, place
         self.url = url
 
@@ -44,7 +44,7 @@ class AnnotationPage:
         self._place.show(self.url, height_px)
 
     def close(self) -> None:
-        """Stop the server; all answers are on disk. Closed twice, nothing happens."""
+        """Stop the server; all answers are on disk. Closing twice does nothing."""
         _end(self._process)
 
     def __enter__(self) -> "AnnotationPage":
@@ -69,23 +69,23 @@ def open_annotation(
     show: bool = True,
     **settings: Any,
 ) -> AnnotationPage:
-    """Serve the page that asks a person, and show it below the cell, in Jupyter or in Colab.
+    """Serve the annotation page and show it below the cell, in Jupyter or Colab.
 
-    It returns when the page can be opened; the features of new tiles are computed before that. Later
-    calls on the same workdir go on from its answers.
+    It returns when the page can be opened; the features of new tiles are computed first. Later calls with
+    the same workdir continue from its answers.
 
     Args:
-      archive: `folder:PATH` or another archive of tiles; empty is that of the workdir.
-      workdir: for the answers and all else; made where absent.
-      features: `.npz` of ready vectors of these tiles, as `--features`; empty uses a backbone.
+      archive: `folder:PATH` or another archive of tiles; empty uses that of the workdir.
+      workdir: folder for the answers and all other files; created if missing.
+      features: `.npz` of precomputed vectors of these tiles, as `--features`; empty uses a backbone.
       thumbnails: pictures for vectors, as `--thumbnails`: a folder (by id), a scene (by place) or a column
-        of paths; empty is none.
-      labels: CSV (`id,label`) of class labels to begin with, as `--labels`; empty is none.
-      sentence: what "similar" means; empty asks on the page.
-      allowed_hosts: more names that the page is called by, such as a notebook server's.
-      port: 0 takes any that is free.
-      show: whether to show the page at once; `AnnotationPage.show` does it again.
-      **settings: of `ExperimentConfig`, such as `backbone` and `pretrained`.
+        of paths; empty for none.
+      labels: CSV (`id,label`) of class labels to start from, as `--labels`; empty for none.
+      sentence: what "similar" means; if empty, the page asks.
+      allowed_hosts: further host names of the page, such as a notebook server's.
+      port: the port; 0 takes any free one.
+      show: whether to show the page now; `AnnotationPage.show` shows it again.
+      **settings: settings of `ExperimentConfig`, such as `backbone` and `pretrained`.
 
     Raises:
       AnnealError: the page cannot be served; the message says why.
@@ -99,7 +99,7 @@ def open_annotation(
         "labels": labels,
         "sentence": sentence,
         "settings": settings,
-        "port": port or _free_port(),  # known before the server starts: Colab names its host after it
+        "port": port or _free_port(),  # chosen before the server starts: Colab derives a host name from it
     }
     asked["allowed_hosts"] = [*allowed_hosts, *place.outer_hosts(asked["port"])]
     asked["frames"] = list(place.frames)
@@ -108,11 +108,11 @@ def open_annotation(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # a cell that is interrupted does not interrupt the server
+        start_new_session=True,  # interrupting a cell does not interrupt the server
     )
     try:
         url = _wait_for_url(process, asked)
-    except BaseException:  # Ctrl-C, too, while features are computed
+    except BaseException:  # including Ctrl-C while features are computed
         _end(process)
         raise
     page = AnnotationPage(process, url, place)
@@ -123,7 +123,7 @@ def open_annotation(
 
 def _wait_for_url(process: "subprocess.Popen[str]", asked: dict[str, Any]) -> str:
     assert process.stdin is not None and process.stdout is not None
-    with contextlib.suppress(OSError):  # it has ended already; what it said is read below
+    with contextlib.suppress(OSError):  # it has already ended; its output is read below
         process.stdin.write(json.dumps(asked) + "\n")
         process.stdin.flush()
     for said in _lines(process.stdout):
@@ -132,13 +132,13 @@ def _wait_for_url(process: "subprocess.Popen[str]", asked: dict[str, Any]) -> st
         for line in said["notes"]:
             print(line)
         return said["url"]
-    raise AnnealError("the page's server ended before it was ready; what it said stands in the log.")
+    raise AnnealError("the page's server stopped before it was ready; the log has its messages.")
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
     assert process.stdin is not None and process.stdout is not None
-    with contextlib.suppress(OSError):  # it ended before it had read what was written
-        process.stdin.close()  # which ends it, as the end of this process would
+    with contextlib.suppress(OSError):  # it ended before it read its input
+        process.stdin.close()  # this stops it, as the end of this process would
     try:
         process.wait(_TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -161,7 +161,7 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-# Where the notebook runs.
+# The environments of the notebook.
 
 
 def _place() -> "_Jupyter | _Colab":
@@ -169,7 +169,7 @@ def _place() -> "_Jupyter | _Colab":
 
 
 class _Jupyter:
-    """A notebook server of this machine, at any port."""
+    """A notebook server on this machine, at any port."""
 
     frames: tuple[str, ...] = ("http://localhost:*", "http://127.0.0.1:*")
 
@@ -182,13 +182,13 @@ class _Jupyter:
             from IPython.display import IFrame, display  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ConfigError(
-                f"the page is shown in notebooks only, which bring IPython; open {url} in a browser."
+                f"the page can only be shown in a notebook, which needs IPython; open {url} in a browser."
             ) from error
         display(IFrame(url, width="100%", height=height_px))
 
 
 class _Colab:
-    """Colab's browser reaches this machine by a proxy, whose name it tells."""
+    """Colab: the browser reaches this machine through a proxy, whose name Colab provides."""
 
     frames: tuple[str, ...] = ("https://colab.research.google.com", "https://*.googleusercontent.com")
 
@@ -208,7 +208,7 @@ class _Colab:
         )
 
 
-# The other process.
+# The server process.
 
 
 def main() -> None:

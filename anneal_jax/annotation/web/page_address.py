@@ -1,6 +1,6 @@
-"""Where the page of a workdir is: its token, the same at every start, and the address that is open now.
+"""The address of a workdir's page: its token, the same at every start, and the URL served now.
 
-Both are in `page.json`, a file of mode 0600, for whoever has the address may answer.
+Both are in `page.json`, with file mode 0600, because anyone with the address may answer.
 """
 
 import json
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from anneal_jax.files import atomic
 from anneal_jax.files.workdir import holder
 
-NEW_ADDRESS = "The page has a new address: others could read the old one, or its file was damaged."
+NEW_ADDRESS = "The page has a new address, because others could read the old one or its file was damaged."
 
 _FILE = "page.json"
 _TOKEN = re.compile(r"[0-9A-Za-z_-]{32,64}")
@@ -23,12 +23,12 @@ _MAX_BYTES = 4_096
 
 
 class PageAddress(NamedTuple):
-    """What is kept of a page.
+    """The stored address of a page.
 
     Attributes:
       token: the first part of every path.
-      url: where it was served last; "" before that.
-      holder: the run that served it, as `workdir.holder` names it.
+      url: URL at which it was last served; "" if it never was.
+      holder: the run that served it, in the form of `workdir.holder`.
     """
 
     token: str
@@ -37,7 +37,7 @@ class PageAddress(NamedTuple):
 
     @property
     def port(self) -> int | None:
-        """The port it was served at last."""
+        """The port at which it was last served."""
         return urlsplit(self.url).port if self.url else None
 
 
@@ -47,9 +47,10 @@ def draw_token() -> str:
 
 
 def read_page(workdir: pathlib.Path) -> PageAddress | None:
-    """Return what is kept of the page of a workdir; None when there is nothing, or nothing to be trusted.
+    """Return the stored address of a workdir's page; None if there is none that can be trusted.
 
-    A file is trusted when it is a regular one, no link, of this user, and nobody else may read or write it.
+    A file is trusted if it is a regular file, not a link, belongs to this user, and is neither readable nor
+    writable by anyone else.
     """
     try:
         descriptor = os.open(workdir / _FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -66,19 +67,19 @@ def read_page(workdir: pathlib.Path) -> PageAddress | None:
 
 
 def keep_page(workdir: pathlib.Path, page: PageAddress) -> None:
-    """Replace what is kept of the page of a workdir that this process holds; atomic."""
+    """Atomically replace the stored address of the page of a workdir that this process holds."""
     atomic.write_private(workdir / _FILE, json.dumps(page._asdict()) + "\n")
 
 
 def open_page(workdir: pathlib.Path) -> str:
-    """Return the address of the page of a workdir that another process serves now; "" when there is none.
+    """Return the URL of a workdir's page if another process serves it now, else "".
 
-    What a killed server left does not count: the file must name the run that holds the workdir.
+    The file of a killed server does not count: it must name the run that holds the workdir.
     """
     page = read_page(workdir)
     return page.url if page and page.url and page.holder == holder(workdir) else ""
 
 
 def is_distrusted(workdir: pathlib.Path) -> bool:
-    """Tell whether something is kept of a page, and is not trusted."""
+    """Return whether an address is stored but cannot be trusted."""
     return os.path.lexists(workdir / _FILE) and read_page(workdir) is None

@@ -1,17 +1,17 @@
-"""The pages of the web app: one frame with one bar, and the content of each between."""
+"""The pages of the web app: one shared frame with a navigation bar, and the content of each page."""
 
 from importlib import resources
 from typing import NamedTuple
 
 
 class Page(NamedTuple):
-    """A page, and where its files are.
+    """A page and its files.
 
     Attributes:
-      path: below the token; the first screen has none.
-      name: of its files, `NAME.html` and `NAME.js`, and of the body's class.
-      title: in the bar and in the browser's tab.
-      styles: of its own, beside those that all pages share.
+      path: path below the token; empty for the first screen.
+      name: name of its files, `NAME.html` and `NAME.js`, and of the body's class.
+      title: title in the bar and in the browser's tab.
+      styles: its own style sheets, in addition to the shared ones.
     """
 
     path: str
@@ -27,7 +27,7 @@ PAGES = (
     Page("map", "map", "Map", ("map.css", "export.css")),
     Page("details", "details", "Details"),
 )
-"""In the order of the bar."""
+"""All pages in the order of the bar."""
 
 _SHARED = (
     "acting.js",
@@ -36,6 +36,7 @@ _SHARED = (
     "common.js",
     "contradictions.css",
     "contradictions.js",
+    "enlarge.js",
     "export.js",
     "glance.js",
     "grid.js",
@@ -59,7 +60,7 @@ def read_static(name: str) -> bytes:
 
 
 def page_html(page: Page) -> bytes:
-    """Return a page as HTML: the frame that all share, around its content."""
+    """Return a page as HTML: the shared frame around its content."""
     styles = [f'<link rel="stylesheet" href="static/{name}">' for name in page.styles]
     parts = {
         "title": page.title,

@@ -1,4 +1,4 @@
-"""Tiles as a browser shows them: by number, decoded by the archive and encoded anew, never as files."""
+"""Tiles as a browser shows them: by number, decoded by the archive and re-encoded, never as files."""
 
 import io
 import threading
@@ -28,18 +28,18 @@ _KEPT = 512  # pictures in memory, some 40 kB each
 
 
 class TilePictures:
-    """JPEG pictures of an archive's tiles, made ahead of time in threads of their own.
+    """JPEG pictures of an archive's tiles, prepared ahead of time in separate threads.
 
-    Every picture has the same side, and the same stretch: none, so that two tiles compare as they are.
+    Every picture has the same side and no contrast stretch, so that tiles can be compared as they are.
     """
 
     def __init__(self, archive: Archive, *, rows: IntArray | None = None, side_px: int = PICTURE_PX):
-        """Serve an archive of tiles; nothing is read yet.
+        """Prepare to serve an archive of tiles; nothing is read yet.
 
         Args:
           archive: the tiles.
-          rows: int32[N], where each lies in it; None: all of them, in order.
-          side_px: of a picture.
+          rows: int32[N], row of each picture in the archive; None for all rows in order.
+          side_px: side of a picture in pixels.
         """
         self._archive = archive
         self._rows = np.arange(len(archive.ids), dtype=np.int32) if rows is None else rows
@@ -50,44 +50,44 @@ class TilePictures:
 
     @property
     def show_tiles(self) -> bool:
-        """Whether a person can judge by them; else they show names."""
+        """Whether a person can judge the pictures; if not, they only show names."""
         return not isinstance(self._archive, NamePictures)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def prefetch(self, tiles: Iterable[int]) -> None:
-        """Begin to make pictures that will be asked for soon."""
+        """Start to prepare pictures that will be requested soon."""
         for tile in tiles:
             self._coming(tile)
 
     def get(self, tile: int) -> bytes:
-        """Return a picture, when it is made.
+        """Return a picture, waiting until it is ready.
 
         Raises:
           IndexError: there is no such tile.
-          ArchiveError: its file vanished or changed.
+          ArchiveError: its file is missing or has changed.
         """
         if not 0 <= tile < len(self):
             raise IndexError(f"there is no tile {tile}")
         return self._coming(tile).result()
 
     def file(self, tile: int) -> TileFile:
-        """Return a tile as a file: its archive's own bytes where it is one.
+        """Return a tile as a file: the archive's own bytes if it has one.
 
         Raises:
-          ArchiveError: its file vanished or changed, or it is a vector without a picture.
+          ArchiveError: its file is missing or has changed, or it is a vector without a picture.
         """
         return cast(Catalogue, self._archive).tile_file(int(self._rows[tile]))
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._threads.shutdown(cancel_futures=True)
 
     def _coming(self, tile: int) -> "Future[bytes]":
         with self._lock:
             coming = self._pictures.get(tile)
-            if coming is None or (coming.done() and coming.exception()):  # a failed one is tried again
+            if coming is None or (coming.done() and coming.exception()):  # retry after a failure
                 coming = self._pictures[tile] = self._threads.submit(self._make, tile)
             self._pictures.move_to_end(tile)
             while len(self._pictures) > _KEPT:
@@ -106,16 +106,16 @@ def as_jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def open_pictures(archive: Archive, spec: str, *, on_bad_image: str = "refuse") -> TilePictures:
-    """Return what can be seen of an archive.
+    """Return the pictures of an archive.
 
     Args:
       archive: of tiles or of vectors.
-      spec: archive of the tiles where that one holds vectors; each vector's id names its tile. Or
-        `thumbnails:` and what `open_thumbnails` takes; nothing shows names, which nobody can judge.
-      on_bad_image: as `open_archive`.
+      spec: archive of the tiles if `archive` holds vectors, whose ids then name the tiles; or `thumbnails:`
+        and an argument of `open_thumbnails`. If empty, only names are shown, which nobody can judge.
+      on_bad_image: as for `open_archive`.
 
     Raises:
-      ArchiveError: the tiles cannot be opened, or a vector's tile is not among them.
+      ArchiveError: the tiles cannot be opened, or the tile of a vector is missing.
     """
     if archive.kind == "image":
         return TilePictures(archive)

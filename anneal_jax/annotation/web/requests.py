@@ -1,4 +1,4 @@
-"""How the routes read a request; whatever is wrong with one is a sentence."""
+"""Parses requests for the routes; a malformed request gets a one-sentence error."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _KEY = re.compile(r"[0-9A-Za-z_-]{8,64}")
 
 
 class BadRequestError(ValueError):
-    """A request that the page would not send."""
+    """A malformed request, which the page itself would not send."""
 
 
 def context_of(request: Request) -> AppContext:
@@ -26,7 +26,7 @@ def tile_number(text: str, context: AppContext) -> int:
     """Return the number of a tile.
 
     Raises:
-      BadRequestError: it is none.
+      BadRequestError: there is no such tile.
     """
     if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) >= len(context.names):
         raise BadRequestError("there is no such tile.")
@@ -38,22 +38,22 @@ async def json_body(request: Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.body())
     except (ValueError, RecursionError) as error:
-        raise BadRequestError("the body is no JSON.") from error
+        raise BadRequestError("the body is not JSON.") from error
     if not isinstance(body, dict):
         raise BadRequestError("the body must be a JSON object.")
     return body
 
 
 def text(body: dict[str, Any], name: str) -> str:
-    """Return a text of a body."""
+    """Return a string from a body."""
     value = body.get(name)
     if not isinstance(value, str):
-        raise BadRequestError(f"{name} must be a text.")
+        raise BadRequestError(f"{name} must be text.")
     return value
 
 
 def key(body: dict[str, Any], name: str) -> str:
-    """Return a name that the page made up of a body."""
+    """Return a key, which the page generated, from a body."""
     value = text(body, name)
     if not _KEY.fullmatch(value):
         raise BadRequestError(f"{name} must be 8 to 64 letters, digits, - or _.")
@@ -61,7 +61,7 @@ def key(body: dict[str, Any], name: str) -> str:
 
 
 def one_of(body: dict[str, Any], name: str, allowed: Any) -> str:
-    """Return one of some words of a body."""
+    """Return one of the allowed words from a body."""
     value = text(body, name)
     if value not in allowed:
         raise BadRequestError(f"{name} must be one of {', '.join(allowed)}.")
@@ -69,7 +69,7 @@ def one_of(body: dict[str, Any], name: str, allowed: Any) -> str:
 
 
 def whole(body: dict[str, Any], name: str) -> int:
-    """Return a whole number from 0 of a body."""
+    """Return a non-negative whole number from a body."""
     value = body.get(name)
     if type(value) is not int or not 0 <= value < 2**53:
         raise BadRequestError(f"{name} must be a whole number.")
@@ -77,7 +77,7 @@ def whole(body: dict[str, Any], name: str) -> int:
 
 
 def places(body: dict[str, Any], name: str) -> list[int] | None:
-    """Return the whole numbers from 0 of a body, at most 100 of them; None if it has null."""
+    """Return at most 100 non-negative whole numbers from a body; None if it has null."""
     if name in body and body[name] is None:
         return None
     value = body.get(name)
@@ -87,21 +87,25 @@ def places(body: dict[str, Any], name: str) -> list[int] | None:
 
 
 def whole_numbers(body: dict[str, Any], name: str, most: int, *, below: int) -> list[int]:
-    """Return 1 to `most` whole numbers of a body, each from 0 and below a bound."""
+    """Return 1 to `most` whole numbers in [0, `below`) from a body."""
     values = body.get(name)
     if not isinstance(values, list) or not 0 < len(values) <= most:
         raise BadRequestError(f"{name} must be a list of 1 to {most:,} whole numbers.")
     if any(type(value) is not int or not 0 <= value < below for value in values):
-        raise BadRequestError(f"{name} must hold whole numbers below {below:,}.")
+        raise BadRequestError(f"{name} must contain whole numbers below {below:,}.")
     return values
 
 
 def count_asked(query: Mapping[str, str], name: str, default: int, most: int) -> int:
-    """Return a count that a query names, `default` where it does not, and `most` at most."""
+    """Return a count that a query names, or `default` if it names none.
+
+    Raises:
+      BadRequestError: it is no whole number from 0 to `most`.
+    """
     value = query.get(name, str(default))
-    if not re.fullmatch(r"[0-9]+", value, re.ASCII):
-        raise BadRequestError(f"{name} must be a whole number.")
-    return min(int(value[:12]), most)
+    if not re.fullmatch(r"[0-9]{1,15}", value, re.ASCII) or int(value) > most:
+        raise BadRequestError(f"{name} must be a whole number up to {most:,}.")
+    return int(value)
 
 
 def seconds(body: dict[str, Any]) -> float | None:

@@ -1,10 +1,10 @@
-"""A simulated person answers an open page, by the requests that a browser sends.
+"""A simulated person who answers an open page with the requests that a browser would send.
 
   from anneal_jax.annotation.web.scripted_client import answer_page
 
   answer_page(url, ClassOracle(archive.labels), num_answers=100)
 
-It shows what so many answers of a person would give, on an archive whose classes are known.
+On an archive with known classes, it shows what that many answers from a person would achieve.
 """
 
 import json
@@ -21,19 +21,19 @@ _TIMEOUT_S = 60
 
 
 def answer_page(url: str, annotator: Annotator, num_answers: int, *, name: str = "simulated") -> int:
-    """Answer the questions of a page one after the other.
+    """Answer the questions of a page one by one.
 
     Args:
-      url: the page's whole address, with its token, as it was printed when the server started.
-      annotator: who answers.
+      url: the page's full address with its token, as printed when the server started.
+      annotator: answers the questions.
       num_answers: how many questions to answer.
-      name: under which the answers are stored.
+      name: person's name stored with the answers.
 
     Returns:
-      How many answers the page has stored; fewer where it had nothing left to ask.
+      Number of answers that the page stored; fewer if it ran out of questions.
 
     Raises:
-      AnnealError: the page cannot be reached, or refused an answer; the message says why.
+      AnnealError: the page cannot be reached or refused an answer; the message says why.
     """
     tab = f"scripted-{secrets.token_hex(8)}"
     view = _post(url, "session", {"tab": tab, "annotator": name, "mode": "pairs"})

@@ -1,7 +1,7 @@
-"""The routes of the search page: drop a file or pick a tile, see what is similar, and say what is wrong."""
+"""The routes of the search page: search by a file or a tile, and mark the results."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from anneal_jax.annotation.web.context import AppContext
 from anneal_jax.annotation.web.requests import (
     BadRequestError,
     context_of,
+    count_asked,
     json_body,
     key,
     one_of,
@@ -46,23 +47,24 @@ from anneal_jax.retrieval.search import MAX_RESULTS
 from anneal_jax.types import Answer, FloatArray
 
 UPLOADS = {"search/drop": MAX_UPLOAD_BYTES}
-"""Paths that take a file in place of JSON, and the most bytes of it."""
+"""Paths that accept a file instead of JSON, and its maximum size in bytes."""
 
 _MANY = 24
 _MAX_TILES = 200  # on one page of the wall
 _MAX_TEXT_LENGTH = 200
+_MAX_MARKS = MAX_RESULTS  # in one reply: labels of a whole archive would be megabytes
 _TAKEN_BACK = "none"
 _FILE_ANSWERS = ("similar", "dissimilar", "unsure", _TAKEN_BACK)
 
 
 class _Query(NamedTuple):
-    """What is searched by: a tile of the archive, or a file by its digest and feature.
+    """A query: a tile of the archive, or a file given by its digest and feature.
 
     Attributes:
       embedding: float32[D], unit norm.
-      tile: None for a file.
+      tile: the tile; None for a file.
       digest: SHA-256 of the file's bytes; empty for a tile.
-      feature: float32[F] of the file; None for a tile.
+      feature: float32[F], feature of the file; None for a tile.
     """
 
     embedding: FloatArray
@@ -72,13 +74,13 @@ class _Query(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """What a search is to bring.
+    """The parameters of a search.
 
     Attributes:
       direction: float32[D], unit norm.
-      own: the tile that is no result; -1: none.
-      most: how many results are listed, at most.
-      least: smallest cosine; 0 sets no bound.
+      own: the tile to leave out of the results; -1 for none.
+      most: maximum number of results.
+      least: minimum cosine; 0 sets no bound.
     """
 
     direction: FloatArray
@@ -101,7 +103,7 @@ def search_routes() -> list[Route]:
 
 
 async def _drop(request: Request) -> Response:
-    """Take a file; the reply says by which key, or by which tile of the archive, to search."""
+    """Accept a file; reply with the key, or the tile of the archive, to search by."""
     context = context_of(request)
     try:
         dropped = await asyncio.to_thread(context.uploads.take, await request.body())
@@ -117,16 +119,16 @@ async def _drop(request: Request) -> Response:
 async def _picture(request: Request) -> Response:
     upload = context_of(request).uploads.get(request.path_params["key"])
     if upload is None:
-        raise BadRequestError("this file is not kept any more; drop it again.")
+        raise BadRequestError("this file is no longer held; drop it again.")
     return Response(upload.picture, media_type="image/jpeg")
 
 
 async def _tiles(request: Request) -> Response:
-    """Return a stretch of the tiles to pick one from: of all, as the wall has them, or of a name."""
+    """Return a page of tiles to choose from: all in the order of the wall, or those that match a name."""
     context = context_of(request)
     wanted = request.query_params.get("text", "")[:_MAX_TEXT_LENGTH]
-    start = _number(request, "offset", 0, len(context.names))
-    count = _number(request, "count", _MANY, _MAX_TILES)
+    start = count_asked(request.query_params, "offset", 0, len(context.names))
+    count = count_asked(request.query_params, "count", _MANY, _MAX_TILES)
     if wanted:
         found = await asyncio.to_thread(named_tiles, context.names, wanted)
     else:
@@ -138,29 +140,30 @@ async def _tiles(request: Request) -> Response:
 
 
 async def _results(request: Request) -> Response:
-    """Search by a tile or a file, and return what is known of each result.
+    """Search by a tile or a file, and return what is known about each result.
 
-    `refined=1` searches by what was marked too; `least` is the smallest cosine of a result, in hundredths.
+    `refined=1` refines the query by its marks; `least` is the minimum cosine of a result, in hundredths.
     """
     context = context_of(request)
     plan = context.session.plan
     query = await _query(request.query_params, context, plan)
     asked, records = await context.in_writer_thread(_asked, context.session, query)
-    marks = asked["marks"] if _number(request, "refined", 0, 1) else []
+    marks = asked["marks"] if count_asked(request.query_params, "refined", 0, 1) else []
     wanted = _Wanted(
         await asyncio.to_thread(_direction, plan.embeddings, query, marks),
         -1 if query.tile is None else query.tile,
-        _number(request, "count", _MANY, MAX_RESULTS),
-        _number(request, "least", 0, 100) / 100,
+        count_asked(request.query_params, "count", _MANY, MAX_RESULTS),
+        count_asked(request.query_params, "least", 0, 100) / 100,
     )
     found, num_results = await asyncio.to_thread(_found, plan.embeddings, wanted, marks)
     context.pictures.prefetch(result.tile for result in found[:_MANY])
     calibration, num_audits = await asyncio.to_thread(calibrate, records, plan.embeddings)
-    known = None if marks else calibration  # it was fitted to cosines of tiles, not of a moved query
+    known = None if marks else calibration  # fitted to cosines of tiles, not of a refined query
     name = None if query.tile is None else context.names[query.tile]
     about = {"model": plan.version, "name": name, "num_results": num_results, "is_refined": bool(marks)}
+    about["has_places"] = context.tiles.column("box") is not None
     return JSONResponse(
-        asked
+        _shortened(asked, {result.tile for result in found})
         | about
         | {
             "calibration": _calibration_json(calibration, num_audits),
@@ -172,7 +175,7 @@ async def _results(request: Request) -> Response:
 
 
 def _direction(embeddings: FloatArray, query: _Query, marks: Sequence[Mapping[str, Any]]) -> FloatArray:
-    """Return what is searched by: the query, moved by marks."""
+    """Return the search direction: the query, refined by marks."""
     right, wrong = (embeddings[_marked(marks, word)] for word in ("similar", "dissimilar"))
     return refine(query.embedding, right, wrong)
 
@@ -184,7 +187,7 @@ def _marked(marks: Sequence[Mapping[str, Any]], word: str) -> list[int]:
 def _found(
     embeddings: FloatArray, wanted: _Wanted, marks: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Found], int]:
-    """Return results, the right ones first and the wrong ones last, and how many the archive has in all."""
+    """Return results, those marked right first and wrong last, and how many there are in all."""
     found = nearest(embeddings, wanted.direction, wanted.most, own=wanted.own)
     if not wanted.least:
         num_results = len(embeddings) - (wanted.own >= 0)
@@ -197,25 +200,44 @@ def _found(
 
 
 async def _marks(request: Request) -> Response:
-    """Return what is known of a query and other tiles."""
+    """Return what is known of a query and other tiles, above all of those that `among` lists."""
     context = context_of(request)
+    among = _listed(request.query_params.get("among", ""), context)
     query = await _query(request.query_params, context, context.session.plan)
-    return JSONResponse((await context.in_writer_thread(_asked, context.session, query))[0])
+    asked, _ = await context.in_writer_thread(_asked, context.session, query)
+    return JSONResponse(_shortened(asked, among))
+
+
+def _listed(text: str, context: AppContext) -> set[int]:
+    """Return the tiles of a list with commas between them."""
+    numbers = text.split(",") if text else []
+    if len(numbers) > MAX_RESULTS:
+        raise BadRequestError(f"among may list {MAX_RESULTS:,} tiles.")
+    return {tile_number(number, context) for number in numbers}
+
+
+def _shortened(asked: dict[str, Any], among: Container[int]) -> dict[str, Any]:
+    """Return as many marks as a reply should hold, of some tiles first, and the counts of all."""
+    marks = asked["marks"]
+    counts = {"num_right": len(_marked(marks, "similar")), "num_wrong": len(_marked(marks, "dissimilar"))}
+    if len(marks) > _MAX_MARKS:
+        marks = sorted(marks, key=lambda mark: mark["tile"] not in among)[:_MAX_MARKS]
+    return asked | counts | {"marks": marks}
 
 
 async def _files(request: Request) -> Response:
-    """Return the files that answers name, the last one first."""
+    """Return the files that occur in answers, latest first."""
     context = context_of(request)
     files = await context.in_writer_thread(answered_files, context.session.store)
     return JSONResponse({"files": [{"file": file, "num_answers": count} for file, count in files.items()]})
 
 
 async def _mark_file(request: Request) -> Response:
-    """Store or take back what is said of a file and a tile; return what is known then."""
+    """Store or retract a mark of a tile for a file; return what is then known."""
     context, body = context_of(request), await json_body(request)
     query = await _query(body, context, context.session.plan)
     if query.feature is None:
-        raise BadRequestError("a mark on a tile of the archive is sent to /volunteer.")
+        raise BadRequestError("a mark for a tile of the archive must be sent to /volunteer.")
     answer = one_of(body, "answer", _FILE_ANSWERS)
     said = SaidOfFile(
         query.digest,
@@ -232,11 +254,11 @@ async def _mark_file(request: Request) -> Response:
 def _say(session: AnnotationSession, set_id: int, said: SaidOfFile, query: _Query) -> dict[str, Any]:
     session.require_set(set_id)
     say_of_file(session.store, said)
-    return _asked(session, query)[0]
+    return _shortened(_asked(session, query)[0], {said.tile})
 
 
 async def _query(given: Mapping[str, Any], context: AppContext, plan: QuestionPlan) -> _Query:
-    """Find what a request searches by: a `tile`, a `dropped` file or a `file` of the store."""
+    """Return the query of a request: a `tile`, a `dropped` file or a `file` of the store."""
     if tile := given.get("tile"):
         row = tile_number(str(tile), context)
         return _Query(plan.embeddings[row], row)
@@ -246,13 +268,13 @@ async def _query(given: Mapping[str, Any], context: AppContext, plan: QuestionPl
     else:
         found = context.uploads.get(str(given.get("dropped", "")))
     if found is None or plan.project is None or found.feature.shape != np.shape(plan.project.mean):
-        raise BadRequestError("this file is not kept any more; drop it again.")
+        raise BadRequestError("this file is no longer held; drop it again.")
     embedding = await asyncio.to_thread(plan.project, found.feature[None])  # the first one compiles
     return _Query(embedding[0], None, found.digest, found.feature)
 
 
 def _asked(session: AnnotationSession, query: _Query) -> tuple[dict[str, Any], list[AnswerRecord]]:
-    """Return the present set, what is known there of a query and tiles, and all answers that stand."""
+    """Return the current set, what it says about a query and tiles, and all standing answers."""
     if query.tile is None:
         said = answers_about(session.store, query.digest)
         marks = [_known(each.tile, each.answer, each.file_answer_id) for each in said]
@@ -264,7 +286,7 @@ def _asked(session: AnnotationSession, query: _Query) -> tuple[dict[str, Any], l
 
 
 def _pair_known(session: AnnotationSession, tile: int, other: int) -> dict[str, Any]:
-    """Return what is known of a pair, and the answer that says so, if one does."""
+    """Return what is known about a pair, and the answer that says so, if there is one."""
     pair = min(tile, other), max(tile, other)
     label = None if tile == other else session.standing.label(*pair)
     return _known(other, label, session.standing.newest(*pair))
@@ -284,7 +306,7 @@ def _rows(names: Sequence[str], found: Sequence[Found], calibration: Calibration
 
 
 def _calibration_json(calibration: Calibration | None, num_audits: int) -> dict[str, Any]:
-    """Return whether chances are known, and what they wait for."""
+    """Return whether probabilities are available, and what they need."""
     fewest = {"fewest": MIN_LABELS, "fewest_of_each": MIN_OF_EACH}
     return {"is_known": calibration is not None, "num_audits": num_audits, **fewest}
 
@@ -292,7 +314,7 @@ def _calibration_json(calibration: Calibration | None, num_audits: int) -> dict[
 def _chances(
     calibration: Calibration | None, similarities: Sequence[float]
 ) -> list[dict[str, float | None]]:
-    """Return P(similar) of each cosine with its 95% interval; nothing where it is unknown."""
+    """Return P(similar) of each cosine with its 95% interval; empty if unknown."""
     if calibration is None:
         return [{"probability": None, "lower": None, "upper": None} for _ in similarities]
     lower, upper = calibration.interval(similarities)
@@ -303,7 +325,7 @@ def _chances(
 def _near_answers(
     session: AnnotationSession, records: Sequence[AnswerRecord], embeddings: FloatArray, query: FloatArray
 ) -> list[dict[str, Any]]:
-    """Return the answers that lie near a query."""
+    """Return the answers nearest to a query."""
     return [
         {
             **session.standing.to_json(answer.record),
@@ -312,10 +334,3 @@ def _near_answers(
         }
         for answer in nearest_answers(records, embeddings, query)
     ]
-
-
-def _number(request: Request, name: str, default: int, most: int) -> int:
-    said = request.query_params.get(name, str(default))
-    if not (said.isascii() and said.isdigit() and int(said[:9]) <= most):
-        raise BadRequestError(f"{name} must be a whole number up to {most:,}.")
-    return int(said[:9])

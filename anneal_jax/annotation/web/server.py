@@ -1,4 +1,4 @@
-"""Open a workdir for a person, and serve the page until it is stopped."""
+"""Opens a workdir for annotation and serves the page until it is stopped."""
 
 import functools
 import pathlib
@@ -47,10 +47,10 @@ from anneal_jax.training.start import settle_side, settle_start, start_warnings
 from anneal_jax.types import Archive
 
 LEFT_OUT = "left_out.txt"
-"""The file in a workdir that lists the skipped files, one a line."""
+"""The file in a workdir that lists the skipped files, one per line."""
 
 LABELLER = "class labels"
-"""Who said what a labels file says."""
+"""The annotator recorded for answers from a labels file."""
 
 
 @contextmanager
@@ -68,21 +68,21 @@ def opened(
 
     Args:
       config: the settings.
-      workdir: made where absent.
+      workdir: created if missing.
       pictures: archive of the tiles to look at, where that of the settings holds vectors.
-      labels: CSV of class labels to begin with; empty is none.
-      sentence: what "similar" means; empty asks the first person, or keeps what was said.
-      learns: whether a process in the background trains on the answers.
+      labels: CSV of class labels to start from; empty for none.
+      sentence: what "similar" means; empty keeps the current sentence, or asks the first person.
+      learns: whether a background process trains on the answers.
       basemap_url: see `AppContext`.
 
     Raises:
-      AnnealError: the workdir is in use, or something that the settings name cannot be used.
+      AnnealError: the workdir is in use, or something named in the settings cannot be used.
     """
     asking = asking_methods()
     if config.regime != "frozen" or config.supervision not in asking:
         raise ConfigError(
-            "a person is asked with regime='frozen', since a whole network learns too slowly between two "
-            f"answers, and supervision={' or '.join(map(repr, asking))}, which the page asks alike."
+            "the page needs regime='frozen', because a whole network learns too slowly between two "
+            f"answers, and supervision={' or '.join(map(repr, asking))}."
         )
     with ExitStack() as stack:
         stack.enter_context(locked(workdir))
@@ -103,7 +103,7 @@ def opened(
         notes += [take_labels(store, dataset.archive, labels)] if labels else []
         digests = dataset.archive.digests()
         by_belief = BeliefQuestions(open_belief_session(config, dataset, learner))
-        # Threads of a matrix product that wait for each other on busy cores keep answers waiting.
+        # Threads of a matrix product that wait for each other on busy cores would delay answers.
         stack.enter_context(threadpool_limits(1))
         plan = make_plan(directions, seed=config.seed, project=centring(features), by_belief=by_belief)
         session = AnnotationSession(store, directions, duplicate_groups(digests), plan)
@@ -130,9 +130,9 @@ def opened(
 
 
 def go_to_set(store: AnswerStore, sentence: str) -> str:
-    """Go to the set of answers of a sentence, or begin it, and return a sentence that says which.
+    """Switch to the set of answers of a sentence, or begin it; return a message that says which.
 
-    It is empty where nothing was answered yet: there is nothing to mix up.
+    The message is empty if there are no answers yet, because nothing can be mixed up.
     """
     num_sets = len(store.sentences())
     store.set_sentence(sentence)
@@ -141,7 +141,7 @@ def go_to_set(store: AnswerStore, sentence: str) -> str:
     if not any(found.num_answers for found in sets):
         return ""
     if len(store.sentences()) > num_sets:
-        return f"A new set of answers begins, {present.sentence!r}; the others stay under Sets on the page."
+        return f"Answers go to a new set, {present.sentence!r}; the page lists the other sets under Sets."
     return f"Answers go to the set {present.sentence!r}, which has {present.num_answers:,}."
 
 
@@ -157,22 +157,22 @@ def list_left_out(workdir: pathlib.Path, archive: Archive) -> tuple[str, ...]:
 
 
 def take_labels(store: AnswerStore, archive: Archive, path: str) -> str:
-    """Store the class labels of a CSV file as answers, and return a sentence about them.
+    """Store the class labels of a CSV file as answers, and return a message about them.
 
     Raises:
       ArchiveError: the file cannot be used.
-      ConfigError: nobody has said yet what "similar" means.
+      ConfigError: nobody has defined "similar" yet.
     """
     if not (store.is_settled() or store.standing()):
         raise ConfigError(
-            "class labels answer a question; say it, as in --sentence='Same land use', beside --labels."
+            "class labels are answers to a question; add it to --labels, as in --sentence='Same land use'."
         )
     labels = labels_of_csv(cast(Catalogue, archive), path)
     name = pathlib.Path(path).name
     before = store.tally().bits_spent
     num_labels = give_labels(store, labels, annotator=LABELLER, source=name)
     bits = store.tally().bits_spent - before
-    return f"{num_labels:,} class labels of {name} stand among the answers ({bits:,.0f} bits of them new)."
+    return f"{num_labels:,} class labels of {name} are stored as answers ({bits:,.0f} bits are new)."
 
 
 def serve(
@@ -193,19 +193,19 @@ def serve(
 
     Args:
       config: the settings.
-      workdir: for the answers and all else; made where absent.
-      host: address to listen at.
-      port: 0 takes any that is free; None that of the last time, or the next free one from 8765 on.
-      allowed_hosts: more names that the page is called by, such as that of a tunnel or a notebook.
-      frames: more origins whose pages may hold this one in a frame, as a notebook's.
-      pictures: archive of the tiles to look at, where that of the settings holds vectors.
-      labels: CSV (`id,label`) of class labels to begin with.
-      sentence: what "similar" means; empty asks the first person.
-      basemap_url: of tiles of a map server, with {z}, {x} and {y} in it; empty asks nobody for any.
-      on_ready: gets the page's address, and what the user should read beside it, when it can be opened.
+      workdir: folder for the answers and all other files; created if missing.
+      host: address to listen on.
+      port: 0 takes any free one; None the last one used, or else the first free one from 8765 on.
+      allowed_hosts: further host names of the page, such as that of a tunnel or a notebook.
+      frames: further origins whose pages may show this one in a frame, such as a notebook's.
+      pictures: archive of the tiles to look at, if that of the settings holds vectors.
+      labels: CSV (`id,label`) of class labels to start from.
+      sentence: what "similar" means; if empty, the page asks the first person.
+      basemap_url: address of a map server's tiles, with {z}, {x} and {y}; empty if no server is used.
+      on_ready: called with the page's address and notes for the user, once the page can be opened.
 
     Raises:
-      AnnealError: as `opened`; or the address cannot be listened at, or one of the names is none.
+      AnnealError: as for `opened`; or the address cannot be listened on, or a host name is invalid.
     """
     try:
         import uvicorn
@@ -213,7 +213,7 @@ def serve(
         from anneal_jax.annotation.web.app import create_app
     except ImportError as error:
         raise ConfigError(
-            f"the page needs the extra serve; {how_to_install('serve')} brings it."
+            f"the page needs the extra serve; install it with {how_to_install('serve')}."
         ) from error
     access = make_access(host, allowed_hosts, frames, basemap_url)
     listener = listen(host, read_page(workdir) if port is None else port)

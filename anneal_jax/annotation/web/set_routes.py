@@ -1,4 +1,4 @@
-"""The routes of sets: which there are, and what a page changes in them."""
+"""The routes of sets: list them, and change them."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from anneal_jax.annotation.web.requests import context_of, key, text, whole
 
 
 def set_routes() -> list[Route]:
-    """Return the routes that fetch."""
+    """Return the GET routes."""
     return [Route("/sets", _listed)]
 
 
@@ -40,4 +40,4 @@ def _rename(session: AnnotationSession, body: dict[str, Any]) -> dict[str, Any]:
 
 
 POSTS = {"sentence": _say, "sets/begin": _begin, "sets/go": _go, "sets/rename": _rename}
-"""What is posted, as `app` has it: each takes the session and the body, and returns what the tab shows."""
+"""POST routes, as in `app`: each takes the session and the body, and returns what the tab shows."""

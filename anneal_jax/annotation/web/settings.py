@@ -1,4 +1,4 @@
-"""What a person is asked about: the settings of a workdir, and what a command or a notebook names anew."""
+"""The settings of an annotation workdir, updated by those that a command or a notebook gives."""
 
 import dataclasses
 import pathlib
@@ -11,15 +11,15 @@ from anneal_jax.errors import ConfigError
 from anneal_jax.files.workdir import is_annotated, read_config, read_pictures
 
 THUMBNAILS = "thumbnails:"
-"""Before what `--thumbnails` says, where a workdir keeps the name of what is shown."""
+"""Prefix of the value of `--thumbnails` where a workdir records what is shown."""
 
 
 class AnnotationSettings(NamedTuple):
     """What to ask about, and what to show.
 
     Attributes:
-      config: the settings; its archive is what is learnt from.
-      pictures: archive of the tiles to look at, or `thumbnails:` and what they are, where `config.archive`
+      config: the settings; models learn from its archive.
+      pictures: archive of the tiles to look at, or `thumbnails:` and their source, if `config.archive`
         holds vectors; else empty.
     """
 
@@ -35,19 +35,19 @@ def annotation_settings(
     config: ExperimentConfig | None = None,
     thumbnails: str = "",
 ) -> AnnotationSettings:
-    """Return the settings to go on with in a workdir.
+    """Return the settings to use in a workdir.
 
-    A new workdir without a recipe skips the images that cannot be read, and lists them: a person who begins
-    is not to be stopped by one file. A recipe stops at them, as in a run, unless it says otherwise.
+    A new workdir without a recipe skips and lists images that cannot be read, so that one bad file does not
+    stop a new user. With a recipe they are an error, as in a run, unless it says otherwise.
 
     Args:
-      workdir: of earlier answers, or a new one.
-      archive: tiles to look at; empty is what the workdir has.
-      features: `.npz` of ready vectors of these tiles, each under its tile's id; empty uses a backbone, or
-        what the workdir has.
-      settings: more of them, by name; None is not named.
-      config: a recipe that all these change; by default that of the workdir.
-      thumbnails: pictures for vectors, in place of tiles: a folder, a scene or a column of paths
+      workdir: one with earlier answers, or a new one.
+      archive: tiles to look at; empty keeps those of the workdir.
+      features: `.npz` of precomputed vectors of these tiles, each under its tile's id; empty keeps those of
+        the workdir, or uses a backbone.
+      settings: further settings by name; None values are ignored.
+      config: the settings to start from; by default those of the workdir.
+      thumbnails: pictures for vectors, instead of tiles: a folder, a scene or a column of paths
         (`anneal_jax.annotation.web.thumbnails`).
 
     Raises:
@@ -61,12 +61,10 @@ def annotation_settings(
     named = {name: value for name, value in (settings or {}).items() if value is not None}
     if features:
         if not (archive or pictures or thumbnails):
-            raise ConfigError(
-                "--features needs the tiles beside it; give --archive=folder:PATH or --thumbnails."
-            )
+            raise ConfigError("--features needs the tiles too; give --archive=folder:PATH or --thumbnails.")
         named["archive"], pictures = f"embeddings:{features}", archive or pictures
     elif archive and pictures and not holds_vectors(archive):
-        pictures = archive  # the vectors stay; the tiles may have been moved
+        pictures = archive  # keep the vectors; the tiles may have been moved
     elif archive:
         named["archive"] = archive
     pictures = f"{THUMBNAILS}{thumbnails}" if thumbnails else pictures

@@ -1,4 +1,4 @@
-"""Pictures for vectors: a file for each id, windows of a scene, a column of paths; or only their names."""
+"""Pictures for vectors: a file per id, windows of a scene, a column of paths, or only their names."""
 
 import importlib
 import pathlib
@@ -29,15 +29,15 @@ from anneal_jax.types import Archive
 
 _ENDINGS = ("", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".JPG", ".JPEG", ".PNG", ".TIF", ".TIFF")
 _SCENE_ENDINGS = (".tif", ".tiff")
-_POINT_PX = 64  # of the scene, shown around a place that is a point
-_OVERVIEW_PX = 512  # side at which percentiles of a scene are taken
+_POINT_PX = 64  # side of the window around a place that is a point
+_OVERVIEW_PX = 512  # side of the overview from which a scene's percentiles are computed
 _PERCENTILES = (2.0, 98.0)
 _WGS84 = "EPSG:4326"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Pictured(Catalogue):
-    """Pictures uint8[B, H, H, 3] for the vectors of an archive, in its order."""
+    """Pictures uint8[B, H, H, 3] for the vectors of an archive, in the same order."""
 
     def load(
         self, indices: npt.ArrayLike, image_size: int, resampling: str = "bilinear"
@@ -52,7 +52,7 @@ class _Pictured(Catalogue):
         raise NotImplementedError
 
     def digests(self) -> npt.NDArray[np.uint8]:
-        """Return uint8[N, 32], of each picture at 64 pixels."""
+        """Return uint8[N, 32], SHA-256 of each picture at 64 pixels."""
         return sha256_rows(self.picture(row, 64, "bilinear") for row in range(len(self.ids)))
 
 
@@ -79,12 +79,12 @@ class FilePictures(_Pictured):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScenePictures(_Pictured):
-    """Windows of a scene, cut at the place of each vector; black where the scene has no data.
+    """Windows of a scene, cut at the place of each vector; pixels without data are black.
 
     Attributes:
-      path: of the scene.
+      path: path of the scene.
       places: float64[N, 4], boxes in degrees.
-      limits: float64[3, 2], values of red, green and blue that become 0 and 255.
+      limits: float64[3, 2], values of red, green and blue that map to 0 and 255.
     """
 
     path: pathlib.Path
@@ -115,17 +115,17 @@ class ScenePictures(_Pictured):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NamePictures(_Pictured):
-    """Names in place of pictures: enough to search by, and nothing that a person could judge."""
+    """Names instead of pictures: enough for search, but nothing that a person could judge."""
 
     def tile_file(self, index: int) -> TileFile:
         """Refuse: there is nothing to copy."""
         raise ArchiveError(
             f"the vector {self.ids[index]!r} has no picture to copy; name the tiles with --archive, "
-            "or take the table"
+            "or export the table"
         )
 
     def picture(self, row: int, image_size: int, resampling: str) -> npt.NDArray[np.uint8]:
-        """Write the name onto grey."""
+        """Draw the name on grey."""
         del resampling
         image = Image.new("RGB", (image_size, image_size), (216, 216, 216))
         font = ImageFont.load_default(max(8, image_size // 14))
@@ -139,11 +139,11 @@ def open_thumbnails(archive: Archive, said: str) -> _Pictured:
 
     Args:
       archive: of vectors.
-      said: a folder with a file for each id, with or without an ending; a GeoTIFF, for vectors with
-        places; a column of the Parquet file with paths, which begin at its folder; or nothing.
+      said: a folder with a file for each id, with or without a suffix; a GeoTIFF, for vectors with places;
+        a column of the Parquet file with paths relative to its folder; or an empty string.
 
     Raises:
-      ArchiveError: it is none of them, or a vector has no picture there.
+      ArchiveError: it is none of these, or a vector has no picture there.
     """
     about = {"spec": f"{THUMBNAILS}{said}", "ids": archive.ids}
     if not said:
@@ -154,7 +154,7 @@ def open_thumbnails(archive: Archive, said: str) -> _Pictured:
     if path.is_file() and path.suffix.lower() in _SCENE_ENDINGS:
         return _of_scene(path, archive, about)
     if path.exists():
-        raise ArchiveError(f"{path} is no folder and no GeoTIFF; give one of them, or a column of paths")
+        raise ArchiveError(f"{path} is neither a folder nor a GeoTIFF; give one, or a column of paths")
     paths = tuple(map(pathlib.Path, read_paths(archive.spec, said)))
     _require_all(
         [(name, file) for name, file in zip(archive.ids, paths, strict=True) if not file.is_file()]
@@ -183,11 +183,11 @@ def _require_all(missing: list[tuple[str, pathlib.Path]]) -> None:
 def _of_scene(path: pathlib.Path, archive: Archive, about: dict[str, Any]) -> ScenePictures:
     if archive.boxes is None:
         raise ArchiveError(
-            f"{archive.spec} knows no places, which windows of {path} are cut by; give a folder of pictures"
+            f"{archive.spec} has no places, so windows of {path} cannot be cut; give a folder of pictures"
         )
     with _blamed(path), opened(path) as dataset:
         if not dataset.crs:
-            raise SceneError("has no coordinate reference system, and windows are cut by place")
+            raise SceneError("has no coordinate reference system, so windows cannot be cut by place")
         shape = min(dataset.height, _OVERVIEW_PX), min(dataset.width, _OVERVIEW_PX)
         values = dataset.read(_bands(dataset), out_shape=(3, *shape)).astype(np.float64)
         is_data = dataset.read_masks(_bands(dataset), out_shape=(3, *shape)) != 0
@@ -202,7 +202,7 @@ def _of_scene(path: pathlib.Path, archive: Archive, about: dict[str, Any]) -> Sc
 
 
 def _limits(band: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return percentiles of a band, or its least and largest value where nearly all are equal."""
+    """Return percentiles of a band, or its minimum and maximum if nearly all values are equal."""
     if not band.size:
         return 0.0, 1.0
     low, high = np.percentile(band, _PERCENTILES).tolist()
@@ -214,7 +214,7 @@ def _bands(dataset: Any) -> list[int]:
 
 
 def _window(dataset: Any, box: npt.NDArray[np.float64]) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom in pixels of the scene, in which all four may lie outside it."""
+    """Return left, top, right, bottom in pixels of the scene; any of them may lie outside it."""
     west, south, east, north = box
     across, up = np.linspace(west, east, 5), np.linspace(south, north, 5)
     lon = np.concatenate([across, across, np.full(5, west), np.full(5, east)])

@@ -1,7 +1,7 @@
-"""Image files that a person drops onto the search page: decoded once and held in memory.
+"""Image files dropped onto the search page: decoded once and held in memory.
 
 A mark on a result puts the file's SHA-256 and its feature into the answer store
-(`answers/file_answers.py`). Its bytes, its picture and its name never reach a disk.
+(`answers/file_answers.py`). Its bytes, picture and name are never written to disk.
 """
 
 import functools
@@ -24,22 +24,22 @@ from anneal_jax.training.network import Network, load_network
 from anneal_jax.types import FloatArray
 
 MAX_UPLOAD_BYTES = 2**25
-"""Longest file that is taken, 32 MiB."""
+"""Maximum size of a file, 32 MiB."""
 
-_KEPT = 16  # files: a feature and a picture of each, some 100 kB
+_KEPT = 16  # files, each with a feature and a picture of about 100 kB
 
 Encoder = Callable[[npt.NDArray[np.uint8]], FloatArray]
-"""From a decoded tile uint8[H, W, 3] to its feature float32[F]."""
+"""Maps a decoded tile uint8[H, W, 3] to its feature float32[F]."""
 
 
 class Dropped(NamedTuple):
-    """What is kept of a file.
+    """What is held of a file.
 
     Attributes:
-      tile: the tile of the archive with the very same bytes; None where there is none.
+      tile: the tile of the archive with exactly the same bytes; None if there is none.
       digest: SHA-256 of the file's bytes, 64 hexadecimal digits.
-      feature: float32[F], as the backbone gives it.
-      picture: JPEG, squashed to a square as the tiles of the archive are.
+      feature: float32[F], output of the backbone.
+      picture: JPEG, resized to a square like the tiles of the archive.
     """
 
     tile: int | None
@@ -49,10 +49,10 @@ class Dropped(NamedTuple):
 
 
 class UploadedImages:
-    """The last files that were dropped, each under a key that is drawn for it."""
+    """The most recently dropped files, each under a random key."""
 
     def __init__(self, encoder: Encoder, digests: npt.NDArray[np.uint8]):
-        """Take none yet.
+        """Start without files.
 
         Args:
           encoder: the backbone.
@@ -61,13 +61,13 @@ class UploadedImages:
         self._encoder = encoder
         self._rows = {row.tobytes(): tile for tile, row in reversed(list(enumerate(digests)))}
         self._kept: OrderedDict[str, Dropped] = OrderedDict()
-        self._decoding = threading.Lock()  # the largest file that is allowed needs 200 MB while it is open
+        self._decoding = threading.Lock()  # the largest allowed file needs 200 MB while it is decoded
 
     def take(self, data: bytes) -> str:
         """Decode the bytes of an image file, and return its key.
 
         Raises:
-          ArchiveError: it is no image that a tile can be, or the model takes other bands.
+          ArchiveError: it is not a valid tile image, or the model expects other bands.
         """
         with self._decoding:
             pixels = np.asarray(decode_tile(data))
@@ -81,22 +81,22 @@ class UploadedImages:
         return key
 
     def get(self, key: str) -> Dropped | None:
-        """Return a file by its key; None where it is not kept any more."""
+        """Return a file by its key; None if it is no longer held."""
         return self._kept.get(key)
 
 
 def backbone_encoder(config: ExperimentConfig, kind: str) -> Encoder:
-    """Return the backbone of the settings as an `Encoder`; it is loaded when the first file comes.
+    """Return the backbone of the settings as an `Encoder`; it is loaded for the first file.
 
     Args:
       config: the settings.
-      kind: of the archive; where it holds ready vectors, no file has one.
+      kind: kind of the archive; if it holds precomputed vectors, a file has none.
     """
     network = functools.cache(lambda: load_network(config))
 
     def encoder(pixels: npt.NDArray[np.uint8]) -> FloatArray:
         if kind != "image":
-            raise ArchiveError("has no vector, and the archive is searched by vectors; pick a tile of it")
+            raise ArchiveError("has no vector, but this archive is searched by vector; choose a tile")
         _require_rgb(network())
         backbone, variables, _, image_size = network()
         tile = squash_tile(pixels, image_size, backbone.resampling)
@@ -108,4 +108,4 @@ def backbone_encoder(config: ExperimentConfig, kind: str) -> Encoder:
 def _require_rgb(network: Network) -> None:
     num_bands = len(network.backbone.mean)
     if num_bands != 3:
-        raise ArchiveError(f"has three bands, and the model takes {num_bands}; pick a tile of the archive")
+        raise ArchiveError(f"has three bands, but the model expects {num_bands}; choose a tile instead")

@@ -316,7 +316,7 @@ def test_an_allowed_host_may_call_and_frame_and_is_reported(tiles_folder, make_s
     (also,) = exposure(access, "127.0.0.1", 8765)
     assert "tunnel.example" in also
     (exposed,) = exposure(make_access("0.0.0.0"), "0.0.0.0", 8765)
-    assert exposed.startswith("Exposed: whoever reaches 0.0.0.0:8765")
+    assert exposed.startswith("Exposed: anyone who reaches 0.0.0.0:8765")
 
 
 def test_the_address_that_is_reported_is_answered_also_where_it_is_written_in_capitals():
@@ -365,9 +365,7 @@ def test_what_a_page_says_under_another_sentence_is_refused_and_changes_nothing(
     }.items():
         response = client("POST", f"/{name}", json=said | more)
         assert response.status_code == 409, name
-        assert (
-            response.json()["error"] == "the sentence is 'Same roof colour' by now; load this page again."
-        )
+        assert response.json()["error"] == "the sentence is now 'Same roof colour'; reload this page."
         response = client("POST", f"/{name}", json={key: said[key] for key in ("tab", "key")} | more)
         assert response.status_code == 400 and "set_id" in response.json()["error"]
     assert client("GET", "/answers").json()["answers"] == []

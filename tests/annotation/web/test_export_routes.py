@@ -80,9 +80,9 @@ def test_places_are_given_where_they_are_known(client, make_client, make_session
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ({}, "rows must be 1 to 10,000 tiles."),
-        ({"rows": []}, "rows must be 1 to 10,000 tiles."),
-        ({"rows": [{"tile": 0}] * (MAX_ROWS + 1)}, "rows must be 1 to 10,000 tiles."),
+        ({}, "rows must name 1 to 10,000 tiles."),
+        ({"rows": []}, "rows must name 1 to 10,000 tiles."),
+        ({"rows": [{"tile": 0}] * (MAX_ROWS + 1)}, "rows must name 1 to 10,000 tiles."),
         ({"rows": [7]}, "each of the rows must be a JSON object."),
         ({"rows": [{"tile": NUM_TILES}]}, "there is no such tile."),
         ({"rows": [{"tile": -1}]}, "there is no such tile."),
@@ -91,7 +91,7 @@ def test_places_are_given_where_they_are_known(client, make_client, make_session
         ({"rows": [{"tile": 1, "similarity": 1e9}]}, "similarity must be a cosine."),
         ({"rows": [{"tile": 1, "mark": "maybe"}]}, "mark must be one of right, wrong, unsure."),
         ({"tile": 99, "rows": [{"tile": 1}]}, "there is no such tile."),
-        ({"name": 3, "rows": [{"tile": 1}]}, "name must be a text."),
+        ({"name": 3, "rows": [{"tile": 1}]}, "name must be text."),
     ],
 )
 def test_what_no_page_would_send_is_refused(client, body, sentence):

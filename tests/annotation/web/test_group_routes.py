@@ -79,7 +79,7 @@ def test_tiles_are_split_off_and_groups_merged(client):
     ("body", "status", "message"),
     [
         ({"tiles": [0], "into": 5}, 409, "there is no tile to move"),
-        ({"tiles": [0, 5, 10, 15]}, 409, "a group of their own already"),
+        ({"tiles": [0, 5, 10, 15]}, 409, "already a group of their own"),
         ({"tiles": []}, 400, "list of 1 to 1,000"),
         ({"tiles": [0] * (MAX_MOVED + 1)}, 400, "list of 1 to 1,000"),
         ({"tiles": [0, NUM_TILES]}, 400, "whole numbers below 60"),
@@ -88,7 +88,7 @@ def test_tiles_are_split_off_and_groups_merged(client):
         ({"tiles": [0], "into": -1}, 400, "must be a whole number"),
         ({"tiles": [0], "act": "merge"}, 400, "into must name the group"),
         ({"tiles": [0], "act": "burn"}, 400, "act must be one of"),
-        ({"tiles": [0], "into": 1, "set_id": 9}, 409, "load this page again"),
+        ({"tiles": [0], "into": 1, "set_id": 9}, 409, "reload this page"),
     ],
 )
 def test_what_cannot_be_done_is_refused_and_nothing_is_stored(client, body, status, message):

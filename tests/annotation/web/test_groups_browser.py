@@ -61,17 +61,17 @@ def test_a_tile_is_moved_by_keys_alone_and_taken_back(browser, server):
     assert promised in page.text_content("#said")
     assert page.evaluate("() => document.activeElement.dataset.id") == str(tile)
     page.keyboard.press("z")
-    page.wait_for_selector("#said:has-text('Taken back')")
+    page.wait_for_selector("#said:has-text('Undone')")
     assert tiles_of(server, 0) == [0, 5, 10, 15] and server.get("state")["num_answers"] == num_before
     page.keyboard.press("Enter")
-    page.wait_for_selector("#large[open]")
+    page.wait_for_selector("dialog.enlarged[open]")
     assert page.faults == []
 
 
 def test_tiles_are_dragged_split_off_and_merged_by_pointer(browser, server):
     page = open_groups(browser, server, viewport=WIDE)
     page.locator(".one[data-id='15']").drag_to(page.locator("section.group").nth(1).locator("h2"))
-    page.wait_for_selector("#preview:has-text('Stores 2 answers, and takes 1 back')")
+    page.wait_for_selector("#preview:has-text('Stores 2 answers, and retracts 1')")
     page.click("#doit")
     page.wait_for_selector("#said:has-text('1 tile moved')")
     assert tiles_of(server, 1) == [1, 6, 11, 15]
@@ -79,7 +79,7 @@ def test_tiles_are_dragged_split_off_and_merged_by_pointer(browser, server):
         page.click(f".one[data-id='{tile}']")
     page.click("#split")
     page.wait_for_selector("#preview:has-text('Stores')")
-    page.click("#target button:has-text('Leave it')")
+    page.click("#target button:has-text('Cancel')")
     assert tiles_of(server, 1) == [1, 6, 11, 15]
     page.click("#split")
     page.click("#doit:enabled")
@@ -143,12 +143,12 @@ def test_sets_are_renamed_begun_left_gone_back_to_and_taken_back(browser, server
     page.click(f".sets button:has-text('keep the {num_answers} answers')")
     page.wait_for_selector("#sentence:has-text('Same use of land')")
     assert server.get("state")["num_answers"] == num_answers
-    for choice in ("Leave it", "Begin the new set"):
+    for choice in ("Cancel", "Begin the new set"):
         page.click("#sentence")
         page.fill(".sets form:nth-of-type(2) input", "Same crop")
         page.click(".sets button:has-text('New set')")
         page.click(f".asking button:has-text('{choice}')")
-        if choice == "Leave it":
+        if choice == "Cancel":
             page.keyboard.press("Escape")
             assert server.get("state")["sentence"] == "Same use of land"
     page.wait_for_selector("#sentence:has-text('Same crop')")

@@ -247,7 +247,7 @@ def test_a_second_server_is_refused_and_a_run_trains_on_the_answers(tiles_folder
     flags = (f"--archive=folder:{tiles_folder}", "--sentence=Same land use", "--backbone=pixels")
     person = Person(np.arange(60) % 5)
     with Server(workdir, *flags) as server:
-        with pytest.raises(AssertionError, match="is open already, at http"):
+        with pytest.raises(AssertionError, match="is already open at http"):
             Server(workdir, *flags)
         view = person.sit_down(server, "mgue")
         for _ in range(30):

@@ -16,7 +16,7 @@ def test_an_archive_without_places_says_so(client):
     about = client("GET", "/map/tiles").json()
     assert about["num_placed"] == 0 and len(about["names"]) == NUM_TILES and about["basemap_url"] == ""
     assert np.isnan(boxes_of(client)).all()
-    assert "No tile of this archive has a place" in client("GET", "/map").text
+    assert "The tiles of this archive have no places" in client("GET", "/map").text
 
 
 @pytest.mark.parametrize(("scale", "in_degrees"), [(1.0, True), (1000.0, False)])
@@ -64,5 +64,5 @@ def test_only_the_map_server_that_was_named_may_be_shown(make_client, make_sessi
     ],
 )
 def test_an_address_that_is_no_map_server_is_refused(address):
-    with pytest.raises(ConfigError, match="is no address of map tiles; give one such as"):
+    with pytest.raises(ConfigError, match="is not an address of map tiles; give one such as"):
         make_access("127.0.0.1", basemap_url=address)

@@ -88,7 +88,7 @@ def test_what_is_wrong_is_one_sentence(tmp_path):
 
 @pytest.mark.parametrize(
     ("said", "sentence"),
-    [('print(\'{"error": "no room here."}\')', r"no room here\."), ("pass", "ended before it was ready")],
+    [('print(\'{"error": "no room here."}\')', r"no room here\."), ("pass", "stopped before it was ready")],
 )
 def test_a_server_that_ends_before_it_is_asked_is_reported_and_waited_for(
     tmp_path, monkeypatch, said, sentence

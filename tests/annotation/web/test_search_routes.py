@@ -119,9 +119,9 @@ def test_nothing_that_is_dropped_reaches_a_disk(client, tmp_path, tiles_folder):
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"GIF89a", "is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside"),
-        (b"<svg xmlns='x'/>", "is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside"),
-        (b"file:///etc/passwd", "is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside"),
+        (b"GIF89a", "does not contain a JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file"),
+        (b"<svg xmlns='x'/>", "does not contain a JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file"),
+        (b"file:///etc/passwd", "does not contain a JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file"),
         (image_file()[:60], "is truncated or corrupt"),
         (png_of_declared_size(100_000, 100_000), "declares more than 67,108,864 pixels"),
         (image_file(30_000, mode="I;16"), "stores more than 8 bits a channel"),

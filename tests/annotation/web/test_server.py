@@ -152,7 +152,7 @@ def test_any_recipe_that_asks_is_asked_by_the_page_and_no_other(tiles_folder, tm
         assert parts.session.open_tab("tab-number-1", "Ada")["questions"]
     for changes in ({"supervision": "class_labels"}, {"regime": "finetune"}):
         with (
-            pytest.raises(ConfigError, match="a person is asked with regime='frozen'"),
+            pytest.raises(ConfigError, match="the page needs regime='frozen'"),
             opened(dataclasses.replace(config, **changes), tmp_path / "other"),
         ):
             pass
@@ -164,7 +164,7 @@ def test_a_command_says_to_which_set_answers_go(tmp_path):
     store.give([Given(0, 1, Answer.SIMILAR, "Ada")])
     assert go_to_set(store, "Same land use") == "Answers go to the set 'Same land use', which has 1."
     said = go_to_set(store, "Same crop")
-    assert said == "A new set of answers begins, 'Same crop'; the others stay under Sets on the page."
+    assert said == "Answers go to a new set, 'Same crop'; the page lists the other sets under Sets."
     assert go_to_set(store, "Same crop").endswith("which has 0.")
     store.set_sentence("Same land use")
     store.rename_set("Same use of land", annotator="Ada")

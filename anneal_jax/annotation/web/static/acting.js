@@ -1,4 +1,4 @@
-// What panels do beside a page: as a tab of their own that holds no question. The page hears of it.
+// Acts of panels: they use a tab of their own without questions, and notify the page with an event.
 import { post, randomKey, remembered } from "./common.js";
 
 const TAB = randomKey();

@@ -1,11 +1,11 @@
-// Where things lie: from boxes in degrees, or in any other unit, to a plane; and what is drawn below the tiles.
+// Geometry of the map: from boxes in degrees or another unit to a plane; and the background below the tiles.
 
 export const TURN = 360;
 const MOST_LATITUDE = 85.0511; // where Web Mercator ends
 const STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30];
 
-// A plane for boxes float64[4 n]. In degrees x repeats itself with every turn of the Earth; y is Mercator's, but
-// for archives that reach where Mercator does not, whose y is the latitude.
+// A plane for boxes float64[4 n]. In degrees, x repeats with every turn of the Earth; y is Mercator's, or the latitude
+// for archives that extend beyond Mercator's limits.
 export function makePlane(boxes, inDegrees, mustBeMercator) {
   let farthest = 0;
   for (let at = 0; at < boxes.length; at += 4) {
@@ -21,8 +21,8 @@ function mercator(latitude) {
   return Math.asinh(Math.tan(clipped)) * 180 / Math.PI;
 }
 
-// Boxes on the plane, float64[4 n]: left, bottom, right, top. In degrees each begins behind the widest gap between
-// tiles, so that an archive across the 180th meridian lies in one piece.
+// Boxes on the plane, float64[4 n]: left, bottom, right, top. In degrees they start after the widest gap between
+// tiles, so that an archive across the 180th meridian stays in one piece.
 export function onPlane(boxes, plane) {
   const placed = new Float64Array(boxes.length);
   const west = plane.inDegrees ? widestGap(boxes) : 0;
@@ -36,7 +36,7 @@ export function onPlane(boxes, plane) {
   return placed;
 }
 
-// The longitude in the middle of the widest stretch without a tile.
+// The longitude in the middle of the widest gap between tiles.
 function widestGap(boxes) {
   const middles = [];
   for (let at = 0; at < boxes.length; at += 4) {
@@ -65,13 +65,13 @@ export function extentOf(placed) {
 export function isInside([x, y], outline) {
   let inside = false;
   for (let place = 0, before = outline.length - 1; place < outline.length; before = place, place += 1) {
-    const [[x1, y1], [x2, y2]] = [outline[place], outline[before]];
-    if (y1 > y !== y2 > y && x < (x2 - x1) * (y - y1) / (y2 - y1) + x1) inside = !inside;
+    const [one, other] = [outline[place], outline[before]];
+    if (one[1] > y !== other[1] > y && x < (other[0] - one[0]) * (y - one[1]) / (other[1] - one[1]) + one[0]) inside = !inside;
   }
   return inside;
 }
 
-// The backdrop. `at` turns a place of the plane into pixels, `seen` is the part of the plane in view.
+// The background. `at` maps a point of the plane to pixels, `seen` is the part of the plane in view.
 export function drawCoasts(pen, coasts, plane, at, colour) {
   pen.strokeStyle = colour;
   pen.lineWidth = 1;
@@ -118,7 +118,7 @@ function degrees(value, letters, decimals) {
   return `${Math.abs(value).toFixed(decimals)}°${letter}`;
 }
 
-// Tiles of a map server in Web Mercator, asked for only where its address was given at the start.
+// Tiles of a map server in Web Mercator, requested only if its address was given at the start.
 export function drawBasemap(pen, address, pictureOf, at, seen, scale) {
   const zoom = Math.max(0, Math.min(19, Math.round(Math.log2(scale * TURN / 256))));
   const count = 2 ** zoom;

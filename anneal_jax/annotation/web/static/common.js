@@ -1,4 +1,4 @@
-// What all pages share: requests, elements made from text alone, and who sits here.
+// Shared by all pages: requests, elements built from text only, and the remembered name.
 
 export class Refusal extends Error {
   constructor(status, sentence) {
@@ -32,11 +32,11 @@ export async function answerOf(response) {
   } catch {
     content = { error: text.trim() };
   }
-  if (!response.ok) throw new Refusal(response.status, content.error || `The server said ${response.status}.`);
+  if (!response.ok) throw new Refusal(response.status, content.error || `The server responded with status ${response.status}.`);
   return content;
 }
 
-// What goes wrong is shown in the page's line of trouble.
+// Errors are shown in the page's line for trouble.
 export const attempt = (work) => async (...args) => {
   const trouble = document.getElementById("trouble");
   try {
@@ -48,7 +48,7 @@ export const attempt = (work) => async (...args) => {
   }
 };
 
-// Text goes in as text: a file name can hold any markup, and none of it is ever read as such.
+// Text is inserted as text: a file name may contain markup, which must never be interpreted.
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   Object.assign(made, properties);
@@ -69,7 +69,7 @@ export function remembered(name) {
 export function remember(name, value) {
   try {
     localStorage.setItem(`anneal.${name}`, value);
-  } catch { /* it is asked again next time */ }
+  } catch { /* the page asks again next time */ }
 }
 
 export function inWords(word) {

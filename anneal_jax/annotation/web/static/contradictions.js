@@ -1,4 +1,4 @@
-// Contradictions, in a panel beside the page: which answer is wrong? The page goes on meanwhile.
+// Contradictions, in a panel next to the page: which answer is wrong? The page remains usable.
 import { act } from "./acting.js";
 import { attempt, element, get, inWords, randomKey, tileUrl } from "./common.js";
 
@@ -12,7 +12,7 @@ let opener = null;
 const button = () => document.getElementById("contradictions") || document.body.appendChild(
   element("button", { id: "contradictions", className: "alert floating", hidden: true }));
 
-// Says how many there are; the panel is opened by hand, since a page must not move under the pointer.
+// Shows how many there are. The panel only opens on request, because a page must not move under the pointer.
 export function noteContradictions({ num_contradictions: count }) {
   const alert = button();
   alert.hidden = !count;
@@ -57,7 +57,7 @@ function content({ answer_id, place, count, chain }) {
       element("h2", { textContent: count === 1 ? "A contradiction" : `Contradiction ${place + 1} of ${count}` }),
       element("button", { className: "quiet", textContent: "✕", ariaLabel: "Close", onclick: close })),
     element("p", { className: "hint", textContent: `These ${chain.length} answers cannot all be right. `
-      + "The likeliest mistake comes first. A click on a picture enlarges it." }),
+      + "The answer most likely to be wrong comes first. Click a picture to enlarge it." }),
     element("ol", {}, ...chain.map(card)),
     element("p", { className: "foot" },
       element("button", { className: "answer", ariaKeyShortcuts: "l", onclick: () => later(answer_id, count) },
@@ -72,7 +72,7 @@ function card(said, place) {
   const made = element("li", {},
     element("div", { className: "two" }, ...pictures),
     element("p", {}, element("span", { className: `word ${said.answer}`, textContent: inWords(said.answer) }),
-      element("small", { textContent: `${place ? "" : "Most likely wrong. "}Said by ${said.annotator}, ${when}` })),
+      element("small", { textContent: `${place ? "" : "Most likely wrong. "}By ${said.annotator}, ${when}` })),
     element("p", { className: "choices" },
       choice(said, "correct", { answer: OPPOSITE[said.answer] }, `Make it ${inWords(OPPOSITE[said.answer])}`, "M"),
       choice(said, "retract", {}, "Take it back", "T")));
@@ -96,7 +96,7 @@ function later(answer_id, count) {
   else next(answer_id);
 }
 
-// Both pictures of an answer, at the point that was clicked.
+// Zooms both pictures of an answer at the point of the click.
 function zoom(event) {
   const [frame, pair] = [event.currentTarget, event.currentTarget.parentElement];
   const box = frame.getBoundingClientRect();
@@ -118,7 +118,7 @@ function keys(event) {
   const deeds = { arrowdown: () => go(1), arrowup: () => go(-1), m: () => press("m"), t: () => press("t"),
     l: () => later(shown.answer_id, shown.count), escape: close, "+": () => (here || cards[0]).querySelector(".frame").click() };
   const deed = deeds[event.key.toLowerCase()];
-  if (!deed) return; // S, D, U and Z still answer the question beside
+  if (!deed) return; // S, D, U and Z still answer the question on the page
   event.preventDefault();
   event.stopPropagation();
   deed();

@@ -1,4 +1,4 @@
-// The review page: the learning curve, the answers given, and the neighbours of any tile.
+// The details page: the learning curve, all answers, and the neighbours of any tile.
 import { answerOf, attempt, element, get, inWords, post, randomKey, remembered, tileUrl } from "./common.js";
 import { noteContradictions } from "./contradictions.js";
 
@@ -12,8 +12,8 @@ const load = attempt(async (offset = 0) => {
   const asked = String(query);
   state.asked = asked;
   const [page, view] = await Promise.all([get(`answers?${query}`), get("state")]);
-  if (state.asked !== asked) return; // a later letter was typed meanwhile
-  $("near").hidden ||= state.setId !== page.set_id; // found for answers to another sentence
+  if (state.asked !== asked) return; // the text has changed since
+  $("near").hidden ||= state.setId !== page.set_id; // they belong to another set
   state.setId = page.set_id;
   $("sentence").textContent = view.sentence;
   $("facts").textContent = `${view.num_answers} answers, ${view.num_known} pairs known through them, `
@@ -32,27 +32,41 @@ const write = attempt(async (path, body) => {
   await post("session", { tab: TAB, annotator: remembered("name") || "reviewer", mode: "none" });
   const view = await post(path, { tab: TAB, set_id: state.setId, ...body });
   await load();
-  if (!$("near").hidden) await showStrip(state.near); // with other keys: a later click is another answer
+  if (!$("near").hidden) await showStrip(state.near); // with new keys: a later click is a new answer
 });
 
-// Two clicks on one button are one answer: its key is drawn with it.
+// Clicking a button twice gives one answer: its key is drawn with the button.
 function writing(path, body) {
   const said = { ...body, key: randomKey() };
   return () => write(path, said);
 }
 
 function row(said) {
-  const act = (path, more) => writing(path, { answer_id: said.answer_id, ...more });
-  const buttons = OTHERS[said.answer].map((answer) => element("button", {
-    className: "quiet", textContent: `make it ${inWords(answer)}`, onclick: act("correct", { answer }),
+  const buttons = [...OTHERS[said.answer], null].map((answer) => element("button", {
+    className: "quiet", textContent: answer ? `make it ${inWords(answer)}` : "take back", onclick: changing(said, answer),
+    ariaLabel: `${answer ? `make it ${inWords(answer)}` : "take back"}: ${said.names.join(" and ")}`,
   }));
-  buttons.push(element("button", { className: "quiet", textContent: "take back", onclick: act("retract") }));
+  const pictures = said.file ? [fileLink(said), thumb(said.tile, said.names[1])]
+    : [thumb(said.first, said.names[0]), thumb(said.second, said.names[1])];
   return element("tr", {},
-    element("td", {}, element("div", { className: "pair" }, thumb(said.first, said.names[0]), thumb(said.second, said.names[1]))),
+    element("td", {}, element("div", { className: "pair" }, ...pictures)),
     element("td", {}, element("span", { className: `word ${said.answer}`, textContent: inWords(said.answer) }),
       element("small", { textContent: `${said.annotator}, ${new Date(said.answered_at).toLocaleString("en-GB")}` }),
       element("small", { className: "wide", textContent: said.names.join(" · ") })),
     element("td", {}, ...buttons));
+}
+
+// What makes an answer another one, or takes it back where `answer` is null.
+function changing({ file, tile: other, answer_id }, answer) {
+  if (file) {
+    return writing("search/mark", { file, other, answer: answer || "none", annotator: remembered("name") || "reviewer" });
+  }
+  return answer ? writing("correct", { answer_id, answer }) : writing("retract", { answer_id });
+}
+
+// Of a file that was dropped no picture is kept.
+function fileLink({ file, names }) {
+  return element("a", { className: "file", href: `./#file=${file}`, textContent: names[0], title: "what is similar to this file" });
 }
 
 function thumb(tile, name) {
@@ -134,7 +148,7 @@ function tellPeople({ agreement, consistency }) {
     ...agreement.map((one) => `${one.first} and ${one.second} agree on ${Math.round(one.share * 100)}% of `
       + `${one.num_pairs} pairs.`),
   ];
-  $("people").replaceChildren(...(lines.length ? lines : ["No pair was answered twice yet."])
+  $("people").replaceChildren(...(lines.length ? lines : ["No pair has been answered twice yet."])
     .map((text) => element("p", { textContent: text })));
 }
 
@@ -145,8 +159,8 @@ const add = attempt(async () => {
     method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file,
   }));
   $("file").value = "";
-  $("added").textContent = `${report.num_added} answers of ${file.name} were added, ${report.num_known} were here `
-    + `already; people disagree on ${report.num_disagreements} pairs.`;
+  $("added").textContent = `${report.num_added} answers of ${file.name} were added, ${report.num_known} were `
+    + `already here; people disagree on ${report.num_disagreements} pairs.`;
   await load();
 });
 

@@ -1,13 +1,13 @@
-// Results out of the page. A page calls openExport({ tile, name, rows, more }): `tile` is the number of the
-// tile that was searched by, if it was one, and `name` what a file is called; `rows` are { tile, similarity,
-// mark } with a mark of "right", "wrong", "unsure" or null, best first. Where there are more than these, `more` is
-// asked for the best N, and `most` is how many there are.
+// Export of results. A page calls openExport({ tile, name, rows, more, most }): `tile` is the number of the query tile,
+// if there is one, and `name` the name of a query file; `rows` are { tile, similarity, mark } with a mark of "right",
+// "wrong", "unsure" or null, best first. If there are more results, `more(N)` returns the best N, and `most` is their
+// number.
 import { answerOf, element, get } from "./common.js";
 
 export const MARKS = { similar: "right", dissimilar: "wrong", unsure: "unsure" };
 
 const FORMATS = [
-  ["results.zip", "Copies of the tiles", "A ZIP archive: the files themselves, best first, beside a table of them.", "has_files"],
+  ["results.zip", "Copies of the tiles", "A ZIP archive of the files, best first, with a table of them.", "has_files"],
   ["results.csv", "Table (CSV)", "Name, score, group, mark and, if known, place of each tile.", null],
   ["results.geojson", "Places (GeoJSON)", "Opens in QGIS and other maps.", "has_places"],
   ["results.parquet", "Places (GeoParquet)", "The same, for QGIS, GeoPandas and DuckDB.", "has_places"],
@@ -40,7 +40,7 @@ export async function openExport({ tile = null, name = "", rows, more = null, mo
     element("h1", { textContent: "Export" }),
     element("fieldset", {}, element("legend", { textContent: "Which tiles" }), ...radios),
     element("div", { className: "formats" }, ...FORMATS.map((format) => formatButton(format, can, async (file) => {
-      said.textContent = "Getting them …";
+      said.textContent = "Fetching the tiles …";
       try {
         const taken = await chosen();
         await save(file, { tile: tile ?? -1, name, rows: taken });
@@ -65,12 +65,12 @@ function formatButton([file, label, hint, needs], can, save) {
 
 function missing(file, needs, can) {
   if (needs === "has_files" && !can.has_files) return "These vectors have no pictures.";
-  if (needs === "has_places" && !can.has_places) return "This archive knows no places of its tiles.";
+  if (needs === "has_places" && !can.has_places) return "The tiles of this archive have no places.";
   if (file.endsWith(".parquet") && !can.has_parquet) return "Needs the extra parquet: pip install 'anneal-jax[parquet]'";
   return "";
 }
 
-// A response that breaks off is saved nowhere: the whole of it comes first.
+// The whole response is received before anything is saved, so that a broken download leaves no file.
 async function save(file, body) {
   const rows = body.rows.map(({ tile, similarity = null, mark = null }) => ({ tile, similarity, mark }));
   const response = await fetch(`export/${file}`, {
@@ -88,6 +88,6 @@ async function whole(response) {
   try {
     return await response.blob();
   } catch {
-    throw new Error("the download broke off; is every file of the archive still there?");
+    throw new Error("the download stopped early; is every file of the archive still there?");
   }
 }

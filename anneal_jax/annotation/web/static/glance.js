@@ -1,9 +1,9 @@
-// A choice or a grid on the screen: the tile asked about, and the tiles beside it, as buttons.
+// A choice or a grid on the screen: the tile in question, and the others as buttons.
 import { element, tileUrl } from "./common.js";
 
 const NAMES = "123456789abc"; // the key of each place
 
-// Show a question in `subject` (an image) and `others`; `pick` gets a place when somebody chooses it.
+// Show a question in `subject` (an image) and `others`; `pick(place)` is called when a place is chosen.
 export function drawGlance(question, subject, others, pick) {
   subject.src = tileUrl(question.subject);
   const isGrid = question.kind === "grid";
@@ -15,11 +15,20 @@ export function drawGlance(question, subject, others, pick) {
         element("img", { src: tileUrl(shown), alt: "", draggable: false }))),
       element("kbd", { textContent: NAMES[place] }));
     button.setAttribute("aria-label", label);
-    button.setAttribute("aria-keyshortcuts", NAMES[place]);
+    button.setAttribute("aria-keyshortcuts", `${NAMES[place]} +`);
     if (isGrid) button.setAttribute("aria-pressed", "false");
     return button;
   }));
   return [subject, ...others.querySelectorAll("img")];
+}
+
+// A tile or a group of those shown beside the subject, to be enlarged; without one the subject alone.
+export function picturesOf(stage, other) {
+  const named = (image, name) => ({ src: image.src, name });
+  const subject = named(stage.querySelector(".subject img"), "the first tile");
+  if (!other) return [subject];
+  const label = other.getAttribute("aria-label").split(",")[0];
+  return [subject, ...Array.from(other.querySelectorAll("img"), (image) => named(image, label))];
 }
 
 // The place that a key names among so many; -1 if it names none.
@@ -40,7 +49,7 @@ export function marked(others) {
   return Array.from(others.children, (_, place) => place).filter((place) => isMarked(others, place));
 }
 
-// Move the focus among the tiles as they lie on the screen.
+// Move the focus between tiles by their position on the screen.
 export function moveFocus(others, key) {
   const buttons = [...others.children];
   const here = buttons.indexOf(document.activeElement);

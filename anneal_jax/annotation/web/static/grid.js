@@ -1,11 +1,11 @@
-// A grid of tiles that fills what is left of the window, and arrows that move the focus over it.
+// A grid of tiles that fills the rest of the window, and arrow keys that move the focus in it.
 
 const GAP_PX = 8;
-const LEAST_SIDE = 0.8; // of the width aimed at
+const LEAST_SIDE = 0.8; // minimum side as a share of the target width
 
-// How many tiles fit below the top of `grid` without scrolling; the width of each follows, and is set as a style.
-// `side` is the width aimed at, and `below` the height of what stands under each picture, both in CSS pixels. One
-// column more or less is taken where that leaves less of the window empty.
+// How many tiles fit below the top of `grid` without scrolling; their width is set as a style. `side` is the target
+// width, and `below` the height of the text under each picture, both in CSS pixels. The grid uses one column more or
+// less if that leaves less of the window empty.
 export function fit(grid, { side, below, bottom = 12, fewestRows = 2 }) {
   const width = grid.clientWidth + GAP_PX;
   const height = window.innerHeight - (grid.getBoundingClientRect().top + window.scrollY) - bottom + GAP_PX;
@@ -20,11 +20,11 @@ export function fit(grid, { side, below, bottom = 12, fewestRows = 2 }) {
   return { columns: best.columns, count: best.columns * best.rows };
 }
 
-// What is left empty; what does not fit is worse.
+// The empty share of the window; exceeding the window counts as worse.
 const wasted = ({ filled }) => (filled > 1 ? 2 * filled : 1 - filled);
 
-// Of all that can be focused in a grid one is a stop of Tab; arrows move from there. `leave(step)` is called where
-// an arrow leads out of the page, with -1 or 1, and may show another one.
+// One item of a grid is a Tab stop, and arrow keys move the focus from there. When an arrow leads out of the page,
+// `leave(step)` is called with -1 or 1, and may show another page.
 export function rove(grid, selector, leave) {
   const items = () => [...grid.querySelectorAll(selector)];
   grid.addEventListener("focusin", (event) => {
@@ -43,7 +43,7 @@ export function rove(grid, selector, leave) {
   });
 }
 
-// Focus the item at a place, or the last one before it; `quietly` makes it the stop of Tab alone.
+// Focus the item at a place, or the last one before it; `quietly` only makes it the Tab stop.
 export function focusAt(grid, selector, place, { quietly = false } = {}) {
   const items = [...grid.querySelectorAll(selector)];
   const item = items[Math.min(place, items.length - 1)];

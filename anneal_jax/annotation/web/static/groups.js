@@ -1,29 +1,30 @@
-// The wall of groups: tiles are chosen, and moved to another group, by pointer, by keys or from a list.
+// The wall of groups: choose tiles and move them to another group, with a pointer, with keys or from a list.
 import { act } from "./acting.js";
 import { attempt, element, get, post, randomKey, tileUrl } from "./common.js";
 import { noteContradictions } from "./contradictions.js";
+import { enlarge, enlargeOnLongPress } from "./enlarge.js";
 import { openSets } from "./sets.js";
 
 const $ = (id) => document.getElementById(id);
 const MOST_CHOSEN = 1000;
 const PAGE = 20;
-const MANY = 200; // groups in the list of targets, a page of it
+const MANY = 200; // groups, at most, that one request brings
 
 const state = { setId: 0, groups: [], count: PAGE, chosen: new Map(), wanted: null, named: [], isActing: false };
 const number = (value) => value.toLocaleString("en-GB");
 const many = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 
-// Showing. What was opened stays open when the wall is drawn anew.
+// Display.
 
 const load = attempt(async () => {
-  const [wall, view] = await Promise.all([get(`groups/wall?count=${state.count}`), get("state")]);
+  const [wall, view] = await Promise.all([fetchWall(), get("state")]);
   if (state.setId !== wall.set_id) choose([]);
   Object.assign(state, { setId: wall.set_id, groups: wall.groups, numGroups: wall.num_groups });
   $("sentence").textContent = wall.sentence;
   $("facts").textContent = wall.num_groups
-    ? `Your answers tell of ${many(wall.num_groups, "group")} of ${many(wall.num_grouped, "tile")}; the largest comes first.`
-    : "No answer has called two tiles similar yet. Groups appear here as you teach.";
-  const held = document.activeElement.dataset.id; // the wall is drawn anew below the person's hands
+    ? `Your answers form ${many(wall.num_groups, "group")} of ${many(wall.num_grouped, "tile")}, largest first.`
+    : "No answer calls two tiles similar yet. Groups appear here as you teach.";
+  const held = document.activeElement.dataset.id; // redrawing the wall must not lose the focus
   $("wall").replaceChildren(...wall.groups.map(section));
   $("more").hidden = wall.groups.length >= wall.num_groups;
   $("alone").hidden = !wall.num_alone;
@@ -32,6 +33,18 @@ const load = attempt(async () => {
   showChosen();
   if (held) focusOn(document.querySelector(`.one[data-id="${held}"]`) || document.querySelector(".one"));
 });
+
+// The first groups of the wall, in pages as long as one request may ask for.
+async function fetchWall() {
+  const page = (offset) => get(`groups/wall?offset=${offset}&count=${Math.min(MANY, state.count - offset)}`);
+  const wall = await page(0);
+  while (wall.groups.length < Math.min(state.count, wall.num_groups)) {
+    const { groups } = await page(wall.groups.length);
+    if (!groups.length) break; // some went meanwhile
+    wall.groups.push(...groups);
+  }
+  return wall;
+}
 
 // The page's own acts wait for the wall; those of panels let it follow.
 async function acting(path, body) {
@@ -59,10 +72,10 @@ function section(group) {
   if (group.likely.length) {
     const more = group.num_likely > group.likely.length ? `, ${number(group.num_likely)} tiles` : "";
     made.append(element("h3", { textContent: `Likely here${more}` }),
-      element("p", { className: "hint", textContent: "Nobody was asked about these. Choose the right ones, then put them here." }),
+      element("p", { className: "hint", textContent: "Nobody was asked about these. Choose the right ones, then add them here." }),
       element("div", { className: "tiles likely", role: "listbox", ariaLabel: `Likely in ${title}`, ariaMultiSelectable: "true" },
         ...group.likely.map(tile)),
-      quiet("Put the chosen ones here", `Move the chosen tiles to ${title}`, () => ask({ into: group.tile })));
+      quiet("Add the chosen tiles here", `Move the chosen tiles to ${title}`, () => ask({ into: group.tile })));
   }
   accept(made, group.tile);
   return made;
@@ -142,7 +155,7 @@ function focusOn(one) {
   one.scrollIntoView({ block: "nearest" });
 }
 
-// The tile above or below is that of the next row whose middle is nearest.
+// The tile above or below is the one in the next row whose centre is nearest.
 function beside(one, way) {
   const tiles = [...document.querySelectorAll(".one")];
   if (way === "arrowleft" || way === "arrowright") return tiles[tiles.indexOf(one) + (way === "arrowright" ? 1 : -1)];
@@ -154,10 +167,10 @@ function beside(one, way) {
   return row.sort(([, first], [, second]) => Math.abs(first.left - box.left) - Math.abs(second.left - box.left))[0]?.[0];
 }
 
-// Acting: whatever it is, the line of what it stores comes first.
+// Acts: each first shows what it will store.
 
 const ask = attempt(async (wanted) => {
-  if (state.chosen.size > MOST_CHOSEN) throw new Error(`At most ${number(MOST_CHOSEN)} tiles are moved at once.`);
+  if (state.chosen.size > MOST_CHOSEN) throw new Error(`At most ${number(MOST_CHOSEN)} tiles can be moved at once.`);
   const tiles = wanted.tiles || [...state.chosen.keys()];
   if (!tiles.length) throw new Error("Choose some tiles first.");
   const what = wanted.what || many(tiles.length, "tile");
@@ -197,7 +210,7 @@ async function preview() {
   $("preview").textContent = $("doit").disabled ? "Choose a group." : "…";
   if ($("doit").disabled) return;
   try {
-    $("preview").textContent = counted(await post("groups/preview", { act: deed, tiles, into }), "Stores", "takes");
+    $("preview").textContent = counted(await post("groups/preview", { act: deed, tiles, into }), "Stores", "retracts");
   } catch (error) {
     $("doit").disabled = true;
     $("preview").textContent = error.message;
@@ -205,7 +218,7 @@ async function preview() {
 }
 
 function counted({ num_given: given, num_taken_back: back }, stores, takes) {
-  const taken = back ? `, and ${takes} ${number(back)} back that ${back === 1 ? "says" : "say"} otherwise` : "";
+  const taken = back ? `, and ${takes} ${number(back)} that ${back === 1 ? "disagrees" : "disagree"}` : "";
   return `${stores} ${many(given, "answer")}${taken}.`;
 }
 
@@ -225,10 +238,10 @@ $("target").addEventListener("close", attempt(async () => {
 const undo = attempt(async () => {
   const view = await acting("undo", {});
   await load();
-  $("said").textContent = view.undone ? "Taken back." : "Nothing of yours is left to take back.";
+  $("said").textContent = view.undone ? "Undone." : "You have nothing left to undo.";
 });
 
-// Pointers: a click chooses, a double click enlarges, a drag asks about the group it ends on.
+// Pointers: a click chooses a tile, a double click enlarges it, a drag offers to move it to the group it ends on.
 
 function accept(made, id) {
   made.addEventListener("dragover", (event) => {
@@ -252,12 +265,8 @@ document.addEventListener("dragstart", (event) => {
   event.dataTransfer.effectAllowed = "move";
 });
 
-function enlarge(one) {
-  const [image, text] = [$("large").querySelector("img"), $("large").querySelector("p")];
-  Object.assign(image, { src: tileUrl(one.dataset.id), alt: one.title });
-  text.textContent = one.title;
-  $("large").showModal();
-}
+const picturesOf = (one) => [{ src: tileUrl(one.dataset.id), name: one.title }];
+enlargeOnLongPress($("main"), ".one", picturesOf);
 
 $("main").addEventListener("click", (event) => {
   const one = event.target.closest(".one");
@@ -267,7 +276,7 @@ $("main").addEventListener("click", (event) => {
 });
 $("main").addEventListener("dblclick", (event) => {
   const one = event.target.closest(".one");
-  if (one) enlarge(one);
+  if (one) enlarge(picturesOf(one));
 });
 
 document.addEventListener("keydown", (event) => {
@@ -275,7 +284,7 @@ document.addEventListener("keydown", (event) => {
   if (event.target.closest("input, select, textarea, aside")) return;
   const one = event.target.closest(".one");
   const name = event.key.toLowerCase();
-  const onTile = { " ": () => toggle(one), enter: () => enlarge(one), home: () => focusOn(document.querySelector(".one")),
+  const onTile = { " ": () => toggle(one), enter: () => enlarge(picturesOf(one)), "+": () => enlarge(picturesOf(one)), home: () => focusOn(document.querySelector(".one")),
     end: () => focusOn([...document.querySelectorAll(".one")].pop()) };
   const anywhere = { m: () => ask({}), n: () => ask({ isNew: true }), z: undo, escape: () => choose([]) };
   const deed = (one && (onTile[name] || (name.startsWith("arrow") && (() => focusOn(beside(one, name)))))) || anywhere[name];

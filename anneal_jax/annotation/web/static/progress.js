@@ -1,7 +1,7 @@
-// How far the teaching is, in plain words; figures for whoever wants them are under Details.
+// Progress of teaching in plain words; the figures are under Details.
 import { element, get, tileUrl } from "./common.js";
 
-const MIN_AUDITS = 20; // before that many, how good search is has no figure
+const MIN_AUDITS = 20; // fewer audits give no quality estimate
 const WORDS = [[0.9, "very good"], [0.75, "good"], [0.5, "fair"], [0, "poor"]];
 const BEGINNING = 20;
 
@@ -21,15 +21,15 @@ export function showProgress(view) {
 }
 
 function outlook({ num_answers: given, progress, expected_gain: gain, least_gain: least }) {
-  if (given < BEGINNING) return "About one in three of the first tiles are alike. Search gets better later.";
+  if (given < BEGINNING) return "About a third of the first tiles are alike. Search improves later.";
   if (!progress) return "";
   if (!progress.is_forecast) {
     return given < progress.aim
-      ? `Search usually gets better between ${number(progress.least)} and ${number(progress.aim)}.`
-      : "Search usually gets better by now; this archive takes longer.";
+      ? `Search usually improves after ${number(progress.least)} to ${number(progress.aim)} answers.`
+      : "Search has usually improved by now; this archive takes longer.";
   }
   if (gain < least || given >= progress.aim) return "More answers will hardly help.";
-  return `From about ${number(progress.aim)} on, more will hardly help.`;
+  return `After about ${number(progress.aim)} answers, more will hardly help.`;
 }
 
 function quality({ share, lower, upper, num_audits: count }) {
@@ -39,7 +39,7 @@ function quality({ share, lower, upper, num_audits: count }) {
   return `Search is ${word}: ${percent(share)} of a tile’s nearest are alike (${percent(lower)} to ${percent(upper)}).`;
 }
 
-// [before, figure, after] of each line of the details.
+// [text before, figure, text after] for each line of the details.
 function figures(view) {
   const { share, lower, upper, num_audits: count, is_stale: isStale } = view.quality;
   const measured = share === null ? "not measured yet" : `${share.toFixed(2)} (${lower.toFixed(2)}–${upper.toFixed(2)}`
@@ -60,12 +60,12 @@ function figures(view) {
   ].filter((part) => part.join(""));
 }
 
-// Six tiles, what each found before the model in use, and what it finds now.
+// Six tiles: what each found before the current model, and what it finds now.
 export async function showChange() {
   const { before, now, queries } = await get("change");
   const by = (version) => (version ? `a model of ${answers(version)}` : "the features alone");
   $("changed-by").textContent = `Six tiles drawn at random. Above: their nearest by ${by(before)}. Below: by ${by(now)}. `
-    + "What is framed was not found before.";
+    + "Framed tiles were not found before.";
   $("strips").replaceChildren(...queries.map((query) => element("div", { className: "query" },
     picture(query.tile, "the tile searched by"),
     element("div", { className: "found" }, ...query.before.map((tile) => picture(tile, "found before"))),

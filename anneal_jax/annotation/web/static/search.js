@@ -1,16 +1,17 @@
-// The search page: a tile or a file in, the most similar tiles out, and a word about any of them goes back.
+// The search page: search by a tile or a file, see the most similar tiles, and mark any of them.
 import { answerOf, attempt, element, get, inWords, post, randomKey, remembered, tileUrl } from "./common.js";
 import { MARKS, openExport } from "./export.js";
+import { enlarge, enlargeOnLongPress } from "./enlarge.js";
 import { fit, focusAt, rove } from "./grid.js";
 import { noteContradictions } from "./contradictions.js";
 
 const $ = (id) => document.getElementById(id);
 const TAB = randomKey();
-const MANY = 200; // results that are fetched at first; whoever pages beyond them gets all
+const MANY = 200; // results fetched first; paging beyond them fetches all
 const MAX_RESULTS = 1000;
 const TILE = ".tile";
 
-// What is searched by is in the address, `#tile=7` or `#dropped=KEY`, so that the browser's arrows go back and forth.
+// The query is in the address, `#tile=7` or `#dropped=KEY`, so that the browser's back and forward buttons work.
 const state = {
   query: null, first: 0, count: MANY, refined: 0, least: 0, shown: null, perPage: 0, offset: 0, wallCount: 0, pending: new Set(),
   left: null, fileName: null, fileHash: "",
@@ -27,7 +28,7 @@ const offer = attempt(async ({ focus = null } = {}) => {
   const asked = String(query);
   offer.last = asked;
   const { tiles, num_tiles } = await get(`search/tiles?${query}`);
-  if (offer.last !== asked) return; // a later letter was typed meanwhile
+  if (offer.last !== asked) return; // the text has changed since
   $("offered").replaceChildren(chooser(), ...tiles.map(({ tile, name }, place) => element("button", {
     className: "tile", title: name, onclick: () => {
       state.left = place;
@@ -35,7 +36,7 @@ const offer = attempt(async ({ focus = null } = {}) => {
     },
   }, element("img", { src: tileUrl(tile), alt: name }))));
   const last = state.offset + tiles.length;
-  $("range").textContent = num_tiles ? `${number(state.offset + 1)}–${number(last)} of ${number(num_tiles)}` : "No name holds this text";
+  $("range").textContent = num_tiles ? `${number(state.offset + 1)}–${number(last)} of ${number(num_tiles)}` : "No name contains this text";
   $("before").disabled = state.offset === 0;
   $("after").disabled = last >= num_tiles;
   focusAt($("offered"), TILE, focus ?? 0, { quietly: focus === null });
@@ -62,7 +63,7 @@ async function listFiles() {
   }))));
 }
 
-// What is searched by.
+// The query.
 
 function go(query) {
   window.location.hash = new URLSearchParams(query);
@@ -78,13 +79,15 @@ const follow = attempt(async () => {
   $("wall").hidden = Boolean(kind);
   $("found").hidden = !kind;
   if (!kind) {
+    document.querySelector('.bar a[href^="map"]').href = "map";
     document.title = document.title.replace(/^.*Search/, "Search");
-    await offer({ focus: state.left }); // whoever comes back goes on where they were
+    await offer({ focus: state.left }); // after a search, return to the same place
     await listFiles();
     return;
   }
   $("results").replaceChildren();
-  $("heading").textContent = "";
+  $("heading").textContent = $("undone").textContent = "";
+  for (const link of [$("onMap"), document.querySelector('.bar a[href^="map"]')]) link.href = `map?${query}`;
   $("query").hidden = kind === "file";
   $("query").src = { tile: tileUrl(query.get("tile")), dropped: `search/dropped/${query.get("dropped")}.jpg` }[kind] ?? "";
   window.scrollTo(0, 0);
@@ -102,7 +105,7 @@ const byFile = attempt(async (file) => {
     }));
     const query = new URLSearchParams(taken.tile === null ? { dropped: taken.dropped } : { tile: taken.tile });
     const isShown = window.location.hash === `#${query}`;
-    Object.assign(state, { fileName: file.name, fileHash: `#${query}` }); // stays on this page: the server is not told
+    Object.assign(state, { fileName: file.name, fileHash: `#${query}` }); // the name stays on this page and is not sent to the server
     window.location.hash = query;
     if (isShown) await follow();
   } finally {
@@ -110,7 +113,7 @@ const byFile = attempt(async (file) => {
   }
 });
 
-// What is found.
+// The results.
 
 async function search() {
   const { count, refined, least } = state;
@@ -130,10 +133,10 @@ function show() {
   const shown = results.slice(state.first, state.first + count);
   state.perPage = count;
   $("newer").hidden = true;
-  $("sentence").textContent = state.shown.sentence; // which marks of these results answer
+  $("sentence").textContent = state.shown.sentence; // the question that marks of these results answer
   const name = state.shown.name ?? state.fileName ?? (state.query.file ? `File ${state.query.file}` : "Your file");
   $("heading").textContent = name;
-  $("query").alt = `What is searched by: ${name}`;
+  $("query").alt = `Query: ${name}`;
   document.title = document.title.replace(/^.*Search/, () => `${name} · Search`);
   $("asked").textContent = aboutFile();
   $("results").replaceChildren(...shown.map((row, place) => figure(row, state.first + place)));
@@ -145,15 +148,16 @@ function show() {
   $("calibrated").textContent = calibrated(state.shown.calibration);
   $("none").hidden = answers.length > 0;
   $("answers").replaceChildren(...answers.map(pair));
+  $("onMap").hidden = !state.shown.has_places;
   tellMarks();
   tellLeast();
   tellModel(state.shown.model);
 }
 
 function aboutFile() {
-  if (state.shown.name !== null) return state.fileName ? `${state.fileName} is this very tile of the archive.` : "";
-  if (state.query.file) return "No picture is kept of this file. Drop it again to see it.";
-  return "Marks of this file are kept with its digest and feature, without its name, and stay when it is dropped again.";
+  if (state.shown.name !== null) return state.fileName ? `${state.fileName} is the same as this tile of the archive.` : "";
+  if (state.query.file) return "The picture of this file is not stored. Drop the file again to see it.";
+  return "Marks for this file are stored with its digest and feature, but not its name. They reappear if you drop it again.";
 }
 
 const turn = attempt(async (step, focus = 0) => {
@@ -167,11 +171,13 @@ const turn = attempt(async (step, focus = 0) => {
 });
 
 function figure(found, place) {
+  const { known } = markOf(found);
+  const name = `${place + 1}. ${found.name}${known ? `, ${MARKS[known]}` : ""}`;
   const tile = element("button", {
     className: "tile", title: found.name, onclick: () => go({ tile: found.tile }),
-  }, element("img", { src: tileUrl(found.tile), alt: `${place + 1}. ${found.name}` }),
+  }, element("img", { src: tileUrl(found.tile), alt: name }),
   element("span", { className: "said", textContent: likeness(found) }));
-  tile.setAttribute("aria-keyshortcuts", "R W Space Enter");
+  tile.setAttribute("aria-keyshortcuts", "R W + Space Enter");
   return element("li", { className: markOf(found).known || "" }, tile,
     element("div", { className: "marks" }, ...markButtons(found)));
 }
@@ -182,11 +188,11 @@ function likeness(found) {
 
 function calibrated({ is_known, num_audits, fewest, fewest_of_each }) {
   if (is_known) {
-    return `“Likely” is the chance that a person calls the two similar, from ${num_audits} questions that only measure. `
-      + "They are about tiles and one of their five nearest; further down the list it is an extrapolation.";
+    return `“Likely” is the probability that a person calls the two similar, estimated from ${num_audits} audit questions. `
+      + "Each asked about a tile and one of its five nearest; further down the list this is an extrapolation.";
   }
-  return `The chance that two tiles are similar is known from ${fewest} questions that only measure, ${fewest_of_each} `
-    + `of each answer (${num_audits} so far). Until then the cosine is shown. Such questions come among those of Teach.`;
+  return `The probability that two tiles are similar can be estimated from ${fewest} audit questions, ${fewest_of_each} `
+    + `of each answer (${num_audits} so far). Until then the cosine is shown. The Teach page asks audit questions now and then.`;
 }
 
 // Marks: each is an answer about the query and a result.
@@ -214,7 +220,7 @@ function inVerdict(known) {
   return { similar: "✓ right", dissimilar: "✗ wrong", unsure: "unsure" }[known];
 }
 
-// The same word again takes the mark back. Until the server has replied a result takes no other mark.
+// Clicking a mark again removes it. A result accepts no other mark until the server has replied.
 const mark = attempt(async (found, answer) => {
   const { known, answer_id } = markOf(found);
   if (state.pending.has(found.tile) || (known && answer_id === null)) return;
@@ -233,7 +239,8 @@ const annotator = () => remembered("name") || "searcher";
 
 async function writeOfFile(found, answer) {
   const said = { ...state.query, other: found.tile, answer, annotator: annotator(), key: randomKey() };
-  take(await post("search/mark", { ...said, set_id: state.shown.set_id }));
+  await post("search/mark", { ...said, set_id: state.shown.set_id });
+  await learnMarks();
 }
 
 async function write(path, body) {
@@ -241,37 +248,45 @@ async function write(path, body) {
   const view = await post(path, { tab: TAB, key: randomKey(), set_id: state.shown.set_id, ...body });
   await learnMarks();
   tellState(view); // last: it may have to report a failure
+  return view;
 }
 
-// A mark can settle more than one result. The list keeps its order: another model is only used when asked for.
+// What this person did last, here or on another page.
+const undo = attempt(async () => {
+  const { undone } = await write("undo", {});
+  $("undone").textContent = undone ? `Taken back: ${inShort(undone)}.` : "Nothing of yours is left to take back.";
+  if (undone?.sentence) await search();
+});
+
+function inShort({ sentence, num_answers: count = 1, names, answer }) {
+  if (sentence) return "the change of sets";
+  return count > 1 ? `${count} answers of one look` : `${names.join(" and ")}, ${inWords(answer)}`;
+}
+
+// A mark can settle more than one result. The list keeps its order: a newer model is only used on request.
 async function learnMarks() {
   const query = new URLSearchParams(state.query);
-  const { marks } = await get(`search/marks?${query}`);
+  const among = state.shown.results.map(({ tile }) => tile);
+  const { marks, num_right, num_wrong } = await get(`search/marks?${query}&among=${among}`);
   if (String(query) !== String(new URLSearchParams(state.query ?? {}))) return; // something else is searched by
-  take({ marks });
-}
-
-function take({ marks }) {
-  state.shown.marks = marks;
+  Object.assign(state.shown, { marks, num_right, num_wrong });
+  $("undone").textContent = "";
   const place = placeOfFocus();
   show();
   if (place >= 0) focusAt($("results"), TILE, place);
 }
 
-function placeOfFocus() {
-  return [...$("results").children].indexOf(document.activeElement.closest("#results li"));
-}
+const placeOf = (one) => [...$("results").children].indexOf(one.closest("#results li"));
+const placeOfFocus = () => placeOf(document.activeElement);
 
 function tellMarks() {
-  const count = (known) => state.shown.marks.filter((mark) => mark.known === known).length;
-  const [right, wrong] = [count("similar"), count("dissimilar")];
-  const isRefined = state.shown.is_refined;
+  const { num_right: right, num_wrong: wrong, is_refined: isRefined } = state.shown;
   $("marked").textContent = right + wrong ? `${right} right, ${wrong} wrong${isRefined ? "; the order follows them" : ""}` : "";
   $("refine").disabled = right + wrong === 0;
   $("plain").hidden = !isRefined;
 }
 
-// The marks re-rank at once, those called right first and those called wrong last; nothing is trained.
+// The marks re-rank the results immediately, right ones first and wrong ones last; nothing is trained.
 const refine = attempt(async (refined) => {
   if (refined && $("refine").disabled) return;
   Object.assign(state, { refined, first: 0 });
@@ -283,7 +298,7 @@ function tellLeast() {
   const { probability, lower, upper } = state.shown.least;
   const percent = (share) => Math.round(100 * share);
   const chance = probability === null ? "" : `, ${percent(probability)}% likely (${percent(lower)}–${percent(upper)})`;
-  $("leastSaid").textContent = state.least ? `cosines of ${(state.least / 100).toFixed(2)} or more${chance}` : "all, the best first";
+  $("leastSaid").textContent = state.least ? `cosine ${(state.least / 100).toFixed(2)} or more${chance}` : "all, best first";
 }
 
 let moved = 0;
@@ -314,8 +329,8 @@ function tellState(view) {
 }
 
 function tellModel(answers) {
-  $("facts").textContent = answers ? `By the model of ${number(answers)} answers.`
-    : "By the features of the network alone: no model was trained on answers yet.";
+  $("facts").textContent = answers ? `Searched by a model trained on ${number(answers)} answers.`
+    : "Searched by the network's features alone: no model was trained on answers yet.";
 }
 
 // Keys, pointers and files.
@@ -328,8 +343,9 @@ $("results").addEventListener("keydown", (event) => {
   const found = state.shown?.results[state.first + placeOfFocus()];
   const answer = { r: "similar", w: "dissimilar" }[event.key.toLowerCase()];
   if (answer && found) mark(found, answer);
+  else if (event.key === "+" && found) enlarge(beside(found));
   else if (event.key === "Enter" && event.target.closest(TILE)) {
-    event.preventDefault(); // a click of it would search by this tile; Space does
+    event.preventDefault(); // a click would search by this tile, which is what Space does
     turn(event.shiftKey ? -1 : 1);
   } else if (event.key === "Backspace") turn(-1);
 });
@@ -337,7 +353,21 @@ window.addEventListener("keydown", (event) => {
   if (!state.query || document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape") toWall();
   else if (event.key.toLowerCase() === "f") refine(1);
+  else if (event.key.toLowerCase() === "z") undo();
 });
+$("offered").addEventListener("keydown", (event) => {
+  const image = event.target.querySelector("img");
+  if (event.key === "+" && image) enlarge([pictureOf(image)]);
+});
+
+// A result with what it was found by, side by side.
+const pictureOf = (image) => ({ src: image.src, name: image.alt });
+function beside({ tile, name }) {
+  const own = $("query").hidden ? [] : [{ src: $("query").src, name: $("heading").textContent }];
+  return [...own, { src: tileUrl(tile), name }];
+}
+enlargeOnLongPress($("offered"), TILE, (tile) => [pictureOf(tile.querySelector("img"))]);
+enlargeOnLongPress($("results"), TILE, (tile) => beside(state.shown.results[state.first + placeOf(tile)]));
 
 function toWall() {
   go({});
@@ -348,13 +378,13 @@ $("file").onchange = () => {
   $("file").value = "";
 };
 for (const kind of ["dragover", "drop"]) {
-  window.addEventListener(kind, (event) => event.preventDefault()); // a file beside the target would replace the page
+  window.addEventListener(kind, (event) => event.preventDefault()); // a file dropped elsewhere would replace the page
 }
 window.addEventListener("dragover", () => document.body.classList.add("over"));
 window.addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("over"); });
 window.addEventListener("drop", (event) => {
   document.body.classList.remove("over");
-  byFile(event.dataTransfer.files[0]); // only files: an address that is dropped is not followed
+  byFile(event.dataTransfer.files[0]); // only files: a dropped address is ignored
 });
 window.addEventListener("paste", (event) => byFile(event.clipboardData.files[0]));
 window.addEventListener("hashchange", () => follow());
@@ -374,6 +404,7 @@ $("earlier").onclick = () => turn(-1);
 $("later").onclick = () => turn(1);
 $("refine").onclick = () => refine(1);
 $("plain").onclick = () => refine(0);
+$("undo").onclick = undo;
 $("least").oninput = moveLeast;
 $("again").onclick = attempt(search);
 const exported = (found) => ({ ...found, mark: MARKS[markOf(found).known] });
@@ -386,5 +417,5 @@ $("export").onclick = attempt(() => openExport({
   },
 }));
 
-setInterval(() => get("state").then(tellState).catch(() => {}), 5000); // the next click tells what is wrong
+setInterval(() => get("state").then(tellState).catch(() => {}), 5000); // the next click reports what is wrong
 follow();

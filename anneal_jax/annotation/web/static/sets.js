@@ -1,4 +1,4 @@
-// The panel of sets: rename this one, begin another, go back to an earlier one. Nothing happens unasked.
+// The panel of sets: rename this one, begin another, return to an earlier one. Every change needs a confirmation.
 import { act } from "./acting.js";
 import { attempt, element, get, randomKey } from "./common.js";
 
@@ -13,7 +13,7 @@ export async function openSets() {
   if (!dialog.open) dialog.showModal();
 }
 
-// A change goes out once, however often it is clicked; after it the panel is done.
+// A change is sent once however often it is clicked, and closes the panel.
 function changing(path, body) {
   const said = { ...body, key: randomKey() };
   return attempt(async () => {
@@ -29,11 +29,11 @@ function fill(sets, view) {
     element("h1", { textContent: "Sets of answers" }),
     element("p", { className: "hint", textContent: "A set holds the answers to one question: what makes two tiles "
       + "similar here? Another question needs a set of its own." }),
-    field("This set asks", present.sentence, `Rename, and keep the ${answersOf(present.num_answers)}`, (sentence) =>
+    field("This set asks", present.sentence, `Rename, keep the ${answersOf(present.num_answers)}`, (sentence) =>
       changing("sets/rename", { sentence, set_id: view.set_id })()),
     field("Or ask something else", "", "New set …", (sentence) => confirmNew(sentence, present)),
     element("div", { className: "asking", ariaLive: "polite" }),
-    ...(others.length ? [element("h2", { textContent: "Go back to another set" }), element("ul", {}, ...others.map(row))] : []),
+    ...(others.length ? [element("h2", { textContent: "Return to another set" }), element("ul", {}, ...others.map(row))] : []),
     element("form", { method: "dialog" }, element("button", { className: "answer", textContent: "Close" })),
   );
 }
@@ -53,10 +53,10 @@ function confirmNew(sentence, present) {
   const place = dialog.querySelector(".asking");
   const begin = element("button", { className: "answer yes", textContent: "Begin the new set" });
   begin.onclick = changing("sets/begin", { sentence });
-  const leave = element("button", { className: "answer", textContent: "Leave it", onclick: () => place.replaceChildren() });
+  const leave = element("button", { className: "answer", textContent: "Cancel", onclick: () => place.replaceChildren() });
   place.replaceChildren(
     element("p", { textContent: `Begin a set for “${sentence}”? It starts without answers. The `
-      + `${answersOf(present.num_answers)} to “${present.sentence}” stay, and you can go back to them here.` }),
+      + `${answersOf(present.num_answers)} to “${present.sentence}” are kept, and you can return to them here.` }),
     begin, " ", leave);
   begin.focus();
 }
@@ -64,6 +64,6 @@ function confirmNew(sentence, present) {
 function row(set) {
   return element("li", {},
     element("span", {}, set.sentence, element("small", { textContent: answersOf(set.num_answers) })),
-    element("button", { className: "answer small", textContent: "Go to this set", ariaLabel: `Go to the set “${set.sentence}”`,
+    element("button", { className: "answer small", textContent: "Switch to this set", ariaLabel: `Switch to the set “${set.sentence}”`,
       onclick: changing("sets/go", { to: set.set_id }) }));
 }

@@ -1,7 +1,8 @@
-// The question page. An answer is shown as given at once, sent in order, and ticked when it is on disk.
+// The question page. Answers take effect immediately, are sent in order, and get a tick when they are on disk.
 import { Refusal, attempt, element, get, post, randomKey, remember, remembered, tileUrl } from "./common.js";
 import { noteContradictions } from "./contradictions.js";
-import { drawGlance, marked, moveFocus, placeOfKey, toggle } from "./glance.js";
+import { enlarge, enlargeOnLongPress } from "./enlarge.js";
+import { drawGlance, isMarked, marked, moveFocus, picturesOf, placeOfKey, toggle } from "./glance.js";
 import { showChange, showProgress } from "./progress.js";
 import { openSets } from "./sets.js";
 
@@ -19,16 +20,16 @@ const ASK = {
   grid: "Which of these are not like the first one? Mark them, then Done.",
   choice: "Which of these groups is the first one like?",
 };
-const BLIND = "These are vectors without pictures, so nobody can judge them here. Search finds what is near a tile by "
-  + "its name. Start again with --thumbnails to see the tiles and answer.";
-const UNSEEN = "A picture did not come; it is asked for again. “Unsure” goes on without it.";
+const BLIND = "These vectors have no pictures, so nobody can judge them here. You can still search by the name of a tile. "
+  + "Restart with --thumbnails to see the tiles and answer.";
+const UNSEEN = "A picture did not load; the page is retrying. “Unsure” skips this question.";
 
 const state = {
   annotator: remembered("name"), mode: remembered("mode") || "glances", view: null, questions: [], given: new Set(),
-  waiting: [], isSending: false, shown: null, unseen: null, shownAt: 0, zoom: 1, x: 0, y: 0, isSwapped: false,
+  waiting: [], isSending: false, shown: null, numShown: 0, unseen: null, shownAt: 0, zoom: 1, x: 0, y: 0, isSwapped: false,
 };
 
-// Sending: one request at a time, repeated with the same key until the server has said yes or no.
+// Sending: one request at a time, repeated with the same key until the server accepts or refuses it.
 
 function send(path, body, then = () => {}) {
   state.waiting.push({ path, body: { tab: TAB, ...body }, then, tries: 0 });
@@ -44,7 +45,7 @@ async function pump() {
     const view = await post(request.path, request.body);
     state.waiting.shift();
     state.given.delete(request.body.key);
-    if (request.tries || request.path !== "session") tellTrouble(""); // why one was begun anew stays shown
+    if (request.tries || request.path !== "session") tellTrouble(""); // keep the message that explains a new session
     apply(view);
     request.then(view);
     tellSaved(isAnswer(request) ? "✓ saved" : "");
@@ -73,7 +74,7 @@ async function failed(request, error) {
 
 const isAnswer = ({ path }) => path === "answer" || path === "glance";
 
-// Of the answers whose sentence stands on this page: what is said of it is not taken for another one.
+// Id of the set shown on this page, so that a request cannot be applied to another set.
 const setShown = () => (state.view ? state.view.set_id : 0);
 
 function openSession() {
@@ -94,7 +95,7 @@ function tellTrouble(sentence) {
   $("trouble").hidden = !sentence;
 }
 
-// Showing.
+// Display.
 
 function apply(view) {
   state.view = view;
@@ -120,7 +121,7 @@ function show() {
   }
   const isOver = isBlind || (!question && state.view && state.view.sentence_is_settled && !state.waiting.length);
   $("empty").hidden = !isOver;
-  $("empty").textContent = isBlind ? BLIND : isOver ? "No question is left. The answers are under Details." : "";
+  $("empty").textContent = isBlind ? BLIND : isOver ? "There are no more questions. Your answers are under Details." : "";
   if (isOver) {
     $("ask").textContent = "\u00a0";
     document.body.dataset.kind = "";
@@ -153,6 +154,8 @@ async function paint() {
   $("stage").classList.add("ready");
   state.shownAt = performance.now();
   document.body.dataset.question = question.key;
+  state.numShown += 1; // or a question in the words of the one before would not be read out
+  $("announced").textContent = `Question ${state.numShown}. ${ASK[question.kind]}`;
 }
 
 function drawPair(question) {
@@ -193,14 +196,14 @@ function answer(word) {
   take("answer", { answer: word }, $(word), word === "unsure");
 }
 
-// What was picked of a choice or a grid; null for unsure.
+// The answer to a choice or a grid; null means unsure.
 function answerGlance(picked, button) {
   take("glance", { picked }, button, picked === null);
 }
 
 function take(path, said, button, isUnsure) {
   const question = state.questions[0];
-  const isSeen = document.body.dataset.question === question.key; // nobody says of unseen tiles what they are
+  const isSeen = document.body.dataset.question === question.key; // tiles that were not seen cannot be judged
   if (!isSeen && !(isUnsure && state.unseen === question.key)) return;
   const elapsed = Math.max(0, (performance.now() - state.shownAt) / 1000);
   state.questions.shift();
@@ -210,11 +213,14 @@ function take(path, said, button, isUnsure) {
   show();
 }
 
-// A tile of a grid is marked or not; a group of a choice is the answer.
+// Picking toggles the mark of a tile in a grid, or answers a choice.
 function pick(place) {
   const question = state.questions[0];
   if (!question || document.body.dataset.question !== question.key) return;
-  if (question.kind === "grid") toggle($("others"), place);
+  if (question.kind === "grid") {
+    toggle($("others"), place);
+    $("announced").textContent = `${$("others").children[place].ariaLabel} ${isMarked($("others"), place) ? "is not like it" : "is like it"}`;
+  }
   else answerGlance([place], $("others").children[place]);
 }
 
@@ -240,7 +246,7 @@ function swap() {
 function changeMode(mode) {
   state.mode = mode;
   remember("mode", mode);
-  document.activeElement.blur(); // or the keys that answer would go to it
+  document.activeElement.blur(); // otherwise it would receive the answer keys
   openSession();
 }
 
@@ -249,7 +255,7 @@ function press(button) {
   setTimeout(() => button.classList.remove("pressed"), 120);
 }
 
-document.addEventListener("visibilitychange", () => { // away is no time spent
+document.addEventListener("visibilitychange", () => { // time away does not count
   if (document.hidden) {
     state.hiddenAt = performance.now();
     return;
@@ -266,7 +272,7 @@ const PAIR_KEYS = {
   arrowleft: () => answer("dissimilar"), arrowup: () => answer("unsure"),
 };
 
-// What a key does to the question that is shown; undefined for nothing.
+// What a key does to the current question; undefined if nothing.
 function actOf(key) {
   const kind = kindShown();
   if (kind === "pair" || !kind) return PAIR_KEYS[key] || KEYS[key];
@@ -275,10 +281,11 @@ function actOf(key) {
   if (key.startsWith("arrow")) return () => moveFocus($("others"), key);
   if (key === "0" && kind === "choice") return () => answerGlance([], $("none"));
   if (key === "enter" && kind === "grid") return finishGrid;
+  if (key === "+" || key === "=") return () => enlarge(picturesOf($("stage"), lookedAt()));
   return KEYS[key];
 }
 
-// Enter and space press what has the focus, unless that is a tile of a grid: there Enter means done.
+// Enter and space press the focused element, except that Enter on a tile of a grid means done.
 const isForFocus = (key) => (key === " " || key === "enter")
   && document.activeElement.matches("button, a, input, select, summary, label")
   && !(key === "enter" && kindShown() === "grid" && $("others").contains(document.activeElement));
@@ -304,12 +311,16 @@ $("help").onclick = () => $("helping").showModal();
 $("sentence").onclick = attempt(openSets);
 document.addEventListener("answers-changed", openSession);
 
+// Of a choice or a grid: the tile or group in focus, else the one below the pointer; null for the subject alone.
+const lookedAt = () => document.activeElement.closest(".other") || $("others").querySelector(".other:hover");
+enlargeOnLongPress($("stage"), ".other, .subject", (held) => picturesOf($("stage"), held.closest(".other")));
+
 // Pointers: a click or two taps zoom, a drag moves both tiles when zoomed, else it is a swipe.
 
 let drag = null;
 let tap = null;
 $("stage").addEventListener("pointerdown", (event) => {
-  if (!event.isPrimary || kindShown() !== "pair") { // two fingers swipe nothing, nor is a grid swiped
+  if (!event.isPrimary || kindShown() !== "pair") { // no swipes with two fingers, or on a grid
     drag = null;
     return;
   }
@@ -361,13 +372,13 @@ function placeIn(frame, event) {
 function welcome() {
   $("name").value = state.annotator;
   $("meaning").value = state.view ? state.view.sentence : "";
-  $("meaning").disabled = Boolean(state.view && state.view.sentence_is_settled); // under Sets it is changed
+  $("meaning").disabled = Boolean(state.view && state.view.sentence_is_settled); // it can be changed under Sets
   $("welcome").returnValue = "";
   if (!$("welcome").open) $("welcome").showModal();
 }
 
 $("welcome").addEventListener("close", () => {
-  if ($("welcome").returnValue !== "begin") return; // Escape changes nothing, and begins no new set
+  if ($("welcome").returnValue !== "begin") return; // Escape changes nothing
   const [name, meaning] = [$("name").value.trim(), $("meaning").value.trim()];
   if (!name || !meaning) return;
   state.annotator = name;
@@ -386,7 +397,7 @@ async function look() {
       const view = await get(`state?annotator=${encodeURIComponent(state.annotator)}`);
       if (!state.waiting.length) count(view);
     }
-  } catch { /* the next answer will tell */ }
+  } catch { /* the next answer reports the problem */ }
 }
 
 async function begin() {
