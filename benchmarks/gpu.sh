@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure every row of "On a GPU" in docs/results.md, and print the rows: at most 8 minutes on a GPU like the H200.
+# Measure every row of "On a GPU" in docs/lab/results.md, and print the rows: at most 8 minutes on a GPU like the H200.
 #
 #   benchmarks/gpu.sh          # figures go to gpu.json, in $OUT if that is set, else here
 #   benchmarks/gpu.sh --tiny   # toy sizes, also without a GPU: shows that the steps work, measures nothing

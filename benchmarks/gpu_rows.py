@@ -1,4 +1,4 @@
-"""Keep the figures of `benchmarks/gpu.sh` in one file, and write them as the rows of docs/results.md.
+"""Keep the figures of `benchmarks/gpu.sh` in one file, and write them as the rows of docs/lab/results.md.
 
   python benchmarks/gpu_rows.py --json=gpu.json    # print the rows of a file that gpu.sh wrote
 
