@@ -158,8 +158,8 @@ Image("runs/after.png", width=800)
 # queries. Take another query and run the cell again.
 
 # %%
-query = shown[2]
-title = f"{names[2]}, and its 40 nearest tiles"
+query = shown[0]
+title = f"{names[0]}, and its 40 nearest tiles"
 plot_result_map(archive.boxes, query, by_model[query], is_right[query], "runs/map.png", title=title)
 Image("runs/map.png", width=800)
 
