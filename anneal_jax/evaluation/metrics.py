@@ -60,7 +60,7 @@ def average_precision_at_k(
       ConfigError: the denominator is unknown.
       ValueError: the shapes do not match, or more images are retrieved than exist.
 
-      >>> hits = [[True, False, True, False, False]]
+    >>> hits = [[True, False, True, False, False]]
     >>> [round(float(average_precision_at_k(hits, [100], denominator=d)[0]), 3)
     ...  for d in ("min(k,R)", "retrieved", "R")]
     [0.333, 0.833, 0.017]
