@@ -1,6 +1,7 @@
 """What other programs are given is read back by them, and compared with what this one computes."""
 
 import datetime
+import functools
 import json
 import pathlib
 import subprocess
@@ -22,7 +23,7 @@ from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.retrieval.manifest import ModelCard
-from tests.conftest import ROOT
+from tests.launching import run_script
 
 CONFIG = ExperimentConfig(
     archive="digits",
@@ -215,15 +216,7 @@ def test_places_that_are_no_degrees_are_no_geometry(tmp_path, box):
 
 
 def test_from_the_command_line(workdir, tmp_path):
-    def export(*arguments):
-        return subprocess.run(
-            [sys.executable, "launch/export.py", *map(str, arguments)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
+    export = functools.partial(run_script, "export")
     done = export(f"--checkpoint={workdir}", f"--stablehlo={tmp_path / 'model'}")
     assert (done.returncode, done.stderr) == (0, "")
     assert deserialised(tmp_path / "model").in_avals[0].shape[1:] == (16, 16, 3)

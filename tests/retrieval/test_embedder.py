@@ -2,10 +2,7 @@
 
 import dataclasses
 import json
-import os
 import shutil
-import subprocess
-import sys
 from contextlib import closing
 
 import numpy as np
@@ -22,7 +19,7 @@ from anneal_jax.retrieval import embedder as module
 from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import represent
-from tests.conftest import ROOT
+from tests.launching import run_python
 
 DIGITS = ExperimentConfig(
     archive="digits", backbone="pixels", initial_draw="random", rounds=1, steps=50, pairs_per_round=50
@@ -224,13 +221,7 @@ np.save(sys.argv[3], embeddings)
 
 def test_a_run_on_eight_devices_opens_on_one(digits_run, tmp_path):
     workdir, expected = digits_run
-    done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, str(workdir), "1", str(tmp_path / "found.npy")],
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = (workdir, 1, tmp_path / "found.npy")
+    done = run_python("-c", ELSEWHERE, *arguments, environment={"XLA_FLAGS": ""})
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), expected[:20], atol=1e-6)
