@@ -23,16 +23,8 @@ onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime, which reads what is written")
 
 SIDES = {"pixels": 8, "tiny_cnn": 32, "mobilenet_v2": 64, "efficientnet_lite0": 64}
-SLOW = (
-    "efficientnet_lite0",
-    "mobilenet_v2",
-    "resnet34",
-    "resnet50",
-    "vit_b14",
-    "vit_b14_reg4",
-    "vit_s14",
-    "vit_s14_reg4",
-)
+SLOW = ("efficientnet_lite0", "mobilenet_v2", "resnet50", "vit_s14", "vit_s14_reg4")
+SOAK = ("resnet34", "vit_b14", "vit_b14_reg4")  # more or wider layers of the kinds of the others
 
 
 def embedder_of(backbone_name, side, *, share=None, **options):
@@ -68,7 +60,10 @@ def computed(model, **inputs):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in backbone_names()],
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW) + [pytest.mark.soak] * (name in SOAK))
+        for name in backbone_names()
+    ],
 )
 def test_every_backbone(name):
     side = SIDES.get(name, 64 if name.startswith("resnet") else 56)
