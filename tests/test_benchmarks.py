@@ -14,6 +14,7 @@ import pytest
 from absl import flags
 
 from tests.conftest import ROOT
+from tests.launching import run_python
 
 PATHS = sorted((ROOT / "benchmarks").glob("*.py"))
 TEXTS = [*PATHS, *sorted((ROOT / "notebooks").glob("*.py"))]
@@ -22,7 +23,7 @@ TEXTS = [*PATHS, *sorted((ROOT / "notebooks").glob("*.py"))]
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_a_benchmark_explains_itself(path):
-    done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, check=False)
+    done = run_python(path, "--help")
     assert "Traceback" not in done.stderr and path.stem in done.stdout
     assert done.returncode in (0, 1)  # absl ends with 1
 

@@ -303,4 +303,5 @@ def test_bands_keep_the_filters_of_their_colours(tmp_path):
     kernel = variables["params"]["conv1"]["kernel"]
     np.testing.assert_allclose(kernel[:, :, [3, 1, 0]], 0.75 * plain, rtol=1e-6)
     np.testing.assert_allclose(kernel[:, :, 2], 0.75 * plain.mean(axis=2), atol=1e-7)
-    assert backbone.apply(variables, np.zeros((1, 33, 33, 4), np.uint8)).shape == (1, 512)
+    images = jax.ShapeDtypeStruct((1, 33, 33, 4), np.uint8)
+    assert jax.eval_shape(backbone.apply, variables, images).shape == (1, 512)
