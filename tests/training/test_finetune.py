@@ -17,7 +17,7 @@ from anneal_jax.training.feed import ResidentFeed, make_mesh
 from anneal_jax.training.finetune import FinetuneLearner, FinetunePlan, NetworkLoss
 from anneal_jax.training.frozen import FrozenLearner
 from anneal_jax.training.head_steps import FitSettings, init_heads, pair_objective
-from anneal_jax.training.learner import TrainingPairs
+from anneal_jax.training.learner import TrainingPairs, centred, represent
 from anneal_jax.training.network_fit import _loss_of, _run_chunk
 from anneal_jax.training.tile_batches import BatchShape, TileBatch, draw_pair_tiles
 
@@ -234,6 +234,26 @@ def test_heads_learn_alone_before_the_first_fit(learner, classes):
     by_classes = one_step.fit_classes(TRAIN, classes[TRAIN], 2, weights=weights)
     expected = alone.fit_classes(TRAIN, classes[TRAIN], 2, weights=weights)
     assert 0 < largest_change(by_classes.heads, expected) < ONE_STEP
+
+
+def test_prepared_heads_keep_up_with_the_features(learner, classes):
+    """In a few steps of the whole network heads that begin at random learn too little."""
+
+    def lead(heads_first):
+        short = replan(learner, max_steps=5, heads_first=heads_first, backbone_rate=0.1)
+        model = represent(short, short.fit_classes(TRAIN, classes[TRAIN]))
+        own = precision(centred(model.features, TRAIN), classes)
+        return precision(model.embeddings, classes) - own
+
+    assert lead(heads_first=True) > max(-0.01, lead(heads_first=False) + 0.03)
+
+
+def precision(vectors, classes, cut_off=3):
+    """Share of tiles of the same class among the nearest, each tile a query among all others."""
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = vectors @ vectors.T - 2 * np.eye(len(vectors))
+    nearest = np.argsort(-cosines, axis=1)[:, :cut_off]
+    return np.mean(classes[nearest] == classes[:, None])
 
 
 ONE_STEP = 1.01 * FitSettings().learning_rate
