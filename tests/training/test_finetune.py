@@ -115,6 +115,20 @@ def test_a_round_goes_on_from_the_last_and_leaves_it_as_it_was(learner, classes)
     assert not are_equal(second, learner.fit_pairs(pairs, 1, None))
 
 
+def test_embeddings_may_hold_the_features_learnt_which_no_later_round_trains(learner, classes):
+    pairs = answered_pairs(classes, 12)
+    first = learner.fit_pairs(pairs, 0, None)
+    both = learner.beside_features(first, 0.4)
+    features, learnt = learner.features(first), embed(learner, first).astype(np.float64)
+    kept = ((features - learner.mean) / learner.scale).astype(
+        np.float64
+    ) @ learner.heads_only.main_directions
+    kept /= np.linalg.norm(kept, axis=1, keepdims=True)
+    found = embed(learner, both)
+    np.testing.assert_allclose(found @ found.T, 0.6 * learnt @ learnt.T + 0.4 * kept @ kept.T, atol=1e-5)
+    assert are_equal(learner.fit_pairs(pairs, 1, both), learner.fit_pairs(pairs, 1, first))
+
+
 def test_a_fit_is_fixed_by_seed_round_and_augmentation(learner, classes):
     pairs = answered_pairs(classes, 12)
     params = learner.fit_pairs(pairs, 0, None)
