@@ -67,6 +67,8 @@ class ExperimentConfig:
       max_steps: optimiser steps of each fit in the finetune regime at most; 0: as many as its epochs have.
       heads_first: the finetune regime trains the heads alone before the first fit, on the features of the
         backbone as it was pretrained.
+      keep_features: embeddings learnt from pairs hold the features beside what was learnt, as `belief_ask`
+        has it, weighed by the share of the training tiles that no known pair names.
       batch_size: pairs per step; tiles per step where `group_loss` trains. The finetune regime groups
         pairs that share tiles: a step encodes 3/4 as many tiles, and takes fewer pairs where they share
         few.
@@ -134,6 +136,7 @@ class ExperimentConfig:
     epochs: int = 15
     max_steps: int = 0
     heads_first: bool = True
+    keep_features: bool = False
     batch_size: int = 256
     accumulation: int = 1
     num_devices: int = 0
