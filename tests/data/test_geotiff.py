@@ -277,7 +277,9 @@ def test_wrong_places(tmp_path):
     with pytest.raises(ArchiveError, match=r"has no file that ends with .tif or .tiff"):
         open_archive(f"geotiff:{tmp_path}")
     write_scene(tmp_path / "empty.tif", np.zeros((3, SIDE, SIDE), np.uint16), nodata=0)
-    with pytest.raises(ArchiveError, match=r"contains no usable window of a scene. Left out 1 of 1 windows"):
+    with pytest.raises(
+        ArchiveError, match=r"contains no usable window of a scene. Left out 1 of 1 windows"
+    ):
         open_archive(f"geotiff:{tmp_path}?tile={SIDE}")
 
 

@@ -90,7 +90,7 @@ def test_an_emptied_store_beside_a_log_is_refused(vectors, tmp_path):
     run_experiment(small(vectors, rounds=0), tmp_path)
     (tmp_path / "answers.sqlite").unlink()
     (tmp_path / "answers.sqlite.seal").unlink()
-    with pytest.raises(WorkdirError, match="answer store beside it does not"):
+    with pytest.raises(WorkdirError, match="answer store next to it does not"):
         run_experiment(small(vectors, rounds=1), tmp_path)
 
 
@@ -131,7 +131,7 @@ def test_an_empty_pool_ends_the_run_with_a_message(vectors, tmp_path):
     outcome = run_experiment(config, tmp_path)
     assert len(outcome.rows) < 6
     assert "pool was empty" in outcome.notes[-1]
-    assert "questions: no more were left" in outcome.notes[-2]
+    assert "questions, because no more were left" in outcome.notes[-2]
     num_train = len(outcome.dataset.split.train)
     last = outcome.rows[-1]
     assert last["num_labelled_pairs"] + last["num_derived_pairs"] == count_pairs(num_train)
@@ -245,7 +245,7 @@ def test_too_few_tiles_to_ask_about_are_refused_with_their_number(tmp_path):
         labels=np.arange(12) % 2,
     )
     config = small(tmp_path / "v.npz", train_fraction=0.1, query_fraction=0.4)
-    with pytest.raises(ConfigError, match="1 training tiles hold no pair"):
+    with pytest.raises(ConfigError, match="1 training tiles contain no pair"):
         run_experiment(config, tmp_path / "run")
 
 

@@ -145,5 +145,5 @@ def test_a_missing_or_binary_metadata_file_is_refused(tmp_path):
     with pytest.raises(RetrievalError, match="cannot be read: No such file"):
         read_metadata(tmp_path / "none.csv", TILES.ids)
     (tmp_path / "binary.csv").write_bytes(b"id,label\n\xff\xfe\x00,b\n")
-    with pytest.raises(RetrievalError, match=r"is no CSV file in UTF-8"):
+    with pytest.raises(RetrievalError, match=r"is not a CSV file in UTF-8"):
         read_metadata(tmp_path / "binary.csv", TILES.ids)

@@ -114,7 +114,7 @@ def test_embed_and_search_from_the_command_line(place, tmp_path):
         (["--query=digit 3/003.png", "--k=0"], "--k=0"),
         (
             ["--query=README.md"],
-            "README.md is no JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file inside; give a JPEG",
+            "README.md does not contain a JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file; give a JPEG",
         ),
         (["--queries=none.txt"], "the list of queries none.txt cannot be read"),
     ],

@@ -162,7 +162,9 @@ def test_a_file_is_marked_as_a_tile_is_and_its_marks_survive_a_restart(browser, 
         assert page.text_content("#marked") == "1 right, 1 wrong"
         assert server.get("answers")["answers"] == []  # no pair of tiles
         drop(page, "body", b"no image", "notes.txt")
-        page.wait_for_selector("#trouble:has-text('does not contain a JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file')")
+        page.wait_for_selector(
+            "#trouble:has-text('does not contain a JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file')"
+        )
         assert page.text_content("#heading") == "turned.png" and page.faults == []
     with Server(tmp_path / "work") as server:  # killed, and started again
         page.goto(server.url)
