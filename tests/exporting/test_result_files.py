@@ -156,7 +156,7 @@ def test_what_has_no_place_has_no_file_of_places(index):
     found = [results_of(index, [0])]
     names = [name for name, _ in result_files(index, found, lambda row: original(index, row))]
     assert names[-1] == "results.csv"
-    with pytest.raises(ConfigError, match="knows no place of its tiles"):
+    with pytest.raises(ConfigError, match="has no places of its tiles"):
         results_geoparquet(index, found)
 
 

@@ -101,7 +101,7 @@ def test_an_unreachable_hub_is_asked_once_and_named_by_the_files_address(hub, mo
     monkeypatch.setattr(hub, "get_hf_file_metadata", offline)
     with pytest.raises(
         WeightsError,
-        match=r"no answer from https://hub/owner/name/main/model\.safetensors \(no route\); connect",
+        match=r"no response from https://hub/owner/name/main/model\.safetensors \(no route\); connect",
     ):
         fetch("hf:owner/name")
     assert hub.asked == []

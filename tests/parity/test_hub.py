@@ -96,5 +96,5 @@ def test_an_unreachable_hub_is_one_sentence(tmp_path):
     }
     command = [sys.executable, "-c", SCRIPT, "hf:timm/resnet18.tv_in1k"]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
-    assert "WeightsError: there is no answer from http://127.0.0.1:9/timm/resnet18" in done.stderr
+    assert "WeightsError: there is no response from http://127.0.0.1:9/timm/resnet18" in done.stderr
     assert "Retrying" not in done.stderr
