@@ -36,7 +36,7 @@ from anneal_jax.retrieval.queries import _read_vector
 )
 def test_a_query_is_one_vector(tmp_path, array, found):
     np.save(tmp_path / "q.npy", array)
-    with pytest.raises(ArchiveError, match=rf"holds {found}; give one vector a file"):
+    with pytest.raises(ArchiveError, match=rf"contains {found}; give one vector per file"):
         _read_vector(tmp_path / "q.npy")
 
 
@@ -44,12 +44,12 @@ def test_a_query_may_be_a_row_and_no_archive_of_arrays(tmp_path):
     np.save(tmp_path / "q.npy", np.ones((1, 3), np.float16))
     assert _read_vector(tmp_path / "q.npy").tolist() == [[1, 1, 1]]
     np.savez(tmp_path / "q.npz", np.ones(3))
-    with pytest.raises(ArchiveError, match=r"holds several arrays; give one vector a file"):
+    with pytest.raises(ArchiveError, match=r"contains several arrays; give one vector per file"):
         _read_vector(tmp_path / "q.npz")
     (tmp_path / "p.npy").write_bytes(
         b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape'"
     )
-    with pytest.raises(ArchiveError, match=r"is no .npy file of a vector"):
+    with pytest.raises(ArchiveError, match=r"is not an .npy file of a vector"):
         _read_vector(tmp_path / "p.npy")
 
 

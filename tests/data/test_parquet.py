@@ -275,7 +275,7 @@ def test_a_missing_package_is_named(save, monkeypatch):
     spec = save(embedding=lists(VECTORS))
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(
-        ArchiveError, match=r"pyarrow, which is not installed; pip install 'anneal-jax\[par"
+        ArchiveError, match=r"pyarrow, which is not installed; install it with pip install 'anneal-jax\[par"
     ):
         open_archive(spec)
 

@@ -234,7 +234,7 @@ def test_other_vectors_under_the_same_path_are_refused(tmp_path):
         np.savez(tmp_path / "v.npz", embeddings=rng.normal(size=(40, 5)), labels=labels)
         if not (tmp_path / "run").exists():
             run_experiment(small(tmp_path / "v.npz", rounds=0), tmp_path / "run")
-    with pytest.raises(WorkdirError, match="the tiles changed since"):
+    with pytest.raises(WorkdirError, match="the tiles have changed since"):
         run_experiment(small(tmp_path / "v.npz", rounds=1), tmp_path / "run")
 
 
@@ -268,7 +268,7 @@ def test_queries_with_nothing_to_find_are_counted_and_not_shown(tmp_path):
     num_measured = int(np.sum(outcome.retrieval.num_relevant > 0))
     assert 0 < num_measured < num_queries
     sentence = summarise(config, outcome)
-    assert f"{num_measured} of {num_queries} queries, the others have nothing to find" in sentence
+    assert f"{num_measured} of {num_queries} queries, because the others have nothing to find" in sentence
 
 
 def test_a_refused_archive_leaves_no_config_behind(tmp_path):
