@@ -49,7 +49,7 @@ def fetch(source: str) -> Path:
         importlib.import_module("huggingface_hub.errors")
     except ImportError as error:
         raise WeightsError(
-            f"{source} is on the Hugging Face hub; {how_to_install('hub')} brings what fetches it, or give "
+            f"{source} is on the Hugging Face hub; to download it, {how_to_install('hub')}, or give "
             "the path of a downloaded model.safetensors"
         ) from error
     repo, revision = form["repo"], form["revision"]

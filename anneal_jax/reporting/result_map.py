@@ -66,7 +66,7 @@ def plot_result_map(
     are.
 
     Args:
-      boxes: float64[N, 4], west, south, east, north of every tile in degrees; NaN where unknown.
+      boxes: float64[N, 4], west, south, east, north of every tile in degrees; NaN if unknown.
       query: its row of `boxes`, with a known place.
       hits: int[K], rows of its nearest tiles, with known places.
       relevant: bool[K], whether each is right.

@@ -127,7 +127,7 @@ def _opener(tracker: str) -> "_Open":
     if importlib.util.find_spec(package) is None:
         raise ConfigError(
             f"--tracker={tracker} needs {package}, which is not installed; "
-            f"{how_to_install(tracker)} brings it."
+            f"install it with {how_to_install(tracker)}."
         )
     return open_tracker
 

@@ -100,7 +100,7 @@ def prepare_queries(
         if embedder.fingerprint != index.model.fingerprint:
             raise RetrievalError(
                 f"the model in {embedder.workdir} is not the one that made {index.folder}: it was trained "
-                "on, or lies elsewhere; give --checkpoint, or write the index anew."
+                "on, or lies elsewhere; give --checkpoint, or write the index again."
             )
         embeddings[rows < 0] = _embed_files(embedder, paths)
     return Queries(queries, _unit(embeddings, names))

@@ -234,7 +234,7 @@ def test_other_vectors_under_the_same_path_are_refused(tmp_path):
         np.savez(tmp_path / "v.npz", embeddings=rng.normal(size=(40, 5)), labels=labels)
         if not (tmp_path / "run").exists():
             run_experiment(small(tmp_path / "v.npz", rounds=0), tmp_path / "run")
-    with pytest.raises(WorkdirError, match="the tiles have changed since"):
+    with pytest.raises(WorkdirError, match="the tiles changed after"):
         run_experiment(small(tmp_path / "v.npz", rounds=1), tmp_path / "run")
 
 

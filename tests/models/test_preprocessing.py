@@ -147,7 +147,7 @@ def test_a_run_does_not_go_on_when_the_files_beside_its_weights_come_or_go(tmp_p
     config = ExperimentConfig()
     settle_config(tmp_path, config, with_preprocessing if before else without)
     settle_config(tmp_path, config, with_preprocessing if before else without)
-    with pytest.raises(WorkdirError, match="the preprocessing changed since"):
+    with pytest.raises(WorkdirError, match="the preprocessing changed after"):
         settle_config(tmp_path, config, with_preprocessing if after else without)
 
 

@@ -70,9 +70,9 @@ def test_embed_and_search_from_the_command_line(place, tmp_path):
     arguments = [f"--checkpoint={place / 'run'}", f"--index={tmp_path / 'index'}"]
     first = app("embed", *arguments, f"--archive=folder:{place / 'tiles'}")
     assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout.startswith("30 tiles encoded, 0 were there already.")
+    assert first.stdout.startswith("30 tiles encoded, 0 were already there.")
     again = app("embed", *arguments, f"--archive=folder:{place / 'tiles'}")
-    assert again.stdout.startswith("0 tiles encoded, 30 were there already.")
+    assert again.stdout.startswith("0 tiles encoded, 30 were already there.")
 
     query = tmp_path / "unseen.png"
     Image.fromarray(open_archive("digits").load([40], 24)[0]).save(query)

@@ -152,4 +152,4 @@ def _import_onnx() -> Any:
         importlib.import_module("onnx.numpy_helper")
         return importlib.import_module("onnx")
     except ImportError as error:
-        raise ConfigError(f"onnx is not installed; {how_to_install('onnx')} brings it.") from error
+        raise ConfigError(f"onnx is missing; install it with {how_to_install('onnx')}.") from error
