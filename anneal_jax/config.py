@@ -42,7 +42,7 @@ class ExperimentConfig:
         logit of both orders, `two_order`, at half the speed.
       scan_precision: precision of matrix products over all pairs: `float32`, `bfloat16_3x` (three passes,
         nearly as accurate) or `bfloat16` (approximate), with our own kernels on some NVIDIA GPUs
-        (docs/results.md). A backend without such units, such as a CPU, computes in float32.
+        (docs/lab/results.md). A backend without such units, such as a CPU, computes in float32.
       scan_share: share of all pairs that `mgue` and `bcgue` examine, for archives too large for all pairs.
         Whole diagonals of squares are drawn, at least one: up to 2 T / N of the pairs of N images, for
         squares with side T.
@@ -60,11 +60,13 @@ class ExperimentConfig:
       query_fraction: share held out as queries; they search the remaining tiles.
       keep_duplicates_together: keep byte-identical tiles in the same part of the split.
       seed: determines the split, every draw, all initial weights and every batch.
-      steps: optimiser steps per round in the frozen regime.
+      steps: optimiser steps per fit of the heads alone: in each round of the frozen regime, and before the
+        first round of the finetune regime.
       epochs_first: epochs over the pairs of the first round in the finetune regime.
       epochs: epochs over all pairs in each later round of the finetune regime.
-      freeze_epochs: number of the `epochs_first` in which only the heads learn, with the pretrained
-        backbone unchanged.
+      max_steps: maximum optimiser steps of each fit in the finetune regime; 0 uses those of its epochs.
+      heads_first: whether the finetune regime trains the heads alone before the first fit, on the features
+        of the pretrained backbone.
       batch_size: pairs per step, or tiles per step for training with `group_loss`. The finetune regime
         groups pairs that share tiles: a step encodes 3/4 as many tiles, and has fewer pairs if they share
         few.
@@ -73,8 +75,7 @@ class ExperimentConfig:
       num_devices: number of devices that share each batch of the finetune regime; 0 uses all accelerators,
         but only one CPU device.
       learning_rate: learning rate of Adam.
-      schedule: schedule of the learning rate in each fit of the finetune regime: `constant`, or `cosine`
-        down to 0.
+      schedule: schedule of the learning rate in each fit: `constant`, or `cosine` down to 0.
       backbone_rate: learning rate of the backbone as a share of that of the heads.
       batch_norm: `frozen` keeps the statistics of the pretrained weights; `live` uses those of each batch
         while the backbone learns, and updates a running mean of them (ResNets only).
@@ -87,7 +88,7 @@ class ExperimentConfig:
       feature_dropout: share of each frozen feature vector hidden per step.
       augment: augmentation of tiles in the finetune regime: `none`; `turn` mirrors and rotates by right
         angles, which suits tiles seen from above but not digits; `full` also crops and recolours
-        (docs/training.md). Older files say true for `turn` and false for `none`.
+        (docs/finetuning.md). Older files say true for `turn` and false for `none`.
       margin: margin m of the contrastive loss, a cosine.
       beta: weight of the classifier's loss; the contrastive loss has 1 - beta.
       train_classifier: when to train the pair classifier: `where_scored`, for acquisitions that use it, or
@@ -133,7 +134,8 @@ class ExperimentConfig:
     steps: int = 600
     epochs_first: int = 40
     epochs: int = 15
-    freeze_epochs: int = 0
+    max_steps: int = 0
+    heads_first: bool = True
     batch_size: int = 256
     accumulation: int = 1
     num_devices: int = 0
@@ -238,7 +240,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "steps": (1, 10_000_000),
     "epochs_first": (1, 100_000),
     "epochs": (1, 100_000),
-    "freeze_epochs": (0, 100_000),
+    "max_steps": (0, 10_000_000),
     "batch_size": (2, 65_536),
     "accumulation": (1, 1024),
     "num_devices": (0, 65_536),
@@ -269,13 +271,20 @@ def config_from_mapping(settings: Mapping[str, Any]) -> ExperimentConfig:
     >>> config_from_mapping({"archive": "digits", "rounds": 2}).rounds
     2
     """
+    settings = _renewed(settings)
     for name in settings:
         if name not in SETTING_TYPES:
             raise ConfigError(f"there is no setting {name!r}{nearest_hint(name, SETTING_TYPES)}.")
-    augment = settings.get("augment")
-    if isinstance(augment, bool):  # the form of older versions
-        settings = {**settings, "augment": "turn" if augment else "none"}
     return ExperimentConfig(**settings)
+
+
+def _renewed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that an older version may have written as this one writes them."""
+    renewed = dict(settings)
+    if isinstance(augment := renewed.get("augment"), bool):
+        renewed["augment"] = "turn" if augment else "none"
+    renewed.pop("freeze_epochs", None)  # `heads_first` now, of a fit that an old run has behind it
+    return renewed
 
 
 def _require_type(name: str, value: Any, wanted: type) -> None:

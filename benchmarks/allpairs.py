@@ -49,6 +49,9 @@ _PRECISION = flags.DEFINE_enum(
 _WAYS = flags.DEFINE_multi_enum(
     "way", WAYS, WAYS + WAYS_WITHOUT_KERNELS, "Ways to measure; may be repeated."
 )
+_PRODUCT_SIDE = flags.DEFINE_integer(
+    "product_side", 0, "Side of the plain products; 0: 4,096 on a CPU, else 8,192."
+)
 _JSON = flags.DEFINE_string("json", None, "File for the rows.")
 _ROW = flags.DEFINE_string("row", None, "Internal: way:N, measured in this process.")
 
@@ -181,7 +184,7 @@ def product_rate() -> float:
 
     from anneal_jax.acquisition.scan.scorers import precision_named
 
-    side = 4096 if jax.default_backend() == "cpu" else 8192
+    side = _PRODUCT_SIDE.value or (4096 if jax.default_backend() == "cpu" else 8192)
     algorithm = precision_named(_PRECISION.value).algorithm
     # Random numbers: an accelerator multiplies zeros and ones faster.
     matrix = jax.random.normal(jax.random.key(0), (side, side), np.float32)
@@ -243,7 +246,7 @@ def measure_apart(way: str, num_images: int) -> dict[str, Any]:
     if needed_gb > _MEMORY_GB.value:
         return row | {"note": f"needs {needed_gb:.0f} GB"}
     flags_of_row = [f"--row={way}:{num_images}", f"--dim={_DIM.value}", f"--num_pairs={_NUM_PAIRS.value}"]
-    flags_of_row += [f"--precision={_PRECISION.value}"]
+    flags_of_row += [f"--precision={_PRECISION.value}", f"--product_side={_PRODUCT_SIDE.value}"]
     try:
         done = subprocess.run(  # noqa: S603
             [sys.executable, __file__, *flags_of_row],

@@ -1,6 +1,7 @@
 """Measure the fused kernels of the all-pairs scan on a GPU, in several shapes, beside plain products.
 
-  python benchmarks/fused.py
+  python benchmarks/fused.py --json=fused.json
+  python benchmarks/fused.py --tiny    # toy sizes, the kernels step by step: needs no GPU, measures nothing
 
 MGUE: 16 tiles of 8,192 x 8,192 pairs of 256-d embeddings, nothing within the bound; the time of 5e11 pairs,
 a million images, follows from the rate. BCGUE: 1,024 x 1,024 pairs through the paper's classifier, beside
@@ -14,11 +15,12 @@ listed, NumPy in the kernel's place.
 
 import functools
 import itertools
+import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,17 +36,43 @@ from anneal_jax.acquisition.scan.fused_distances import (
     find_pairs,
     split_operands,
 )
-from anneal_jax.acquisition.scan.fused_logits import LogitShape, fused_logits
+from anneal_jax.acquisition.scan.fused_logits import DEFAULT_SHAPE, LogitShape, fused_logits
 from anneal_jax.acquisition.scan.fused_pass import Finder, collect_fused
 from anneal_jax.acquisition.scan.grid import choose_tiles, make_grid
+from anneal_jax.files import atomic
 
 _CALLS = flags.DEFINE_integer("calls", 5, "Timed calls of each.", lower_bound=1)
 
 _COUNT_PASSES = flags.DEFINE_bool("count_passes", False, "Count the passes over a first tile instead.")
 
-_TILE_SIZE, _DIM = 8192, 256
-_NUM_CHECKED = 20_000
-_TILES = [(row, column) for row in range(2) for column in range(2, 10)]
+_JSON = flags.DEFINE_string("json", None, "File for the rows.")
+
+_TINY = flags.DEFINE_bool("tiny", False, "Toy sizes, and the kernels step by step, as on a CPU.")
+
+
+class Sizes(NamedTuple):
+    """How much is measured.
+
+    Attributes:
+      tile: images along a tile's side, a multiple of 256.
+      grid: rows and columns of tiles.
+      checked: embeddings whose listed pairs are counted.
+      product: side of the plain products.
+      logits: images along the side of a tile of BCGUE.
+      interpret: whether the kernels run step by step, in the shapes alone that are used.
+    """
+
+    tile: int
+    grid: tuple[int, int]
+    checked: int
+    product: int
+    logits: int
+    interpret: bool
+
+
+_WHOLE = Sizes(8192, (2, 8), 20_000, 8192, 1024, interpret=False)
+_TOY = Sizes(256, (1, 1), 300, 256, 16, interpret=True)
+_DIM = 256
 _MILLION = 1_000_000 * 999_999 // 2
 _DISTANCE_SHAPES = tuple(
     FusedShape(*numbers)
@@ -82,14 +110,15 @@ def seconds_of(function: Callable[..., Any], *args: Any) -> float:
     return statistics.median(times)
 
 
-def measure_products(rng: np.random.Generator) -> None:
-    matrix = jnp.asarray(rng.standard_normal((8192, 8192), np.float32))
+def measure_products(rng: np.random.Generator, sizes: Sizes) -> Iterator[dict[str, Any]]:
+    side = sizes.product
+    matrix = jnp.asarray(rng.standard_normal((side, side), np.float32))
     for name, precision in scorers.PRECISIONS.items():
         product = functools.partial(
             jax.lax.dot, precision=precision.algorithm, preferred_element_type=jnp.float32
         )
         seconds = seconds_of(jax.jit(product), matrix, matrix)
-        print(f"product {name:<12}{2 * 8192**3 / seconds / 1e12:8.0f} TFLOP/s", flush=True)
+        yield {"row": "product", "precision": name, "tflops": 2 * side**3 / seconds / 1e12}
 
 
 def clustered_embeddings(
@@ -103,10 +132,11 @@ def clustered_embeddings(
 
 
 def count_passes(rng: np.random.Generator) -> None:
-    grid, capacity = make_grid(_TILE_SIZE, _TILE_SIZE), 1 << 16
-    first, second = (images.astype(np.int32) for images in np.triu_indices(_TILE_SIZE, 1))
+    tile = _WHOLE.tile
+    grid, capacity = make_grid(tile, tile), 1 << 16
+    first, second = (images.astype(np.int32) for images in np.triu_indices(tile, 1))
     for order, is_sorted in (("mixed", False), ("sorted by class", True)):
-        embeddings = clustered_embeddings(rng, _TILE_SIZE, is_sorted=is_sorted)
+        embeddings = clustered_embeddings(rng, tile, is_sorted=is_sorted)
         distances = np.abs(embeddings @ embeddings.T - np.float32(0.1))[first, second]
         sizes: list[int] = []
 
@@ -118,37 +148,44 @@ def count_passes(rng: np.random.Generator) -> None:
                 FoundPairs(*map(np.array, ([found.size], distances[listed], first[listed], second[listed])))
             ]
 
-        best = BestPairs(1344, 11 * 1344, np.inf, _TILE_SIZE, seed=0)
+        best = BestPairs(1344, 11 * 1344, np.inf, tile, seed=0)
         finder = Finder(find, 1, 1, capacity)
         collect_fused(best, grid, [(0, 0)], finder, known=np.empty(0, np.int64), progress=None)
         print(f"images {order}: {len(sizes)} passes, which find {sizes} pairs", flush=True)
 
 
-def measure_distances(rng: np.random.Generator) -> None:
-    vectors = rng.standard_normal((10 * _TILE_SIZE, _DIM), np.float32)
+def measure_distances(rng: np.random.Generator, sizes: Sizes) -> Iterator[dict[str, Any]]:
+    num_rows, num_columns = sizes.grid
+    vectors = rng.standard_normal(((num_rows + num_columns) * sizes.tile, _DIM), np.float32)
     embeddings = jnp.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-    starts = np.array(_TILES, np.int32) * _TILE_SIZE
+    tiles = itertools.product(range(num_rows), range(num_rows, num_rows + num_columns))
+    starts = np.array(list(tiles), np.int32) * sizes.tile
     cells = jnp.asarray(np.concatenate([starts, starts], axis=1))
-    num_pairs = len(_TILES) * _TILE_SIZE**2
-    for num_passes, shape in itertools.product((3, 1), _DISTANCE_SHAPES):
+    num_pairs = len(starts) * sizes.tile**2
+    cases = SHAPES.items() if sizes.interpret else itertools.product((3, 1), _DISTANCE_SHAPES)
+    for num_passes, shape in cases:
         operands = split_operands(embeddings, num_passes, shape)
-        find = functools.partial(find_pairs, tile_size=_TILE_SIZE, capacity=1 << 16, shape=shape)
-        seconds = seconds_of(jax.jit(find), operands, cells, jnp.float32(0.1), jnp.float32(1e-9))
-        rate = 2 * _DIM * num_pairs / seconds / 1e12  # as a product is counted, whatever its passes
-        print(
-            f"mgue, {num_passes} passes {tuple(shape)!s:<22}{rate:8.0f} TFLOP/s, a million images in "
-            f"{_MILLION / num_pairs * seconds:.2f} s",
-            flush=True,
+        find = functools.partial(
+            find_pairs, tile_size=sizes.tile, capacity=1 << 16, shape=shape, interpret=sizes.interpret
         )
+        seconds = seconds_of(jax.jit(find), operands, cells, jnp.float32(0.1), jnp.float32(1e-9))
+        yield {
+            "row": "mgue",
+            "passes": num_passes,
+            "shape": tuple(shape),
+            "is_used": shape == SHAPES[num_passes],
+            "tflops": 2 * _DIM * num_pairs / seconds / 1e12,  # as a product is counted, whatever its passes
+            "million_images_s": _MILLION / num_pairs * seconds,
+        }
 
 
-def check_distances(rng: np.random.Generator) -> None:
+def check_distances(rng: np.random.Generator, sizes: Sizes) -> Iterator[dict[str, Any]]:
     """Count the pairs within 2e-5 of 0.1 among 20,000 embeddings, beside what float32 counts."""
-    vectors = clustered_embeddings(rng, _NUM_CHECKED)
+    vectors = clustered_embeddings(rng, sizes.checked)
     embeddings = jnp.asarray(vectors)
     scores = jax.lax.dot(embeddings, embeddings.T, precision=jax.lax.Precision.HIGHEST)
     away = np.asarray(jnp.where(jnp.tri(len(vectors), dtype=bool), jnp.inf, jnp.abs(scores - 0.1)))
-    grid = make_grid(len(vectors), _TILE_SIZE, 256)
+    grid = make_grid(len(vectors), sizes.tile, 256)
     cells = grid.cells(choose_tiles(grid, 1.0, 0).tiles)
     for num_passes, shape in SHAPES.items():
         found = find_pairs(
@@ -159,20 +196,23 @@ def check_distances(rng: np.random.Generator) -> None:
             tile_size=grid.tile_size,
             capacity=1 << 16,
             shape=shape,
+            interpret=sizes.interpret,
         )
         listed = slice(0, int(found.num_found[0]))
         first, second = np.asarray(found.first)[listed], np.asarray(found.second)[listed]
-        error = np.max(np.abs(np.asarray(found.distances)[listed] - away[first, second]))
-        num_different = len(set(zip(first, second, strict=True)))
-        print(
-            f"mgue, {num_passes} passes: {len(first)} pairs listed, {num_different} different, float32 "
-            f"{np.count_nonzero(away <= 2e-5)}; largest difference {error:.1e}",
-            flush=True,
-        )
+        errors = np.abs(np.asarray(found.distances)[listed] - away[first, second])
+        yield {
+            "row": "check",
+            "passes": num_passes,
+            "listed": len(first),
+            "different": len(set(zip(first.tolist(), second.tolist(), strict=True))),
+            "by_float32": int(np.count_nonzero(away <= 2e-5)),
+            "largest_difference": float(errors.max(initial=0.0)),
+        }
 
 
-def measure_logits(rng: np.random.Generator) -> None:
-    rows, columns = jnp.asarray(rng.standard_normal((2, 1024, _WIDTHS[0]), np.float32))
+def measure_logits(rng: np.random.Generator, sizes: Sizes) -> Iterator[dict[str, Any]]:
+    rows, columns = jnp.asarray(rng.standard_normal((2, sizes.logits, _WIDTHS[0]), np.float32))
     layers = [
         (
             jnp.asarray(rng.standard_normal((before, after), np.float32)) * (2 / before) ** 0.5,
@@ -181,25 +221,36 @@ def measure_logits(rng: np.random.Generator) -> None:
         for before, after in itertools.pairwise(_WIDTHS)
     ]
     algorithm = scorers.PRECISIONS["bfloat16"].algorithm
-    ways = {"by XLA": functools.partial(scorers._logits_by_layers, algorithm=algorithm)}
-    ways |= {str(tuple(shape)): functools.partial(fused_logits, shape=shape) for shape in _LOGIT_SHAPES}
-    for name, logits in ways.items():
+    ways: dict[LogitShape | None, Callable[..., Any]] = {
+        None: functools.partial(scorers._logits_by_layers, algorithm=algorithm)
+    }
+    for shape in [DEFAULT_SHAPE] if sizes.interpret else _LOGIT_SHAPES:
+        ways[shape] = functools.partial(fused_logits, shape=shape, interpret=sizes.interpret)
+    for shape, logits in ways.items():
         seconds = seconds_of(jax.jit(logits), rows, columns, layers)
-        print(f"bcgue {name:<32}{len(rows) * len(columns) / seconds:8.2e} pairs/s", flush=True)
+        yield {
+            "row": "bcgue",
+            "shape": shape and tuple(shape),  # None: by XLA
+            "is_used": shape == DEFAULT_SHAPE,
+            "pairs_per_s": len(rows) * len(columns) / seconds,
+        }
 
 
 def main(_: Any) -> None:
     if _COUNT_PASSES.value:
         count_passes(np.random.default_rng(0))
         return
-    if jax.default_backend() != "gpu":
+    if jax.default_backend() != "gpu" and not _TINY.value:
         sys.exit("error: no GPU is to be seen; these kernels run on an NVIDIA GPU only.")
     print(jax.__version__, *jax.devices())
-    rng = np.random.default_rng(0)
-    measure_products(rng)
-    check_distances(rng)
-    measure_distances(rng)
-    measure_logits(rng)
+    rng, sizes = np.random.default_rng(0), _TOY if _TINY.value else _WHOLE
+    rows: list[dict[str, Any]] = []
+    for measure in (measure_products, check_distances, measure_distances, measure_logits):
+        for row in measure(rng, sizes):
+            rows.append(row)
+            print(*(f"{name}={value}" for name, value in row.items()), flush=True)
+            if _JSON.value:  # after every row: a kernel that fails leaves those before it
+                atomic.write_text(_JSON.value, json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ from anneal_jax.models.backbones import Backbone, get_backbone
 from anneal_jax.seeds import Use, host_rng
 from anneal_jax.training.feed import ResidentFeed, make_mesh
 from anneal_jax.training.finetune import FinetuneLearner, FinetunePlan
+from anneal_jax.training.frozen import FrozenLearner
 from anneal_jax.training.head_steps import FitSettings
 from anneal_jax.training.learner import TrainingPairs
 from anneal_jax.training.tile_batches import draw_pair_tiles, pair_shape
@@ -121,12 +122,8 @@ def _anneal(options: argparse.Namespace, images: np.ndarray, pairs: TrainingPair
         feed=ResidentFeed(images, make_mesh(1)),
         backbone=backbone,
         variables=_random_variables(backbone, options.image_size),
-        mean=np.zeros(backbone.feature_dim, np.float32),
-        scale=np.ones(backbone.feature_dim, np.float32),
-        with_classifier=True,
-        seed=options.seed,
+        heads_only=_heads(backbone.feature_dim, len(images), options.seed),
         plan=_plan(options),
-        settings=FitSettings(learning_rate=LEARNING_RATE, margin=MARGIN, beta=BETA),
     )
     start = learner.template()
     few = TrainingPairs(pairs.pair_indices[:1], pairs.labels[:1])
@@ -139,6 +136,22 @@ def _anneal_bfloat16(
 ) -> Callable[[], None]:
     half = argparse.Namespace(**{**vars(options), "compute_dtype": "bfloat16"})
     return _anneal(half, images, pairs)
+
+
+def _heads(feature_dim: int, num_images: int, seed: int) -> FrozenLearner:
+    """Return what holds the heads' numbers; nothing is trained on its features, since a fit goes on."""
+    return FrozenLearner(
+        stored_features=np.zeros((num_images, feature_dim), np.float32),
+        mean=np.zeros(feature_dim, np.float32),
+        scale=np.ones(feature_dim, np.float32),
+        train_images=np.arange(num_images, dtype=np.int32),
+        with_classifier=True,
+        seed=seed,
+        num_steps=1,
+        batch_size=1,
+        oversample=True,
+        settings=FitSettings(learning_rate=LEARNING_RATE, margin=MARGIN, beta=BETA),
+    )
 
 
 def _random_variables(backbone: Backbone, image_size: int) -> Any:

@@ -20,9 +20,7 @@ from anneal_jax.cli.apps import config_of, run_app
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the comparison.", required=True)
 _ACQUISITIONS = flags.DEFINE_list(
-    "acquisitions",
-    ["random", "bcgue+clustering", "mgue+clustering"],
-    "Systems: an acquisition, ACQUISITION+clustering or a baseline such as group_ask; with +SETTING=VALUE.",
+    "acquisitions", ["random", "bcgue+clustering", "mgue+clustering"], "Systems, spelled as above."
 )
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Number of seeds.", lower_bound=1)
 _FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first seed.", lower_bound=0)
@@ -51,9 +49,8 @@ def main(argv: Sequence[str]) -> None:
     reference, seeds = reference_of(_REFERENCE.value, systems), range(first, first + _SEEDS.value)
     print(*map("{}\n".format, start_warnings(choose_start(config))), sep="", end="", flush=True)
     unpack_cells(_MERGE.value, config, workdir)
-    for cell in run_grid(
-        config, systems, seeds, workdir, num_workers=_WORKERS.value, cpus_each=_CPUS.value
-    ):
+    grid = run_grid(config, systems, seeds, workdir, num_workers=_WORKERS.value, cpus_each=_CPUS.value)
+    for cell in grid:
         if isinstance(cell, FailedCell):
             failed.add(cell.system)
             print(f"error: {cell.system} seed {cell.seed}: {cell.reason}", file=sys.stderr, flush=True)

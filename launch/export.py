@@ -4,7 +4,7 @@
   python launch/export.py --checkpoint=runs/ucm_frozen --stablehlo=embedder.jaxexport
   python launch/export.py --index=indexes/mine --parquet=embeddings.parquet
 
-The first two write one function from tiles to embeddings (docs/archives.md shows how to call it), the last
+The first two write one function from tiles to embeddings (docs/export.md shows how to call it), the last
 one a table for Qdrant, LanceDB, DuckDB or pandas (extra parquet).
 """
 

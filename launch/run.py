@@ -23,17 +23,14 @@ from anneal_jax.files.workdir import is_annotated
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all files of the run.", required=True)
 _LABELS = flags.DEFINE_string("labels", None, "CSV (id,label) of class labels; overrides the recipe's.")
-_DISTRIBUTED = flags.DEFINE_string(
-    "distributed", None, "Processes of one run: HOST:PORT,COUNT,NUMBER of this one, or auto."
-)
+_DISTRIBUTED = flags.DEFINE_string("distributed", None, "HOST:PORT,COUNT,NUMBER of this process, or auto.")
 _TRACKER = flags.DEFINE_enum("tracker", None, ["tensorboard", "wandb"], "Where to log rounds too.")
 
 
 def main(argv: Sequence[str]) -> None:
     """Run, write the report, and print the result in one sentence."""
     del argv
-    config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
-    is_first = True
+    config, workdir, is_first = _CONFIG.value, pathlib.Path(_WORKDIR.value), True
     if _DISTRIBUTED.value is not None:
         from anneal_jax.experiments.distributed import join
 
@@ -44,9 +41,7 @@ def main(argv: Sequence[str]) -> None:
 
         say(train_and_report(workdir))
         return
-    if _LABELS.value is not None and config is not None:
-        config.labels = _LABELS.value
-    checked = config_of(config)
+    checked = config_of(config, labels=_LABELS.value)
     # Imports jax, so not before now: --help and errors about settings are immediate.
     from anneal_jax.experiments.run import run_experiment
     from anneal_jax.reporting.run_report import report_run, round_line
@@ -56,19 +51,18 @@ def main(argv: Sequence[str]) -> None:
     checked = settle_start(checked, workdir)
     for warning in start_warnings(checked):
         say(warning, flush=True)
-
     tracker = _TRACKER.value if is_first else None
-    with tracking(tracker, checked, _WORKDIR.value, name=_WORKDIR.value) as log_new_rounds:
+    with tracking(tracker, checked, workdir, name=_WORKDIR.value) as log_new_rounds:
 
         def on_round(row: dict[str, Any]) -> None:
             say(round_line(row), flush=True)
             log_new_rounds()
 
-        outcome = run_experiment(checked, _WORKDIR.value, on_round=on_round)
+        outcome = run_experiment(checked, workdir, on_round=on_round)
     for note in outcome.notes:
         say(note)
     if is_first:
-        print(report_run(checked, outcome, _WORKDIR.value))
+        print(report_run(checked, outcome, workdir))
 
 
 if __name__ == "__main__":

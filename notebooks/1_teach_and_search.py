@@ -11,21 +11,20 @@
 # %% [markdown]
 # # Teach an archive, and search it
 #
-# You look at two tiles and answer one question: *are these two alike?* From a few hundred answers a
-# model learns what you mean by alike. Then it finds the tiles that are like any you show it. Nobody
-# has to name classes.
+# You look at a few tiles and answer one question: *are these alike?* From a few hundred answers a model
+# learns what you mean by alike. Then it finds the tiles that are like any you show it. Nobody has to
+# name classes.
 #
-# This notebook does it in a few minutes with 1,235 tiles of the Earth, seen from space: NASA's Blue
-# Marble, cut into squares of 3 by 3 degrees (`docs/archives.md`). `2_your_own_tiles` does the same
-# with yours.
+# This notebook takes a few minutes. It uses 1,235 tiles of the Earth seen from space: NASA's Blue Marble,
+# cut into squares of 3 by 3 degrees (`docs/archives.md`). `2_your_own_tiles` does the same with yours.
 
 # %% [markdown]
 # ## Install
 #
-# This cell does nothing where the package is there already. Elsewhere, as in Colab, it installs the
-# package from `SOURCE`. The JAX and NumPy that are there stay as they are, for they fit the machine's
-# accelerator: if they are too old for the package, `pip` says so and changes nothing; take a newer
-# runtime then.
+# If the package is installed already, this cell does nothing. Otherwise, as in Colab, it installs the
+# package from `SOURCE`. It leaves the installed JAX and NumPy as they are, because they fit the
+# machine's accelerator. If they are too old for the package, `pip` says so and changes nothing; then
+# take a newer runtime.
 
 # %%
 import importlib.util
@@ -45,10 +44,9 @@ if importlib.util.find_spec("anneal_jax") is None:
 # %% [markdown]
 # ## Who answers
 #
-# `ASK_A_PERSON = False` has a simulated person answer, so that the notebook runs by itself. They know
-# the climate of each place, and call two tiles alike if it is the same. Set it to `True` to answer
-# yourself. All answers and models are kept in `WORKDIR`: run the notebook again, and it continues with
-# them.
+# With `ASK_A_PERSON = False` a simulated person answers, so the notebook runs by itself. This person knows
+# the climate of each place and calls two tiles alike if it is the same. Set it to `True` to answer
+# yourself. `WORKDIR` keeps all answers and models: if you run the notebook again, it continues with them.
 
 # %%
 ASK_A_PERSON = False
@@ -58,13 +56,12 @@ WORKDIR = "runs/teach"
 # %% [markdown]
 # ## Open the page
 #
-# The next cell opens the page that asks. First a network that was trained on a million photographs
-# describes each tile by 1,280 numbers, its features; that takes half a minute.
+# The next cell opens the page. First a network that was trained on a million photographs describes each
+# tile by 1,280 numbers, its features. This takes half a minute.
 #
-# Press **S** for *similar*, **D** for *different*, **U** for *unsure*, and **Z** to take an answer
-# back. Every answer with a tick is on disk at once. Which pairs are asked matters more than how many:
-# the page begins with what the tiles look like, a model learns in the background while you answer, and
-# the page asks what teaches it the most.
+# On *Teach* press **S** for *similar*, **D** for *different*, **U** for *unsure*, and **Z** to undo. A tick
+# means that an answer is on disk. Which questions are asked matters more than how many: a model
+# learns in the background while you answer, and the page asks what teaches it most.
 
 # %%
 from anneal_jax import load_embedder, open_annotation
@@ -84,9 +81,9 @@ page = open_annotation("bluemarble", WORKDIR, sentence="Does the land look alike
 # %% [markdown]
 # ## Before: search by features
 #
-# Without any answer two tiles can only be compared by their features. Similar tiles are those whose
-# features point the same way: the cosine between them is large. The mean is taken away first, because
-# what all tiles share tells none of them apart.
+# Without answers, tiles can only be compared by their features. Two tiles are similar if their features
+# point the same way, so that the cosine between them is large. The mean is subtracted first, because what
+# all tiles share does not distinguish them.
 
 # %%
 import numpy as np
@@ -103,10 +100,9 @@ is_right = labels[by_features] == labels[:, None]
 print(f"by features, {is_right.mean():.1%} of the forty nearest tiles have the same climate")
 
 # %% [markdown]
-# Every climate has at least 49 tiles, so forty right ones are there to be found. The picture shows six
-# queries, one from every 200 tiles, and of their forty nearest the 1st, 10th, 20th, 30th and 40th: so
-# nobody can choose the flattering ones. A green frame with a tick is the same climate, a red one with a
-# cross is another.
+# Every climate has at least 49 tiles, so a search could find forty right ones. The picture shows six
+# queries, one from every 200 tiles, and the 1st, 10th, 20th, 30th and 40th of their nearest tiles. A
+# green frame with a tick means the same climate, a red frame with a cross another one.
 
 # %%
 shown = everything[100::200]
@@ -120,8 +116,8 @@ Image("runs/before.png", width=800)
 # %% [markdown]
 # ## Answer
 #
-# The next cell waits for you, or has the simulated person answer the page, by the same requests that
-# your browser would send.
+# The next cell waits for you, or the simulated person answers the page by the requests that your browser
+# would send.
 
 # %%
 if ASK_A_PERSON:
@@ -133,9 +129,9 @@ page.close()
 # %% [markdown]
 # ## Train
 #
-# Two answers often imply a third: if *a* is like *b*, and *b* is not like *c*, then *a* is not like
-# *c*. So 300 answers give many more pairs to learn from. The model is a small network that
-# turns features into embeddings, in which similar tiles are close together.
+# Answers about a few tiles say something about many: a tile that looks like two deserts is probably a
+# desert. The model is a small network that turns features into embeddings, in which similar tiles are
+# close together.
 
 # %%
 print(train_on_answers(read_config(WORKDIR), WORKDIR))
@@ -143,8 +139,7 @@ print(train_on_answers(read_config(WORKDIR), WORKDIR))
 # %% [markdown]
 # ## After: search by what you taught
 #
-# `load_embedder` restores the model. Its embeddings are searched as the features were, and the queries
-# are the same.
+# `load_embedder` restores the model. The queries are the same as before.
 
 # %%
 embedder = load_embedder(WORKDIR)
@@ -159,8 +154,8 @@ Image("runs/after.png", width=800)
 # %% [markdown]
 # ## On the map
 #
-# Every tile has its place, so what is found can be looked at on a map: here the forty nearest tiles of
-# one of the queries. Take another one and run the cell again.
+# Every tile has a place, so you can see the results on a map: here the forty nearest tiles of one of the
+# queries. Take another query and run the cell again.
 
 # %%
 query = shown[2]
@@ -169,11 +164,11 @@ plot_result_map(archive.boxes, query, by_model[query], is_right[query], "runs/ma
 Image("runs/map.png", width=800)
 
 # %% [markdown]
-# The shares above count every tile as a query, those that were asked about too. A fair measurement
-# keeps the queries apart from what is learnt: `3_the_papers_curves` does that.
+# The shares above count every tile as a query, including those that were asked about. A fair measurement
+# holds queries out of the training: `3_the_papers_curves` does that.
 #
 # ## Next
 #
 # - `2_your_own_tiles`: a folder of yours, or the vectors of any model.
-# - `3_the_papers_curves`: how much quality each answer buys, and which way of asking buys most.
+# - `3_the_papers_curves`: how much each answer improves search, and which way of asking improves it most.
 # - `4_restore_and_search`: an index on disk, for archives of any size.

@@ -11,17 +11,17 @@
 # %% [markdown]
 # # Your own tiles, or your own vectors
 #
-# This notebook takes a folder of pictures, or a file of vectors from any model, to a model that
-# searches them. As long as you name none it makes a small folder of its own, so that you can first
-# watch every step work.
+# This notebook begins with a folder of images, or a file of vectors from any model, and ends with a model
+# that searches them. If you name no folder, it makes a small one with tiles of the Earth, so that you
+# can first watch every step.
 
 # %% [markdown]
 # ## Install
 #
-# This cell does nothing where the package is there already. Elsewhere, as in Colab, it installs the
-# package from `SOURCE`. The JAX and NumPy that are there stay as they are, for they fit the machine's
-# accelerator: if they are too old for the package, `pip` says so and changes nothing; take a newer
-# runtime then.
+# If the package is installed already, this cell does nothing. Otherwise, as in Colab, it installs the
+# package from `SOURCE`. It leaves the installed JAX and NumPy as they are, because they fit the
+# machine's accelerator. If they are too old for the package, `pip` says so and changes nothing; then
+# take a newer runtime.
 
 # %%
 import importlib.util
@@ -49,29 +49,28 @@ if importlib.util.find_spec("anneal_jax") is None:
 # | scenes with a map projection | `geotiff:PATH?tile=256` |
 # | vectors of a model | `embeddings:FILE.npz` |
 #
-# In Colab, upload a folder in the panel on the left, or mount your Drive. An archive is only ever
-# read.
+# In Colab, upload a folder in the panel on the left, or mount your Drive. Nothing is written into an
+# archive.
 #
-# `BACKBONE` and `PRETRAINED` say what turns a tile into numbers before anything is learnt. For real
-# pictures take a pretrained network: a good start decides more than anything later does. The example
-# below is too plain to need one.
+# `BACKBONE` and `PRETRAINED` name the network that turns a tile into features before anything is learnt. A
+# good network decides more than anything later does (`docs/weights.md`).
 #
 # | network | backbone | pretrained |
 # |---|---|---|
-# | ResNet18, of ImageNet | `resnet18` | `hf:timm/resnet18.tv_in1k`, with `pip install 'anneal-jax[hub]'` |
-# | MobileNetV2 | `mobilenet_v2` | a file, see `docs/weights.md` |
+# | EfficientNet-Lite0, which the install brings | `auto` | `auto` |
+# | DINOv2, from the network | `vit_s14` | `hf:timm/vit_small_patch14_dinov2.lvd142m`, extra `hub` |
 # | none, bare pixels | `pixels` | `none` |
 
 # %%
 ARCHIVE = ""
-BACKBONE, PRETRAINED = "pixels", "none"
-ASK_A_PERSON = False  # True: answer yourself, also where the tiles have labels
+BACKBONE, PRETRAINED = "auto", "auto"
+ASK_A_PERSON = False  # True: answer yourself, even if the tiles have labels
 
 # %% [markdown]
 # ## The example
 #
-# A folder for each class, and in it a PNG for each tile. The folder's name is the class; tiles
-# without any class can lie in one folder.
+# One folder for each climate, and in it a PNG file for each tile. The name of the folder is the class.
+# Tiles without classes may all be in one folder.
 
 # %%
 import numpy as np
@@ -86,19 +85,19 @@ from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.reporting.run_report import print_round, report_run
 
 if not ARCHIVE:
-    digits = open_archive("digits")
-    for row in range(0, 1797, 3):
-        folder = pathlib.Path("runs/own/tiles", f"class_{digits.labels[row]}")
+    earth = open_archive("bluemarble")
+    for row in range(0, len(earth.ids), 3):
+        folder = pathlib.Path("runs/own/tiles", earth.class_names[earth.labels[row]])
         folder.mkdir(parents=True, exist_ok=True)
-        tile = digits.load([row], image_size=32, resampling="nearest")[0]
-        PillowImage.fromarray(tile).save(folder / f"{digits.ids[row]}.png")
+        tile = earth.load([row], image_size=45)[0]
+        PillowImage.fromarray(tile).save(folder / f"{earth.ids[row]}.png")
     ARCHIVE = "folder:runs/own/tiles"
 
 # %% [markdown]
 # ## What was read
 #
-# Opening an archive checks every file once. A damaged one stops it with its name;
-# `on_bad_image="skip"` leaves such files out and says how many.
+# Opening an archive checks every file once. It stops at a damaged file and names it; with
+# `on_bad_image="skip"` it leaves such files out and says how many.
 
 # %%
 archive = open_archive(ARCHIVE)
@@ -109,10 +108,9 @@ if archive.notes:
 # %% [markdown]
 # ## With labels: see what answers would give
 #
-# If the classes of your tiles are known, they can play the person: two tiles are alike where the
-# class is the same. Queries are kept apart from the tiles that are asked about, and mAP@5 tells how
-# well they find their class: 1 means that the five nearest tiles of every query are right. That is
-# worth doing first, on an archive like yours.
+# If the classes of your tiles are known, they can replace the person: two tiles are alike if they share
+# a class. No question is about the queries, and mAP@5 measures how well they find their class: 1 means that
+# the five nearest tiles of every query are right. Try this first, on an archive like yours.
 #
 # `belief_ask` is the way of asking that needs the fewest answers (`docs/label_efficiency.md`). It
 # compares a tile with groups, and chooses each question with all answers before it.
@@ -134,8 +132,8 @@ if archive.labels is not None:
     print(report_run(config, outcome, "runs/own/simulated"))
 
 # %% [markdown]
-# The curve is what answers buy. Where it is still rising, more of them pay; `config.rounds` can be
-# raised, and the same cell goes on where it was.
+# The curve shows how much answers improve search. If it still rises, more answers will help: raise
+# `config.rounds`, and the same cell continues.
 
 # %%
 Image("runs/own/simulated/curve.png", width=720) if archive.labels is not None else "no labels, no curve"
@@ -148,8 +146,8 @@ Image(
 # %% [markdown]
 # ## Without labels: answer yourself
 #
-# The page needs nothing but tiles. Say in a sentence what *similar* means to you; a sentence like
-# "the same land use" keeps your answers alike on a long day.
+# The page needs nothing but tiles. Write in one sentence what *similar* means to you. A sentence like
+# "the same land use" keeps your answers consistent on a long day.
 
 # %%
 page = open_annotation(
@@ -169,11 +167,11 @@ page.close()
 print(train_on_answers(read_config("runs/own/asked"), "runs/own/asked"))
 
 # %% [markdown]
-# ## Vectors in place of pictures
+# ## Vectors instead of images
 #
 # Any model can give the features: write its vectors into an `.npz` file, one row for each tile. `ids`
-# and `labels` may be left out. Here the vectors are bare pixels again, where yours would be those of
-# a foundation model.
+# and `labels` may be left out. Here the vectors are bare pixels; yours would come from a foundation
+# model.
 
 # %%
 tiles = archive.load(range(len(archive.ids)), image_size=8)
@@ -183,14 +181,14 @@ np.savez("runs/own/vectors.npz", embeddings=vectors, ids=np.array(archive.ids), 
 print(f"{len(open_archive('embeddings:runs/own/vectors.npz').ids):,} vectors")
 
 # %% [markdown]
-# From here on all goes as with pictures:
-# `ExperimentConfig(archive="embeddings:runs/own/vectors.npz")`. Vectors cannot be looked at, so the
-# page wants both: `open_annotation("folder:PATH", WORKDIR, features="vectors.npz")`.
+# Everything else works as with images:
+# `ExperimentConfig(archive="embeddings:runs/own/vectors.npz")`. Nobody can look at vectors, so the page
+# needs both: `open_annotation("folder:PATH", WORKDIR, features="vectors.npz")`.
 #
 # ## Use the model
 #
-# `embed` takes tiles in memory, of any size; `embed_archive` takes rows of an archive, and holds a
-# few tiles at a time.
+# `embed` takes tiles in memory, of any size. `embed_archive` takes rows of an archive and reads a few
+# tiles at a time.
 
 # %%
 embedder = load_embedder("runs/own/asked")

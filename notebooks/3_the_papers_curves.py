@@ -11,18 +11,18 @@
 # %% [markdown]
 # # The papers' curves
 #
-# How good does search become with each answer, and which way of choosing the questions makes it good
-# soonest? The ANNEAL papers (`docs/references.md`) answer with a curve: retrieval quality against the
-# number of answers, for each way. This notebook draws that curve in a few minutes, with small
-# settings, and ends with the commands that run the full ones.
+# How good does search become with each answer, and which way of asking gets there first? The ANNEAL
+# papers (`docs/references.md`) answer with a curve for each way: retrieval quality against the number of
+# answers. This notebook draws these curves in a few minutes, with small settings, and ends with the
+# command for the full ones.
 
 # %% [markdown]
 # ## Install
 #
-# This cell does nothing where the package is there already. Elsewhere, as in Colab, it installs the
-# package from `SOURCE`. The JAX and NumPy that are there stay as they are, for they fit the machine's
-# accelerator: if they are too old for the package, `pip` says so and changes nothing; take a newer
-# runtime then.
+# If the package is installed already, this cell does nothing. Otherwise, as in Colab, it installs the
+# package from `SOURCE`. It leaves the installed JAX and NumPy as they are, because they fit the
+# machine's accelerator. If they are too old for the package, `pip` says so and changes nothing; then
+# take a newer runtime.
 
 # %%
 import importlib.util
@@ -42,8 +42,8 @@ if importlib.util.find_spec("anneal_jax") is None:
 # %% [markdown]
 # ## The archive
 #
-# By default 1,235 tiles of the Earth seen from space, in nine climates (`docs/archives.md`). The papers
-# measured UC Merced: 2,100 aerial tiles of 21 classes, which you can name here, a folder for each class.
+# By default the archive is 1,235 tiles of the Earth seen from space, in nine climates (`docs/archives.md`).
+# The papers used UC Merced: 2,100 aerial tiles of 21 classes. If you have it, name its folder here.
 
 # %%
 UC_MERCED = ""  # its folder, or empty: the Earth
@@ -56,14 +56,14 @@ NUM_SEEDS = 2
 # |---|---|
 # | `random` | pairs drawn at random |
 # | `bcgue+clustering` | pairs whose answer a classifier of pairs is least sure of |
-# | `mgue+clustering` | pairs whose similarity lies nearest to the boundary between similar and different |
+# | `mgue+clustering` | pairs whose similarity is nearest to the boundary between similar and different |
 #
 # The last two look at *all* pairs of the archive, and `clustering` (k-means) spreads their questions,
 # so that a round does not ask the same thing a hundred times.
 #
 # The tiles are split in three: those that are asked about, the queries, and those that the queries
-# search. So nothing that is measured was learnt from. All ways share the split, the first questions
-# and the first weights of a seed. Only then is a difference between them due to the way of asking.
+# search. So no measured tile takes part in training. For each seed, all ways share the split, the first
+# questions and the first weights, so a difference between them is due to the way of asking.
 
 # %%
 from IPython.display import Image, Markdown
@@ -81,14 +81,14 @@ config = ExperimentConfig(
     rounds=3,
     steps=120,
     batch_size=128,
-    scan_share=0.2,  # of half a million pairs a fifth is looked at: quicker, and less than the papers do
+    scan_share=0.2,  # looks at a fifth of half a million pairs: quicker, and less than the papers do
 )
 
 # %% [markdown]
 # ## Run it
 #
-# One line for each run that ends. Each has a folder of its own in `runs/curves`; a run that is
-# finished is never run again, so an interrupted notebook goes on where it was.
+# Each run prints a line when it ends, and has a folder in `runs/curves`. A finished run is never
+# repeated, so an interrupted notebook continues where it was.
 
 # %%
 cells = []
@@ -102,11 +102,10 @@ for cell in run_grid(config, SYSTEMS, range(NUM_SEEDS), "runs/curves"):
 # ## Read the curve
 #
 # - **Across**: bits spent, one for each answer. What follows from answers is free and not counted.
-# - **Up**: mAP@5, the mean over queries of how early the right tiles stand among the five nearest.
-#   There are several definitions; the axis names the one used, by what it divides by.
-# - **Thin lines** are single seeds, thick ones their mean. From three seeds on a band takes their
-#   place: where the mean over seeds may lie, at 95%. Curves whose bands overlap are not told apart
-#   yet.
+# - **Up**: mAP@5, the mean over queries of how early the right tiles come among the five nearest. There
+#   are several definitions; the axis names the denominator.
+# - **Thin lines** are single seeds, thick ones their mean. From three seeds on, a band shows the 95%
+#   interval of the mean instead. If bands overlap, the difference is not yet clear.
 # - **The dashed line** is search by the features alone, at no answer. A curve may begin below it: a
 #   hundred pairs are few to learn from.
 # - **The first questions** are the same for all: the papers' first pairs, drawn with class labels, half
@@ -119,24 +118,24 @@ Image("runs/curves/compare.png", width=800)
 # %% [markdown]
 # ## Read the tables
 #
-# The first table is the curve in numbers, at the same cost for all. The last one is the difference to
-# random pairs, taken seed by seed: seeds differ more than methods do, and a difference within a seed
-# leaves that out. An interval that holds 0 means: not shown.
+# The first table has the curves in numbers, at the same cost for all. The last one has the difference from
+# random pairs, seed by seed, because seeds differ more than methods do. If an interval contains 0, no
+# difference was shown.
 
 # %%
 Markdown(tables)
 
 # %% [markdown]
-# ## Hold the papers' claims against the runs
+# ## Check the papers' claims
 #
-# Each sentence of the papers that can be tested is listed with what these runs say about it. With small
-# settings some will not hold, and the verdict says so.
+# This table lists each claim of the papers that can be tested, with a verdict by these runs. With small
+# settings some will not hold.
 
 # %%
 Markdown(pathlib.Path("runs/curves/claims.md").read_text())
 
 # %% [markdown]
-# `runs/curves/queries.html` shows the same queries answered by each way of asking.
+# `runs/curves/queries.html` shows what the same queries find after each way of asking.
 #
 # ## The full curves
 #
@@ -147,7 +146,6 @@ Markdown(pathlib.Path("runs/curves/claims.md").read_text())
 #     --acquisitions=mgue+clustering,bcgue+clustering,random,class_labels
 # ```
 #
-# trains heads on frozen features, six rounds of 336 questions; what it gave stands in
-# `docs/results.md`. The papers train the whole network, which wants a GPU: take
-# `launch/configs/ucm_paper.py`, or `aid_paper.py` for AID. `class_labels` is the bound that all
-# labels reach, and other baselines are listed by `launch/compare.py --help`.
+# trains heads on frozen features, in six rounds of 336 questions. Its results are in `docs/results.md`. The
+# papers train the whole network, which needs a GPU: take `launch/configs/ucm_paper.py`, or `aid_paper.py`
+# for AID. `class_labels` is the bound that all labels reach; `docs/compare.md` lists other baselines.

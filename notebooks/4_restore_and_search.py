@@ -11,17 +11,17 @@
 # %% [markdown]
 # # Restore a checkpoint, and search
 #
-# A run leaves a folder, its *workdir*. From it the model can be restored on any machine, to turn
-# tiles into embeddings, keep them in an index on disk, and search that. This is what an engineer does
-# with millions of tiles; here it is done with 1,797, so that every step takes a moment.
+# A run leaves a folder, its *workdir*. From it you can restore the model on any machine, turn tiles into
+# embeddings, keep them in an index on disk, and search that index. An engineer does this with millions of
+# tiles; here we take 1,797, so that every step takes a moment.
 
 # %% [markdown]
 # ## Install
 #
-# This cell does nothing where the package is there already. Elsewhere, as in Colab, it installs the
-# package from `SOURCE`. The JAX and NumPy that are there stay as they are, for they fit the machine's
-# accelerator: if they are too old for the package, `pip` says so and changes nothing; take a newer
-# runtime then.
+# If the package is installed already, this cell does nothing. Otherwise, as in Colab, it installs the
+# package from `SOURCE`. It leaves the installed JAX and NumPy as they are, because they fit the
+# machine's accelerator. If they are too old for the package, `pip` says so and changes nothing; then
+# take a newer runtime.
 
 # %%
 import importlib.util
@@ -41,8 +41,8 @@ if importlib.util.find_spec("anneal_jax") is None:
 # %% [markdown]
 # ## Name a workdir
 #
-# Give the folder of a run, of notebook 1 or 2 for instance, and the archive to search. Where the
-# folder holds no run, a small one is made: digits, answered by a simulated person.
+# Give the folder of a run, for instance of notebook 1 or 2, and the archive to search. If the folder has
+# no run, the next cell makes a small one: digits, answered by a simulated person.
 
 # %%
 WORKDIR = "runs/model"
@@ -81,9 +81,9 @@ if not pathlib.Path(WORKDIR, "checkpoints").exists():
 # %% [markdown]
 # ## Restore the model
 #
-# `load_embedder` takes the newest checkpoint that is sound: each carries the SHA-256 of its files,
-# and a damaged one is passed over with a warning. The fingerprint names the model by all that an
-# embedding depends on. Equal fingerprints mean equal embeddings, wherever the folders lie.
+# `load_embedder` takes the newest sound checkpoint. Each checkpoint carries the SHA-256 of its files, and
+# a damaged one is skipped with a warning. The fingerprint covers everything that an embedding depends on:
+# equal fingerprints mean equal embeddings.
 
 # %%
 embedder = load_embedder(WORKDIR)
@@ -93,9 +93,9 @@ print(f"fingerprint {embedder.fingerprint[:16]}")
 # %% [markdown]
 # ## Write an index
 #
-# `append_tiles` encodes what the index does not have yet, shard after shard. After a kill the same
-# call goes on behind the last whole shard, and new tiles of an archive are added later by that call
-# too. So the second one here has nothing to do.
+# `append_tiles` encodes what the index does not have yet, shard by shard. After a crash, the same call
+# continues after the last complete shard. It also adds new tiles later. So the second call here has
+# nothing to do.
 
 # %%
 archive = open_archive(ARCHIVE)
@@ -106,8 +106,8 @@ print(append_tiles(INDEX, archive, embedder.embed_archive, card))
 # %% [markdown]
 # ## Search by tiles of the index
 #
-# Opening an index checks every file of it. A query is the id of a tile, and is no result of its own.
-# Search is exact: what is found are the tiles with the largest cosines, and no nearer one was missed.
+# Opening an index checks all its files. A query is the id of a tile, and is left out of its own results.
+# Search is exact: it returns the tiles with the largest cosines and misses none.
 
 # %%
 index = open_index(INDEX)
@@ -118,19 +118,18 @@ results = name_hits(index, queries.queries, hits)
 print(results_table(results[:2]))
 
 # %% [markdown]
-# Frames are green where the class is that of the query, which the index knows here and need not know.
-# Below each tile stand its cosine and its class.
+# A frame is green if the class is that of the query. The index knows the classes here, but need not. Below
+# each tile are its cosine and its class.
 
 # %%
 draw_results(index, results, "runs/found.png")
 Image("runs/found.png", width=800)
 
 # %% [markdown]
-# ## Search by a picture that the index does not have
+# ## Search by an image that the index does not have
 #
-# A query may be any image file. Here it is a tile turned by ten degrees: another picture of the same
-# thing. The model that made the index embeds it; another model is refused, since vectors of two
-# models do not compare.
+# A query may be any image file. Here it is a tile turned by ten degrees. The model that made the index
+# embeds it; another model is refused, because vectors of two models cannot be compared.
 
 # %%
 tile = PillowImage.fromarray(archive.load([150], image_size=8)[0])
@@ -144,8 +143,8 @@ Image("runs/found_by_file.png", width=800)
 # %% [markdown]
 # ## Narrow a search
 #
-# By class, by place, by date, as far as the index knows them: `launch/embed.py --metadata=FILE.csv`
-# tells it more. A program reads the results as JSON.
+# You can filter by class, place and date, as far as the index knows them; `launch/embed.py
+# --metadata=FILE.csv` adds more. Programs can read the results as JSON.
 
 # %%
 wanted = parse_filter(["3", "8"], None, None, None)
@@ -156,8 +155,8 @@ print(results_json(index, name_hits(index, queries.queries, hits)))
 # %% [markdown]
 # ## Damage is noticed
 #
-# Disks lose bits. Here one byte of a copy of the index is changed, and the copy cannot be opened any
-# more: a wrong result would be worse than none.
+# Disks lose bits. Here one bit of a copy of the index is changed, and the copy no longer opens: a wrong
+# result would be worse than none.
 
 # %%
 shutil.copytree(INDEX, "runs/damaged", dirs_exist_ok=True)
@@ -178,5 +177,5 @@ except AnnealError as error:
 # python launch/search.py --index=runs/index --query=digits0150 --k=5 --picture=found.png
 # ```
 #
-# `docs/search.md` tells the rest: several machines, approximate search for archives that do not fit
-# in memory, and what was measured.
+# `docs/search.md` describes more: filters, several machines, and approximate search for archives that do
+# not fit in memory.

@@ -26,7 +26,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for target, text in pages.items():
         files.append(File.generated(config, target, content=text))
     assert config.nav is not None
-    config.nav.append({"Modules": list(pages)})
+    (reference,) = (section["Reference"] for section in config.nav if "Reference" in section)
+    reference.append({"Modules": list(pages)})
     return files
 
 

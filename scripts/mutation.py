@@ -3,7 +3,7 @@
   .venv/bin/python scripts/mutation.py --mutants=6 --modules=evaluation/metrics,pairs/canonical
 
 A seeded sample of Cosmic Ray's mutants per module, so that it ends; each runs that module's tests and
-doctests alone, in a copy of the tree. Survivors are printed; docs/operations.md answers them. Mutants that
+doctests alone, in a copy of the tree. docs/lab/operations.md answers the survivors it prints. Mutants that
 change annotations only are left out, since nothing evaluates these, and so are those that are no Python.
 """
 

@@ -1,6 +1,6 @@
-"""Make the pictures of the README anew: the page as a person sees it, and the map that the demo left.
+"""Make the pictures of README and docs/ again: the pages as a person sees them, and the map of the demo.
 
-  make demo && .venv/bin/python scripts/screenshots.py
+  make demo && python scripts/screenshots.py
 
 needs Chromium (on Debian: apt-get install chromium) and playwright, which `make test` installs. Further
 flags are those of launch/annotate.py.
@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -22,49 +23,104 @@ from anneal_jax.data.archives import open_archive, require_classes  # noqa: E402
 from anneal_jax.pairs.oracle import ClassOracle  # noqa: E402
 from tests.annotation.scripted import Server  # noqa: E402
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 IMAGES = ROOT / "docs" / "images"
-NUM_ANSWERS = 120  # before the picture, so that a model searches
-QUERY_CLASS = "desert"  # much is to be seen in it
+SENTENCE = "Does the land look alike?"
+NUM_ANSWERS = 120  # before the pictures, so that a model searches
+QUERY_CLASS = "desert"  # the pictures show much of it
 NUM_MARKED = 3
 SETTLED_MS = 2_000
 VIEWPORT = {"width": 1100, "height": 700}
-NUM_COLOURS = 256  # of the map, for a file of a third of the size
+NUM_COLOURS = 256  # of each picture, for files of a third of the size
+MAX_SKIPPED = 40
+TILES_SHOWN = """() => {
+  const inView = [...document.querySelectorAll("main img")].filter((image) => {
+    const box = image.getBoundingClientRect();
+    return box.width && box.top < innerHeight && box.bottom > 0;
+  });
+  return inView.length > 3 && inView.every((image) => image.complete && image.naturalWidth);
+}"""
+LONGEST_MS = 300_000
+QUESTION_SHOWN = "() => document.body.dataset.question && document.querySelector('#stage.ready')"
 
 
 def main() -> None:
-    """Write docs/images/page.png and docs/images/earth_map.png."""
+    """Write docs/images/: the pages, and earth_map.png."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--run", type=pathlib.Path, default=ROOT / "runs" / "earth", help="the demo's folder"
     )
     given, flags = parser.parse_known_args()  # others go to launch/annotate.py
-    with Image.open(given.run / "map.png") as image:
-        image.convert("RGB").quantize(NUM_COLOURS).save(IMAGES / "earth_map.png", optimize=True)
+    shrink(given.run / "map.png", IMAGES / "earth_map.png")
     with tempfile.TemporaryDirectory() as folder:
-        picture_page(pathlib.Path(folder, "work"), flags)
+        picture_pages(pathlib.Path(folder, "work"), flags)
 
 
-def picture_page(workdir: pathlib.Path, flags: list[str]) -> None:
-    """Have a simulated person answer for a while, then search and mark a few results."""
+def picture_pages(workdir: pathlib.Path, flags: list[str]) -> None:
+    """Have a simulated person answer for a while, then picture each page."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     archive = open_archive("bluemarble")
     oracle = ClassOracle(require_classes(archive))
-    sentence = "--sentence=Does the land look alike?"
-    with Server(workdir, "--archive=bluemarble", sentence, *flags) as server, sync_playwright() as started:
+    query = archive.labels.tolist().index(archive.class_names.index(QUERY_CLASS))
+    with (
+        Server(workdir, "--archive=bluemarble", f"--sentence={SENTENCE}", *flags) as server,
+        sync_playwright() as started,
+    ):
         answer_page(server.url, oracle, NUM_ANSWERS)
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport=VIEWPORT)
-        query = archive.labels.tolist().index(archive.class_names.index(QUERY_CLASS))
-        page.goto(f"{server.url}#tile={query}")
-        page.wait_for_timeout(SETTLED_MS)  # pictures fade in
-        for _ in range(NUM_MARKED):
-            page.keyboard.press("r")
-            page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(SETTLED_MS)
-        page.screenshot(path=IMAGES / "page.png")
+        picture_search(page, server.url, query)
+        page.goto(f"{server.url}groups")
+        picture(page, "groups")
+        picture_question(page, server.url)
+        page.goto(f"{server.url}map?tile={query}")
+        picture(page, "map")
         browser.close()
+
+
+def picture_search(page: "Page", url: str, query: int) -> None:
+    """Picture the wall of tiles, then the results of one with a few marks."""
+    page.goto(url)
+    picture(page, "wall")
+    page.goto(f"{url}#tile={query}")
+    page.wait_for_timeout(SETTLED_MS)
+    for _ in range(NUM_MARKED):
+        page.keyboard.press("r")
+        page.keyboard.press("ArrowRight")
+    picture(page, "page")
+
+
+def picture_question(page: "Page", url: str) -> None:
+    """Picture the first choice that comes up, and leave the questions before it unsure."""
+    page.goto(f"{url}teach")
+    page.fill("#name", "Ada")
+    page.click("#welcome button")
+    for _ in range(MAX_SKIPPED):
+        page.wait_for_function(QUESTION_SHOWN)
+        if page.get_attribute("body", "data-kind") == "choice":
+            picture(page, "teach")
+            return
+        page.keyboard.press("u")
+        page.wait_for_timeout(SETTLED_MS)
+    raise SystemExit(f"error: no choice came up among {MAX_SKIPPED} questions")
+
+
+def picture(page: "Page", name: str) -> None:
+    """Write docs/images/NAME.png once the page has settled."""
+    page.wait_for_function(TILES_SHOWN, timeout=LONGEST_MS)
+    page.wait_for_timeout(SETTLED_MS)  # pictures fade in
+    page.screenshot(path=IMAGES / f"{name}.png")
+    shrink(IMAGES / f"{name}.png", IMAGES / f"{name}.png")
+
+
+def shrink(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Write a picture anew with a palette of its own."""
+    with Image.open(source) as image:
+        image.convert("RGB").quantize(NUM_COLOURS).save(target, optimize=True)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def _table(head: str, rows: dict[str, Explained]) -> str:
 
 def _code(words: str) -> str:
     """Link pages, and mark flags, paths and placeholders as code, which Markdown would take for signs."""
-    linked = re.sub(r"docs/(\w+\.md)", r"[docs/\1](\1)", words)
+    linked = re.sub(r"docs/([\w/]+\.md)", r"[docs/\1](\1)", words)
     return re.sub(_CODE, r"`\1`", linked)
 
 

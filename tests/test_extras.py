@@ -1,4 +1,4 @@
-"""Extras: setup.py declares them, README explains each, and messages name those that there are."""
+"""Extras: setup.py declares them, docs/install.md explains each, and messages name those that there are."""
 
 import ast
 import re
@@ -16,8 +16,8 @@ def declared_extras():
     return set(ast.literal_eval(extras))
 
 
-def test_the_readme_explains_every_extra():
-    table = (ROOT / "README.md").read_text("utf-8").partition("| extra |")[2].partition("\n\n")[0]
+def test_the_page_of_the_install_explains_every_extra():
+    table = (ROOT / "docs" / "install.md").read_text("utf-8").partition("| extra |")[2].partition("\n\n")[0]
     firsts = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
     assert sorted(re.findall(r"`(\w+)`", " ".join(firsts))) == sorted(declared_extras())
 

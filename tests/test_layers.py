@@ -29,6 +29,7 @@ INNER_CHAPTERS = {
         {"types"},
         {"refine", "search_by_example", "standing_answers", "tab"},
         {"known_results", "questions"},
+        {"open_tabs"},
         {"session"},
         {"doubts", "groups", "learning", "sets"},
         {"web"},
@@ -181,3 +182,9 @@ def test_no_file_is_long_without_a_reason():
     assert {path for path, length in lengths.items() if length > 600} == set()
     assert {path for path, length in lengths.items() if length > 400} == set(LONG_FILES)
     assert all(LONG_FILES.values())
+
+
+def test_launch_scripts_only_read_flags_and_call():
+    """What takes more than 70 lines belongs in the package, where it can be tested."""
+    for path in (ROOT / "launch").glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 70, path.name

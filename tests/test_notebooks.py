@@ -87,9 +87,9 @@ def test_the_first_cell_holds_jax_and_numpy_as_they_are(monkeypatch, tmp_path):
     assert command[-1] == f"anneal-jax[demo,serve] @ {tmp_path.parent.as_uri()}"
 
 
-def test_the_readme_tells_what_each_does():
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert [name for name in NAMES if f"notebooks/{name}.ipynb" not in text] == []
+def test_their_readme_says_what_each_does():
+    text = (FOLDER / "README.md").read_text("utf-8")
+    assert [name for name in NAMES if f"({name}.ipynb)" not in text] == []
 
 
 @pytest.mark.slow

@@ -11,11 +11,15 @@ from anneal_jax import ExperimentConfig, load_embedder, run_experiment
 from anneal_jax.config import SETTING_TYPES
 from tests.conftest import ROOT, SHARED
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"`([\w./*-]+/[\w./*-]*\.(?:py|md|yml|json))`")
 SOMEWHERE = ("", "anneal_jax/", "docs/")
+LAB = "docs/lab/"  # notes of experiments, outside the navigation of the site
+GENERATED = "docs/settings.md"
+MAX_WORDS = 1_200
+MAX_WORDS_OF = {"README.md": 700}
 
 
 def flags_of(app):
@@ -44,7 +48,7 @@ def test_commands_are_found():
 
 
 def test_blocks_that_fetch_from_the_hub_install_what_fetches():
-    """By pip, or by a make target; `make -nB` tells what that would do."""
+    """By pip, or by a make target; `make -nB` shows what that would do."""
     fetching = [code for text in TEXTS.values() for _, code in FENCE.findall(text) if "hf:" in code]
     assert len(fetching) > 1
     for code in fetching:
@@ -67,11 +71,25 @@ def test_tests_that_pages_name_are_there():
     assert len(named) > 10 and named - written == set()
 
 
+@pytest.mark.parametrize("page", [page for page in TEXTS if page != GENERATED and not page.startswith(LAB)])
+def test_a_page_is_short(page):
+    assert len(TEXTS[page].split()) <= MAX_WORDS_OF.get(page, MAX_WORDS)
+
+
+def test_commands_have_one_name_for_the_interpreter():
+    """`python`, once `.venv/bin/activate` was sourced; README and the first tutorial say so."""
+    wrong = r"\.venv/bin/(?!activate)|\bpython3\b|^(?:pip|jupyter|pytest) "
+    blocks = [(page, code) for page, text in TEXTS.items() for kind, code in FENCE.findall(text)]
+    assert [(page, code) for page, code in blocks if re.search(wrong, code, re.MULTILINE)] == []
+    for page in ("README.md", "docs/tutorial_earth.md"):
+        assert "\nsource .venv/bin/activate" in TEXTS[page]
+
+
 def test_the_first_screen_of_the_readme_is_for_everybody():
     """Terms of the papers and of the settings come later; the two commands and two pictures come first."""
     screen = "\n".join(TEXTS["README.md"].splitlines()[:45])
     assert re.findall(r"\bbits?\b|MGUE|supervision", screen, re.IGNORECASE) == []
-    assert "make demo" in screen and "make test" in screen and ".venv/bin/anneal-jax PATH" in screen
+    assert "make demo" in screen and "make test" in screen and "\nanneal-jax PATH\n" in screen
     pictures = re.findall(r"!\[.+?\]\((.+?)\)", screen)
     assert len(pictures) == 2 and all((ROOT / picture).is_file() for picture in pictures)
 
@@ -110,7 +128,8 @@ def weights(folder):
 
 PREPARED = {
     "docs/annotation.md": [weights],
-    "docs/archives.md": [a_run, an_export],
+    "docs/export.md": [a_run, an_export],
+    "docs/restore.md": [a_run],
     "docs/search.md": [a_run],
 }
 BLOCKS = [

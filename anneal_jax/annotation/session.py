@@ -5,35 +5,29 @@ everything else that it holds from the store, so a new one continues where the o
 """
 
 from collections.abc import Container, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from anneal_jax.acquisition.beliefs.glances import Glance
-from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds, GlanceTime
 from anneal_jax.acquisition.beliefs.session import BeliefSession
 from anneal_jax.acquisition.beliefs.state import Beliefs
+from anneal_jax.annotation.open_tabs import AHEAD, OpenTabs, open_question
 from anneal_jax.annotation.questions.audits import Precision
-from anneal_jax.annotation.questions.plan import GLANCES, SILENT, QuestionPlan
+from anneal_jax.annotation.questions.plan import SILENT, QuestionPlan
 from anneal_jax.annotation.questions.scheduler import QuestionScheduler
 from anneal_jax.annotation.standing_answers import StandingAnswers
-from anneal_jax.annotation.tab import GlanceQuestion, Question, Tab
+from anneal_jax.annotation.tab import GlanceQuestion, Question
 from anneal_jax.annotation.types import Evidence, Pair
 from anneal_jax.answers.agreement import agreements, consistencies
+from anneal_jax.answers.file_answers import FileAnswer, file_answers, undo_of_file
 from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.answers.reading import Answered, AnswerRecord
 from anneal_jax.answers.store import AnswerStore
-from anneal_jax.answers.writing import Given, text_of
+from anneal_jax.answers.writing import Given
 from anneal_jax.errors import StoreError
 from anneal_jax.experiments.answered_workdir import EVERY_ROUND
 from anneal_jax.types import Answer, FloatArray, IntArray, PairIndices
 
-_Q = TypeVar("_Q", Question, GlanceQuestion)
-
-AHEAD = 3
-"""Number of questions that a tab holds: one is shown, the others are prefetched."""
-
-_MAX_TABS = 64
 _MAX_ELAPSED_S = 600.0  # a longer time means that the person went away
-_MAX_TIMES = 600  # newest answers from which a person's speed is estimated
 
 
 class AnnotationSession:
@@ -62,7 +56,7 @@ class AnnotationSession:
         self._features = self._plan = self._plan_before = plan
         # The plans of the sets that were left, in case somebody returns to them.
         self._left: dict[int, QuestionPlan] = {}
-        self._tabs: dict[str, Tab] = {}
+        self._tabs = OpenTabs()
         self._reload()
 
     # Requests of a page.
@@ -73,16 +67,7 @@ class AnnotationSession:
         Raises:
           StoreError: the person's name cannot be stored.
         """
-        annotator = text_of("annotator", annotator)
-        old = tab = self._tabs.pop(tab_id, None)
-        if tab is None or (tab.annotator, tab.mode) != (annotator, mode):
-            tab = Tab(annotator, mode)
-        if old is not None and old is not tab:  # its question may be answered before the reply arrives
-            old.keep(lambda *_: False)
-            tab.withdrawn = old.withdrawn
-        self._tabs[tab_id] = tab
-        while len(self._tabs) > _MAX_TABS:
-            self._tabs.pop(next(iter(self._tabs)))
+        self._tabs.open(tab_id, annotator, mode)
         return self.view(tab_id)
 
     def answer(self, tab_id: str, key: str, said: Answer, elapsed_s: float | None) -> dict[str, Any]:
@@ -96,8 +81,8 @@ class AnnotationSession:
         """
         if key in self._keys:
             return self._again(tab_id, key, said)
-        tab = self._tab(tab_id)
-        question = self._open_question(tab, key, Question)
+        tab = self._tabs[tab_id]
+        question = open_question(tab, key, Question)
         given = Given(
             question.first,
             question.second,
@@ -135,8 +120,8 @@ class AnnotationSession:
                 raise StoreError("this question has another answer already; undo it first.")
             refuted = (self._standing.conflict_with(answer_id) for answer_id in self._glances[key][1])
             return self.view(tab_id) | {"conflict": next(filter(None, refuted), None)}
-        tab = self._tab(tab_id)
-        question = self._open_question(tab, key, GlanceQuestion)
+        tab = self._tabs[tab_id]
+        question = open_question(tab, key, GlanceQuestion)
         kind, subject, others, _ = question.glance
         answered = AnsweredGlance(key, kind, subject, others, places, _counted(elapsed_s))
         records = self._store.add_glance(
@@ -147,14 +132,16 @@ class AnnotationSession:
         return self.view(tab_id) | conflict
 
     def undo(self, tab_id: str, key: str) -> dict[str, Any]:
-        """Undo what this person did last: a change of sets, an act, or a glance with all its answers.
+        """Undo what this person did last: a change of sets, a mark, an act, or a whole glance.
 
         The question of an undone glance is asked again.
         """
-        tab = self._tab(tab_id)
+        tab = self._tabs[tab_id]
         if self._store.undo_set_change(annotator=tab.annotator, key=key):
             self.take_up_set()
             return self.view(tab_id) | {"undone": {"sentence": self._sentence}}
+        if (of_file := undo_of_file(self._store, annotator=tab.annotator, key=key)) is not None:
+            return self.view(tab_id) | {"undone": self._of_file_to_json(of_file)}
         records = self._store.undo(annotator=tab.annotator, key=key)
         if not records:
             return self.view(tab_id) | {"undone": None}
@@ -166,7 +153,8 @@ class AnnotationSession:
                 again = self._again_of(removed[-1])
                 tab.keep(lambda place, _: place < AHEAD - 1)
                 tab.issued = {again.key: again, **tab.issued}
-        return self.view(tab_id) | {"undone": self._standing.to_json(records[0])}
+        undone = {**self._standing.to_json(records[0]), "num_answers": len(records)}
+        return self.view(tab_id) | {"undone": undone}
 
     def _again_of(self, record: AnswerRecord) -> Question | GlanceQuestion:
         """Return the question of an answer, to be asked again."""
@@ -181,7 +169,7 @@ class AnnotationSession:
         Raises:
           StoreError: this set has no such answer, or the key belongs to something else.
         """
-        tab = self._tab(tab_id)
+        tab = self._tabs[tab_id]
         self._require_here(answer_id)
         self._remove_answer(self._store.retract(answer_id, annotator=tab.annotator, key=key))
         return self.view(tab_id)
@@ -194,7 +182,7 @@ class AnnotationSession:
         """
         if key in self._keys:
             return self._again(tab_id, key, said)
-        tab = self._tab(tab_id)
+        tab = self._tabs[tab_id]
         self._require_here(answer_id)
         old, record = self._store.replace(answer_id, said, annotator=tab.annotator, key=key)
         self._remove_answer(old)
@@ -209,7 +197,7 @@ class AnnotationSession:
         """
         if key in self._keys:
             return self._again(tab_id, key, said, pair)
-        given = Given(pair[0], pair[1], said, self._tab(tab_id).annotator, key=key)
+        given = Given(pair[0], pair[1], said, self._tabs[tab_id].annotator, key=key)
         record = self._store.add(given)
         conflict = self._add_answers([record])
         return self.view(tab_id) | conflict | {"answer_id": record.answer_id}
@@ -225,8 +213,9 @@ class AnnotationSession:
 
     def view(self, tab_id: str) -> dict[str, Any]:
         """Return what a tab shows: its questions and the counters, but no kinds or similarities."""
-        tab = self._tab(tab_id)
-        self._fill(tab)
+        tab = self._tabs[tab_id]
+        if self.is_settled:
+            self._tabs.fill(tab, self._scheduler, self._standing.records)
         shown = [question.to_json() for question in tab.issued.values()]
         return {"questions": shown, "mode": tab.mode, **self.counters(tab.annotator)}
 
@@ -249,8 +238,16 @@ class AnnotationSession:
         }
 
     def answers(self) -> list[dict[str, Any]]:
-        """Return the standing answers, newest first."""
-        return [self._standing.to_json(record) for record in reversed(self._standing.records)]
+        """Return the standing answers, including those about files, newest first."""
+        about_pairs = [
+            ((record.answer_id, 0), self._standing.to_json(record)) for record in self._standing.records
+        ]
+        about_files = [
+            ((said.last_answer, said.file_answer_id), self._of_file_to_json(said))
+            for said in file_answers(self._store)
+        ]
+        in_order = sorted([*about_pairs, *about_files], key=lambda row: row[0], reverse=True)
+        return [row for _, row in in_order]
 
     def people(self) -> dict[str, Any]:
         """Return how often people agree with each other, and with their own repeated answers."""
@@ -276,7 +273,7 @@ class AnnotationSession:
         Raises:
           StoreError: the page is unknown.
         """
-        return self._tab(tab_id).annotator
+        return self._tabs[tab_id].annotator
 
     def beliefs(self) -> tuple[BeliefSession, Beliefs] | None:
         """Return the beliefs from which questions are chosen; None if no source uses beliefs."""
@@ -288,13 +285,11 @@ class AnnotationSession:
         After a change of sets nothing of the old set remains: no model and no open question.
         """
         set_before, set_now = self._set_id, self._store.present_set()
-        for tab in self._tabs.values():
-            tab.keep(lambda *_: False)
+        self._tabs.keep(lambda *_: False)
         if set_now != set_before:
             self._left[set_before] = self._plan
             self._plan = self._plan_before = self._left.get(set_now, self._features)
-            for tab in self._tabs.values():
-                tab.withdrawn.clear()
+            self._tabs.forget_withdrawn()
         self._reload()
 
     def take_up_set(self) -> None:
@@ -313,7 +308,7 @@ class AnnotationSession:
             self._scheduler.remove_answer(*gone)
         for record in come:
             self._note(record)
-        self._withdraw_known()
+        self._tabs.withdraw_known(self._scheduler)
         self._drop_model_of_undone()
 
     # For background training.
@@ -365,28 +360,25 @@ class AnnotationSession:
         """Use another model from the next question on; questions already shown stay."""
         self._plan_before, self._plan = self._plan, plan
         self._scheduler.follow(plan)
-        for tab in self._tabs.values():
-            tab.keep(lambda place, _: place == 0)
+        self._tabs.keep(lambda place, _: place == 0)
 
     # Internal.
+
+    def _of_file_to_json(self, said: FileAnswer) -> dict[str, Any]:
+        """Return an answer about a file as pages show it."""
+        return {
+            "file": said.file_id,
+            "tile": said.tile,
+            "names": [f"File {said.file_id}", self._store.image_ids[said.tile]],
+            "answer": said.answer.name.lower(),
+            "annotator": said.annotator,
+            "answered_at": said.answered_at,
+        }
 
     def _require_here(self, answer_id: int) -> None:
         """Refuse an answer of another set; the store refuses one that does not exist."""
         if (record := self._store.find(answer_id)) is not None:
             self.require_set(record.set_id)
-
-    def _open_question(self, tab: Tab, key: str, kind: type[_Q]) -> _Q:
-        question = tab.find(key)
-        if not isinstance(question, kind):
-            raise StoreError("this question is no longer open; the answer was not stored.")
-        return question
-
-    def _tab(self, tab_id: str) -> Tab:
-        if tab_id not in self._tabs:
-            raise StoreError("the server no longer knows this page; reload it.")
-        tab = self._tabs[tab_id] = self._tabs.pop(tab_id)  # the one unused for longest is dropped
-        tab.touch()
-        return tab
 
     def _again(self, tab_id: str, key: str, said: Answer, pair: Pair | None = None) -> dict[str, Any]:
         """Return the reply to a repeated request; its first reply may have been lost."""
@@ -418,7 +410,7 @@ class AnnotationSession:
     def _add_answers(self, records: Sequence[AnswerRecord]) -> dict[str, Any]:
         """Add the stored answers of one glance; return the contradiction that they cause, if any."""
         fresh = frozenset[int]().union(*(self._take_in(record) for record in records))
-        self._withdraw_known()
+        self._tabs.withdraw_known(self._scheduler)
         return {"conflict": self._standing.conflict(min(fresh)) if fresh else None}
 
     def _take_in(self, record: AnswerRecord) -> frozenset[int]:
@@ -433,17 +425,6 @@ class AnnotationSession:
         self._elapsed_s += record.elapsed_s or 0.0
         self._scheduler.add_answer(record)
 
-    def _withdraw_known(self) -> None:
-        """Withdraw the questions whose answers are now implied."""
-        for tab in self._tabs.values():
-            tab.keep(
-                lambda _, q: (
-                    q.kind != "training"
-                    or q.is_check
-                    or all(self._scheduler.is_unknown(*pair) for pair in q.pairs)
-                )
-            )
-
     def _remove_answer(self, record: AnswerRecord) -> bool:
         """Remove a retracted answer; False if it was removed before."""
         was_standing = self._standing.remove_answer(record.answer_id)
@@ -456,38 +437,6 @@ class AnnotationSession:
         """Return to the features if the model in use was trained on an answer that no longer stands."""
         if not self._standing.stand(self._plan.answer_ids):
             self.adopt(self._features)
-
-    def _fill(self, tab: Tab) -> None:
-        if tab.mode == SILENT or not self.is_settled:
-            return
-        seconds = (
-            self._seconds_of(tab.annotator) if tab.mode == GLANCES and len(tab.issued) < AHEAD else None
-        )
-        while len(tab.issued) < AHEAD:
-            here = [other for other in self._tabs.values() if other is tab or other.is_here]
-            put = [question for other in here for question in other.issued.values()]
-            question = self._scheduler.next(tab.mode, put, seconds)
-            if question is None:
-                return
-            tab.issued[question.key] = question
-
-    def _seconds_of(self, annotator: str) -> GlanceSeconds:
-        """Return how long a person is expected to take for a glance, from their own recent times."""
-        standing = [record for record in self._standing.records if record.annotator == annotator]
-        return GlanceSeconds.fit(_times(standing[-_MAX_TIMES:]))
-
-
-def _times(records: Sequence[AnswerRecord]) -> list[GlanceTime]:
-    """Return the times of the glances behind some answers, each glance once."""
-    times: dict[str, GlanceTime] = {}
-    for record in records:
-        glance = record.glance
-        if glance is None and record.elapsed_s is not None and record.kind != "volunteered":
-            times[record.key] = GlanceTime("pair", 1, 0, record.elapsed_s)
-        elif glance is not None and glance.elapsed_s is not None:
-            clicks = len(glance.picked or ()) if glance.kind == "grid" else 0
-            times[glance.key] = GlanceTime(glance.kind, len(glance.others), clicks, glance.elapsed_s)
-    return list(times.values())
 
 
 def _counted(elapsed_s: float | None) -> float | None:

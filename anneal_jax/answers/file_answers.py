@@ -5,21 +5,23 @@ its feature, neither a name nor a path. Answers about files belong to a set, as 
 from those about pairs of tiles. They steer the search by that file. Nothing follows from them, nothing is
 trained on them, they cost no bits, and exported answers leave them out: nobody else could know which file
 they mean.
+
+Each of their rows names the last answer and the last change of sets before it. So there is one order of all
+that people said and did, and undo follows it.
 """
 
 import base64
 import secrets
 import sqlite3
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from anneal_jax.answers import hash_chain
-from anneal_jax.answers.reading import current_set
+from anneal_jax.answers.reading import current_set, last_standing
 from anneal_jax.answers.schema import now
 from anneal_jax.answers.store import AnswerStore
-from anneal_jax.answers.writing import text_of
+from anneal_jax.answers.writing import is_key_of_undoing, taken, text_of
 from anneal_jax.errors import StoreError
 from anneal_jax.types import Answer, FloatArray
 
@@ -37,11 +39,25 @@ class StoredFile(NamedTuple):
 
 
 class FileAnswer(NamedTuple):
-    """An answer that stands: are a file and a tile alike?"""
+    """An answer: are a file and a tile alike?
+
+    Attributes:
+      file_answer_id: counts from 1 in the order given.
+      file_id: of the file, from 1.
+      tile: an index into the archive.
+      answer: what was said.
+      annotator: who said it.
+      answered_at: when, in UTC.
+      last_answer: id of the last answer about a pair that was given or taken back before; 0: none was.
+    """
 
     file_answer_id: int
+    file_id: int
     tile: int
     answer: Answer
+    annotator: str
+    answered_at: str
+    last_answer: int
 
 
 class SaidOfFile(NamedTuple):
@@ -90,25 +106,55 @@ def say_of_file(store: AnswerStore, said: SaidOfFile) -> None:
         ).fetchone()
         if said.answer is not None and old is not None and old[1] == int(said.answer):
             return
-        place, who = (file_id, set_id, said.tile), (annotator, now())
-        rows: list[Sequence[int | str | None]] = []
+        place = file_id, set_id, said.tile
         if old is not None:
-            undo_key = key if said.answer is None else secrets.token_hex(16)
-            rows.append((*place, None, old[0], *who, undo_key))
+            _append(connection, place, None, old[0], annotator, key if said.answer is None else None)
         if said.answer is not None:
-            rows.append((*place, int(said.answer), None, *who, key))
-        hash_chain.append(connection, "file_answers", rows)
+            _append(connection, place, said.answer, None, annotator, key)
 
 
 def answers_about(store: AnswerStore, digest: str) -> list[FileAnswer]:
     """Return the answers about a file that stand in the present set, in the order given."""
     with store.reading() as connection:
-        rows = connection.execute(
-            "SELECT file_answer_id, tile, answer FROM standing_file_answers JOIN files USING (file_id)"
-            " WHERE digest = ? AND set_id = (SELECT set_id FROM present) ORDER BY file_answer_id",
-            (digest,),
-        ).fetchall()
-    return [FileAnswer(file_answer_id, tile, Answer(answer)) for file_answer_id, tile, answer in rows]
+        return _standing(connection, "digest = ?", digest)
+
+
+def file_answers(store: AnswerStore) -> list[FileAnswer]:
+    """Return the answers about all files that stand in the present set, in the order given."""
+    with store.reading() as connection:
+        return _standing(connection, "TRUE")
+
+
+def undo_of_file(store: AnswerStore, *, annotator: str, key: str | None = None) -> FileAnswer | None:
+    """Take back a person's last answer that stands in the present set, if it is about a file.
+
+    Args:
+      store: holds the answers.
+      annotator: whose.
+      key: the caller's name for this request; the same key again undoes no second answer.
+
+    Returns:
+      The answer that was taken back; None if the last one is about a pair, or none is left.
+
+    Raises:
+      StorageFullError: the disk is full; nothing was undone.
+      StoreError: the key is that of an answer.
+    """
+    with store.changing() as connection:
+        before = connection.execute("SELECT retracts FROM file_answers WHERE key = ?", (key,)).fetchone()
+        if before is not None:
+            if before[0] is None:
+                raise taken(str(key))
+            return _fetched(connection, "file_answers", "file_answer_id = ?", before[0])[0]
+        said = _standing(connection, "annotator = ?", annotator)
+        pairs = last_standing(connection, annotator)
+        is_last = said and not (pairs and pairs[-1].answer_id > said[-1].last_answer)
+        if not is_last or is_key_of_undoing(connection, key):
+            return None
+        set_id, _ = current_set(connection)
+        place = said[-1].file_id, set_id, said[-1].tile
+        _append(connection, place, None, said[-1].file_answer_id, annotator, key)
+        return said[-1]
 
 
 def answered_files(store: AnswerStore) -> dict[int, int]:
@@ -129,6 +175,43 @@ def find_file(store: AnswerStore, file_id: int) -> StoredFile | None:
             "SELECT digest, feature FROM files WHERE file_id = ?", (file_id,)
         ).fetchone()
     return None if row is None else StoredFile(row[0], _decoded(row[1]))
+
+
+def _standing(connection: sqlite3.Connection, condition: str, *values: str) -> list[FileAnswer]:
+    """Return the answers of the present set that stand, as far as they meet a condition."""
+    present, _ = current_set(connection)
+    return _fetched(connection, "standing_file_answers", f"set_id = {present} AND {condition}", *values)
+
+
+def _fetched(
+    connection: sqlite3.Connection, table: str, condition: str, *values: str | int
+) -> list[FileAnswer]:
+    columns = ", ".join(FileAnswer._fields)
+    rows = connection.execute(
+        f"SELECT {columns} FROM {table} JOIN files USING (file_id)"  # noqa: S608
+        f" WHERE {condition} ORDER BY file_answer_id",
+        values,
+    ).fetchall()
+    return [answer._replace(answer=Answer(answer.answer)) for answer in map(FileAnswer._make, rows)]
+
+
+def _append(
+    connection: sqlite3.Connection,
+    place: tuple[int, int, int],
+    answer: Answer | None,
+    retracts: int | None,
+    annotator: str,
+    key: str | None,
+) -> None:
+    """Append a row about a file, a set and a tile: an answer, or the taking back of one."""
+    last = connection.execute(
+        "SELECT (SELECT coalesce(max(answer_id), 0) FROM answers),"
+        " (SELECT coalesce(max(change_id), 0) FROM set_changes)"
+    ).fetchone()
+    said = None if answer is None else int(answer)
+    key = secrets.token_hex(16) if key is None else key
+    row = (*place, said, retracts, *last, text_of("annotator", annotator), now(), text_of("key", key))
+    hash_chain.append(connection, "file_answers", [row])
 
 
 def _place_of(connection: sqlite3.Connection, said: SaidOfFile) -> int:

@@ -57,6 +57,8 @@ CHAINED: Mapping[str, tuple[str, ...]] = {
         "tile",
         "answer",
         "retracts",
+        "last_answer",
+        "last_change",
         "annotator",
         "answered_at",
         "key",

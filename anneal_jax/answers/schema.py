@@ -63,7 +63,8 @@ _NEW_IN_4 = (
     "CREATE TABLE file_answers (file_answer_id INTEGER PRIMARY KEY,"
     " file_id INTEGER NOT NULL REFERENCES files, set_id INTEGER NOT NULL REFERENCES sets,"
     " tile INTEGER NOT NULL REFERENCES images, answer INTEGER CHECK (answer IN (0, 1, 2)),"
-    " retracts INTEGER UNIQUE REFERENCES file_answers, annotator TEXT NOT NULL, answered_at TEXT NOT NULL,"
+    " retracts INTEGER UNIQUE REFERENCES file_answers, last_answer INTEGER NOT NULL,"
+    " last_change INTEGER NOT NULL, annotator TEXT NOT NULL, answered_at TEXT NOT NULL,"
     " key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL,"
     " CHECK ((answer IS NULL) = (retracts IS NOT NULL))) STRICT",
     "CREATE INDEX file_answers_by_file ON file_answers (file_id)",

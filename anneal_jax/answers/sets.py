@@ -11,7 +11,7 @@ from typing import NamedTuple
 from anneal_jax.answers import hash_chain
 from anneal_jax.answers.reading import current_set, is_settled
 from anneal_jax.answers.schema import now
-from anneal_jax.answers.writing import is_key_of_answer, taken, text_of
+from anneal_jax.answers.writing import is_key_of_answer, is_key_of_undoing, taken, text_of
 from anneal_jax.errors import StoreError
 from anneal_jax.text import Names, folded
 
@@ -138,12 +138,13 @@ def undo_change(connection: sqlite3.Connection, *, annotator: str, key: str | No
         "SELECT change_id, from_set, from_sentence, to_set, to_sentence FROM set_changes AS made"
         " WHERE undoes IS NULL AND annotator = ? "
         " AND last_answer = (SELECT coalesce(max(answer_id), 0) FROM answers)"
+        " AND NOT EXISTS (SELECT 1 FROM file_answers WHERE last_change >= made.change_id)"
         " AND NOT EXISTS (SELECT 1 FROM set_changes AS undo WHERE undo.undoes = made.change_id)"
         " ORDER BY change_id DESC LIMIT 1",
         (text_of("annotator", annotator),),
     ).fetchone()
     present = current_set(connection)
-    if change is None or change[3:] != present or is_key_of_answer(connection, key):
+    if change is None or change[3:] != present or is_key_of_undoing(connection, key):
         return False
     change_id, set_id, sentence = change[:3]
     if set_id != present[0]:

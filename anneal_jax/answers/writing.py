@@ -249,6 +249,14 @@ def is_key_of_answer(connection: sqlite3.Connection, key: str | None) -> bool:
     return connection.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone() is not None
 
 
+def is_key_of_undoing(connection: sqlite3.Connection, key: str | None) -> bool:
+    """Tell whether a key took back an answer, an act of several or an answer about a file."""
+    return any(
+        connection.execute(f"SELECT 1 FROM {table} WHERE key = ?", (key,)).fetchone()  # noqa: S608
+        for table in ("answers", "acts", "file_answers")
+    )
+
+
 def text_of(what: str, text: str) -> str:
     """Return text in the form in which it is stored.
 
@@ -289,13 +297,14 @@ def _append_given(connection: sqlite3.Connection, given: Sequence[Given]) -> lis
             "an answer must be about two different tiles of the archive, and of one of the kinds "
             f"{', '.join(KINDS)} ({error}); none was stored."
         ) from error
+    given_at = now()
     answers = [
         (
             key,
             int(row.answer),
             None,
             row.annotator,
-            row.answered_at or now(),
+            row.answered_at or given_at,
             row.elapsed_s,
             row.bits,
             row.key,

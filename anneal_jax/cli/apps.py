@@ -36,15 +36,20 @@ def recipe(config: ExperimentConfig) -> config_dict.ConfigDict:
     return config_dict.ConfigDict(dataclasses.asdict(config))
 
 
-def config_of(value: object) -> ExperimentConfig:
+def config_of(value: object, *, labels: str | None = None) -> ExperimentConfig:
     """Check the value of `--config` and convert it to a config.
+
+    Args:
+      value: of the flag `--config`.
+      labels: a CSV file of class labels, in place of the recipe's; None leaves those.
 
     Raises:
       ConfigError: there is no recipe, or it cannot be used.
     """
     if not isinstance(value, config_dict.ConfigDict):
         raise ConfigError("give a recipe, such as --config=launch/configs/earth.py.")
-    return config_from_mapping(value.to_dict())
+    changed = {} if labels is None else {"labels": labels}
+    return config_from_mapping(value.to_dict() | changed)
 
 
 def run_app(

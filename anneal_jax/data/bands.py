@@ -14,7 +14,7 @@ from anneal_jax.errors import ArchiveError
 from anneal_jax.types import Archive
 
 GEOTIFF_OPTIONS = ("tile", "stride", "bands", "rgb", "nodata", "percentile", "range", "pool", "codes")
-"""Names of the options of `geotiff:`; docs/archives.md explains them."""
+"""Names of the options of `geotiff:`; docs/geotiff.md explains them."""
 
 _MAX_BANDS = 1_000
 

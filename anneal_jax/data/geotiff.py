@@ -160,7 +160,7 @@ def open_geotiff(location: str, on_bad_image: str) -> GeoTiffArchive:
     folder of a scene's path below PATH is the class of its tiles, as in `folder:`.
 
     Args:
-      location: a GeoTIFF, or a folder with any below it; and options (docs/archives.md).
+      location: a GeoTIFF, or a folder with any below it; and options (docs/geotiff.md).
       on_bad_image: "refuse" raises one error for all scenes that cannot be used; "skip" leaves them out.
 
     Raises:

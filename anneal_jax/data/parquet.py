@@ -53,7 +53,7 @@ def open_parquet(path: pathlib.Path, options: Mapping[str, str], spec: str) -> V
     Args:
       path: a file, or a folder with `.parquet`, `.geoparquet`, `.pq` or `.gpq` files anywhere below it,
         which are its parts in the order of their paths.
-      options: some of `PARQUET_OPTIONS` (docs/archives.md).
+      options: some of `PARQUET_OPTIONS` (docs/embeddings.md).
       spec: of the archive.
 
     Raises:

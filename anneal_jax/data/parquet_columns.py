@@ -1,6 +1,6 @@
 """Finds the columns of a Parquet file and converts their values to arrays.
 
-The guesses are the column names of published products, which docs/archives.md lists.
+The guesses are the column names of published products, which docs/embeddings.md lists.
 """
 
 import datetime
@@ -14,7 +14,7 @@ from anneal_jax.errors import ArchiveError, nearest_hint
 from anneal_jax.types import FloatArray
 
 PARQUET_OPTIONS = ("vector", "id", "label", "date", "geometry", "scale")
-"""Names of the options of `embeddings:` for Parquet; docs/archives.md explains them."""
+"""Names of the options of `embeddings:` for Parquet; docs/embeddings.md explains them."""
 
 SIDES = ("west", "south", "east", "north")
 

@@ -55,7 +55,7 @@ def open_pixel_embeddings(location: str, on_bad_image: str) -> VectorArchive:
     """Open `geotiff:PATH?pool=mean`, reading every pixel once, a row of windows at a time.
 
     Args:
-      location: a GeoTIFF, or a folder with any below it; and options (docs/archives.md).
+      location: a GeoTIFF, or a folder with any below it; and options (docs/embeddings.md).
       on_bad_image: "refuse" raises one error for all scenes that cannot be used; "skip" leaves them out.
 
     Raises:

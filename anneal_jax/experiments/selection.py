@@ -189,14 +189,16 @@ def pair_similarities(embeddings: FloatArray, pair_indices: PairIndices) -> Floa
 def cross_fit_similarities(
     config: ExperimentConfig, learner: Learner, pairs: TrainingPairs, num_images: int
 ) -> FloatArray:
-    """Score each pair with a model trained without it, in five folds.
+    """Score each pair with heads trained without it, in five folds.
 
-    Training includes everything implied by the other folds' answers, except the held-out pairs.
+    Where the whole network learns, these are heads on its first features: five more networks would cost
+    more than the run. Training includes everything implied by the other folds' answers, except the held-out
+    pairs.
 
     Returns:
       float32[P], cosine similarities; NaN if a fold leaves nothing to train on.
     """
-    num_pairs = len(pairs.labels)
+    num_pairs, learner = len(pairs.labels), learner.heads_only
     folds = host_rng(config.seed, 0, Use.FOLDS).permutation(num_pairs) % NUM_FOLDS
     keys = pair_keys(pairs.pair_indices, num_images)
     similarities = np.full(num_pairs, np.nan, np.float32)

@@ -16,6 +16,7 @@ from anneal_jax.models.mobilenet_v2 import MobileNetV2
 from anneal_jax.models.resnet import BasicBlock, Bottleneck, ResNet
 from anneal_jax.models.tiny_cnn import TinyCNN
 from anneal_jax.models.vit import VisionTransformer
+from anneal_jax.models.vit_rotary import RotaryVisionTransformer
 
 _LARGEST_PIXELS_SIZE = 64
 
@@ -239,6 +240,12 @@ def _vit(name: str, dtype: Dtype) -> Backbone:
     return Backbone(name, width, 224, network, mean=_IMAGENET_MEAN, spread=_IMAGENET_SPREAD)
 
 
+def _rotary_vit(name: str, dtype: Dtype) -> Backbone:
+    width, depth, num_heads, is_gated = _ROTARY_VITS[name]
+    network = RotaryVisionTransformer(width, depth, num_heads, is_gated=is_gated, dtype=dtype)
+    return Backbone(name, width, 224, network, mean=_IMAGENET_MEAN, spread=_IMAGENET_SPREAD)
+
+
 def _checked(images: jax.Array, num_bands: int) -> jax.Array:
     allowed = (jnp.uint8, jnp.float32)
     if images.ndim != 4 or images.shape[-1] != num_bands or images.dtype not in allowed:
@@ -265,6 +272,13 @@ _VITS = {
     "vit_b14": (768, 12, 12, 0),
     "vit_b14_reg4": (768, 12, 12, 4),
 }
+# Width, blocks, attention heads, whether blocks are gated; of DINOv3 (simeoni2025dinov3).
+_ROTARY_VITS = {
+    "vit_s16_dinov3": (384, 12, 6, False),
+    "vit_s16plus_dinov3": (384, 12, 6, True),
+    "vit_b16_dinov3": (768, 12, 12, False),
+    "vit_l16_dinov3": (1024, 24, 16, False),
+}
 _MAKERS = {
     "efficientnet_lite0": _efficientnet_lite0,
     "mobilenet_v2": _mobilenet_v2,
@@ -272,4 +286,5 @@ _MAKERS = {
     "tiny_cnn": _tiny_cnn,
     **dict.fromkeys(_RESNETS, _resnet),
     **dict.fromkeys(_VITS, _vit),
+    **dict.fromkeys(_ROTARY_VITS, _rotary_vit),
 }

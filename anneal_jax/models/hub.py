@@ -17,6 +17,8 @@ _PREFIX = "hf:"
 _WEIGHTS = "model.safetensors"
 _BESIDE = ("config.json", "preprocessor_config.json")
 _TIMEOUT_S = 4.0
+_REFUSED = (401, 403)  # HTTP: who asks is not known, or may not
+_LICENCES = {"dinov3": "the DINOv3 License of Meta"}  # by what the name of a repository holds
 _FORM = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
@@ -39,7 +41,7 @@ def fetch(source: str) -> Path:
 
     Raises:
       WeightsError: `source` is malformed, huggingface_hub is not installed, the hub does not respond within
-        seconds, or it does not provide the file.
+        seconds, or it does not provide the file, or only after accepting a licence.
     """
     form = _FORM.fullmatch(source.removeprefix(_PREFIX))
     if not form:
@@ -76,28 +78,30 @@ def _cached(hub: Any, repo: str, name: str, revision: str | None) -> Path | None
         return Path(known)
     if known is not None:  # the cache records that there is none
         return None
-    _require_answer(hub, hub.hf_hub_url(repo, name, revision=revision))
+    _require_answer(hub, repo, hub.hf_hub_url(repo, name, revision=revision))
     try:
         return Path(hub.hf_hub_download(repo, name, revision=revision))
     except hub.errors.RemoteEntryNotFoundError:
         return None
 
 
-def _require_answer(hub: Any, url: str) -> None:
+def _require_answer(hub: Any, repo: str, url: str) -> None:
     """Request the headers of a file once: the client itself tries six times and logs each attempt.
 
     In a thread, because name resolution has no timeout of its own.
 
     Raises:
-      WeightsError: there is no response.
+      WeightsError: there is no response, or a refusal.
     """
-    failures = []
+    failures, refusals = [], []
 
     def ask() -> None:
         try:
             hub.get_hf_file_metadata(url, timeout=_TIMEOUT_S)
-        except hub.errors.HfHubHTTPError:  # a response, which the client will explain
-            pass
+        except hub.errors.HfHubHTTPError as error:
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            if status in _REFUSED:
+                refusals.append(status)  # the client will explain any other response
         except Exception as error:  # the client passes on any error of its network layer
             failures.append(_first_line(error))
 
@@ -110,6 +114,17 @@ def _require_answer(hub: Any, url: str) -> None:
             f"there is no response from {url} ({reason}); connect to the network, or download the file "
             "by other means and give its path"
         )
+    if refusals:
+        raise WeightsError(_explain_refusal(repo, refusals[0]))
+
+
+def _explain_refusal(repo: str, status: int) -> str:
+    licence = next((licence for part, licence in _LICENCES.items() if part in repo), "its licence")
+    return (
+        f"the hub restricts access to {repo} (HTTP {status}); check the name, accept {licence} at "
+        f"https://huggingface.co/{repo} and set HF_TOKEN to a token of that account, or give the path of a "
+        "downloaded model.safetensors"
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -159,4 +159,8 @@ _TIMM_NAMES = {
     "vit_s14_reg4": ("vit_small_patch14_reg4_dinov2",),
     "vit_b14": ("vit_base_patch14_dinov2",),
     "vit_b14_reg4": ("vit_base_patch14_reg4_dinov2",),
+    "vit_s16_dinov3": ("vit_small_patch16_dinov3", "vit_small_patch16_dinov3_qkvb"),
+    "vit_s16plus_dinov3": ("vit_small_plus_patch16_dinov3", "vit_small_plus_patch16_dinov3_qkvb"),
+    "vit_b16_dinov3": ("vit_base_patch16_dinov3", "vit_base_patch16_dinov3_qkvb"),
+    "vit_l16_dinov3": ("vit_large_patch16_dinov3", "vit_large_patch16_dinov3_qkvb"),
 }

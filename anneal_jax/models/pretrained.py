@@ -6,11 +6,13 @@
 | `mobilenet_v2` | `.npz` | `anneal_jax.models.folded_npz` |
 | `resnet18`, `resnet34`, `resnet50` | `.safetensors` | torchvision, timm, Hugging Face |
 | `vit_s14`, `vit_b14`, each with `_reg4` too | `.safetensors` | timm, Hugging Face, DINOv2's own |
+| `vit_s16_dinov3`, also `s16plus`, `b16` and `l16` | `.safetensors` | timm, Hugging Face |
 | any | `.safetensors` | this package's own: `anneal_jax.models.own_weights` |
 
 A source is `package`, the path of a file, or `hf:OWNER/NAME` on the Hugging Face hub
 (`anneal_jax.models.hub`). The feature is the input of the missing classification layer: the spatial mean of
-a convolutional network's last maps, or the normalised class token of a vision transformer.
+a convolutional network's last maps, or the normalised class token of a vision transformer. That is
+transformers' `pooler_output`; timm gives it for DINOv3 if `global_pool="token"`, else a mean over patches.
 """
 
 import dataclasses
@@ -57,6 +59,10 @@ _IMPORTERS = {
     **dict.fromkeys(("resnet18", "resnet34", "resnet50"), _Importer(".safetensors", "conv1")),
     **dict.fromkeys(
         ("vit_s14", "vit_s14_reg4", "vit_b14", "vit_b14_reg4"), _Importer(".safetensors", "patch_embed")
+    ),
+    **dict.fromkeys(
+        ("vit_s16_dinov3", "vit_s16plus_dinov3", "vit_b16_dinov3", "vit_l16_dinov3"),
+        _Importer(".safetensors", "patch_embed"),
     ),
 }
 

@@ -2,12 +2,12 @@
 
 PyTorch stores kernels as [out, in, height, width] and matrices as [out, in]; here they are [height, width,
 in, out] and [in, out]. Everything else only changes its name. Parts of a file that the network does not use
-are ignored: the classification layer, batch counters, and the mask token of DINOv2's training.
+are ignored: the classification layer, batch counters, and the mask token of DINO's training.
 """
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,6 +133,8 @@ def namings(backbone_name: str) -> tuple[Naming, ...]:
     """Return the namings for a backbone; none if there is no importer."""
     if backbone_name.startswith("resnet"):
         return _RESNET_NAMINGS
+    if backbone_name.endswith("_dinov3"):
+        return _DINOV3_NAMINGS
     return _VIT_NAMINGS if backbone_name.startswith("vit") else ()
 
 
@@ -162,19 +164,26 @@ def _hugging_face_module(module: str) -> str:
 
 
 class _VitNames(NamedTuple):
-    """A family's names for the parts of a vision transformer; {} is the number of a block."""
+    """A family's names for the parts of a vision transformer; {} is the number of a block.
+
+    The biases of queries, keys and values have their own names if not all three exist.
+    """
 
     patch_embed: str
     class_token: str
     register_tokens: str
-    positions: str
     norm: str
     block: str
     qkv: tuple[str, ...]
     proj: str
     scale1: str
     scale2: str
+    positions: str = ""
     registers_have_class_position: bool = True
+    qkv_biases: tuple[str | None, ...] = ()
+    fc1: tuple[str, ...] = ("mlp.fc1",)
+    gated_fc1: tuple[str, ...] = ()
+    fc2: str = "mlp.fc2"
 
 
 def _vit_slots(names: _VitNames) -> Callable[[Shapes], list[Slot]]:
@@ -195,12 +204,19 @@ def _vit_slot(names: _VitNames, path: Paths, shapes: Shapes) -> Slot:
     part = path[2]
     if part in ("scale1", "scale2"):
         return _plain(path, shape, f"{block}.{getattr(names, part)}")
-    modules = {"qkv": names.qkv, "proj": (names.proj,), "fc1": ("mlp.fc1",), "fc2": ("mlp.fc2",)}
+    if path[2:] == ("qkv", "bias") and names.qkv_biases:
+        return _partial(path, shape, [name and f"{block}.{name}" for name in names.qkv_biases])
+    is_gated = shapes[(*path[:2], "fc1", "bias")][0] > shapes[(*path[:2], "fc2", "kernel")][0]
+    fc1 = names.gated_fc1 if is_gated else names.fc1
+    modules = {"qkv": names.qkv, "proj": (names.proj,), "fc1": fc1, "fc2": (names.fc2,)}
     return _plain(path, shape, *(f"{block}.{m}.{_LEAVES[path[-1]]}" for m in modules.get(part, (part,))))
 
 
 def _token_slot(names: _VitNames, path: Paths, shapes: Shapes) -> Slot:
     """Split position embeddings, which a file stores as one list, starting with that of the class token."""
+    if not names.positions:
+        name = names.class_token if path[1] == "class_token" else names.register_tokens
+        return Slot(path, (name,), ((1, *shapes[path]),), lambda tokens: tokens[0])
     side, _, width = shapes[("params", "position_embedding")]
     has_registers = ("params", "register_tokens") in shapes
     has_own = names.registers_have_class_position or not has_registers
@@ -223,6 +239,20 @@ def _plain(path: Paths, shape: tuple[int, ...], *names: str) -> Slot:
     out_first = _to_torch(shape)
     share = (out_first[0] // len(names), *out_first[1:])
     return Slot(path, names, (share,) * len(names), lambda *parts: _from_torch(np.concatenate(parts)))
+
+
+def _partial(path: Paths, shape: tuple[int, ...], names: Sequence[str | None]) -> Slot:
+    """A vector of equal shares; those without a name are zero."""
+    present = [place for place, name in enumerate(names) if name]
+    share = shape[0] // len(names)
+
+    def joined(*parts: np.ndarray) -> np.ndarray:
+        whole = np.zeros((len(names), share), np.float32)
+        for place, part in zip(present, parts, strict=True):
+            whole[place] = part
+        return whole.reshape(-1)
+
+    return Slot(path, tuple(filter(None, names)), ((share,),) * len(present), joined)
 
 
 def _to_torch(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -264,6 +294,28 @@ _HUGGING_FACE_VIT = _VitNames(
     scale1="layer_scale1.lambda1",
     scale2="layer_scale2.lambda1",
 )
+_TIMM_DINOV3 = _TIMM_VIT._replace(
+    positions="",
+    scale1="gamma_1",
+    scale2="gamma_2",
+    qkv_biases=(None, None, None),
+    gated_fc1=("mlp.fc1_g", "mlp.fc1_x"),
+)
+_HUGGING_FACE_DINOV3 = _VitNames(
+    patch_embed="embeddings.patch_embeddings",
+    class_token="embeddings.cls_token",  # noqa: S106
+    register_tokens="embeddings.register_tokens",
+    norm="norm",
+    block="layer.{}",
+    qkv=tuple(f"attention.{part}_proj" for part in "qkv"),
+    qkv_biases=("attention.q_proj.bias", None, "attention.v_proj.bias"),
+    proj="attention.o_proj",
+    scale1="layer_scale1.lambda1",
+    scale2="layer_scale2.lambda1",
+    fc1=("mlp.up_proj",),
+    gated_fc1=("mlp.gate_proj", "mlp.up_proj"),
+    fc2="mlp.down_proj",
+)
 _RESNET_NAMINGS = (
     Naming("torchvision and timm", ("",), _resnet_slots(_torchvision_module)),
     Naming("Hugging Face", ("", "resnet."), _resnet_slots(_hugging_face_module)),
@@ -277,4 +329,13 @@ _VIT_NAMINGS = (
         _vit_slots(_HUGGING_FACE_VIT),
         "bicubic",
     ),
+)
+_DINOV3_NAMINGS = (
+    Naming("timm", ("",), _vit_slots(_TIMM_DINOV3)),
+    Naming(
+        "timm with biases",
+        ("",),
+        _vit_slots(_TIMM_DINOV3._replace(qkv_biases=("attn.q_bias", None, "attn.v_bias"))),
+    ),
+    Naming("Hugging Face", ("", "dinov3_vit."), _vit_slots(_HUGGING_FACE_DINOV3)),
 )

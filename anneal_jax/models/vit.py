@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.typing import Dtype
 
-from anneal_jax.errors import ConfigError
+from anneal_jax.models.vit_block import TransformerBlock, embed_patches, join_tokens, layer_norm
 
 PATCH_SIZE = 14
 """Side of a patch, in pixels."""
@@ -34,41 +34,8 @@ PositionResampling = Literal["bicubic", "bicubic_antialiased", "bicubic_offset"]
 
 POSITION_RESAMPLINGS: tuple[PositionResampling, ...] = get_args(PositionResampling)
 
-_EPSILON = 1e-6
 _ORIGINAL_OFFSET = 0.1
 _BICUBIC_COEFFICIENT = -0.75
-
-
-class TransformerBlock(nn.Module):
-    """Attention, then two dense layers, each normalised before and scaled after, with shortcuts."""
-
-    num_heads: int
-    dtype: Dtype
-
-    @nn.compact
-    def __call__(self, tokens: jax.Array) -> jax.Array:
-        """Map float[B, T, D] to float[B, T, D]."""
-        batch, length, width = tokens.shape
-        heads = (batch, length, 3, self.num_heads, width // self.num_heads)
-        hidden = _layer_norm(tokens, "norm1")
-        qkv = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(hidden).reshape(heads)
-        # Not `qkv[:, :, 0]`, which becomes a gather where the size of the batch is open, as in an export.
-        parts = [jax.lax.index_in_dim(qkv, place, axis=2, keepdims=False) for place in range(3)]
-        with jax.numpy_dtype_promotion("standard"):  # its softmax is in float32 whatever the tokens are
-            hidden = jax.nn.dot_product_attention(*parts)
-        hidden = nn.Dense(width, dtype=self.dtype, name="proj")(hidden.reshape(tokens.shape))
-        tokens = tokens + self._scaled(hidden, "scale1")
-        hidden = _layer_norm(tokens, "norm2")
-        hidden = nn.Dense(4 * width, dtype=self.dtype, name="fc1")(hidden)
-        hidden = nn.Dense(width, dtype=self.dtype, name="fc2")(nn.gelu(hidden, approximate=False))
-        return tokens + self._scaled(hidden, "scale2")
-
-    @nn.nowrap
-    def _scaled(self, hidden: jax.Array, name: str) -> jax.Array:
-        # From random weights the branches count fully; DINOv2's own start, 1e-5, would leave a class
-        # token that hardly depends on the tile.
-        scale = self.param(name, nn.initializers.ones_init(), hidden.shape[-1:], jnp.float32)
-        return hidden * scale.astype(self.dtype)[None, None]
 
 
 class VisionTransformer(nn.Module):
@@ -99,12 +66,11 @@ class VisionTransformer(nn.Module):
         Raises:
           ConfigError: a side is no multiple of 14 px.
         """
-        _check_sides(*images.shape[1:3])
         tokens = self._tokens(images)
         for i in range(self.depth):
             tokens = TransformerBlock(self.num_heads, self.dtype, name=f"blocks_{i}")(tokens)
         # Each token is normalised by itself, so the others need not be.
-        return _layer_norm(jax.lax.index_in_dim(tokens, 0, axis=1, keepdims=False), "norm")
+        return layer_norm(jax.lax.index_in_dim(tokens, 0, axis=1, keepdims=False), "norm")
 
     @nn.nowrap
     def _tokens(self, images: jax.Array) -> jax.Array:
@@ -112,23 +78,17 @@ class VisionTransformer(nn.Module):
 
         The position of the class token is part of `class_token`: it never changes with the grid.
         """
-        size = (PATCH_SIZE, PATCH_SIZE)
-        embed = nn.Conv(
-            self.width, size, strides=size, padding="VALID", dtype=self.dtype, name="patch_embed"
-        )
-        patches = embed(images)
+        patches = embed_patches(images, self.width, PATCH_SIZE, self.dtype)
         positions = resample_positions(
             self._param("position_embedding", self.position_side, self.position_side),
             (patches.shape[1], patches.shape[2]),
             self.position_resampling,
         )
         patches = patches + positions.astype(self.dtype)[None]
-        batch, rows, columns, width = patches.shape
         lone = [self._param("class_token", 1)]
         if self.num_registers:
             lone.append(self._param("register_tokens", self.num_registers))
-        first = [jnp.broadcast_to(t.astype(self.dtype)[None], (batch, *t.shape)) for t in lone]
-        return jnp.concatenate([*first, patches.reshape(batch, rows * columns, width)], axis=1)
+        return join_tokens(lone, patches)
 
     @nn.nowrap
     def _param(self, name: str, *lengths: int) -> jax.Array:
@@ -182,20 +142,3 @@ def _cubic(distance: np.ndarray) -> np.ndarray:
     near = ((a + 2) * d - (a + 3)) * d**2 + 1
     far = ((d - 5) * d + 8) * d * a - 4 * a
     return np.where(d <= 1, near, far)
-
-
-def _layer_norm(tokens: jax.Array, name: str) -> jax.Array:
-    """Normalise each token, in float32 whatever the tokens are."""
-    # The fast variance, E[x^2] - E[x]^2, loses digits where a token has a large mean.
-    norm = nn.LayerNorm(epsilon=_EPSILON, use_fast_variance=False, name=name)
-    return norm(tokens.astype(jnp.float32)).astype(tokens.dtype)
-
-
-def _check_sides(*sides: int) -> None:
-    for side in sides:
-        if side % PATCH_SIZE or not side:
-            below = max(side // PATCH_SIZE, 1) * PATCH_SIZE
-            raise ConfigError(
-                f"a network with patches of {PATCH_SIZE} px takes tiles whose side is a multiple of that, "
-                f"not {side} px; set image_size to {below} or {below + PATCH_SIZE}"
-            )

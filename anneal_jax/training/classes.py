@@ -15,6 +15,7 @@ from anneal_jax.seeds import Use, device_key
 from anneal_jax.training.frozen import CHUNK_STEPS, FrozenLearner, FrozenLoss
 from anneal_jax.training.head_fit import fit
 from anneal_jax.training.head_steps import FitSettings, HeadParams, init_heads
+from anneal_jax.training.optimiser import Schedule
 from anneal_jax.types import FloatArray, IntArray, Params
 
 LEARNING_RATE = 1e-3
@@ -62,7 +63,7 @@ class ClassLearner:
             frozen.standardised,
             tuple(batches),
             device_key(frozen.seed, round_index, Use.NOISE),
-            learning_rate=LEARNING_RATE,
+            schedule=Schedule("constant", LEARNING_RATE),
             chunk_steps=CHUNK_STEPS,
             use=f"round {round_index}: train",
         ).params

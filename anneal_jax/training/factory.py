@@ -8,6 +8,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.tile_cache import open_tiles
 from anneal_jax.errors import ConfigError
 from anneal_jax.losses.registry import group_loss_settings
+from anneal_jax.seeds import Use
 from anneal_jax.training.encoding import encode_feed
 from anneal_jax.training.features import default_cache_dir, extract_features, standardisation
 from anneal_jax.training.feed import HostFeed, ResidentFeed, TileFeed, fits_on_device, make_mesh
@@ -36,61 +37,58 @@ def make_learner(
       ArchiveError: a tile cannot be read.
       WeightsError: the weights file cannot be used, or gives features that are not finite.
     """
-    settings = FitSettings(
-        learning_rate=config.learning_rate,
-        feature_dropout=config.feature_dropout,
-        margin=config.margin,
-        beta=config.beta,
-        group_loss=config.group_loss,
-        group_loss_settings=group_loss_settings(config),
-    )
     if config.regime == "frozen":
         features = _frozen_features(config, archive)
-        mean, scale = standardisation(features, train_rows)
-        return FrozenLearner(
-            stored_features=features,
-            mean=mean,
-            scale=scale,
-            train_images=train_rows,
-            with_classifier=with_classifier,
-            seed=config.seed,
-            num_steps=config.steps,
-            batch_size=config.batch_size,
-            oversample=config.oversample,
-            settings=settings,
-        )
+        return _frozen_learner(config, features, train_rows, with_classifier=with_classifier)
     if archive.kind == "vector":
         raise ConfigError(
             f"regime='finetune' needs tiles, and {config.archive} holds ready vectors; use frozen."
         )
-    return _finetune_learner(config, archive, train_rows, settings, with_classifier=with_classifier)
-
-
-def _finetune_learner(
-    config: ExperimentConfig,
-    archive: Archive,
-    train_rows: IntArray,
-    settings: FitSettings,
-    *,
-    with_classifier: bool,
-) -> FinetuneLearner:
     network = load_network(config)
     if config.batch_norm == "live":
         network.backbone.require_batch_norm()
     feed = tile_feed(config, archive, network)
     features = encode_feed(network.backbone, network.variables, feed)
-    mean, scale = standardisation(features, train_rows)
-    plan = FinetunePlan(**{name: getattr(config, name) for name in FinetunePlan._fields})
     return FinetuneLearner(
         feed=feed,
         backbone=network.backbone,
         variables=network.variables,
+        heads_only=_frozen_learner(
+            config, features, train_rows, with_classifier=with_classifier, heads_use=Use.HEADS
+        ),
+        plan=FinetunePlan(**{name: getattr(config, name) for name in FinetunePlan._fields}),
+    )
+
+
+def _frozen_learner(
+    config: ExperimentConfig,
+    features: FloatArray,
+    train_rows: IntArray,
+    *,
+    with_classifier: bool,
+    heads_use: Use = Use.WEIGHTS,
+) -> FrozenLearner:
+    mean, scale = standardisation(features, train_rows)
+    return FrozenLearner(
+        stored_features=features,
         mean=mean,
         scale=scale,
+        train_images=train_rows,
         with_classifier=with_classifier,
         seed=config.seed,
-        plan=plan,
-        settings=settings,
+        num_steps=config.steps,
+        batch_size=config.batch_size,
+        oversample=config.oversample,
+        settings=FitSettings(
+            learning_rate=config.learning_rate,
+            schedule=config.schedule,
+            feature_dropout=config.feature_dropout,
+            margin=config.margin,
+            beta=config.beta,
+            group_loss=config.group_loss,
+            group_loss_settings=group_loss_settings(config),
+        ),
+        heads_use=heads_use,
     )
 
 

@@ -14,25 +14,22 @@ from anneal_jax.seeds import Use, device_key, host_rng
 from anneal_jax.training.augment import augment
 from anneal_jax.training.encoding import encode_feed
 from anneal_jax.training.feed import TileFeed
+from anneal_jax.training.frozen import FrozenLearner
 from anneal_jax.training.head_steps import (
     FitSettings,
+    HeadParams,
     flat_rows,
     group_objective,
-    init_heads,
     pair_objective,
 )
 from anneal_jax.training.held_out import hold_out
-from anneal_jax.training.learner import (
-    TrainingPairs,
-    embed_standardised,
-    standardise,
-    tabulate_classifier,
-)
+from anneal_jax.training.learner import TrainingPairs, standardise
 from anneal_jax.training.network_fit import EarlyStop, NetworkParams, fit_network
-from anneal_jax.training.optimiser import Schedule, StepRule
+from anneal_jax.training.optimiser import Schedule
 from anneal_jax.training.tile_batches import (
     TileBatch,
     Timed,
+    bounded,
     draw_group_tiles,
     draw_pair_tiles,
     group_shape,
@@ -48,11 +45,11 @@ class FinetunePlan(NamedTuple):
     Attributes:
       epochs_first: epochs in round 0, and of every fit on groups.
       epochs: epochs in each later round.
-      freeze_epochs: of those in round 0, the first in which the heads alone learn.
+      max_steps: steps of a fit at most; 0: as many as the epochs have.
+      heads_first: whether the heads are trained alone before the first fit.
       batch_size: pairs per step; tiles per step for groups.
       accumulation: parts that the batch of a step is computed in.
       oversample: draw both classes equally often.
-      schedule: `constant` or `cosine`.
       backbone_rate: the backbone's learning rate, as a share of the heads'.
       augment: `none`, `turn` or `full`, see `training.augment`.
       batch_norm: `frozen` or `live`.
@@ -63,11 +60,11 @@ class FinetunePlan(NamedTuple):
 
     epochs_first: int
     epochs: int
-    freeze_epochs: int = 0
+    max_steps: int = 0
+    heads_first: bool = True
     batch_size: int = 256
     accumulation: int = 1
     oversample: bool = True
-    schedule: str = "constant"
     backbone_rate: float = 1.0
     augment: str = "none"
     batch_norm: str = "frozen"
@@ -80,28 +77,35 @@ class FinetunePlan(NamedTuple):
 class FinetuneLearner:
     """Trains backbone and heads on the tiles themselves; a `Learner`.
 
+    Heads that begin at random spoil pretrained features before they have learnt anything themselves, and
+    lag behind them after. So they are trained alone first, on stored features, where a step costs next to
+    nothing (kumar2022finetuning).
+
     Attributes:
       feed: the tiles of the archive, and the devices to train on.
       backbone: the network, as it computes features in float32.
       variables: the backbone's weights before the first round.
-      mean: float32[F], and
-      scale: float32[F], of the first features of the training images: they keep the heads' input near
-        unit size and stay fixed while the backbone learns.
-      with_classifier: whether the pair classifier is trained.
-      seed: fixes every draw.
+      heads_only: trains the heads on the features before the first round. Its `mean` and `scale` keep the
+        heads' input near unit size and stay fixed while the backbone learns; its feature dropout is not
+        used here.
       plan: how the network is trained.
-      settings: numbers of the loss and the learning rate; feature dropout is not used here.
     """
 
     feed: TileFeed
     backbone: Backbone
     variables: Params
-    mean: FloatArray
-    scale: FloatArray
-    with_classifier: bool
-    seed: int
+    heads_only: FrozenLearner
     plan: FinetunePlan
-    settings: FitSettings
+
+    @property
+    def mean(self) -> FloatArray:
+        """float32[F], of the first features of the training images."""
+        return self.heads_only.mean
+
+    @property
+    def scale(self) -> FloatArray:
+        """float32[F], likewise."""
+        return self.heads_only.scale
 
     def fit_pairs(
         self,
@@ -114,7 +118,7 @@ class FinetuneLearner:
         """Train on pairs, from `previous` on where it is given."""
         plan, shape = self.plan, pair_shape(self._part_size, self.feed.mesh.size)
         learnt, held_out = hold_out(
-            pairs, plan.holdout_fraction, num_tiles=self.feed.num_tiles, seed=self.seed
+            pairs, plan.holdout_fraction, num_tiles=self.feed.num_tiles, seed=self.heads_only.seed
         )
         early_stop = None
         if len(held_out.labels):
@@ -124,7 +128,10 @@ class FinetuneLearner:
         def draw(rng: np.random.Generator, epochs: int) -> Iterator[Timed]:
             return draw_pair_tiles(rng, learnt, shape, epochs=epochs, oversample=plan.oversample)
 
-        return self._fit(draw, previous, round_index, use, early_stop)
+        if previous is not None:
+            return self._fit(draw, previous, plan.epochs, round_index, use, early_stop)
+        start = self._start(lambda: self.heads_only.fit_pairs(learnt, round_index, None, use=use))
+        return self._fit(draw, start, plan.epochs_first, round_index, use, early_stop)
 
     def fit_classes(
         self,
@@ -141,7 +148,10 @@ class FinetuneLearner:
         def draw(rng: np.random.Generator, epochs: int) -> Iterator[Timed]:
             return draw_group_tiles(rng, images, classes, weights, shape, epochs=epochs)
 
-        return self._fit(draw, None, round_index, use)
+        start = self._start(
+            lambda: self.heads_only.fit_classes(images, classes, round_index, weights=weights, use=use)
+        )
+        return self._fit(draw, start, self.plan.epochs_first, round_index, use)
 
     def beside_features(self, params: NetworkParams, share: float) -> NetworkParams:
         """Return `params`: the features are learnt themselves."""
@@ -150,25 +160,21 @@ class FinetuneLearner:
 
     def features(self, params: NetworkParams | None) -> FloatArray:
         """Return the features of every tile; None: by the network before the first round."""
-        variables = self.variables if params is None else params.backbone
-        return encode_feed(self.backbone, variables, self.feed)
+        if params is None:
+            return self.heads_only.stored_features
+        return encode_feed(self.backbone, params.backbone, self.feed)
 
     def embed(self, params: NetworkParams, features: FloatArray) -> FloatArray:
         """Return the embeddings of tiles with these features."""
-        return embed_standardised(params.heads.similarity, features, self.mean, self.scale)
+        return self.heads_only.embed(params.heads, features)
 
     def classifier_tables(self, params: NetworkParams, features: FloatArray) -> ClassifierTables:
         """Return the classifier for the all-pairs scan over tiles with these features."""
-        return tabulate_classifier(params.heads.classifier, features, self.mean, self.scale)
+        return self.heads_only.classifier_tables(params.heads, features)
 
     def template(self) -> NetworkParams:
         """Return the parameters before the first round."""
-        heads = init_heads(
-            device_key(self.seed, 0, Use.HEADS),
-            len(self.mean),  # `feature_dim` of `pixels` holds at one image size only
-            with_classifier=self.with_classifier,
-        )
-        return NetworkParams(self.variables, heads)
+        return NetworkParams(self.variables, self.heads_only.template())
 
     @property
     def _part_size(self) -> int:
@@ -177,40 +183,36 @@ class FinetuneLearner:
 
     def _loss(self) -> "NetworkLoss":
         backbone = self.backbone.computing_in(jnp.dtype(self.plan.compute_dtype))
-        return NetworkLoss(self.settings, backbone, self.plan.augment, self.plan.batch_norm)
+        return NetworkLoss(self.heads_only.settings, backbone, self.plan.augment, self.plan.batch_norm)
+
+    def _start(self, fit_heads: Callable[[], HeadParams]) -> NetworkParams:
+        heads = fit_heads() if self.plan.heads_first else self.heads_only.template()
+        return NetworkParams(self.variables, heads)
 
     def _fit(
         self,
         draw: Callable[[np.random.Generator, int], Iterator[Timed]],
-        previous: NetworkParams | None,
+        start: NetworkParams,
+        num_epochs: int,
         round_index: int,
         use: str,
         early_stop: EarlyStop | None = None,
     ) -> NetworkParams:
-        """Train in one phase, or in round 0 in two: first the heads on frozen features, then all."""
-        plan = self.plan
-        rng = host_rng(self.seed, round_index, Use.BATCHES)
-        num_epochs = plan.epochs if previous is not None else plan.epochs_first
-        num_frozen = min(plan.freeze_epochs, num_epochs) if previous is None else 0
-        params = self.template() if previous is None else previous
-        key = device_key(self.seed, round_index, Use.NOISE)
-        for is_frozen, epochs in ((True, num_frozen), (False, num_epochs - num_frozen)):
-            if epochs == 0:
-                continue
-            params = fit_network(
-                self._loss()._replace(is_backbone_frozen=is_frozen),
-                params,
-                (self.mean, self.scale),
-                draw(rng, epochs),
-                self.feed,
-                jax.random.fold_in(key, is_frozen),
-                schedule=Schedule(plan.schedule, self.settings.learning_rate, plan.backbone_rate),
-                rule=StepRule(is_frozen, plan.accumulation),
-                num_epochs=epochs,
-                early_stop=early_stop,
-                use=use,
-            ).params
-        return params
+        plan, seed, settings = self.plan, self.heads_only.seed, self.heads_only.settings
+        batches = draw(host_rng(seed, round_index, Use.BATCHES), num_epochs)
+        return fit_network(
+            self._loss(),
+            start,
+            (self.mean, self.scale),
+            bounded(batches, plan.max_steps * plan.accumulation, num_epochs),
+            self.feed,
+            device_key(seed, round_index, Use.NOISE),
+            schedule=Schedule(settings.schedule, settings.learning_rate, plan.backbone_rate),
+            accumulation=plan.accumulation,
+            num_epochs=num_epochs,
+            early_stop=early_stop,
+            use=use,
+        ).params
 
 
 class NetworkLoss(NamedTuple):
@@ -222,23 +224,21 @@ class NetworkLoss(NamedTuple):
       augment: `none`, `turn` or `full`, see `training.augment`.
       batch_norm: `frozen` keeps the stored statistics; `live` normalises by those of the batch, and moves
         the stored ones, while the backbone learns.
-      is_backbone_frozen: whether only the heads get a gradient, and only their part of it is computed.
     """
 
     settings: FitSettings
     backbone: Backbone
     augment: str
     batch_norm: str
-    is_backbone_frozen: bool = False
 
     def __call__(
         self, params: NetworkParams, constants: Any, tiles: jax.Array, batch: TileBatch, key: jax.Array
     ) -> tuple[jax.Array, Params]:
         """Return the loss of a batch of pairs or groups; constants are (mean, scale)."""
         mean, scale = constants
-        variables = jax.lax.stop_gradient(params.backbone) if self.is_backbone_frozen else params.backbone
         tiles = augment(self.augment, key, tiles, is_rgb=self.backbone.is_rgb)
-        if self.batch_norm == "live" and not self.is_backbone_frozen:
+        variables = params.backbone
+        if self.batch_norm == "live":
             of_tiles, variables = self.backbone.apply_live(variables, tiles, batch.is_tile)
         else:
             of_tiles = self.backbone.apply(variables, tiles)

@@ -27,6 +27,7 @@ from anneal_jax.training.learner import (
     standardise,
     tabulate_classifier,
 )
+from anneal_jax.training.optimiser import Schedule
 from anneal_jax.training.sampling import (
     GroupBatches,
     draw_group_batches,
@@ -59,6 +60,7 @@ class FrozenLearner:
       batch_size: pairs per step.
       oversample: draw both classes equally often.
       settings: numbers of the fit.
+      heads_use: what initial heads are drawn for: apart from a random backbone that learns with them.
     """
 
     stored_features: FloatArray
@@ -71,6 +73,12 @@ class FrozenLearner:
     batch_size: int
     oversample: bool
     settings: FitSettings
+    heads_use: Use = Use.WEIGHTS
+
+    @property
+    def heads_only(self) -> "FrozenLearner":
+        """Itself: nothing but the heads learns."""
+        return self
 
     def fit_pairs(
         self,
@@ -161,7 +169,7 @@ class FrozenLearner:
         return np.ascontiguousarray(directions[:, : -MAX_DIRECTIONS - 1 : -1], np.float32)
 
     def _initial(self, round_index: int) -> HeadParams:
-        key = device_key(self.seed, round_index, Use.WEIGHTS)
+        key = device_key(self.seed, round_index, self.heads_use)
         return init_heads(key, len(self.mean), with_classifier=self.with_classifier)
 
     def _fit(self, objective: Objective, batches: Any, round_index: int, use: str) -> HeadParams:
@@ -171,7 +179,7 @@ class FrozenLearner:
             self.standardised,
             batches,
             device_key(self.seed, round_index, Use.NOISE),
-            learning_rate=self.settings.learning_rate,
+            schedule=Schedule(self.settings.schedule, self.settings.learning_rate),
             chunk_steps=CHUNK_STEPS,
             use=use,
         ).params

@@ -14,6 +14,7 @@ import optax
 from tqdm import tqdm
 
 from anneal_jax.errors import ConfigError
+from anneal_jax.training.optimiser import Schedule
 from anneal_jax.types import FloatArray, Params
 
 
@@ -51,7 +52,7 @@ def fit(
     batches: Any,
     key: jax.Array,
     *,
-    learning_rate: float,
+    schedule: Schedule,
     chunk_steps: int,
     use: str,
 ) -> Fit:
@@ -64,7 +65,7 @@ def fit(
       batches: pytree of host arrays [T, ...], one row per step. T is rounded up to a whole number of
         chunks by going round again.
       key: split into one key per step.
-      learning_rate: of Adam.
+      schedule: of Adam's learning rate.
       chunk_steps: steps per compiled call.
       use: what the fit is for; shown by the progress bar, which appears on a terminal only, and
         named in errors.
@@ -77,17 +78,19 @@ def fit(
     """
     # A copy, since each call gives its input up to the next.
     params = jax.tree.map(jnp.array, params)
-    state = (params, optax.adam(learning_rate).init(params))
+    state = (params, optax.adam(schedule.learning_rate).init(params))
     constants = jax.device_put(constants)
     num_steps = len(jax.tree.leaves(batches)[0])
+    num_taken = -(-num_steps // chunk_steps) * chunk_steps
+    rates = schedule.rates(np.arange(num_taken) / num_taken).heads
     losses = []
     with tqdm(
         range(0, num_steps, chunk_steps), use, unit_scale=chunk_steps, leave=False, disable=None
     ) as progress:
         for start in progress:
-            chunk = _rows(batches, np.arange(start, start + chunk_steps) % num_steps)
-            chunk_key = jax.random.fold_in(key, start)
-            state, chunk_losses = _run_chunk(loss, learning_rate, state, constants, chunk, chunk_key)
+            steps = np.arange(start, start + chunk_steps)
+            chunk, chunk_key = _rows(batches, steps % num_steps), jax.random.fold_in(key, start)
+            state, chunk_losses = _run_chunk(loss, state, constants, chunk, rates[steps], chunk_key)
             if losses and not progress.disable:  # waits for the chunk before: only where somebody watches
                 progress.set_postfix(loss=f"{float(losses[-1][-1]):.3f}")
             losses.append(chunk_losses)
@@ -95,27 +98,24 @@ def fit(
     if not np.isfinite(result.losses[-1]):
         raise ConfigError(
             f"the fit for {use!r} diverged: its loss is {result.losses[-1]} at the learning rate "
-            f"{learning_rate:g}; set a smaller one."
+            f"{schedule.learning_rate:g}; set a smaller one."
         )
     return result
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _run_chunk(
-    loss: Loss, learning_rate: float, state: Any, constants: Any, chunk: Any, key: jax.Array
+    loss: Loss, state: Any, constants: Any, chunk: Any, rates: FloatArray, key: jax.Array
 ) -> tuple[Any, jax.Array]:
-    optimiser = optax.adam(learning_rate)
-
     def step(state: Any, inputs: Any) -> tuple[Any, jax.Array]:
         params, optimiser_state = state
-        batch, step_key = inputs
+        batch, rate, step_key = inputs
         value, gradients = jax.value_and_grad(loss)(params, constants, batch, step_key)
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer's power
-            updates, optimiser_state = optimiser.update(gradients, optimiser_state)
+            updates, optimiser_state = optax.adam(rate).update(gradients, optimiser_state)
         return (optax.apply_updates(params, updates), optimiser_state), value
 
-    num_steps = len(jax.tree.leaves(chunk)[0])
-    return jax.lax.scan(step, state, (chunk, jax.random.split(key, num_steps)))
+    return jax.lax.scan(step, state, (chunk, rates, jax.random.split(key, len(rates))))
 
 
 def _rows(batches: Any, rows: np.ndarray) -> Any:

@@ -32,7 +32,8 @@ class FitSettings(NamedTuple):
     """Numbers that steer a fit; hashable, so that they are compiled in.
 
     Attributes:
-      learning_rate: of Adam.
+      learning_rate: of Adam, at first.
+      schedule: of that rate over a fit, `constant` or `cosine`; see `training.optimiser`.
       feature_dropout: share of each feature vector hidden per step, in [0, 1).
       margin: m of the contrastive loss, a cosine.
       beta: weight of the classifier's loss.
@@ -41,6 +42,7 @@ class FitSettings(NamedTuple):
     """
 
     learning_rate: float = 1e-3
+    schedule: str = "constant"
     feature_dropout: float = 0.3
     margin: float = 0.1
     beta: float = 0.1

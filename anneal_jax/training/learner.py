@@ -41,6 +41,10 @@ class Learner(Protocol):
     def mean(self) -> FloatArray: ...
     @property
     def scale(self) -> FloatArray: ...
+    @property
+    def heads_only(self) -> "Learner":
+        """What trains the heads alone, on the features before the first round: many times in seconds."""
+        ...
 
     def fit_pairs(
         self, pairs: TrainingPairs, round_index: int, previous: Params | None, *, use: str = ""

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from anneal_jax.errors import ConfigError
 from anneal_jax.training.feed import TileFeed, placed
-from anneal_jax.training.optimiser import Rates, Schedule, StepRule, make_optimiser
+from anneal_jax.training.optimiser import Rates, Schedule, make_optimiser
 from anneal_jax.training.prefetch import one_behind
 from anneal_jax.training.tile_batches import TileBatch, Timed
 from anneal_jax.types import FloatArray, Params
@@ -123,7 +123,7 @@ def fit_network(
     key: jax.Array,
     *,
     schedule: Schedule,
-    rule: StepRule,
+    accumulation: int = 1,
     num_epochs: int,
     early_stop: EarlyStop | None = None,
     chunk_steps: int = 0,
@@ -139,7 +139,7 @@ def fit_network(
       feed: where their tiles come from; its mesh is what the fit runs on.
       key: of all randomness.
       schedule: the learning rates.
-      rule: how steps are made.
+      accumulation: batches whose mean gradient makes one step.
       num_epochs: what the schedule runs over.
       early_stop: watched where given.
       chunk_steps: steps per call of the compiled function; 0 is 1 on a CPU, where the gradients of XLA's
@@ -152,13 +152,13 @@ def fit_network(
     """
     everywhere = NamedSharding(feed.mesh, PartitionSpec())
     host = jax.tree.map(np.array, start)
-    state = placed((host, make_optimiser(rule, Rates(0.0, 0.0)).init(host)), everywhere)
+    state = placed((host, make_optimiser(accumulation, Rates(0.0, 0.0)).init(host)), everywhere)
     constants = placed(constants, everywhere)
     key_data = np.asarray(jax.random.key_data(key))
     chunk_steps = chunk_steps or (1 if jax.default_backend() == "cpu" else _ACCELERATOR_CHUNK_STEPS)
     watch = _Watch(early_stop, feed, constants)
     losses: list[jax.Array] = []
-    chunks = _chunks(batches, chunk_steps, rule.accumulation)
+    chunks = _chunks(batches, chunk_steps, accumulation)
     with tqdm(total=num_epochs, desc=use, unit="epoch", leave=False, disable=None) as progress:
         for chunk, tiles in _with_tiles(chunks, feed):
             if watch.is_over(state, chunk.epochs[0]):
@@ -166,7 +166,7 @@ def fit_network(
             rates = schedule.rates(chunk.epochs / num_epochs)
             state, chunk_losses = _run_chunk(
                 loss,
-                rule,
+                accumulation,
                 everywhere,
                 state,
                 constants,
@@ -226,7 +226,7 @@ class _Watch:
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
 def _run_chunk(
     loss: TileLoss,
-    rule: StepRule,
+    accumulation: int,
     everywhere: NamedSharding,
     state: Any,
     constants: Any,
@@ -247,7 +247,7 @@ def _run_chunk(
             params, constants, tiles, batch, jax.random.fold_in(key, number)
         )
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer's power
-            updates, optimiser_state = make_optimiser(rule, rates).update(
+            updates, optimiser_state = make_optimiser(accumulation, rates).update(
                 gradients, optimiser_state, params
             )
         # What fills a chunk up moves nothing: Adam's rate is 0 there, and statistics have none.

@@ -20,18 +20,6 @@ class Rates(NamedTuple):
     backbone: Any
 
 
-class StepRule(NamedTuple):
-    """What a step is made of; hashable, so that it is compiled in.
-
-    Attributes:
-      is_backbone_frozen: whether only the heads move.
-      accumulation: batches whose mean gradient makes one step.
-    """
-
-    is_backbone_frozen: bool = False
-    accumulation: int = 1
-
-
 class Schedule(NamedTuple):
     """Learning rates over a fit.
 
@@ -63,20 +51,23 @@ class Schedule(NamedTuple):
 
 
 def make_optimiser(
-    rule: StepRule, rates: Rates
+    accumulation: int, rates: Rates
 ) -> optax.GradientTransformationExtraArgs | optax.MultiSteps:
     """Return the optimiser of `NetworkParams` at one time; its state fits at any other.
 
     The backbone's variables other than its `params`, as statistics, are left alone.
+
+    Args:
+      accumulation: batches whose mean gradient makes one step.
+      rates: at that time.
     """
-    backbone = optax.set_to_zero() if rule.is_backbone_frozen else optax.adam(rates.backbone)
     parts: dict[Hashable, optax.GradientTransformation] = {
         "heads": optax.adam(rates.heads),
-        "backbone": backbone,
+        "backbone": optax.adam(rates.backbone),
         "statistics": optax.set_to_zero(),
     }
     optimiser = optax.multi_transform(parts, _parts_of)
-    return optimiser if rule.accumulation == 1 else optax.MultiSteps(optimiser, rule.accumulation)
+    return optimiser if accumulation == 1 else optax.MultiSteps(optimiser, accumulation)
 
 
 def _parts_of(params: Any) -> Any:

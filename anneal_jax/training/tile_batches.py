@@ -4,8 +4,9 @@ Every batch of a fit has one shape, however many pairs are known: what is left o
 pair points to, and which weighs nothing.
 """
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -154,6 +155,24 @@ def draw_group_tiles(
     for step in range(num_steps):
         batch = GroupBatches(batches.images[step], batches.groups[step])
         yield Timed(_group_batch(batch, shape), epochs * step / num_steps)
+
+
+def bounded(batches: Iterable[Timed], max_batches: int, num_epochs: int) -> Iterator[Timed]:
+    """End a fit after so many batches, if not before: time runs as fast as either end needs it.
+
+    Args:
+      batches: of the whole fit.
+      max_batches: how many at most; 0: all.
+      num_epochs: of the whole fit.
+
+    >>> times = [timed.epoch for timed in bounded((Timed(None, 0.1 * n) for n in range(90)), 4, 9)]
+    >>> times
+    [0.0, 2.25, 4.5, 6.75]
+    """
+    for number, timed in enumerate(itertools.islice(batches, max_batches or None)):
+        yield timed._replace(
+            epoch=max(timed.epoch, num_epochs * number / max_batches if max_batches else 0.0)
+        )
 
 
 def validation_batches(pairs: TrainingPairs, shape: BatchShape) -> Iterator[TileBatch]:

@@ -29,6 +29,7 @@ def get_config():
             initial_draw="class_balanced",
             epochs_first=40,
             epochs=15,
+            heads_first=False,
             batch_size=128,
             learning_rate=1e-4,
         )

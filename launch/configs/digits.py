@@ -3,7 +3,7 @@
 command   python launch/run.py --config=launch/configs/digits.py --workdir=runs/digits
 hardware  2 CPU cores
 duration  20 s
-expected  mAP@5 0.97 at 356 bits (docs/label_efficiency.md); digits_paper.py asks as the papers do
+expected  mAP@5 0.97 at 356 bits (docs/lab/label_efficiency.md); digits_paper.py asks as the papers do
 """
 
 from anneal_jax.cli.apps import recipe

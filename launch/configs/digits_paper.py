@@ -3,7 +3,7 @@
 command   python launch/run.py --config=launch/configs/digits_paper.py --workdir=runs/digits_paper
 hardware  2 CPU cores
 duration  20 s
-expected  mAP@5 0.951 at 912 bits, 0.911 to 0.974 over seeds 0 to 4; random pairs 0.908 (docs/results.md)
+expected  mAP@5 0.951 at 912 bits, 0.911 to 0.974 on seeds 0 to 4; random pairs 0.908 (docs/lab/results.md)
 """
 
 from anneal_jax.cli.apps import recipe

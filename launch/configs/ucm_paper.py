@@ -32,6 +32,7 @@ def get_config():
             initial_partners=4,
             epochs_first=40,
             epochs=15,
+            heads_first=False,
             batch_size=128,
             learning_rate=1e-4,
             margin=0.1,

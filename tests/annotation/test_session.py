@@ -33,7 +33,7 @@ def test_no_pair_is_asked_that_is_known_or_put_elsewhere(make_session, classes):
             name: session._standing.label(q["first"], q["second"])
             for name, q in [("q", one["questions"][0])]
         }
-        question = session._tab(TAB).issued[one["questions"][0]["key"]]
+        question = session._tabs[TAB].issued[one["questions"][0]["key"]]
         assert question.kind == "repeat" or before["q"] is None
         one = session.answer(TAB, one["questions"][0]["key"], oracle(one["questions"][0]), 1.0)
         other = session.view("tab-number-2")
@@ -111,7 +111,7 @@ def test_a_contradiction_is_reported_at_the_click_and_ends_with_the_wrong_answer
     # One group said to be all alike, then a pair of it said not to be: put by hand, in the tab.
     for step, (pair, said) in enumerate([((0, 5), 1), ((5, 10), 1), ((0, 10), 0)]):
         question = session._scheduler.question(*pair, "training")
-        session._tab(TAB).issued[question.key] = question
+        session._tabs[TAB].issued[question.key] = question
         view = session.answer(TAB, question.key, Answer(said), 1.0)
         ids[pair] = session.answers()[0]["answer_id"]
         assert (view["conflict"] is not None) == (step == 2)
@@ -128,7 +128,7 @@ def test_a_repeated_request_is_reported_the_contradiction_that_its_answer_made(m
     session = make_session()
     session.open_tab(TAB, "Ada")
     question = session._scheduler.question(0, 5, "training")
-    session._tab(TAB).issued[question.key] = question
+    session._tabs[TAB].issued[question.key] = question
     session.volunteer(TAB, (5, 10), Answer.SIMILAR, "mark-number-1")
     session.volunteer(TAB, (10, 0), Answer.DISSIMILAR, "mark-number-2")
     apart = session.answers()[0]["answer_id"]

@@ -1,4 +1,4 @@
-"""Long proofs, run by `make soak`; the last result stands in docs/operations.md."""
+"""Long proofs, run by `make soak`; the last result is in docs/lab/operations.md."""
 
 import dataclasses
 import json

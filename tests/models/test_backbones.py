@@ -23,7 +23,7 @@ def _tiles(seed, count=2, size=SIZE):
 def test_abstract_shapes_and_dtypes(name):
     for dtype in (jnp.float32, jnp.bfloat16):
         backbone = get_backbone(name, dtype)
-        size = min(backbone.default_image_size, 56)  # a multiple of a vision transformer's patch
+        size = min(backbone.default_image_size, 112)  # a multiple of a vision transformer's patch, 14 or 16
         variables = jax.eval_shape(lambda k, b=backbone, s=size: b.init(k, s), jax.random.key(0))
         images = jax.ShapeDtypeStruct((3, size, size, 3), jnp.uint8)
         features = jax.eval_shape(backbone.apply, variables, images)

@@ -18,6 +18,12 @@ class RemoteEntryNotFoundError(HfHubHTTPError):
     pass
 
 
+class GatedRepoError(HfHubHTTPError):
+    def __init__(self, status):
+        super().__init__("more\nthan one line")
+        self.response = types.SimpleNamespace(status_code=status)
+
+
 class FakeHub(types.ModuleType):
     """A hub of one repository; remembers what was asked of the network."""
 
@@ -104,6 +110,29 @@ def test_an_unreachable_hub_is_asked_once_and_named_by_the_files_address(hub, mo
         match=r"no response from https://hub/owner/name/main/model\.safetensors \(no route\); connect",
     ):
         fetch("hf:owner/name")
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("repo", "licence"),
+    [
+        ("facebook/dinov3-vits16-pretrain-lvd1689m", "the DINOv3 License of Meta"),
+        ("owner/name", "its licence"),
+    ],
+)
+def test_a_refusal_names_the_page_of_the_licence_and_the_token(hub, monkeypatch, repo, licence, status):
+    def refuse(url, *, timeout):
+        raise GatedRepoError(status)
+
+    monkeypatch.setattr(hub, "get_hf_file_metadata", refuse)
+    with pytest.raises(WeightsError) as refusal:
+        fetch(f"hf:{repo}")
+    assert str(refusal.value) == (
+        f"the hub restricts access to {repo} (HTTP {status}); check the name, accept {licence} at "
+        f"https://huggingface.co/{repo} and set HF_TOKEN to a token of that account, or give the path of a "
+        "downloaded model.safetensors"
+    )
     assert hub.asked == []
 
 

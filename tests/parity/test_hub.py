@@ -41,10 +41,11 @@ def server(tmp_path):
         def answer(self, has_body):
             self.server.asked.append(f"{self.command} {self.path}")
             data = files.get(self.path.rpartition("/")[2])
-            self.send_response(404 if data is None else 200)
+            is_gated = "dinov3" in self.path
+            self.send_response(401 if is_gated else 404 if data is None else 200)
             self.send_header("X-Repo-Commit", COMMIT)
-            if data is None:
-                self.send_header("X-Error-Code", "EntryNotFound")
+            if is_gated or data is None:
+                self.send_header("X-Error-Code", "GatedRepo" if is_gated else "EntryNotFound")
                 data = b""
             self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
             self.send_header("Content-Length", str(len(data)))
@@ -86,6 +87,22 @@ def test_weights_come_from_the_hub_once_and_then_from_the_cache(server, tmp_path
     assert run().stdout == first.stdout
     assert run(HF_HUB_OFFLINE="1").stdout == first.stdout
     assert len(server.asked) == num_asked
+
+
+def test_a_gated_repository_is_asked_once_and_refused_in_one_sentence(server, tmp_path):
+    repo = "facebook/dinov3-vits16-pretrain-lvd1689m"
+    settings = {
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HOME": str(tmp_path / "hub"),
+        "NO_PROXY": "127.0.0.1",
+    }
+    command = [sys.executable, "-c", SCRIPT, f"hf:{repo}"]
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("anneal_jax.errors.WeightsError: the hub restricts access to")
+    assert f"accept the DINOv3 License of Meta at https://huggingface.co/{repo}" in last
+    assert "Retrying" not in done.stderr
+    assert server.asked == [f"HEAD /{repo}/resolve/main/model.safetensors"]
 
 
 def test_an_unreachable_hub_is_one_sentence(tmp_path):

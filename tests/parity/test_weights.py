@@ -1,5 +1,6 @@
 """Imported weights against PyTorch: random weights are saved by it, and every stage is compared."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -49,7 +50,8 @@ def _randomise(network, seed):
 
 
 def _tiles(size, count=2):
-    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    sides = size if isinstance(size, tuple) else (size, size)
+    return np.random.default_rng(0).integers(0, 256, (count, *sides, 3), dtype=np.uint8)
 
 
 def _stages_here(backbone, variables, tiles):
@@ -220,6 +222,111 @@ def test_other_names_give_the_same_vision_transformer(name, family, tmp_path):
     expected = {"timm": "bicubic_antialiased", "original": "bicubic_offset"}[family]
     expected = "bicubic_antialiased" if name.endswith("reg4") else expected
     assert as_pretrained(get_backbone(name), other).network.position_resampling == expected
+
+
+DINOV3_SIZES = {
+    "vit_s16_dinov3": (384, 12, 6),
+    "vit_s16plus_dinov3": (384, 12, 6),
+    "vit_b16_dinov3": (768, 12, 12),
+    "vit_l16_dinov3": (1024, 24, 16),
+}
+
+
+def _dinov3_config(name, depth):
+    width, _, heads = DINOV3_SIZES[name]
+    return transformers.DINOv3ViTConfig(
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=depth,
+        num_attention_heads=heads,
+        num_register_tokens=4,
+        use_gated_mlp="plus" in name,
+        hidden_act="silu" if "plus" in name else "gelu",
+    )
+
+
+def _small_dinov3(name, depth=3):
+    """Return both networks with fewer blocks: more of the same add time alone."""
+    backbone = get_backbone(name)
+    backbone = dataclasses.replace(backbone, network=backbone.network.clone(depth=depth))
+    network = transformers.DINOv3ViTModel(_dinov3_config(name, depth))
+    return backbone, _randomise(network, seed=4)
+
+
+@pytest.mark.parametrize("name", DINOV3_SIZES)
+def test_a_rotary_vision_transformer_is_as_large_as_transformers_own(name):
+    width, depth, _ = DINOV3_SIZES[name]
+    with torch.device("meta"):
+        network = transformers.DINOv3ViTModel(_dinov3_config(name, depth))
+    params = jax.eval_shape(lambda key: get_backbone(name).init(key, 32), jax.random.key(0))["params"]
+    biases_of_keys, mask_token = depth * width, width
+    expected = sum(array.numel() for array in network.parameters()) + biases_of_keys - mask_token
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        *(("vit_s16_dinov3", size) for size in (16, 80, 224, (48, 112), 512)),
+        ("vit_s16plus_dinov3", (96, 64)),
+        ("vit_b16_dinov3", 64),
+        ("vit_l16_dinov3", 48),
+    ],
+)
+def test_rotary_vision_transformer_by_hugging_faces_names(name, size, tmp_path):
+    backbone, network = _small_dinov3(name, depth=12 if size == 80 else 3)
+    network.save_pretrained(tmp_path)
+    backbone = as_pretrained(backbone, tmp_path / "model.safetensors")
+    tiles = _tiles(size, count=1)
+    variables = load_pretrained(backbone, tmp_path / "model.safetensors")
+    blocks = {f"blocks_{i}": block for i, block in enumerate(network.model.layer)}
+    there = _stages_there(network, blocks, backbone, tiles, lambda output: output.pooler_output)
+    _assert_equal_stages(_stages_here(backbone, variables, tiles), there)
+
+
+def _by_timms_names(state, has_biases):
+    """Return Hugging Face's arrays of DINOv3 as timm has them: queries, keys and values by one product."""
+    new = {}
+    for name, array in state.items():
+        renamed = name
+        for old, short in (
+            ("embeddings.patch_embeddings", "patch_embed.proj"),
+            ("embeddings.cls_token", "cls_token"),
+            ("embeddings.register_tokens", "reg_token"),
+            ("layer.", "blocks."),
+            ("attention.o_proj", "attn.proj"),
+            ("layer_scale1.lambda1", "gamma_1"),
+            ("layer_scale2.lambda1", "gamma_2"),
+            ("mlp.gate_proj", "mlp.fc1_g"),
+            ("mlp.up_proj", "mlp.fc1_x" if "layer.0.mlp.gate_proj.bias" in state else "mlp.fc1"),
+            ("mlp.down_proj", "mlp.fc2"),
+            ("attention.q_proj.bias", "attn.q_bias"),
+            ("attention.v_proj.bias", "attn.v_bias"),
+        ):
+            renamed = renamed.replace(old, short)
+        if "mask_token" not in name and (has_biases or not renamed.endswith(("q_bias", "v_bias"))):
+            new[renamed] = array
+    for query in [name for name in new if "q_proj.weight" in name]:
+        parts = [new.pop(query.replace("q_proj", f"{part}_proj")) for part in "qkv"]
+        new[query.replace("attention.q_proj", "attn.qkv")] = torch.cat(parts)
+    return new
+
+
+@pytest.mark.parametrize("has_biases", [False, True])
+@pytest.mark.parametrize("name", ["vit_s16_dinov3", "vit_s16plus_dinov3"])
+def test_timms_names_give_the_same_rotary_vision_transformer(name, has_biases, tmp_path):
+    backbone, network = _small_dinov3(name)
+    if not has_biases:  # as those that Meta published, which are zero
+        for array_name, array in network.state_dict().items():
+            if array_name.endswith(("q_proj.bias", "v_proj.bias")):
+                array.zero_()
+    network.save_pretrained(tmp_path)
+    state = safetensors_torch.load_file(tmp_path / "model.safetensors")
+    safetensors_torch.save_file(_by_timms_names(state, has_biases), tmp_path / "timm.safetensors")
+    first, second = (
+        load_pretrained(backbone, tmp_path / f"{file}.safetensors") for file in ("model", "timm")
+    )
+    jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
 @pytest.mark.parametrize("grid", [(16, 16), (5, 7), (36, 40), (60, 37)])

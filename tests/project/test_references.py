@@ -1,4 +1,4 @@
-"""Every source that the code or a page names by key stands in docs/references.md, and no other does."""
+"""Every source that the code or a page names by key is in docs/references.md, and no other does."""
 
 import re
 
@@ -8,7 +8,7 @@ KEY = re.compile(r"\b[a-z]+(?:19|20)\d\d[a-z][a-z0-9]*\b")
 
 
 def cited_keys():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "anneal_jax").rglob("*.py")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "anneal_jax").rglob("*.py")]
     texts = [path.read_text(encoding="utf-8") for path in pages if path.name != "references.md"]
     return {key for text in texts for key in KEY.findall(text)}
 

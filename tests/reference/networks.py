@@ -116,10 +116,14 @@ def resnet_features(variables, images, blocks_per_stage, mean, spread):
     return hidden.mean(axis=(1, 2))
 
 
-def vision_transformer_features(params, images, heads, positions):
-    """Read DINOv2's definition aloud, token by token; `images` are scaled, `positions` on their grid."""
+def vision_transformer_features(params, images, heads, positions=None):
+    """Read the definitions of DINOv2 and DINOv3 aloud, token by token; `images` are scaled.
+
+    `positions` are embeddings on the grid of the patches. Without them queries and keys are turned.
+    """
     params = {name: _float64(value) for name, value in params.items()}
-    patch, rows, columns = 14, images.shape[1] // 14, images.shape[2] // 14
+    patch, epsilon = (16, 1e-5) if positions is None else (14, 1e-6)
+    rows, columns = images.shape[1] // patch, images.shape[2] // patch
     features = []
     for image in np.asarray(images, np.float64):
         tokens = [params["class_token"][0], *params.get("register_tokens", [])]
@@ -127,11 +131,14 @@ def vision_transformer_features(params, images, heads, positions):
             for x in range(columns):
                 window = image[y * patch : (y + 1) * patch, x * patch : (x + 1) * patch]
                 embedded = np.einsum("ijc,ijco->o", window, params["patch_embed"]["kernel"])
-                tokens.append(embedded + params["patch_embed"]["bias"] + positions[y, x])
+                tokens.append(embedded + params["patch_embed"]["bias"])
+                if positions is not None:
+                    tokens[-1] = tokens[-1] + positions[y, x]
         tokens = np.stack(tokens)
         for i in range(sum(name.startswith("blocks_") for name in params)):
-            tokens = _transformer_block(params[f"blocks_{i}"], tokens, heads)
-        features.append(_layer_norm(params["norm"], tokens[:1])[0])
+            grid = (rows, columns) if positions is None else None
+            tokens = _transformer_block(params[f"blocks_{i}"], tokens, heads, epsilon, grid)
+        features.append(_layer_norm(params["norm"], tokens[:1], epsilon)[0])
     return np.stack(features)
 
 
@@ -141,22 +148,43 @@ def _float64(tree):
     return np.asarray(tree, np.float64)
 
 
-def _transformer_block(block, tokens, heads):
-    qkv = _dense(block["qkv"], _layer_norm(block["norm1"], tokens))
+def _transformer_block(block, tokens, heads, epsilon, grid):
+    qkv = _dense(block["qkv"], _layer_norm(block["norm1"], tokens, epsilon))
     queries, keys, values = (np.split(part, heads, axis=1) for part in np.split(qkv, 3, axis=1))
     mixed = []
     for q, k, v in zip(queries, keys, values, strict=True):
-        weights = np.exp(q @ k.T / np.sqrt(q.shape[1]))
+        first, second = (q, k) if grid is None else (turned(q, *grid), turned(k, *grid))
+        weights = np.exp(first @ second.T / np.sqrt(q.shape[1]))
         mixed.append(weights / weights.sum(axis=1, keepdims=True) @ v)
     tokens = tokens + block["scale1"] * _dense(block["proj"], np.concatenate(mixed, axis=1))
-    hidden = _dense(block["fc1"], _layer_norm(block["norm2"], tokens))
-    gelu = hidden * 0.5 * (1 + np.vectorize(math.erf)(hidden / np.sqrt(2)))
-    return tokens + block["scale2"] * _dense(block["fc2"], gelu)
+    hidden = _dense(block["fc1"], _layer_norm(block["norm2"], tokens, epsilon))
+    if hidden.shape[1] == 2 * len(block["fc2"]["kernel"]):  # SwiGLU
+        gate, passed = np.split(hidden, 2, axis=1)
+        active = gate / (1 + np.exp(-gate)) * passed
+    else:
+        active = hidden * 0.5 * (1 + np.vectorize(math.erf)(hidden / np.sqrt(2)))
+    return tokens + block["scale2"] * _dense(block["fc2"], active)
 
 
-def _layer_norm(layer, tokens):
+def turned(vectors, rows, columns):
+    """Turn each patch's vector of [T, C] as a list of complex numbers; tokens before the patches stay."""
+    count = vectors.shape[1] // 4
+    result, first_patch = vectors.astype(np.float64), len(vectors) - rows * columns
+    for y in range(rows):
+        for x in range(columns):
+            token = first_patch + y * columns + x
+            for i in range(2 * count):
+                place = 2 * (y + 0.5) / rows - 1 if i < count else 2 * (x + 0.5) / columns - 1
+                angle = 2 * math.pi * place / 100 ** ((i % count) / count)
+                number = complex(vectors[token, i], vectors[token, i + 2 * count])
+                number *= complex(math.cos(angle), math.sin(angle))
+                result[token, i], result[token, i + 2 * count] = number.real, number.imag
+    return result
+
+
+def _layer_norm(layer, tokens, epsilon):
     centred = tokens - tokens.mean(axis=1, keepdims=True)
-    deviation = np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + 1e-6)
+    deviation = np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + epsilon)
     return centred / deviation * layer["scale"] + layer["bias"]
 
 

@@ -12,7 +12,8 @@ from anneal_jax.reporting.comparison_curves import bits_of, last_figures, runs_o
 from anneal_jax.reporting.comparison_table import comparison_markdown
 from tests.conftest import ROOT
 
-PAGE = (ROOT / "docs" / "results.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "lab" / "results.md").read_text("utf-8")
+SHORT = (ROOT / "docs" / "results.md").read_text("utf-8")
 KEPT = re.findall(r"--merge=(docs/measured/\S+)", PAGE)
 
 
@@ -47,6 +48,16 @@ def test_the_page_of_results_has_the_tables_of_the_kept_rows():
     assert {titles[0] for titles in both} >= {"bits", "system", "claim"}
     for titles in both:
         assert shown[titles] == made[titles]
+
+
+def test_the_short_page_repeats_figures_of_the_long_one():
+    curves = re.compile(r"\| bits \|.*\n\|[- |]+\n((?:\|.*\n)+)")
+    figure = re.compile(r"\d\.\d{3} ± \d\.\d{3}")
+    known = [figure.findall(row) for row in "".join(curves.findall(PAGE)).splitlines()]
+    shown = [figure.findall(row) for row in "".join(curves.findall(SHORT)).splitlines()]
+    assert len(shown) == 14
+    for row in shown:
+        assert len(row) == 5 and any(set(row) <= set(curve) for curve in known)
 
 
 def test_the_recipe_expects_what_was_measured():

@@ -1,4 +1,4 @@
-"""Long proofs of checkpoints and indexes, run by `make soak`; the last result is in docs/operations.md."""
+"""Long proofs of checkpoints and indexes, run by `make soak`; last result: docs/lab/operations.md."""
 
 import json
 import os

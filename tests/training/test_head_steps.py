@@ -16,6 +16,7 @@ from anneal_jax.training.head_steps import (
     init_heads,
     pair_objective,
 )
+from anneal_jax.training.optimiser import Schedule
 from tests.reference import losses as loss_twins
 from tests.reference.networks import pair_logits, similarity_embedding
 from tests.reference.optimisers import adam_steps
@@ -48,7 +49,7 @@ def run(params, batches, settings=SETTINGS, objective=pair_objective, seed=0):
         make_features(),
         batches,
         jax.random.key(seed),
-        learning_rate=settings.learning_rate,
+        schedule=Schedule(settings.schedule, settings.learning_rate),
         chunk_steps=CHUNK_STEPS,
         use="test",
     )
@@ -97,19 +98,24 @@ def test_first_loss_over_groups_equals_the_float64_twin():
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_chunk_takes_the_steps_of_adam():
-    params, batches = heads(), make_batches()
+@pytest.mark.parametrize("shape", ["constant", "cosine"])
+def test_a_fit_takes_the_steps_of_adam_along_its_schedule(shape):
+    num_steps = 2 * CHUNK_STEPS
+    params, batches = heads(), make_batches(num_steps - 1)
     loss = FrozenLoss(pair_objective, SETTINGS)
     gradient = jax.jit(jax.grad(loss))
 
     def gradient_at(step, params):
-        batch = tuple(array[step] for array in batches)
+        batch = tuple(array[step % (num_steps - 1)] for array in batches)  # the last goes round again
         return gradient(params, jnp.asarray(make_features()), batch, jax.random.key(0))
 
-    found = run(params, batches).params
-    expected = adam_steps(params, gradient_at, num_steps=CHUNK_STEPS, learning_rate=SETTINGS.learning_rate)
-    # 1% of a step: where a gradient is near 0, Adam's division magnifies its rounding.
-    assert_trees_close(found, expected, atol=1e-5)
+    def rate_at(step):
+        return 1e-3 * (0.5 + 0.5 * np.cos(np.pi * step / num_steps) if shape == "cosine" else 1)
+
+    found = run(params, batches, SETTINGS._replace(schedule=shape)).params
+    expected = adam_steps(params, gradient_at, num_steps, rate_at)
+    # 5% of a step: where a gradient is near 0, Adam's division magnifies its rounding.
+    assert_trees_close(found, expected, atol=5e-5)
     assert np.abs(first_kernel(found) - first_kernel(params)).max() > 1e-3
 
 

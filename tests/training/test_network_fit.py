@@ -11,7 +11,7 @@ import pytest
 from anneal_jax.errors import ConfigError
 from anneal_jax.training.feed import HostFeed, ResidentFeed, make_mesh
 from anneal_jax.training.network_fit import EarlyStop, NetworkParams, _run_chunk, fit_network
-from anneal_jax.training.optimiser import Schedule, StepRule
+from anneal_jax.training.optimiser import Schedule
 from anneal_jax.training.tile_batches import TileBatch, Timed
 from tests.reference.optimisers import adam_steps
 
@@ -55,7 +55,6 @@ def run(batches, **changes):
     arguments = {
         "feed": ResidentFeed(IMAGES, make_mesh(1)),
         "schedule": Schedule("constant", 0.01),
-        "rule": StepRule(),
         "num_epochs": 2,
         "use": "test",
         "key": jax.random.key(0),
@@ -90,7 +89,7 @@ def test_steps_are_those_of_adam_with_a_rate_of_its_own_for_each_part():
     assert fit.params.backbone["batch_stats"]["mean"].tolist() == [6.5] * 3
 
 
-def test_a_cosine_ends_at_nothing_and_a_frozen_backbone_stays():
+def test_a_cosine_ends_at_nothing():
     progress = np.append(np.linspace(0, 1, 101), np.inf)
     expected = 0.02 * 0.5 * (1 + np.cos(np.pi * np.minimum(progress, 1)))
     rates = Schedule("cosine", 0.02, backbone_rate=0.5).rates(progress)
@@ -103,9 +102,6 @@ def test_a_cosine_ends_at_nothing_and_a_frozen_backbone_stays():
     np.testing.assert_array_equal(
         Schedule("constant", 0.02).rates(progress).heads[-3:], np.float32([0.02, 0, 0])
     )
-    fit = run(make_batches(4), rule=StepRule(is_backbone_frozen=True))
-    assert fit.params.backbone["params"]["gain"].tolist() == [1.0] * 3
-    assert (fit.params.heads["weight"] != START.heads["weight"]).all()
 
 
 def test_parts_of_a_batch_make_the_step_of_the_whole():
@@ -123,12 +119,12 @@ def test_parts_of_a_batch_make_the_step_of_the_whole():
         for timed in whole
         for half in (slice(0, 4), slice(4, 8))
     ]
-    accumulated = run(parts, rule=StepRule(accumulation=2))
+    accumulated = run(parts, accumulation=2)
     np.testing.assert_allclose(learnt(accumulated), learnt(run(whole)), atol=1e-6)
     # The last part is repeated rather than lost.
-    odd = run(parts[:5], rule=StepRule(accumulation=2))
+    odd = run(parts[:5], accumulation=2)
     assert len(odd.losses) == 6
-    assert (learnt(odd) != learnt(run(parts[:4], rule=StepRule(accumulation=2)))).all()
+    assert (learnt(odd) != learnt(run(parts[:4], accumulation=2))).all()
 
 
 @pytest.mark.parametrize("chunk_steps", [2, 4])

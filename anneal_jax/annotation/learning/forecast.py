@@ -10,7 +10,7 @@ STEP = 100
 MIN_GAIN = 0.01
 """Expected gain, as a share of the tiles, below which the page says that more answers will hardly help."""
 
-_WRONG_PER_DOUBT = 0.5  # measured: docs/label_efficiency.md, "When to stop"
+_WRONG_PER_DOUBT = 0.5  # measured: docs/lab/label_efficiency.md, "When to stop"
 
 
 class Progress(NamedTuple):
@@ -36,7 +36,7 @@ In each of 30 runs on UC Merced, RSSCN7 and digits (7 to 21 classes, 1,797 to 2,
 with errors), retrieval on held-out images exceeded the features by 0.05 mAP@5 after 32 to 100 answers
 (`python benchmarks/first_gain.py`); before 100 answers a model is rarely used. Within the archive itself
 the features are stronger: in one run on UC Merced the learnt model overtook them between 200 and 300
-answers (docs/annotation.md). No other sizes were measured, so nothing is scaled by the number of tiles.
+answers (docs/lab/page.md). No other sizes were measured, so nothing is scaled by the number of tiles.
 """
 
 

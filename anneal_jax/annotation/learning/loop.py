@@ -23,8 +23,8 @@ UNTRIED_FROM = 100
 """Number of answered questions after which a model is used without evidence of its quality.
 
 On every archive that was measured, a model of this many answers beat the features on unseen queries, though
-within the archive it was up to 0.03 less precise (docs/label_efficiency.md). Marks on search results are
-not counted: even this many of them can miss whole classes (docs/annotation.md)."""
+within the archive it was up to 0.03 less precise (docs/lab/label_efficiency.md). Marks on search results
+are not counted: even this many of them can miss whole classes (docs/lab/page.md)."""
 
 
 class LearningLoop:

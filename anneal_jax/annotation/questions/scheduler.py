@@ -55,6 +55,7 @@ class QuestionScheduler:
         """Use another plan from now on; all answers are added to its new sources."""
         self._plan = plan
         self._copied = {pair for pair in plan.audits.pairs if self._are_copies(*pair)}
+        self._held_back = frozenset(plan.audits.pairs)
         said = self._standing.said
         for mode, source in plan.sources.items():
             replay_log = self.replay_logs.get(mode)
@@ -149,7 +150,11 @@ class QuestionScheduler:
     def _glance_question(
         self, glance: Glance, taken: set[Pair], in_question: frozenset[int]
     ) -> Question | GlanceQuestion | None:
-        """Return a glance without the tiles that may not be asked about; None if too few remain."""
+        """Return a glance without the tiles that may not be asked about; None if too few remain.
+
+        Pairs that measure the model in use are held back: a person easily overlooks an odd tile of a grid,
+        and such answers would make precision look better than it is.
+        """
         if tiles_in_question(glance) & in_question:
             return None
         pair_of = {
@@ -158,7 +163,7 @@ class QuestionScheduler:
         others = tuple(
             other
             for other, pair in pair_of.items()
-            if self.is_unknown(*pair) and self._may_ask(pair, taken)
+            if pair not in self._held_back and self.is_unknown(*pair) and self._may_ask(pair, taken)
         )
         if len(others) < (2 if glance.kind == "grid" else 1):
             return None

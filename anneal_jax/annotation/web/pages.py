@@ -36,6 +36,7 @@ _SHARED = (
     "common.js",
     "contradictions.css",
     "contradictions.js",
+    "enlarge.js",
     "export.js",
     "glance.js",
     "grid.js",

@@ -97,11 +97,15 @@ def whole_numbers(body: dict[str, Any], name: str, most: int, *, below: int) -> 
 
 
 def count_asked(query: Mapping[str, str], name: str, default: int, most: int) -> int:
-    """Return a count from a query, at most `most`; `default` if it is not given."""
+    """Return a count that a query names, or `default` if it names none.
+
+    Raises:
+      BadRequestError: it is no whole number from 0 to `most`.
+    """
     value = query.get(name, str(default))
-    if not re.fullmatch(r"[0-9]+", value, re.ASCII):
-        raise BadRequestError(f"{name} must be a whole number.")
-    return min(int(value[:12]), most)
+    if not re.fullmatch(r"[0-9]{1,15}", value, re.ASCII) or int(value) > most:
+        raise BadRequestError(f"{name} must be a whole number up to {most:,}.")
+    return int(value)
 
 
 def seconds(body: dict[str, Any]) -> float | None:

@@ -1,7 +1,7 @@
 """The routes of the search page: search by a file or a tile, and mark the results."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from anneal_jax.annotation.web.context import AppContext
 from anneal_jax.annotation.web.requests import (
     BadRequestError,
     context_of,
+    count_asked,
     json_body,
     key,
     one_of,
@@ -51,6 +52,7 @@ UPLOADS = {"search/drop": MAX_UPLOAD_BYTES}
 _MANY = 24
 _MAX_TILES = 200  # on one page of the wall
 _MAX_TEXT_LENGTH = 200
+_MAX_MARKS = MAX_RESULTS  # in one reply: labels of a whole archive would be megabytes
 _TAKEN_BACK = "none"
 _FILE_ANSWERS = ("similar", "dissimilar", "unsure", _TAKEN_BACK)
 
@@ -125,8 +127,8 @@ async def _tiles(request: Request) -> Response:
     """Return a page of tiles to choose from: all in the order of the wall, or those that match a name."""
     context = context_of(request)
     wanted = request.query_params.get("text", "")[:_MAX_TEXT_LENGTH]
-    start = _number(request, "offset", 0, len(context.names))
-    count = _number(request, "count", _MANY, _MAX_TILES)
+    start = count_asked(request.query_params, "offset", 0, len(context.names))
+    count = count_asked(request.query_params, "count", _MANY, _MAX_TILES)
     if wanted:
         found = await asyncio.to_thread(named_tiles, context.names, wanted)
     else:
@@ -146,12 +148,12 @@ async def _results(request: Request) -> Response:
     plan = context.session.plan
     query = await _query(request.query_params, context, plan)
     asked, records = await context.in_writer_thread(_asked, context.session, query)
-    marks = asked["marks"] if _number(request, "refined", 0, 1) else []
+    marks = asked["marks"] if count_asked(request.query_params, "refined", 0, 1) else []
     wanted = _Wanted(
         await asyncio.to_thread(_direction, plan.embeddings, query, marks),
         -1 if query.tile is None else query.tile,
-        _number(request, "count", _MANY, MAX_RESULTS),
-        _number(request, "least", 0, 100) / 100,
+        count_asked(request.query_params, "count", _MANY, MAX_RESULTS),
+        count_asked(request.query_params, "least", 0, 100) / 100,
     )
     found, num_results = await asyncio.to_thread(_found, plan.embeddings, wanted, marks)
     context.pictures.prefetch(result.tile for result in found[:_MANY])
@@ -159,8 +161,9 @@ async def _results(request: Request) -> Response:
     known = None if marks else calibration  # fitted to cosines of tiles, not of a refined query
     name = None if query.tile is None else context.names[query.tile]
     about = {"model": plan.version, "name": name, "num_results": num_results, "is_refined": bool(marks)}
+    about["has_places"] = context.tiles.column("box") is not None
     return JSONResponse(
-        asked
+        _shortened(asked, {result.tile for result in found})
         | about
         | {
             "calibration": _calibration_json(calibration, num_audits),
@@ -197,10 +200,29 @@ def _found(
 
 
 async def _marks(request: Request) -> Response:
-    """Return what is known about a query and other tiles."""
+    """Return what is known of a query and other tiles, above all of those that `among` lists."""
     context = context_of(request)
+    among = _listed(request.query_params.get("among", ""), context)
     query = await _query(request.query_params, context, context.session.plan)
-    return JSONResponse((await context.in_writer_thread(_asked, context.session, query))[0])
+    asked, _ = await context.in_writer_thread(_asked, context.session, query)
+    return JSONResponse(_shortened(asked, among))
+
+
+def _listed(text: str, context: AppContext) -> set[int]:
+    """Return the tiles of a list with commas between them."""
+    numbers = text.split(",") if text else []
+    if len(numbers) > MAX_RESULTS:
+        raise BadRequestError(f"among may list {MAX_RESULTS:,} tiles.")
+    return {tile_number(number, context) for number in numbers}
+
+
+def _shortened(asked: dict[str, Any], among: Container[int]) -> dict[str, Any]:
+    """Return as many marks as a reply should hold, of some tiles first, and the counts of all."""
+    marks = asked["marks"]
+    counts = {"num_right": len(_marked(marks, "similar")), "num_wrong": len(_marked(marks, "dissimilar"))}
+    if len(marks) > _MAX_MARKS:
+        marks = sorted(marks, key=lambda mark: mark["tile"] not in among)[:_MAX_MARKS]
+    return asked | counts | {"marks": marks}
 
 
 async def _files(request: Request) -> Response:
@@ -232,7 +254,7 @@ async def _mark_file(request: Request) -> Response:
 def _say(session: AnnotationSession, set_id: int, said: SaidOfFile, query: _Query) -> dict[str, Any]:
     session.require_set(set_id)
     say_of_file(session.store, said)
-    return _asked(session, query)[0]
+    return _shortened(_asked(session, query)[0], {said.tile})
 
 
 async def _query(given: Mapping[str, Any], context: AppContext, plan: QuestionPlan) -> _Query:
@@ -312,10 +334,3 @@ def _near_answers(
         }
         for answer in nearest_answers(records, embeddings, query)
     ]
-
-
-def _number(request: Request, name: str, default: int, most: int) -> int:
-    said = request.query_params.get(name, str(default))
-    if not (said.isascii() and said.isdigit() and int(said[:9]) <= most):
-        raise BadRequestError(f"{name} must be a whole number up to {most:,}.")
-    return int(said[:9])

@@ -68,7 +68,7 @@ def test_a_model_is_trained_beside_and_adopted_with_its_questions(learning, clas
     (row,) = learning.curve
     assert row["model_answers"] == 0 and row["num_answers"] >= num_trained
     question = session.view(TAB)["questions"][1]
-    issued = session._tab(TAB).issued[question["key"]]
+    issued = session._tabs[TAB].issued[question["key"]]
     assert issued.similarity is not None  # kept with the answer, to estimate the threshold by
     assert not list((tmp_path / "annotation").glob("*.snapshot.npz"))
     assert LearningLoop(session, trainer, tmp_path / "annotation", seed=0).curve == learning.curve

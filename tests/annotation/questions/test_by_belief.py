@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.session import BeliefSession, beliefs_of_page
 from anneal_jax.acquisition.beliefs.state import begin
+from anneal_jax.annotation.open_tabs import AHEAD
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.plan import make_plan
 from anneal_jax.annotation.questions.replay import ReplayLog
 from anneal_jax.annotation.questions.source import replayed
-from anneal_jax.annotation.session import AHEAD, AnnotationSession
+from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.types import Said
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.errors import StoreError
@@ -105,7 +106,7 @@ def test_an_implied_pair_is_asked_only_as_a_check_and_at_most_once(make_session,
         view = session.open_tab(TAB, "Ada")
         num_checks = 0
         for _ in range(50):
-            shown = session._tab(TAB).issued[view["questions"][0]["key"]]
+            shown = session._tabs[TAB].issued[view["questions"][0]["key"]]
             num_checks += shown.is_check
             assert shown.kind == "repeat" or not session.standing.was_asked(shown.first, shown.second)
             view = run(session, slips, 1, view)
@@ -123,6 +124,23 @@ def shown_kinds(session, classes, view, count):
         kinds.append(view["questions"][0]["kind"])
         view = glance(session, classes, view)
     return kinds, view
+
+
+@pytest.mark.usefixtures("eager_grids")
+def test_pairs_that_measure_are_part_of_no_glance_and_nothing_is_trained_on_their_answers(
+    make_session, classes
+):
+    session, rng = make_session(), np.random.default_rng(0)
+    drawn = {*session.plan.audits.pairs}
+    view = session.open_tab(TAB, "Ada", "glances")
+    for _ in range(60):
+        if view["questions"]:
+            view = glance(session, classes, view, rng=rng)
+    answers = session.standing.records
+    assert {"choice", "grid"} <= {record.glance.kind for record in answers if record.glance}
+    assert all(record.glance is None for record in answers if (record.first, record.second) in drawn)
+    audited = {(record.first, record.second) for record in answers if record.kind == "audit"}
+    assert audited and not audited & {*map(tuple, session.trainable().pair_indices.tolist())}
 
 
 @pytest.mark.usefixtures("eager_grids")
@@ -174,7 +192,7 @@ def test_no_two_glances_at_one_time_ask_about_one_tile(make_session, classes):
         session.open_tab("tab-number-2", "Bob", "glances"),
     )
     for _ in range(30):
-        put = [q for tab in (TAB, "tab-number-2") for q in session._tab(tab).issued.values()]
+        put = [q for tab in (TAB, "tab-number-2") for q in session._tabs[tab].issued.values()]
         pairs = [pair for question in put for pair in question.pairs]
         tiles = [tile for question in put for tile in question.tiles_in_question]
         assert len({*pairs}) == len(pairs) and len({*tiles}) == len(tiles)

@@ -209,7 +209,7 @@ def requests(draw, app, token):
     asked = either("query", {"tile": "3", "name": "a.csv"}, st.dictionaries(names, values, max_size=3))
     as_json = (GOOD | FIELDS | JSON).map(lambda value: json.dumps(value).encode())
     good = draw(GOOD)
-    issued = [*app._app.state.context.session._tab(TAB).issued]
+    issued = [*app._app.state.context.session._tabs[TAB].issued]
     if issued and template in ("/answer", "/glance"):
         good["key"] = draw(st.sampled_from(issued))
     body = either("body", json.dumps(good).encode(), as_json | st.binary(max_size=200))

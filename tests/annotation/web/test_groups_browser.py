@@ -64,7 +64,7 @@ def test_a_tile_is_moved_by_keys_alone_and_taken_back(browser, server):
     page.wait_for_selector("#said:has-text('Undone')")
     assert tiles_of(server, 0) == [0, 5, 10, 15] and server.get("state")["num_answers"] == num_before
     page.keyboard.press("Enter")
-    page.wait_for_selector("#large[open]")
+    page.wait_for_selector("dialog.enlarged[open]")
     assert page.faults == []
 
 

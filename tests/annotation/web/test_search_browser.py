@@ -2,13 +2,17 @@
 """The search page as a person uses it: a name, a file, a drop, marks; in a wide window and on a phone."""
 
 import base64
+import csv
 import io
+import json
+import zipfile
 
 import pytest
 from PIL import Image
 
 from tests.annotation.scripted import Server
 from tests.annotation.web.test_browser import browser, sit_down  # noqa: F401
+from tests.annotation.web.test_map_browser import earth  # noqa: F401
 
 pytestmark = pytest.mark.browser
 
@@ -160,7 +164,7 @@ def test_a_file_is_marked_as_a_tile_is_and_its_marks_survive_a_restart(browser, 
         result(page, 2).locator(".wrong").evaluate("one => { one.click(); one.click(); }")
         page.wait_for_selector("#results li.dissimilar:nth-child(3)")
         assert page.text_content("#marked") == "1 right, 1 wrong"
-        assert server.get("answers")["answers"] == []  # no pair of tiles
+        assert server.get("state")["num_answers"] == 0  # no pair of tiles
         drop(page, "body", b"no image", "notes.txt")
         page.wait_for_selector(
             "#trouble:has-text('does not contain a JPEG, PNG, TIFF, WebP, JPEG 2000 or BMP file')"
@@ -206,6 +210,110 @@ def test_refine_orders_by_marks_at_once_and_the_slider_bounds_the_list(browser, 
         page.wait_for_function("() => !document.querySelector('#place').textContent.includes('of 59')")
         assert is_without_scrolling(page) and page.faults == []
         page.close()
+
+
+def test_undo_takes_back_the_last_mark_on_a_file_or_a_tile_and_details_lists_both(
+    browser, tiles_folder, tmp_path
+):
+    flags = (f"--archive=folder:{tiles_folder}", "--backbone=pixels", "--sentence=Same land use")
+    with Server(tmp_path / "work", *flags) as server:
+        page = opened(browser, server, **WINDOWS[0])
+        search_by_name(page, "tile12")
+        result(page, 0).locator(".right").click()
+        page.wait_for_selector("#results li.similar")
+        drop(page, "body", turned(tiles_folder / "tile30.png"), "turned.png")
+        page.wait_for_selector("#heading:has-text('turned.png')")
+        page.wait_for_selector("#results li")
+        for place, key, word in ((0, "r", "similar"), (1, "w", "dissimilar")):
+            result(page, place).locator(".tile").focus()
+            page.keyboard.press(key)
+            page.wait_for_selector(f"#results li.{word}:nth-child({place + 1})")
+        wrong = result(page, 1).locator(".tile").get_attribute("title")
+        details = browser.new_page()
+        details.goto(f"{server.url}details")
+        details.wait_for_selector("#rows tr:nth-child(3)")
+        assert "File 1" in details.text_content("#rows tr:nth-child(1)")
+        assert wrong in details.text_content("#rows tr:nth-child(1)")
+        details.click("#rows tr:nth-child(2) button:has-text('make it different')")
+        details.wait_for_selector("#rows tr:nth-child(1) .dissimilar")  # the newest now
+        for taken_back in (f"File 1 and {wrong}, different", "tile12.png", "Nothing of yours is left"):
+            page.keyboard.press("z")
+            page.wait_for_selector(f"#undone:has-text('{taken_back}')")
+        (left,) = server.get("answers")["answers"]  # what was said on Details is another person's
+        assert (left["file"], left["answer"], left["annotator"]) == (1, "dissimilar", "reviewer")
+        assert page.faults == []
+        page.close()
+        details.close()
+
+
+def test_a_tile_is_enlarged_beside_the_query_by_a_key_and_a_long_press(browser, server):
+    page = opened(browser, server, **WINDOWS[0])
+    search_by_name(page, "tile12")
+    result(page, 1).locator(".tile").focus()
+    name = result(page, 1).locator(".tile").get_attribute("title")
+    page.keyboard.press("+")
+    page.wait_for_selector("dialog.enlarged[open]")
+    captions = page.locator("dialog.enlarged figcaption").all_text_contents()
+    assert captions == ["tile12.png", name]
+    sides = [image.bounding_box()["width"] for image in page.locator("dialog.enlarged img").all()]
+    assert min(sides) >= 500 and is_without_scrolling(page)
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog.enlarged", state="detached")
+    assert page.evaluate("() => document.activeElement.title") == name and page.url.endswith("#tile=12")
+    box = result(page, 2).locator(".tile").bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.mouse.down()
+    page.wait_for_selector("dialog.enlarged[open]")
+    page.mouse.up()
+    page.keyboard.press("+")
+    page.wait_for_selector("dialog.enlarged", state="detached")
+    assert page.url.endswith("#tile=12")  # the click that ended the press searched by nothing
+    page.keyboard.press("Escape")
+    page.locator("#offered .tile").nth(2).focus()
+    page.keyboard.press("+")
+    page.wait_for_selector("dialog.enlarged[open]")
+    assert page.locator("dialog.enlarged img").count() == 1 and page.faults == []
+    page.close()
+
+
+def test_what_is_marked_goes_out_as_copies_a_table_and_places(browser, earth, tmp_path):
+    page = opened(browser, earth, **WINDOWS[0])
+    page.locator("#offered .tile").first.click()
+    page.wait_for_selector("#results li")
+    for place, word, mark in ((0, "similar", ".right"), (2, "dissimilar", ".wrong")):
+        result(page, place).locator(mark).click()
+        page.wait_for_selector(f"#results li.{word}:nth-child({place + 1})")
+    names = [one.get_attribute("title") for one in page.locator("#results .tile").all()]
+
+    def saved(label, count):
+        with page.expect_download() as download:
+            page.click(f"dialog.export button:has-text('{label}')")
+        page.wait_for_selector(f"dialog.export .outcome:has-text('Saved {count} tiles')")
+        download.value.save_as(tmp_path / download.value.suggested_filename)
+        return (tmp_path / download.value.suggested_filename).read_bytes()
+
+    page.click("#export")
+    page.fill("#export-count", "5")
+    with zipfile.ZipFile(io.BytesIO(saved("Copies of the tiles", 5))) as archive:
+        rows = list(csv.DictReader(archive.read("results.csv").decode().splitlines()))
+        assert [row["id"] for row in rows] == names[:5]
+        assert [row["mark"] for row in rows] == ["right", "", "wrong", "", ""]
+        assert {row["query"] for row in rows} == {page.text_content("#heading")}
+        for row in rows:
+            with Image.open(io.BytesIO(archive.read(row["file"]))) as copy:
+                assert min(copy.size) > 0
+    page.check("#export-marked")
+    table = list(csv.DictReader(saved("Table (CSV)", 2).decode().splitlines()))
+    assert [(row["id"], row["mark"]) for row in table] == [(names[0], "right"), (names[2], "wrong")]
+    assert table[0]["group"] and not table[1]["group"]  # the query and its right result are one
+    places = json.loads(saved("Places (GeoJSON)", 2))["features"]
+    assert [place["properties"]["mark"] for place in places] == ["right", "wrong"]
+    for place, row in zip(places, table, strict=True):
+        west, south, east, north = place["bbox"]
+        assert -180 <= west < east and -90 <= south < north <= 90
+        assert (west, north) == pytest.approx((float(row["west"]), float(row["north"])))
+    assert page.faults == []
+    page.close()
 
 
 def test_a_contradiction_is_shown_at_the_mark_and_names_are_never_markup(browser, tiles_folder, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 
 from anneal_jax.annotation.refine import TRUST
 from tests.annotation.conftest import NUM_TILES, served
+from tests.annotation.driving import TAB
 from tests.annotation.web.test_search_routes import by_cosine, drop, image_file, known, mark, results
 from tests.reference import refine as reference
 
@@ -27,7 +28,11 @@ def test_a_mark_of_a_file_is_an_answer_and_can_be_taken_back(
     assert {mark["tile"]: mark["known"] for mark in reply.json()["marks"]} == expected
     found = results(client, f"dropped={query['dropped']}")
     assert {tile: word for tile, (word, _) in known(found).items()} == expected
-    assert client("GET", "/answers").json()["answers"] == []
+    listed = client("GET", "/answers").json()["answers"]
+    assert [(row["file"], row["tile"], row["answer"]) for row in listed] == [
+        (1, tile, word) for tile, word in reversed(expected.items())
+    ]
+    assert listed[0]["names"] == ["File 1", "tile0"] and listed[0]["annotator"] == "Ada"
     assert client("GET", "/state").json()["num_answers"] == 0
     assert client("GET", "/search/files").json() == {"files": [{"file": 1, "num_answers": 3}]}
 
@@ -103,3 +108,40 @@ def test_the_least_cosine_bounds_the_list_and_is_counted_over_the_archive(client
         assert found["least"]["probability"] is None
     assert client("GET", "/search/results?tile=7&least=101").status_code == 400
     assert client("GET", "/search/results?tile=7&refined=2").status_code == 400
+
+
+def test_undo_takes_back_marks_on_files_and_tiles_in_the_order_made(client):
+    dropped = drop(client, image_file()).json()["dropped"]
+    set_id = results(client, f"dropped={dropped}")["set_id"]
+    say_of_file(client, {"dropped": dropped}, 4, "similar", "key-of-mark-1", set_id=set_id)
+    mark(client, 7, 9, "dissimilar", "key-of-mark-2")
+    say_of_file(client, {"dropped": dropped}, 5, "dissimilar", "key-of-mark-3", set_id=set_id)
+    listed = client("GET", "/answers").json()["answers"]
+    assert [row["names"] for row in listed] == [
+        ["File 1", "tile5"],
+        ["tile7", "tile9"],
+        ["File 1", "tile4"],
+    ]
+    for number, row in enumerate([*listed, None]):
+        body = {"tab": TAB, "key": f"undo-number-{number}", "set_id": set_id}
+        for _ in range(2):  # the second is a repeated request
+            undone = client("POST", "/undo", json=body).json()["undone"]
+            assert (undone and undone["names"]) == (row and row["names"])
+    assert client("GET", "/answers").json()["answers"] == []
+
+
+def test_a_reply_holds_so_many_marks_those_of_the_listed_tiles_first(client, monkeypatch):
+    monkeypatch.setattr("anneal_jax.annotation.web.search_routes._MAX_MARKS", 3)
+    order = [row["tile"] for row in results(client, "tile=7&count=59")["results"]]
+    for place in range(8):
+        word = "dissimilar" if place else "similar"
+        mark(client, 7, order[-1 - place], word, f"key-number-{place}")
+    found = results(client, "tile=7")
+    assert len(found["marks"]) == 3 and (found["num_right"], found["num_wrong"]) == (1, 7)
+    among = [order[-6], order[-3]]
+    query = f"/search/marks?tile=7&among={among[0]},{among[1]}"
+    assert {*among} <= known(client("GET", query).json()).keys()
+    refined = results(client, "tile=7&count=59&refined=1")["results"]
+    assert refined[0]["tile"] == order[-1]  # also by the marks that were not sent
+    for wrong in ("60", "x", ",", ",".join(["1"] * 1001)):
+        assert client("GET", f"/search/marks?tile=7&among={wrong}").status_code == 400

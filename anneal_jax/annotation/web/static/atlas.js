@@ -65,8 +65,8 @@ export function extentOf(placed) {
 export function isInside([x, y], outline) {
   let inside = false;
   for (let place = 0, before = outline.length - 1; place < outline.length; before = place, place += 1) {
-    const [[x1, y1], [x2, y2]] = [outline[place], outline[before]];
-    if (y1 > y !== y2 > y && x < (x2 - x1) * (y - y1) / (y2 - y1) + x1) inside = !inside;
+    const [one, other] = [outline[place], outline[before]];
+    if (one[1] > y !== other[1] > y && x < (other[0] - one[0]) * (y - one[1]) / (other[1] - one[1]) + one[0]) inside = !inside;
   }
   return inside;
 }

@@ -42,17 +42,31 @@ function writing(path, body) {
 }
 
 function row(said) {
-  const act = (path, more) => writing(path, { answer_id: said.answer_id, ...more });
-  const buttons = OTHERS[said.answer].map((answer) => element("button", {
-    className: "quiet", textContent: `make it ${inWords(answer)}`, onclick: act("correct", { answer }),
+  const buttons = [...OTHERS[said.answer], null].map((answer) => element("button", {
+    className: "quiet", textContent: answer ? `make it ${inWords(answer)}` : "take back", onclick: changing(said, answer),
+    ariaLabel: `${answer ? `make it ${inWords(answer)}` : "take back"}: ${said.names.join(" and ")}`,
   }));
-  buttons.push(element("button", { className: "quiet", textContent: "take back", onclick: act("retract") }));
+  const pictures = said.file ? [fileLink(said), thumb(said.tile, said.names[1])]
+    : [thumb(said.first, said.names[0]), thumb(said.second, said.names[1])];
   return element("tr", {},
-    element("td", {}, element("div", { className: "pair" }, thumb(said.first, said.names[0]), thumb(said.second, said.names[1]))),
+    element("td", {}, element("div", { className: "pair" }, ...pictures)),
     element("td", {}, element("span", { className: `word ${said.answer}`, textContent: inWords(said.answer) }),
       element("small", { textContent: `${said.annotator}, ${new Date(said.answered_at).toLocaleString("en-GB")}` }),
       element("small", { className: "wide", textContent: said.names.join(" · ") })),
     element("td", {}, ...buttons));
+}
+
+// What makes an answer another one, or takes it back where `answer` is null.
+function changing({ file, tile: other, answer_id }, answer) {
+  if (file) {
+    return writing("search/mark", { file, other, answer: answer || "none", annotator: remembered("name") || "reviewer" });
+  }
+  return answer ? writing("correct", { answer_id, answer }) : writing("retract", { answer_id });
+}
+
+// Of a file that was dropped no picture is kept.
+function fileLink({ file, names }) {
+  return element("a", { className: "file", href: `./#file=${file}`, textContent: names[0], title: "what is similar to this file" });
 }
 
 function thumb(tile, name) {

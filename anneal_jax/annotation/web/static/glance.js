@@ -15,14 +15,23 @@ export function drawGlance(question, subject, others, pick) {
         element("img", { src: tileUrl(shown), alt: "", draggable: false }))),
       element("kbd", { textContent: NAMES[place] }));
     button.setAttribute("aria-label", label);
-    button.setAttribute("aria-keyshortcuts", NAMES[place]);
+    button.setAttribute("aria-keyshortcuts", `${NAMES[place]} +`);
     if (isGrid) button.setAttribute("aria-pressed", "false");
     return button;
   }));
   return [subject, ...others.querySelectorAll("img")];
 }
 
-// The place that belongs to a key, out of `count` places; -1 if none.
+// A tile or a group of those shown beside the subject, to be enlarged; without one the subject alone.
+export function picturesOf(stage, other) {
+  const named = (image, name) => ({ src: image.src, name });
+  const subject = named(stage.querySelector(".subject img"), "the first tile");
+  if (!other) return [subject];
+  const label = other.getAttribute("aria-label").split(",")[0];
+  return [subject, ...Array.from(other.querySelectorAll("img"), (image) => named(image, label))];
+}
+
+// The place that a key names among so many; -1 if it names none.
 export function placeOfKey(key, count) {
   const place = NAMES.indexOf(key);
   return key.length === 1 && place < count ? place : -1;

@@ -2,12 +2,13 @@
 import { act } from "./acting.js";
 import { attempt, element, get, post, randomKey, tileUrl } from "./common.js";
 import { noteContradictions } from "./contradictions.js";
+import { enlarge, enlargeOnLongPress } from "./enlarge.js";
 import { openSets } from "./sets.js";
 
 const $ = (id) => document.getElementById(id);
 const MOST_CHOSEN = 1000;
 const PAGE = 20;
-const MANY = 200; // groups in the list of targets, a page of it
+const MANY = 200; // groups, at most, that one request brings
 
 const state = { setId: 0, groups: [], count: PAGE, chosen: new Map(), wanted: null, named: [], isActing: false };
 const number = (value) => value.toLocaleString("en-GB");
@@ -16,7 +17,7 @@ const many = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}
 // Display.
 
 const load = attempt(async () => {
-  const [wall, view] = await Promise.all([get(`groups/wall?count=${state.count}`), get("state")]);
+  const [wall, view] = await Promise.all([fetchWall(), get("state")]);
   if (state.setId !== wall.set_id) choose([]);
   Object.assign(state, { setId: wall.set_id, groups: wall.groups, numGroups: wall.num_groups });
   $("sentence").textContent = wall.sentence;
@@ -33,7 +34,19 @@ const load = attempt(async () => {
   if (held) focusOn(document.querySelector(`.one[data-id="${held}"]`) || document.querySelector(".one"));
 });
 
-// The page's own acts reload the wall themselves; after those of panels an event does.
+// The first groups of the wall, in pages as long as one request may ask for.
+async function fetchWall() {
+  const page = (offset) => get(`groups/wall?offset=${offset}&count=${Math.min(MANY, state.count - offset)}`);
+  const wall = await page(0);
+  while (wall.groups.length < Math.min(state.count, wall.num_groups)) {
+    const { groups } = await page(wall.groups.length);
+    if (!groups.length) break; // some went meanwhile
+    wall.groups.push(...groups);
+  }
+  return wall;
+}
+
+// The page's own acts wait for the wall; those of panels let it follow.
 async function acting(path, body) {
   state.isActing = true;
   try {
@@ -252,12 +265,8 @@ document.addEventListener("dragstart", (event) => {
   event.dataTransfer.effectAllowed = "move";
 });
 
-function enlarge(one) {
-  const [image, text] = [$("large").querySelector("img"), $("large").querySelector("p")];
-  Object.assign(image, { src: tileUrl(one.dataset.id), alt: one.title });
-  text.textContent = one.title;
-  $("large").showModal();
-}
+const picturesOf = (one) => [{ src: tileUrl(one.dataset.id), name: one.title }];
+enlargeOnLongPress($("main"), ".one", picturesOf);
 
 $("main").addEventListener("click", (event) => {
   const one = event.target.closest(".one");
@@ -267,7 +276,7 @@ $("main").addEventListener("click", (event) => {
 });
 $("main").addEventListener("dblclick", (event) => {
   const one = event.target.closest(".one");
-  if (one) enlarge(one);
+  if (one) enlarge(picturesOf(one));
 });
 
 document.addEventListener("keydown", (event) => {
@@ -275,7 +284,7 @@ document.addEventListener("keydown", (event) => {
   if (event.target.closest("input, select, textarea, aside")) return;
   const one = event.target.closest(".one");
   const name = event.key.toLowerCase();
-  const onTile = { " ": () => toggle(one), enter: () => enlarge(one), home: () => focusOn(document.querySelector(".one")),
+  const onTile = { " ": () => toggle(one), enter: () => enlarge(picturesOf(one)), "+": () => enlarge(picturesOf(one)), home: () => focusOn(document.querySelector(".one")),
     end: () => focusOn([...document.querySelectorAll(".one")].pop()) };
   const anywhere = { m: () => ask({}), n: () => ask({ isNew: true }), z: undo, escape: () => choose([]) };
   const deed = (one && (onTile[name] || (name.startsWith("arrow") && (() => focusOn(beside(one, name)))))) || anywhere[name];

@@ -14,12 +14,13 @@ const GROUPS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"
 const MARK_COLOURS = { similar: "#009e73", dissimilar: "#d55e00", unsure: "#8c6bb1" };
 const ACCENT = "#0072b2";
 
-const map = { names: [], placed: null, plane: null, coasts: [], basemap: "", shown: true, view: null,
-  query: null, results: new Map(), marks: new Map(), groups: new Map(), chosen: null, listed: STEP, lasso: null, isLasso: false };
+const map = { names: [], placed: null, plane: null, size: [0, 0], coasts: [], basemap: "", shown: true, view: null,
+  asked: null, query: null, name: "", results: new Map(), marks: new Map(), groups: new Map(), chosen: null, listed: STEP, lasso: null, isLasso: false };
 
 // The view: the point in the middle, and the number of pixels per unit of the plane.
 
-const size = () => [canvas.clientWidth, canvas.clientHeight];
+const size = () => map.size;
+const measure = () => { map.size = [canvas.clientWidth, canvas.clientHeight]; }; // a draw of many tiles asks for it often
 const at = (x, y) => {
   const [width, height] = size();
   return [width / 2 + (x - map.view.x) * map.view.scale, height / 2 - (y - map.view.y) * map.view.scale];
@@ -89,20 +90,22 @@ function inView() {
 
 function frameOf({ tile, turn }) {
   const place = 4 * tile;
-  const [x, y] = at(map.placed[place] + turn, map.placed[place + 3]);
-  const [right, bottom] = at(map.placed[place + 2] + turn, map.placed[place + 1]);
-  const [width, height] = [Math.max(right - x, 3), Math.max(bottom - y, 3)];
-  return [(x + right - width) / 2, (y + bottom - height) / 2, width, height];
+  const { placed, view: { x, y, scale } } = map; // as `at` has it, without an array for each corner
+  const middle = map.size[0] / 2 + ((placed[place] + placed[place + 2]) / 2 + turn - x) * scale;
+  const centre = map.size[1] / 2 - ((placed[place + 1] + placed[place + 3]) / 2 - y) * scale;
+  const width = Math.max((placed[place + 2] - placed[place]) * scale, 3);
+  const height = Math.max((placed[place + 3] - placed[place + 1]) * scale, 3);
+  return [middle - width / 2, centre - height / 2, width, height];
 }
 
 // The colour of each tile.
 
-function colourOf(tile) {
-  if ($("colours").value === "groups") {
+function colourOf(tile, by) {
+  if (by === "groups") {
     const group = map.groups.get(tile);
     return group === undefined ? null : GROUPS[Math.min(group, GROUPS.length - 1)];
   }
-  if ($("colours").value === "marks") return MARK_COLOURS[map.marks.get(tile)] ?? null;
+  if (by === "marks") return MARK_COLOURS[map.marks.get(tile)] ?? null;
   const result = map.results.get(tile);
   return result ? ramp(result.rank / Math.max(1, map.results.size - 1)) : null;
 }
@@ -149,13 +152,13 @@ function drawNow() {
 
 function drawTiles(ink) {
   const tiles = inView();
-  const frames = tiles.map(frameOf);
   const isNear = map.shown && tiles.length <= MOST_PICTURES;
-  const order = tiles.map((_, place) => place).sort((one, other) => weight(tiles[one].tile) - weight(tiles[other].tile));
-  const isPlain = map.results.size > 0 || $("colours").value !== "results";
-  for (const place of order) {
-    const [{ tile }, [x, y, wide, high]] = [tiles[place], frames[place]];
-    const colour = colourOf(tile);
+  const by = $("colours").value;
+  const isPlain = map.results.size > 0 || by !== "results";
+  const above = tiles.filter(({ tile }) => weight(tile)).sort((one, other) => weight(one.tile) - weight(other.tile));
+  for (const shown of [...tiles.filter(({ tile }) => !weight(tile)), ...above]) {
+    const [{ tile }, [x, y, wide, high]] = [shown, frameOf(shown)];
+    const colour = colourOf(tile, by);
     const isChosen = !map.chosen || map.chosen.has(tile);
     const picture = isNear && wide >= NEAR_PX ? pictureOf(tileUrl(tile)) : null;
     pen.globalAlpha = (isChosen ? 1 : 0.25) * (!colour && isPlain && !picture ? 0.55 : 1);
@@ -223,20 +226,23 @@ function pictureOf(address) {
   return picture.complete && picture.naturalWidth ? picture : null;
 }
 
-// Search by a tile.
+// Search by what is in the address: `tile=7`, or a file as the search page has it, `dropped=KEY` or `file=3`.
 
-const search = attempt(async (tile) => {
-  map.query = tile;
-  const asked = `search/results?${new URLSearchParams({ tile, count: $("count").value })}`;
+const queryOf = (asked) => ["tile", "dropped", "file"].filter((kind) => asked.has(kind)).map((kind) => ({ [kind]: asked.get(kind) }))[0];
+
+const search = attempt(async (query) => {
+  const asked = `search/results?${new URLSearchParams({ ...query, count: $("count").value })}`;
   search.last = asked;
-  const { results, marks } = await get(asked);
+  const { results, marks, name: found } = await get(asked);
   if (search.last !== asked) return;
+  const name = found ?? (query.file ? `File ${query.file}` : "your file");
+  Object.assign(map, { asked: query, query: query.tile === undefined ? null : Number(query.tile), name });
   map.results = new Map(results.map((row, rank) => [row.tile, { ...row, rank }]));
   map.marks = new Map(marks.map((mark) => [mark.tile, mark.known]));
-  const name = map.names[tile];
+  const address = new URLSearchParams(query);
   $("asked").replaceChildren("Most similar to ", element("b", { textContent: name }), "; ",
-    element("a", { href: `./#tile=${tile}`, textContent: "mark them on the search page" }));
-  history.replaceState(null, "", `?tile=${tile}`);
+    element("a", { href: `./#${address}`, textContent: "mark them on the search page" }));
+  history.replaceState(null, "", `?${address}`);
   explain();
   list();
   draw();
@@ -249,8 +255,8 @@ function explain() {
       : [...map.firsts].slice(0, GROUPS.length).map((tile, place) => [GROUPS[place],
         place === GROUPS.length - 1 && map.firsts.length > GROUPS.length ? "smaller groups" : `like ${map.names[tile]}`]);
   $("legend").replaceChildren(...rows.map(([colour, text]) => element("li", {}, swatch(colour), text)));
-  if (by === "marks" && map.query === null) $("legend").replaceChildren(element("li", { textContent: "Choose a tile to see the marks of its results." }));
-  if (by === "groups" && !map.firsts.length) $("legend").replaceChildren(element("li", { textContent: "No answers form groups of tiles yet." }));
+  if (by === "marks" && !map.asked) $("legend").replaceChildren(element("li", { textContent: "Choose a tile: marks are of its results." }));
+  if (by === "groups" && !map.firsts.length) $("legend").replaceChildren(element("li", { textContent: "No answers join tiles into groups yet." }));
 }
 
 function swatch(colour) {
@@ -280,8 +286,9 @@ function list() {
   $("listed").textContent = `${tiles.length.toLocaleString("en-GB")} ${what}${tiles.length === 1 ? "" : "s"} ${where}`;
   $("tiles").replaceChildren(...tiles.slice(0, map.listed).map((tile) => {
     const score = map.results.get(tile)?.similarity;
-    const name = map.names[tile];
-    return element("button", { title: `search by ${name}`, onclick: () => search(tile) },
+    const mark = MARKS[map.marks.get(tile)];
+    const name = mark ? `${map.names[tile]}, ${mark}` : map.names[tile];
+    return element("button", { title: `search by ${name}`, onclick: () => search({ tile }) },
       element("img", { src: tileUrl(tile), alt: "", loading: "lazy" }),
       element("span", { textContent: score === undefined ? name : `${score.toFixed(2)} ${name}` }));
   }));
@@ -307,9 +314,14 @@ function setLasso(isOn) {
 
 function inOutline(outline) {
   const found = new Set();
-  for (let tile = 0, place = 0; place < map.placed.length; tile += 1, place += 4) {
-    const [x, y] = [(map.placed[place] + map.placed[place + 2]) / 2, (map.placed[place + 1] + map.placed[place + 3]) / 2];
-    if (map.plane.turns.some((turn) => isInside([x + turn, y], outline))) found.add(tile);
+  const [lefts, ups] = [outline.map(([x]) => x), outline.map(([, y]) => y)];
+  const [left, right, bottom, top] = [Math.min(...lefts), Math.max(...lefts), Math.min(...ups), Math.max(...ups)];
+  const { placed } = map;
+  for (const turn of map.plane.turns) {
+    for (let tile = 0, place = 0; place < placed.length; tile += 1, place += 4) {
+      const [x, y] = [(placed[place] + placed[place + 2]) / 2 + turn, (placed[place + 1] + placed[place + 3]) / 2];
+      if (x >= left && x <= right && y >= bottom && y <= top && isInside([x, y], outline)) found.add(tile);
+    }
   }
   return found;
 }
@@ -367,7 +379,7 @@ canvas.onpointerup = (event) => {
     return;
   }
   const tile = travelled < 6 ? tileAt(point(event)) : null;
-  if (tile !== null) search(tile);
+  if (tile !== null) search({ tile });
 };
 canvas.onpointercancel = (event) => pointers.delete(event.pointerId);
 canvas.addEventListener("wheel", (event) => {
@@ -395,7 +407,7 @@ $("colours").onchange = () => {
   explain();
   draw();
 };
-$("count").onchange = () => map.query !== null && search(map.query);
+$("count").onchange = () => map.asked && search(map.asked);
 $("more").onclick = () => {
   map.listed += 2 * STEP;
   list();
@@ -405,14 +417,17 @@ $("export").onclick = attempt(async () => {
     const result = map.results.get(tile);
     return { tile, similarity: result ? result.similarity : null, mark: MARKS[map.marks.get(tile)] ?? null };
   });
-  if (!rows.length) throw new Error("There is nothing to export: choose some tiles first.");
-  await openExport({ tile: map.query, name: "map", rows });
+  if (!rows.length) throw new Error("There is nothing to export: no tile is chosen.");
+  await openExport({ tile: map.query, name: map.asked ? map.name : "map", rows });
 });
 dark.addEventListener("change", () => {
   explain();
   draw();
 });
-new ResizeObserver(() => map.view && draw()).observe(canvas);
+new ResizeObserver(() => {
+  measure();
+  if (map.view) draw();
+}).observe(canvas);
 
 attempt(async () => {
   const [about, boxes, coasts, { groups }] = await Promise.all([
@@ -430,8 +445,9 @@ attempt(async () => {
   const degrees = new Float64Array(boxes);
   map.plane = makePlane(degrees, about.in_degrees, Boolean(about.basemap_url));
   map.placed = onPlane(degrees, map.plane);
+  measure();
   showWhole();
   explain();
-  const asked = new URLSearchParams(location.search).get("tile");
-  if (asked !== null && Number(asked) in map.names) await search(Number(asked));
+  const query = queryOf(new URLSearchParams(location.search));
+  if (query) await search(query);
 })();

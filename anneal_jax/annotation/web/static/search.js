@@ -1,6 +1,7 @@
 // The search page: search by a tile or a file, see the most similar tiles, and mark any of them.
 import { answerOf, attempt, element, get, inWords, post, randomKey, remembered, tileUrl } from "./common.js";
 import { MARKS, openExport } from "./export.js";
+import { enlarge, enlargeOnLongPress } from "./enlarge.js";
 import { fit, focusAt, rove } from "./grid.js";
 import { noteContradictions } from "./contradictions.js";
 
@@ -78,13 +79,15 @@ const follow = attempt(async () => {
   $("wall").hidden = Boolean(kind);
   $("found").hidden = !kind;
   if (!kind) {
+    document.querySelector('.bar a[href^="map"]').href = "map";
     document.title = document.title.replace(/^.*Search/, "Search");
     await offer({ focus: state.left }); // after a search, return to the same place
     await listFiles();
     return;
   }
   $("results").replaceChildren();
-  $("heading").textContent = "";
+  $("heading").textContent = $("undone").textContent = "";
+  for (const link of [$("onMap"), document.querySelector('.bar a[href^="map"]')]) link.href = `map?${query}`;
   $("query").hidden = kind === "file";
   $("query").src = { tile: tileUrl(query.get("tile")), dropped: `search/dropped/${query.get("dropped")}.jpg` }[kind] ?? "";
   window.scrollTo(0, 0);
@@ -145,6 +148,7 @@ function show() {
   $("calibrated").textContent = calibrated(state.shown.calibration);
   $("none").hidden = answers.length > 0;
   $("answers").replaceChildren(...answers.map(pair));
+  $("onMap").hidden = !state.shown.has_places;
   tellMarks();
   tellLeast();
   tellModel(state.shown.model);
@@ -167,11 +171,13 @@ const turn = attempt(async (step, focus = 0) => {
 });
 
 function figure(found, place) {
+  const { known } = markOf(found);
+  const name = `${place + 1}. ${found.name}${known ? `, ${MARKS[known]}` : ""}`;
   const tile = element("button", {
     className: "tile", title: found.name, onclick: () => go({ tile: found.tile }),
-  }, element("img", { src: tileUrl(found.tile), alt: `${place + 1}. ${found.name}` }),
+  }, element("img", { src: tileUrl(found.tile), alt: name }),
   element("span", { className: "said", textContent: likeness(found) }));
-  tile.setAttribute("aria-keyshortcuts", "R W Space Enter");
+  tile.setAttribute("aria-keyshortcuts", "R W + Space Enter");
   return element("li", { className: markOf(found).known || "" }, tile,
     element("div", { className: "marks" }, ...markButtons(found)));
 }
@@ -233,40 +239,49 @@ const annotator = () => remembered("name") || "searcher";
 
 async function writeOfFile(found, answer) {
   const said = { ...state.query, other: found.tile, answer, annotator: annotator(), key: randomKey() };
-  take(await post("search/mark", { ...said, set_id: state.shown.set_id }));
+  await post("search/mark", { ...said, set_id: state.shown.set_id });
+  await learnMarks();
 }
 
 async function write(path, body) {
   await post("session", { tab: TAB, annotator: annotator(), mode: "none" });
   const view = await post(path, { tab: TAB, key: randomKey(), set_id: state.shown.set_id, ...body });
   await learnMarks();
-  tellState(view); // last, because it may report a failure
+  tellState(view); // last: it may have to report a failure
+  return view;
+}
+
+// What this person did last, here or on another page.
+const undo = attempt(async () => {
+  const { undone } = await write("undo", {});
+  $("undone").textContent = undone ? `Taken back: ${inShort(undone)}.` : "Nothing of yours is left to take back.";
+  if (undone?.sentence) await search();
+});
+
+function inShort({ sentence, num_answers: count = 1, names, answer }) {
+  if (sentence) return "the change of sets";
+  return count > 1 ? `${count} answers of one look` : `${names.join(" and ")}, ${inWords(answer)}`;
 }
 
 // A mark can settle more than one result. The list keeps its order: a newer model is only used on request.
 async function learnMarks() {
   const query = new URLSearchParams(state.query);
-  const { marks } = await get(`search/marks?${query}`);
-  if (String(query) !== String(new URLSearchParams(state.query ?? {}))) return; // the query has changed
-  take({ marks });
-}
-
-function take({ marks }) {
-  state.shown.marks = marks;
+  const among = state.shown.results.map(({ tile }) => tile);
+  const { marks, num_right, num_wrong } = await get(`search/marks?${query}&among=${among}`);
+  if (String(query) !== String(new URLSearchParams(state.query ?? {}))) return; // something else is searched by
+  Object.assign(state.shown, { marks, num_right, num_wrong });
+  $("undone").textContent = "";
   const place = placeOfFocus();
   show();
   if (place >= 0) focusAt($("results"), TILE, place);
 }
 
-function placeOfFocus() {
-  return [...$("results").children].indexOf(document.activeElement.closest("#results li"));
-}
+const placeOf = (one) => [...$("results").children].indexOf(one.closest("#results li"));
+const placeOfFocus = () => placeOf(document.activeElement);
 
 function tellMarks() {
-  const count = (known) => state.shown.marks.filter((mark) => mark.known === known).length;
-  const [right, wrong] = [count("similar"), count("dissimilar")];
-  const isRefined = state.shown.is_refined;
-  $("marked").textContent = right + wrong ? `${right} right, ${wrong} wrong${isRefined ? "; results are re-ranked by them" : ""}` : "";
+  const { num_right: right, num_wrong: wrong, is_refined: isRefined } = state.shown;
+  $("marked").textContent = right + wrong ? `${right} right, ${wrong} wrong${isRefined ? "; the order follows them" : ""}` : "";
   $("refine").disabled = right + wrong === 0;
   $("plain").hidden = !isRefined;
 }
@@ -328,6 +343,7 @@ $("results").addEventListener("keydown", (event) => {
   const found = state.shown?.results[state.first + placeOfFocus()];
   const answer = { r: "similar", w: "dissimilar" }[event.key.toLowerCase()];
   if (answer && found) mark(found, answer);
+  else if (event.key === "+" && found) enlarge(beside(found));
   else if (event.key === "Enter" && event.target.closest(TILE)) {
     event.preventDefault(); // a click would search by this tile, which is what Space does
     turn(event.shiftKey ? -1 : 1);
@@ -337,7 +353,21 @@ window.addEventListener("keydown", (event) => {
   if (!state.query || document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape") toWall();
   else if (event.key.toLowerCase() === "f") refine(1);
+  else if (event.key.toLowerCase() === "z") undo();
 });
+$("offered").addEventListener("keydown", (event) => {
+  const image = event.target.querySelector("img");
+  if (event.key === "+" && image) enlarge([pictureOf(image)]);
+});
+
+// A result with what it was found by, side by side.
+const pictureOf = (image) => ({ src: image.src, name: image.alt });
+function beside({ tile, name }) {
+  const own = $("query").hidden ? [] : [{ src: $("query").src, name: $("heading").textContent }];
+  return [...own, { src: tileUrl(tile), name }];
+}
+enlargeOnLongPress($("offered"), TILE, (tile) => [pictureOf(tile.querySelector("img"))]);
+enlargeOnLongPress($("results"), TILE, (tile) => beside(state.shown.results[state.first + placeOf(tile)]));
 
 function toWall() {
   go({});
@@ -374,6 +404,7 @@ $("earlier").onclick = () => turn(-1);
 $("later").onclick = () => turn(1);
 $("refine").onclick = () => refine(1);
 $("plain").onclick = () => refine(0);
+$("undo").onclick = undo;
 $("least").oninput = moveLeast;
 $("again").onclick = attempt(search);
 const exported = (found) => ({ ...found, mark: MARKS[markOf(found).known] });

@@ -1,7 +1,8 @@
 // The question page. Answers take effect immediately, are sent in order, and get a tick when they are on disk.
 import { Refusal, attempt, element, get, post, randomKey, remember, remembered, tileUrl } from "./common.js";
 import { noteContradictions } from "./contradictions.js";
-import { drawGlance, marked, moveFocus, placeOfKey, toggle } from "./glance.js";
+import { enlarge, enlargeOnLongPress } from "./enlarge.js";
+import { drawGlance, isMarked, marked, moveFocus, picturesOf, placeOfKey, toggle } from "./glance.js";
 import { showChange, showProgress } from "./progress.js";
 import { openSets } from "./sets.js";
 
@@ -25,7 +26,7 @@ const UNSEEN = "A picture did not load; the page is retrying. “Unsure” skips
 
 const state = {
   annotator: remembered("name"), mode: remembered("mode") || "glances", view: null, questions: [], given: new Set(),
-  waiting: [], isSending: false, shown: null, unseen: null, shownAt: 0, zoom: 1, x: 0, y: 0, isSwapped: false,
+  waiting: [], isSending: false, shown: null, numShown: 0, unseen: null, shownAt: 0, zoom: 1, x: 0, y: 0, isSwapped: false,
 };
 
 // Sending: one request at a time, repeated with the same key until the server accepts or refuses it.
@@ -153,6 +154,8 @@ async function paint() {
   $("stage").classList.add("ready");
   state.shownAt = performance.now();
   document.body.dataset.question = question.key;
+  state.numShown += 1; // or a question in the words of the one before would not be read out
+  $("announced").textContent = `Question ${state.numShown}. ${ASK[question.kind]}`;
 }
 
 function drawPair(question) {
@@ -214,7 +217,10 @@ function take(path, said, button, isUnsure) {
 function pick(place) {
   const question = state.questions[0];
   if (!question || document.body.dataset.question !== question.key) return;
-  if (question.kind === "grid") toggle($("others"), place);
+  if (question.kind === "grid") {
+    toggle($("others"), place);
+    $("announced").textContent = `${$("others").children[place].ariaLabel} ${isMarked($("others"), place) ? "is not like it" : "is like it"}`;
+  }
   else answerGlance([place], $("others").children[place]);
 }
 
@@ -275,6 +281,7 @@ function actOf(key) {
   if (key.startsWith("arrow")) return () => moveFocus($("others"), key);
   if (key === "0" && kind === "choice") return () => answerGlance([], $("none"));
   if (key === "enter" && kind === "grid") return finishGrid;
+  if (key === "+" || key === "=") return () => enlarge(picturesOf($("stage"), lookedAt()));
   return KEYS[key];
 }
 
@@ -304,7 +311,11 @@ $("help").onclick = () => $("helping").showModal();
 $("sentence").onclick = attempt(openSets);
 document.addEventListener("answers-changed", openSession);
 
-// Pointers: a click or a double tap zooms; a drag moves both tiles if zoomed, otherwise it is a swipe.
+// Of a choice or a grid: the tile or group in focus, else the one below the pointer; null for the subject alone.
+const lookedAt = () => document.activeElement.closest(".other") || $("others").querySelector(".other:hover");
+enlargeOnLongPress($("stage"), ".other, .subject", (held) => picturesOf($("stage"), held.closest(".other")));
+
+// Pointers: a click or two taps zoom, a drag moves both tiles when zoomed, else it is a swipe.
 
 let drag = null;
 let tap = null;

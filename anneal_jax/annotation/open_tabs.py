@@ -1,0 +1,129 @@
+"""The pages that are open, the questions that each holds, and how long the people before them look."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds, GlanceTime
+from anneal_jax.annotation.questions.plan import GLANCES, SILENT
+from anneal_jax.annotation.questions.scheduler import QuestionScheduler
+from anneal_jax.annotation.tab import GlanceQuestion, Question, Tab
+from anneal_jax.answers.reading import AnswerRecord
+from anneal_jax.answers.writing import text_of
+from anneal_jax.errors import StoreError
+
+_Q = TypeVar("_Q", Question, GlanceQuestion)
+
+AHEAD = 3
+"""Questions that a tab holds: one is shown, the others are prefetched."""
+
+_MAX_TABS = 64
+_MAX_TIMES = 600  # answers whose seconds tell how long a person looks
+
+
+class OpenTabs:
+    """Open pages by their names; of very many the one that is silent for longest is let go."""
+
+    def __init__(self):
+        """Begin without any."""
+        self._tabs: dict[str, Tab] = {}
+
+    def __getitem__(self, tab_id: str) -> Tab:
+        """Return a page that speaks.
+
+        Raises:
+          StoreError: it is not known.
+        """
+        if tab_id not in self._tabs:
+            raise StoreError("this page is not known to the server any more; load it again.")
+        tab = self._tabs[tab_id] = self._tabs.pop(tab_id)
+        tab.touch()
+        return tab
+
+    def open(self, tab_id: str, annotator: str, mode: str) -> None:
+        """Begin, or go on with, a page.
+
+        Raises:
+          StoreError: the name of the annotator cannot be stored.
+        """
+        annotator = text_of("annotator", annotator)
+        old = tab = self._tabs.pop(tab_id, None)
+        if tab is None or (tab.annotator, tab.mode) != (annotator, mode):
+            tab = Tab(annotator, mode)
+        if old is not None and old is not tab:  # what it shows until the reply is there may be answered
+            old.keep(lambda *_: False)
+            tab.withdrawn = old.withdrawn
+        self._tabs[tab_id] = tab
+        while len(self._tabs) > _MAX_TABS:
+            self._tabs.pop(next(iter(self._tabs)))
+
+    def clear(self) -> None:
+        """Forget all pages."""
+        self._tabs.clear()
+
+    def keep(self, kept: Callable[[int, Question | GlanceQuestion], bool]) -> None:
+        """Withdraw all other questions of every page, as `Tab.keep`."""
+        for tab in self._tabs.values():
+            tab.keep(kept)
+
+    def withdraw_known(self, scheduler: QuestionScheduler) -> None:
+        """Withdraw the questions whose answers follow by now."""
+        self.keep(
+            lambda _, q: (
+                q.kind != "training" or q.is_check or all(scheduler.is_unknown(*pair) for pair in q.pairs)
+            )
+        )
+
+    def forget_withdrawn(self) -> None:
+        """Let nobody answer a question that was withdrawn."""
+        for tab in self._tabs.values():
+            tab.withdrawn.clear()
+
+    def fill(self, tab: Tab, scheduler: QuestionScheduler, records: Sequence[AnswerRecord]) -> None:
+        """Put questions to a page until it holds `AHEAD` of them, or nothing is left to ask.
+
+        Args:
+          tab: one of these; a silent one is put none.
+          scheduler: chooses the questions.
+          records: the answers that stand, in the order given.
+        """
+        if tab.mode == SILENT or len(tab.issued) >= AHEAD:
+            return
+        seconds = seconds_of(records, tab.annotator) if tab.mode == GLANCES else None
+        while len(tab.issued) < AHEAD:
+            here = [other for other in self._tabs.values() if other is tab or other.is_here]
+            put = [question for other in here for question in other.issued.values()]
+            question = scheduler.next(tab.mode, put, seconds)
+            if question is None:
+                return
+            tab.issued[question.key] = question
+
+
+def open_question(tab: Tab, key: str, kind: type[_Q]) -> _Q:
+    """Return a question of a kind that a page may answer.
+
+    Raises:
+      StoreError: there is none of this key.
+    """
+    question = tab.find(key)
+    if not isinstance(question, kind):
+        raise StoreError("this question is not open any more; it was not stored.")
+    return question
+
+
+def seconds_of(records: Sequence[AnswerRecord], annotator: str) -> GlanceSeconds:
+    """Return how long a person is expected to look at a glance, by her own last ones."""
+    own = [record for record in records if record.annotator == annotator]
+    return GlanceSeconds.fit(_times(own[-_MAX_TIMES:]))
+
+
+def _times(records: Sequence[AnswerRecord]) -> list[GlanceTime]:
+    """Return how long the glances took that answers came from, each once."""
+    times: dict[str, GlanceTime] = {}
+    for record in records:
+        glance = record.glance
+        if glance is None and record.elapsed_s is not None and record.kind != "volunteered":
+            times[record.key] = GlanceTime("pair", 1, 0, record.elapsed_s)
+        elif glance is not None and glance.elapsed_s is not None:
+            clicks = len(glance.picked or ()) if glance.kind == "grid" else 0
+            times[glance.key] = GlanceTime(glance.kind, len(glance.others), clicks, glance.elapsed_s)
+    return list(times.values())

@@ -1,0 +1,67 @@
+"""The vision transformer of DINOv3 (simeoni2025dinov3).
+
+As that of DINOv2 with registers (`anneal_jax.models.vit`), with patches of 16 px, layer norm with epsilon
+1e-5, and rotary positions in every block in place of position embeddings before the first. The feature is
+the class token after the last layer norm, which transformers calls `pooler_output`. DINOv3's keys have no
+bias: it is zero when weights are read.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.typing import Dtype
+
+from anneal_jax.models.rotary import patch_rotation
+from anneal_jax.models.vit_block import TransformerBlock, embed_patches, join_tokens, layer_norm
+
+PATCH_SIZE = 16
+"""Side of a patch, in pixels."""
+
+_EPSILON = 1e-5
+
+
+class RotaryVisionTransformer(nn.Module):
+    """A vision transformer without its classification layer.
+
+    Attributes:
+      width: D, values per token.
+      depth: blocks.
+      num_heads: attention heads; `width` is a multiple of four times as many.
+      num_registers: tokens beside the class token that carry no patch and no feature.
+      is_gated: whether the blocks have SwiGLU, as in the plus variants.
+      dtype: of the computation; parameters are float32.
+    """
+
+    width: int
+    depth: int
+    num_heads: int
+    num_registers: int = 4
+    is_gated: bool = False
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Map float32[B, H, W, S], standardised per band, to float[B, D].
+
+        Raises:
+          ConfigError: a side is no multiple of 16 px.
+        """
+        patches = embed_patches(images, self.width, PATCH_SIZE, self.dtype)
+        lone = [self._param("class_token", 1), self._param("register_tokens", self.num_registers)]
+        tokens = join_tokens(lone, patches)
+        rotation = patch_rotation(
+            (patches.shape[1], patches.shape[2]),
+            self.width // self.num_heads,
+            num_lone=1 + self.num_registers,
+        )
+        for i in range(self.depth):
+            block = TransformerBlock(
+                self.num_heads, self.dtype, _EPSILON, self.is_gated, name=f"blocks_{i}"
+            )
+            tokens = block(tokens, rotation)
+        # Each token is normalised by itself, so the others need not be.
+        return layer_norm(jax.lax.index_in_dim(tokens, 0, axis=1, keepdims=False), "norm", _EPSILON)
+
+    @nn.nowrap
+    def _param(self, name: str, length: int) -> jax.Array:
+        return self.param(name, nn.initializers.truncated_normal(0.02), (length, self.width), jnp.float32)
