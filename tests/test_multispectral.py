@@ -124,7 +124,7 @@ def test_an_index_without_places_has_no_map(place, tmp_path):
     archive = open_archive(f"geotiff:{folder / 'scenes' / 'crop'}?{OPTIONS}")
     results = [Results(Query("q", -1, None), "", [0], [archive.ids[0]], [0.5], [""])]
     for name, boxes, message in (
-        ("none", None, "knows no place of its tiles"),
+        ("none", None, "has no places of its tiles"),
         ("metres", archive.boxes * 1e5, "which is not in degrees"),
     ):
         index = tmp_path / name

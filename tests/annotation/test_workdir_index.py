@@ -96,7 +96,7 @@ def test_the_report_shows_queries_before_and_after_and_the_next_command(workdir)
     assert "data:image/png;base64," in page and "launch/search.py" in page
     searched = open_searched(workdir)
     assert "launch/run.py trained on all 3 answers" in searched.index.notes[0]
-    assert train_and_report(workdir).startswith("Nothing was asked, and nothing is new")
+    assert train_and_report(workdir).startswith("No questions were asked, and nothing has changed")
 
 
 def test_tiles_that_changed_are_refused(workdir, tmp_path):

@@ -180,7 +180,7 @@ def test_a_long_run_goes_on_when_nobody_listens(place, tmp_path):
 def test_the_disk_of_temporary_files_is_full(tmp_path):
     with small_disk(tmp_path / "disk", "8k") as disk:
         code, _, err = app("duplicates", "--archive=digits", environment={"TMPDIR": str(disk)})
-        assert code == 2 and f"{disk} has not the 5,520,384 bytes that small pictures" in err
+        assert code == 2 and f"{disk} does not have the 5,520,384 bytes that small pictures" in err
         assert "set TMPDIR to a folder that has them." in err
     code, _, err = app("duplicates", "--archive=digits", environment={"TMPDIR": str(tmp_path / "absent")})
     assert code == 0  # Python takes another folder
@@ -193,7 +193,7 @@ def test_an_index_and_a_cache_on_a_full_disk(place, tmp_path):
             *(f"--checkpoint={place}/run", f"--archive=embeddings:{place}/v.npz", f"--index={disk}/i"),
         )
         assert code == 2 and "No space left on device); free some space there" in err
-        assert "the same command goes on behind them." in err
+        assert "the same command continues after them." in err
 
 
 def test_a_checkpoint_on_a_full_disk_ends_in_a_sentence_and_the_run_continues(place, tmp_path):

@@ -96,7 +96,7 @@ def test_where_nothing_is_left_to_ask_the_run_ends_with_a_note(vectors, tmp_path
     asked_last = last["bits_spent"] - outcome.rows[-2]["bits_spent"]
     assert 0 < asked_last < 100
     num_round = len(outcome.rows) - 1
-    assert f"Round {num_round} asked {asked_last} questions: no more were left." in outcome.notes
+    assert f"Round {num_round} asked {asked_last} questions, because no more were left." in outcome.notes
     assert f"No question was left after round {num_round}" in outcome.notes[-1]
 
     def nobody(first, second):
@@ -175,5 +175,5 @@ def test_tiles_with_no_pair_to_ask_about_are_refused(tmp_path, kind):
     np.savez(tmp_path / "v.npz", embeddings=embeddings, labels=np.arange(12) % 2)
     train_fraction = 0.1 if kind == "one tile" else 0.8
     config = small(tmp_path / "v.npz", train_fraction=train_fraction, query_fraction=0.1)
-    with pytest.raises(ConfigError, match="training tiles hold no pair to ask first"):
+    with pytest.raises(ConfigError, match="training tiles contain no pair to ask"):
         run_experiment(config, tmp_path / "run")

@@ -90,7 +90,7 @@ def test_an_emptied_store_beside_a_log_is_refused(vectors, tmp_path):
     run_experiment(small(vectors, rounds=0), tmp_path)
     (tmp_path / "answers.sqlite").unlink()
     (tmp_path / "answers.sqlite.seal").unlink()
-    with pytest.raises(WorkdirError, match="answer store beside it does not"):
+    with pytest.raises(WorkdirError, match="answer store next to it does not"):
         run_experiment(small(vectors, rounds=1), tmp_path)
 
 
@@ -131,7 +131,7 @@ def test_an_empty_pool_ends_the_run_with_a_message(vectors, tmp_path):
     outcome = run_experiment(config, tmp_path)
     assert len(outcome.rows) < 6
     assert "pool was empty" in outcome.notes[-1]
-    assert "questions: no more were left" in outcome.notes[-2]
+    assert "questions, because no more were left" in outcome.notes[-2]
     num_train = len(outcome.dataset.split.train)
     last = outcome.rows[-1]
     assert last["num_labelled_pairs"] + last["num_derived_pairs"] == count_pairs(num_train)
@@ -234,7 +234,7 @@ def test_other_vectors_under_the_same_path_are_refused(tmp_path):
         np.savez(tmp_path / "v.npz", embeddings=rng.normal(size=(NUM_IMAGES, 3 * DIM)), labels=labels)
         if not (tmp_path / "run").exists():
             run_experiment(small(tmp_path / "v.npz", rounds=0), tmp_path / "run")
-    with pytest.raises(WorkdirError, match="the tiles changed since"):
+    with pytest.raises(WorkdirError, match="the tiles changed after"):
         run_experiment(small(tmp_path / "v.npz", rounds=1), tmp_path / "run")
 
 
@@ -245,7 +245,7 @@ def test_too_few_tiles_to_ask_about_are_refused_with_their_number(tmp_path):
         labels=np.arange(12) % 2,
     )
     config = small(tmp_path / "v.npz", train_fraction=0.1, query_fraction=0.4)
-    with pytest.raises(ConfigError, match="1 training tiles hold no pair"):
+    with pytest.raises(ConfigError, match="1 training tiles contain no pair"):
         run_experiment(config, tmp_path / "run")
 
 
@@ -268,7 +268,7 @@ def test_queries_with_nothing_to_find_are_counted_and_not_shown(tmp_path):
     num_measured = int(np.sum(outcome.retrieval.num_relevant > 0))
     assert 0 < num_measured < num_queries
     sentence = summarise(config, outcome)
-    assert f"{num_measured} of {num_queries} queries, the others have nothing to find" in sentence
+    assert f"{num_measured} of {num_queries} queries, because the others have nothing to find" in sentence
 
 
 def test_a_refused_archive_leaves_no_config_behind(tmp_path):

@@ -60,14 +60,14 @@ def test_what_does_not_fit_is_refused(trained, tmp_path):
         load_pretrained(get_backbone("resnet18"), file)
     with pytest.raises(WeightsError, match=r"1 of 6 arrays: params/conv1/kernel is \(3, 3, 5, 32\)"):
         load_pretrained(get_backbone("tiny_cnn"), file)
-    with pytest.raises(WeightsError, match=r"for tiles of 5 bands, and these have 3"):
+    with pytest.raises(WeightsError, match=r"for tiles of 5 bands, but these have 3"):
         as_pretrained(get_backbone("tiny_cnn"), file)
-    with pytest.raises(WeightsError, match=r"give the file that ending"):
+    with pytest.raises(WeightsError, match=r"give the file that suffix"):
         save_pretrained(tmp_path / "warm.npz", trained, {})
     vit = get_backbone("vit_s14")
     save_pretrained(tmp_path / "vit.safetensors", vit, {"params": {"cls_token": np.zeros(1, np.float32)}})
     with pytest.raises(WeightsError, match=r"weights of 'vit_s14', not of 'tiny_cnn'; set `backbone`"):
         as_pretrained(get_backbone("tiny_cnn"), tmp_path / "vit.safetensors")
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(WeightsError, match="no intact safetensors file"):
+    with pytest.raises(WeightsError, match="not an intact safetensors file"):
         load_pretrained(trained, file)

@@ -142,7 +142,8 @@ def test_a_missing_package_is_one_sentence(tracker, package, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         require_tracker(tracker)
     assert str(caught.value) == (
-        f"--tracker={tracker} needs {package}, which is not installed; {how_to_install(tracker)} brings it."
+        f"--tracker={tracker} needs {package}, which is not installed; "
+        f"install it with {how_to_install(tracker)}."
     )
     require_tracker(None)
 

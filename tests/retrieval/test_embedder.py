@@ -106,7 +106,7 @@ def test_ready_vectors_under_every_kind_of_run(tmp_path, supervision, acquisitio
     with pytest.raises(ArchiveError, match="a feature is nan or infinite"):
         embedder.embed(np.full((1, 18), np.nan, np.float32))
     with pytest.raises(
-        ArchiveError, match=r"digits holds images, and the model in .* was trained on vectors"
+        ArchiveError, match=r"digits holds images, but the model in .* was trained on vectors"
     ):
         embedder.embed_archive(open_archive("digits"), np.arange(2))
 
@@ -161,7 +161,7 @@ def test_the_workdir_is_only_read(digits_run, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
     load_embedder(workdir)
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
-    with pytest.raises(WorkdirError, match="has no sound checkpoint; give the workdir of a run"):
+    with pytest.raises(WorkdirError, match="has no intact checkpoint; give the workdir of a run"):
         load_embedder(tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
 
@@ -173,7 +173,7 @@ def test_a_damaged_round_is_named_and_the_one_before_it_taken(digits_run, tmp_pa
     assert load_embedder(tmp_path / "run").round_index == 0
     assert "checkpoint of round 1 in" in caplog.text and "The newest sound round before it" in caplog.text
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "0")
-    with pytest.raises(WorkdirError, match="has no sound checkpoint"):
+    with pytest.raises(WorkdirError, match="has no intact checkpoint"):
         load_embedder(tmp_path / "run")
 
 
