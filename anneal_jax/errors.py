@@ -1,4 +1,4 @@
-"""The errors a caller may want to tell apart. Each message says what, where and what to do."""
+"""The error classes of the package. Each message says what is wrong, where, and what to do."""
 
 import difflib
 import errno
@@ -11,11 +11,11 @@ _FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 
 
 class AnnealError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises deliberately."""
 
 
 class ConfigError(AnnealError, ValueError):
-    """A setting is unknown, of the wrong type or out of range."""
+    """A setting is unknown, has the wrong type or is out of range."""
 
 
 class ArchiveError(AnnealError, ValueError):
@@ -23,19 +23,19 @@ class ArchiveError(AnnealError, ValueError):
 
 
 class WeightsError(AnnealError, ValueError):
-    """A weights file is missing or does not fit the network."""
+    """A weights file is missing or does not match the network."""
 
 
 class WorkdirError(AnnealError, RuntimeError):
-    """A working directory holds something that the request contradicts."""
+    """The content of a working directory conflicts with the request."""
 
 
 class UnwritableError(WorkdirError):
-    """A file cannot be written; nothing of it is left, and what was at its path before is as it was."""
+    """A file cannot be written; no part of it is left, and an earlier file at its path is unchanged."""
 
 
 class RetrievalError(AnnealError, RuntimeError):
-    """An index cannot be written, read or searched as asked."""
+    """An index cannot be written, read or searched as requested."""
 
 
 class StoreError(AnnealError, RuntimeError):
@@ -43,19 +43,19 @@ class StoreError(AnnealError, RuntimeError):
 
 
 class StorageFullError(StoreError):
-    """The disk is full, and what was asked for was not stored."""
+    """The disk is full, and the request was not stored."""
 
 
 @contextmanager
 def refusing(make: Callable[[str], AnnealError]) -> Iterator[None]:
-    """Turn whatever a library raises over an input into one of our errors, chained to it.
+    """Turn any error that a library raises for an input into one of our errors, chained to it.
 
-    Libraries meet damaged or odd files with nearly anything: OverflowError, MemoryError, AttributeError,
-    RecursionError, UnicodeError, errors of their own. Put this around the call of the library alone: around
-    our own logic it would pass off our faults as the user's.
+    Libraries can raise nearly anything for damaged or odd files: OverflowError, MemoryError,
+    AttributeError, RecursionError, UnicodeError, or their own errors. Only wrap the call of the library:
+    around our own logic it would present our bugs as the user's mistakes.
 
     Args:
-      make: returns the error to raise, from the reason in words.
+      make: returns the error to raise, given the reason as text.
 
     >>> try:
     ...     with refusing(lambda reason: ArchiveError(f"tile.png cannot be read ({reason})")):
@@ -73,11 +73,11 @@ def refusing(make: Callable[[str], AnnealError]) -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return in one line why something failed, for the end of a sentence.
+    """Return a one-line reason for a failure, for the end of a sentence.
 
     >>> reason_of(OSError(28, "No space left on device", "/tmp/x")), reason_of(MemoryError())
     ('No space left on device', 'there is not enough memory')
-    >>> reason_of(OSError("7680 requested and 992 written"))  # what NumPy says
+    >>> reason_of(OSError("7680 requested and 992 written"))  # NumPy's message
     'No space left on device'
     >>> reason_of(KeyError("width"))
     "KeyError: 'width'"
@@ -89,7 +89,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "there is not enough memory"
     if isinstance(error, RecursionError):
-        return "it is nested too deep"
+        return "it is nested too deeply"
     said = " ".join(str(error).split()).rstrip(".")
     named = said if type(error) in (OSError, ValueError) and said else f"{type(error).__name__}: {said}"
     return named.rstrip(": ")[:_MAX_REASON_LENGTH]
@@ -98,7 +98,7 @@ def reason_of(error: BaseException) -> str:
 def is_full_disk(error: BaseException) -> bool:
     """Return whether a disk, or a quota, had no room for what was written.
 
-    NumPy raises an OSError without a number for it; safetensors, faiss and others put it into words.
+    NumPy raises an OSError without a number; safetensors, faiss and others only describe it in the message.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL_DISK
@@ -107,9 +107,9 @@ def is_full_disk(error: BaseException) -> bool:
 
 
 def how_to_install(extra: str) -> str:
-    """Return the command that brings an extra, in a clone as where a wheel was installed.
+    """Return the command that installs an extra, both in a clone and after installing a wheel.
 
-    pip takes the package that is there, by whatever way it came, and adds what the extra names.
+    pip keeps the installed package, however it was installed, and adds the dependencies of the extra.
 
     >>> how_to_install("onnx")
     "pip install 'anneal-jax[onnx]'"
@@ -118,7 +118,7 @@ def how_to_install(extra: str) -> str:
 
 
 def nearest_hint(name: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean 'x'?)`, or nothing where no known name is near.
+    """Return ` (did you mean 'x'?)`, or nothing if no known name is similar.
 
     >>> nearest_hint("archve", ["archive", "seed"])
     " (did you mean 'archive'?)"
@@ -128,7 +128,7 @@ def nearest_hint(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> ConfigError:
-    """Return the error for a name that nothing has.
+    """Return the error for an unknown name.
 
     >>> print(unknown_name("regime", "frosen", ["frozen", "finetune"]))
     there is no regime 'frosen' (did you mean 'frozen'?); choose one of frozen, finetune.

@@ -1,7 +1,7 @@
-"""Randomness by name: every draw is keyed by (seed, round, use), and no key is carried along.
+"""Named randomness: every draw is keyed by (seed, round, use), and no generator state is kept.
 
-A resumed run therefore draws what the unbroken one drew, and methods that share a seed share their
-split, first questions and first weights, so that differences between them are paired.
+A resumed run therefore makes the same draws as an uninterrupted one, and methods with the same seed share
+their split, first questions and first weights, so that differences between them are paired.
 """
 
 from enum import IntEnum
@@ -11,10 +11,11 @@ import numpy as np
 
 
 class Use(IntEnum):
-    """What a random draw is for; the numbers are part of what a seed means and never change.
+    """The purpose of a random draw; the numbers are part of the meaning of a seed and never change.
 
-    WEIGHTS draws a random backbone, and in the frozen regime the heads. HEADS draws those of the finetune
-    regime, and PROJECTOR those of a warm start: they stand beside a backbone of the same seed and round.
+    WEIGHTS draws a random backbone and, in the frozen regime, the heads. HEADS draws the heads of the
+    finetune regime, and PROJECTOR those of a warm start, which accompany a backbone of the same seed and
+    round.
     """
 
     SPLIT = 0

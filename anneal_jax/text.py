@@ -1,8 +1,8 @@
-"""Text that comes from outside: it must be UTF-8, and what differs only by form is compared as one.
+"""Text from outside: it must be UTF-8, and texts that differ only in Unicode form compare as equal.
 
-Two forms are folded, for comparisons alone: letters with accents, which macOS writes as letter and accent
-and most programs as one letter (Unicode's NFD and NFC), and white space at either end. What is stored and
-shown stays as it was written.
+Two differences are folded, only for comparisons: letters with accents, which macOS writes as letter and
+accent and most programs as one letter (Unicode's NFD and NFC), and white space at either end. Stored and
+displayed text is unchanged.
 """
 
 import unicodedata
@@ -17,7 +17,7 @@ _NOT_UTF8 = (
 
 
 def folded(text: str) -> str:
-    r"""Return the form that texts are compared in.
+    r"""Return the form in which texts are compared.
 
     >>> folded("cafe\u0301.png ") == folded("caf\u00e9.png")
     True
@@ -26,7 +26,7 @@ def folded(text: str) -> str:
 
 
 def forms_of(text: str) -> set[str]:
-    """Return the spellings of a text under which a file may hold it: as it is, composed, decomposed."""
+    """Return the possible spellings of a text in a file: unchanged, composed, decomposed."""
     stripped = text.strip()
     return {text, stripped, *(unicodedata.normalize(form, stripped) for form in ("NFC", "NFD"))}
 
@@ -48,12 +48,12 @@ def require_utf8(text: str, what: str, error: type[AnnealError]) -> str:
     r"""Return a text that can be written as UTF-8.
 
     Args:
-      text: that came from outside.
-      what: begins the sentence, such as "the argument".
+      text: text from outside.
+      what: start of the message, such as "the argument".
       error: class to raise.
 
     Raises:
-      AnnealError: of the class given.
+      AnnealError: an error of the given class.
     """
     if not is_utf8(text):
         raise not_utf8(text, what, error)
@@ -61,12 +61,12 @@ def require_utf8(text: str, what: str, error: type[AnnealError]) -> str:
 
 
 def not_utf8(text: str, what: str, error: type[AnnealError]) -> AnnealError:
-    """Return the error for a text that cannot be written as UTF-8, as `require_utf8` raises it."""
+    """Return the error that `require_utf8` raises for a text that cannot be written as UTF-8."""
     return error(f"{what} {text!r} is not valid UTF-8; {_NOT_UTF8}")
 
 
 class Names:
-    r"""Names to look things up by, as they are written or else as they are folded.
+    r"""Names for lookups, as written or else as folded.
 
     >>> names = Names(["cafe\u0301.png", "a.png"])
     >>> names.find("caf\u00e9.png"), names.find("a.png"), names.find("b.png")
@@ -74,19 +74,19 @@ class Names:
     """
 
     def __init__(self, names: Iterable[str]):
-        """Take the names, in their order."""
+        """Index the names, in order."""
         self._known = dict.fromkeys(names)
         self._by_folded: dict[str, list[str]] | None = None
 
     def find(self, name: str) -> list[str]:
-        """Return the names that a text may mean: itself, or those that differ from it by form alone."""
+        """Return the names that match a text: itself, or those that differ only in Unicode form."""
         return [name] if name in self._known else self._folded().get(folded(name), [])
 
     def __iter__(self):
         return iter(self._known)
 
     def _folded(self) -> Mapping[str, list[str]]:
-        if self._by_folded is None:  # made once something is not found as it is written
+        if self._by_folded is None:  # built when a text is first not found as written
             self._by_folded = {}
             for name in self._known:
                 self._by_folded.setdefault(folded(name), []).append(name)

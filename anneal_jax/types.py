@@ -24,15 +24,15 @@ Params = Any
 """A pytree of parameters."""
 
 MIN_NORM = 1e-12
-"""Length below which a vector, such as features that cancel out, has no direction and no cosine."""
+"""Length below which a vector, such as cancelled features, has no direction and no cosine."""
 
 
 class ClassifierTables(NamedTuple):
-    """The pair classifier as all pairs of M tiles need it.
+    """Tables of the pair classifier for all pairs of M tiles.
 
     Attributes:
-      as_first: float32[M, H], what each tile adds to the first layer as first of a pair.
-      as_second: float32[M, H], as second.
+      as_first: float32[M, H], contribution of each tile to the first layer as first of a pair.
+      as_second: float32[M, H], contribution as second of a pair.
       layers: (kernel [in, out], bias [out]) of each layer after the first.
     """
 
@@ -42,7 +42,7 @@ class ClassifierTables(NamedTuple):
 
 
 class Answer(IntEnum):
-    """What an annotator may say of a pair."""
+    """An annotator's answer about a pair."""
 
     DISSIMILAR = 0
     SIMILAR = 1
@@ -54,14 +54,14 @@ class Archive(Protocol):
 
     Attributes:
       spec: the text that opened it, such as `folder:/data/ucm`.
-      ids: one stable name per tile, unique, sorted where the source has no order of its own.
-      labels: int32[N] indices into `class_names`, -1 where a tile has no label; None if none has.
+      ids: one stable name per tile, unique, sorted if the source has no order.
+      labels: int32[N] indices into `class_names`, -1 for a tile without a label; None if no tile has one.
       class_names: names of the classes; empty without labels.
-      kind: "image" when `load` returns tiles, "vector" when it returns ready feature vectors.
+      kind: "image" if `load` returns tiles, "vector" if it returns precomputed feature vectors.
       notes: sentences for the user about what was left out and why.
-      boxes: float64[N, 4], west, south, east, north of each tile in degrees (WGS 84), NaN where unknown;
-        None if no tile has any.
-      dates: datetime64[s][N] in UTC, NaT where unknown; None if the archive has none.
+      boxes: float64[N, 4], west, south, east, north of each tile in degrees (WGS 84), NaN if unknown; None
+        if no tile has any.
+      dates: datetime64[s][N] in UTC, NaT if unknown; None if the archive has none.
     """
 
     @property
@@ -86,7 +86,7 @@ class Archive(Protocol):
 
         S is 3, RGB, for all but `geotiff:` (`anneal_jax.data.bands`).
 
-        `resampling` is Pillow's name, in small letters, of the filter that tiles are resized by.
+        `resampling` is the lower-case name of the Pillow filter for resizing tiles.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Search an archive by example, as `anneal-jax` does; `anneal_jax.annotation.web.command` has its flags."""
+"""Search an archive by example, like `anneal-jax`; `anneal_jax.annotation.web.command` has its flags."""
 
 import installed  # noqa: F401
 

@@ -1,10 +1,10 @@
-"""Give out the answers of a workdir as a file, take in another person's, or merge files.
+"""Export the answers of a workdir to a file, import another person's, or merge files.
 
   python launch/answers.py --workdir=runs/mine --export=ada.csv
   python launch/answers.py --workdir=runs/mine --import=ben.csv
   python launch/answers.py --merge=ada.csv,ben.csv --export=both.csv
 
-Files are CSV or JSON Lines by their ending, .csv or .jsonl. The review page does the same while it is open.
+Files are CSV or JSON Lines, by their suffix .csv or .jsonl. The Details page can do the same.
 """
 
 import installed  # noqa: F401
@@ -17,14 +17,14 @@ from anneal_jax.cli.apps import run_app
 from anneal_jax.errors import ConfigError
 from anneal_jax.files import atomic
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where a person, or an oracle, answered.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Workdir with the answers of a person or an oracle.")
 _EXPORT = flags.DEFINE_string("export", None, "File to write: .csv or .jsonl.")
 _IMPORT = flags.DEFINE_string("import", None, "File whose answers are added to the workdir, each once.")
-_MERGE = flags.DEFINE_list("merge", [], "Two files or more, FILE,FILE, to put together into --export.")
+_MERGE = flags.DEFINE_list("merge", [], "Two or more files, FILE,FILE, to merge into --export.")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Do what was asked, and say what it brought."""
+    """Do what was requested, and print the result."""
     del argv
     atomic.require_writable(_EXPORT.value)
     if _MERGE.value:
@@ -48,7 +48,7 @@ def _exchange(workdir: str, outgoing: str | None, incoming: str | None) -> None:
             print(f"{export_answers(store, outgoing):,} answers are in {outgoing}.")
         if incoming is not None:
             report = import_answers(store, incoming)
-            print(f"{report.num_added:,} answers were added, {report.num_known:,} were here already.")
+            print(f"{report.num_added:,} answers were added, {report.num_known:,} were already here.")
             print(*map("{}\n".format, report.disagreements), sep="", end="")
 
 

@@ -2,8 +2,8 @@
 
   python launch/compare.py --config=launch/configs/ucm_frozen.py --workdir=runs/ucm --acquisitions=mgue,tcal
 
-Systems are acquisitions of pairs, each also with `+clustering`, and label baselines such as tcal;
-`+SETTING=VALUE` makes a variant of any. After a kill the same command runs only the cells that are missing.
+Systems are acquisitions of pairs, optionally with `+clustering`, and label baselines such as tcal;
+`+SETTING=VALUE` makes a variant of any system. After a kill, the same command only runs the missing cells.
 """
 
 import installed  # noqa: F401
@@ -22,13 +22,13 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the comparison.", req
 _ACQUISITIONS = flags.DEFINE_list(
     "acquisitions", ["random", "bcgue+clustering", "mgue+clustering"], "Systems, spelled as above."
 )
-_SEEDS = flags.DEFINE_integer("seeds", 5, "How many seeds.", lower_bound=1)
-_FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
-_REFERENCE = flags.DEFINE_string("reference", None, "System the others are compared to; by default random.")
-_WORKERS = flags.DEFINE_integer("workers", 0, "Cells at a time; 0: as many as pay.", lower_bound=0)
-_CPUS = flags.DEFINE_integer("cpus_each", 0, "CPUs bound to each worker; 0: all.", lower_bound=0)
-_MERGE = flags.DEFINE_list("merge", [], "Files cells.jsonl of the same comparison, run elsewhere.")
-_TRACKER = flags.DEFINE_enum("tracker", None, ["tensorboard", "wandb"], "Where else rounds are logged.")
+_SEEDS = flags.DEFINE_integer("seeds", 5, "Number of seeds.", lower_bound=1)
+_FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first seed.", lower_bound=0)
+_REFERENCE = flags.DEFINE_string("reference", None, "System to compare the others with; by default random.")
+_WORKERS = flags.DEFINE_integer("workers", 0, "Cells run at a time; 0 chooses for you.", lower_bound=0)
+_CPUS = flags.DEFINE_integer("cpus_each", 0, "CPUs bound to each worker; 0 binds none.", lower_bound=0)
+_MERGE = flags.DEFINE_list("merge", [], "Files cells.jsonl of the same comparison from other machines.")
+_TRACKER = flags.DEFINE_enum("tracker", None, ["tensorboard", "wandb"], "Where to log rounds too.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
         write_cells(cells, workdir)
         tables = report_comparison(config, cells, workdir, reference=reference)
         print(f"{tables}\nSee, in {workdir}: {', '.join(FILES)}.")
-    sys.exit(f"error: left out, since cells of them failed: {', '.join(sorted(failed))}." if failed else 0)
+    sys.exit(f"error: left out, because cells failed: {', '.join(sorted(failed))}." if failed else 0)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Encode an archive with a trained model, into an index to be searched.
+"""Encode an archive with a trained model into a searchable index.
 
   python launch/embed.py --checkpoint=runs/ucm_frozen --archive=folder:PATH --index=indexes/mine
 
-Tiles that the index has are not encoded again, so the same command adds new ones, and goes on after a kill.
-Several machines share the work by --process and --num_processes. The archive is only read.
+Tiles that are already in the index are not encoded again, so the same command adds new ones, and continues
+after a kill. Several machines share the work with --process and --num_processes. The archive is only read.
 """
 
 import installed  # noqa: F401
@@ -17,24 +17,24 @@ from anneal_jax.cli.apps import run_app
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Workdir of a run.", required=True)
 _ARCHIVE = flags.DEFINE_string(
-    "archive", None, "As in docs/archives.md, such as folder:PATH.", required=True
+    "archive", None, "The archive (docs/archives.md), such as folder:PATH.", required=True
 )
-_INDEX = flags.DEFINE_string("index", None, "Folder of the index, made where absent.", required=True)
+_INDEX = flags.DEFINE_string("index", None, "Folder of the index, created if missing.", required=True)
 _LABELS = flags.DEFINE_string("labels", None, "CSV (id,label) of class labels.")
 _METADATA = flags.DEFINE_string(
     "metadata", None, "CSV (id and label, date, west,south,east,north) to filter by."
 )
-_DTYPE = flags.DEFINE_enum("dtype", "float16", ["float16", "float32"], "Of the stored vectors.")
-_ON_BAD_IMAGE = flags.DEFINE_enum("on_bad_image", "refuse", ["refuse", "skip"], "What bad tiles lead to.")
-_PRETRAINED = flags.DEFINE_string("pretrained", "", "Weights file, where it no longer lies as it did.")
+_DTYPE = flags.DEFINE_enum("dtype", "float16", ["float16", "float32"], "Type of the stored vectors.")
+_ON_BAD_IMAGE = flags.DEFINE_enum("on_bad_image", "refuse", ["refuse", "skip"], "How to treat bad tiles.")
+_PRETRAINED = flags.DEFINE_string("pretrained", "", "New path of the weights file, if it was moved.")
 _PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.", lower_bound=0)
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many share the archive.", lower_bound=1)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes.", lower_bound=1)
 _SHARD_ROWS = flags.DEFINE_integer("shard_rows", 16_384, "Tiles per shard.", lower_bound=1)
 _FAISS = flags.DEFINE_bool("faiss", False, "Also train codes for approximate search (extra faiss).")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write the index, and say in a sentence what is in it."""
+    """Write the index, and print what is in it."""
     del argv
     from anneal_jax.data.archives import open_archive
     from anneal_jax.retrieval.embedder import load_embedder
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
         shard_rows=_SHARD_ROWS.value,
     )
     notes = [*archive.notes, *([metadata.note] if metadata and metadata.note else [])]
-    print("\n".join([*notes, f"{added.num_new:,} tiles encoded, {added.num_old:,} were there already."]))
+    print("\n".join([*notes, f"{added.num_new:,} tiles encoded, {added.num_old:,} were already there."]))
     if _FAISS.value:
         from anneal_jax.retrieval.faiss_search import build_faiss
 

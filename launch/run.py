@@ -2,10 +2,10 @@
 
   python launch/run.py --config=launch/configs/earth.py --workdir=runs/earth
 
-Any setting of the recipe can be changed: --config.archive=folder:PATH --config.rounds=10. The same command
-after a kill goes on where it was. A run over several processes is the same command with
---distributed=HOST:PORT,COUNT,NUMBER in each. On a workdir of launch/annotate.py, give --workdir alone: it
-trains on the answers that are there, and asks nothing.
+Any setting of the recipe can be changed: --config.archive=folder:PATH --config.rounds=10. After a kill, the
+same command continues. For a run on several processes, give the same command with
+--distributed=HOST:PORT,COUNT,NUMBER in each. For a workdir of launch/annotate.py, give only --workdir: this
+trains on its answers without asking questions.
 """
 
 import installed  # noqa: F401
@@ -21,10 +21,10 @@ from anneal_jax.cli.apps import config_of, run_app
 from anneal_jax.files.workdir import is_annotated
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything the run leaves.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all files of the run.", required=True)
 _LABELS = flags.DEFINE_string("labels", None, "CSV (id,label) of class labels; overrides the recipe's.")
 _DISTRIBUTED = flags.DEFINE_string("distributed", None, "HOST:PORT,COUNT,NUMBER of this process, or auto.")
-_TRACKER = flags.DEFINE_enum("tracker", None, ["tensorboard", "wandb"], "Where else rounds are logged.")
+_TRACKER = flags.DEFINE_enum("tracker", None, ["tensorboard", "wandb"], "Where to log rounds too.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
         say(train_and_report(workdir))
         return
     checked = config_of(config, labels=_LABELS.value)
-    # jax loads only now: --help and a wrong setting answer at once.
+    # Imports jax, so not before now: --help and errors about settings are immediate.
     from anneal_jax.experiments.run import run_experiment
     from anneal_jax.reporting.run_report import report_run, round_line
     from anneal_jax.reporting.tracking import tracking

@@ -1,10 +1,10 @@
-"""Find the tiles of an index that are most similar to one, or to many.
+"""Find the tiles of an index that are most similar to one or several queries.
 
   python launch/search.py --index=indexes/mine --query=river/river07.tif --k=5 --picture=found.png
   python launch/search.py --index=WORKDIR --query=unseen.tif --k=100 --copy_to=found
 
-The index is a folder of launch/embed.py, or WORKDIR, the folder that anneal-jax names at its start: that is
-searched by the model that the page uses. A query is the id of a tile or an image file.
+The index is a folder written by launch/embed.py, or WORKDIR, the folder that anneal-jax prints at its
+start, which is searched by the model that the page uses. A query is the id of a tile or an image file.
 """
 
 import installed  # noqa: F401
@@ -20,25 +20,25 @@ _INDEX = flags.DEFINE_string(
 )
 _QUERY = flags.DEFINE_multi_string("query", [], "Id of a tile, or an image file; may be repeated.")
 _QUERIES = flags.DEFINE_string("queries", None, "File with one query on each line.")
-_K = flags.DEFINE_integer("k", 5, "How many results.", lower_bound=1, upper_bound=1000)
-_JSON = flags.DEFINE_bool("json", False, "Print JSON in place of the table.")
-_PICTURE = flags.DEFINE_string("picture", None, "PNG to draw the results into.")
-_GEOJSON = flags.DEFINE_string("geojson", None, "GeoJSON file to write the places of the results into.")
-_COPY_TO = flags.DEFINE_string("copy_to", None, "New folder for copies of the tiles and tables of them.")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Workdir of the model, where it was moved.")
-_PRETRAINED = flags.DEFINE_string("pretrained", "", "Weights file of its backbone, likewise.")
-_CLASS = flags.DEFINE_multi_string("class", [], "Return tiles of this class only; may be repeated.")
+_K = flags.DEFINE_integer("k", 5, "Number of results.", lower_bound=1, upper_bound=1000)
+_JSON = flags.DEFINE_bool("json", False, "Print JSON instead of the table.")
+_PICTURE = flags.DEFINE_string("picture", None, "PNG for a picture of the results.")
+_GEOJSON = flags.DEFINE_string("geojson", None, "GeoJSON file for the places of the results.")
+_COPY_TO = flags.DEFINE_string("copy_to", None, "New folder for copies of the tiles, with tables.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "New path of the model's workdir, if it was moved.")
+_PRETRAINED = flags.DEFINE_string("pretrained", "", "New path of the weights file, if it was moved.")
+_CLASS = flags.DEFINE_multi_string("class", [], "Only tiles of this class; may be repeated.")
 _BOX = flags.DEFINE_list("box", None, "West,south,east,north: only tiles that touch it.")
 _SINCE = flags.DEFINE_string("since", None, "Only tiles of this date, such as 2021-06-30, or later; UTC.")
 _UNTIL = flags.DEFINE_string("until", None, "Only tiles of this date or earlier.")
 _VERIFY = flags.DEFINE_enum(
-    "verify", "always", ["always", "once"], "once: trust files whose size, time and inode are as they were."
+    "verify", "always", ["always", "once"], "once: trust files whose size, time and inode are unchanged."
 )
 _FAISS = flags.DEFINE_bool("faiss", False, "Search approximately; see launch/embed.py --faiss.")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Search, and show what was found."""
+    """Search, and show the results."""
     del argv
     from anneal_jax.annotation.workdir_index import open_searched
     from anneal_jax.exporting.geojson import write_geojson

@@ -1,11 +1,11 @@
-"""Train a backbone on tiles without any answer, for sensors that ImageNet's weights do not fit.
+"""Train a backbone on tiles without answers, for sensors that ImageNet's weights do not suit.
 
   python launch/warmstart.py --config=launch/configs/ucm_warmstart.py --output=warm.safetensors
   python launch/run.py --config=RECIPE --config.pretrained=warm.safetensors --workdir=runs/mine
 
-Of the recipe, archive, labels, backbone, pretrained (where to start), image_size, batch_size,
-learning_rate, the split and seed are looked at. Only the tiles of its training split take part, so that an
-experiment with the same seed and shares stays honest; --all_tiles takes the others too.
+It uses archive, labels, backbone, pretrained (where to start), image_size, batch_size, learning_rate, the
+split and seed of the recipe. It only trains on tiles of the training split, so that an experiment with the
+same seed and shares stays valid; --all_tiles includes the others.
 """
 
 import installed  # noqa: F401
@@ -22,16 +22,14 @@ from anneal_jax.files import atomic
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, a file in launch/configs.")
 _OUTPUT = flags.DEFINE_string("output", None, "File for the weights, .safetensors.", required=True)
-_METHOD = flags.DEFINE_enum(
-    "method", "vicreg", ["simsiam", "vicreg"], "What two pictures of a tile learn by."
-)
-_EPOCHS = flags.DEFINE_integer("epochs", 100, "How often each tile is seen.", lower_bound=1)
-_ALL_TILES = flags.DEFINE_bool("all_tiles", False, "Whether query and searched tiles take part too.")
-_TURNS = flags.DEFINE_bool("turns", True, "Whether tiles have no upright, as seen from above.")
+_METHOD = flags.DEFINE_enum("method", "vicreg", ["simsiam", "vicreg"], "Loss for two views of a tile.")
+_EPOCHS = flags.DEFINE_integer("epochs", 100, "Number of passes over the tiles.", lower_bound=1)
+_ALL_TILES = flags.DEFINE_bool("all_tiles", False, "Whether to train on query and searched tiles too.")
+_TURNS = flags.DEFINE_bool("turns", True, "Whether tiles may be rotated, as when seen from above.")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Train, write the weights, and say what came out."""
+    """Train, write the weights, and print the result."""
     del argv
     config = config_of(_CONFIG.value)
     atomic.require_writable(_OUTPUT.value)

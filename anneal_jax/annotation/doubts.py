@@ -32,7 +32,7 @@ def contradiction(session: AnnotationSession, after: int = 0) -> dict[str, Any] 
 
 
 def by_cosine(embeddings: FloatArray) -> Alike:
-    """Return a score in place of the probability if there are no beliefs; only its order matters.
+    """Return a score instead of the probability if there are no beliefs; only its order matters.
 
     It is the tiles' cosine, cut off at 0: unrelated tiles have a cosine near 0.
 

@@ -1,8 +1,7 @@
-"""Sets of answers: which there are, which is the present one, and how a person changes that.
+"""Sets of answers: the list of sets, the current one, and how a person changes them.
 
-A set belongs to the sentence that says what "similar" means. It can be renamed: its answers stay. Each
-function runs inside one transaction, and only appends; a change that a person made can be taken back for
-as long as no answer came after it.
+A set belongs to the sentence that defines "similar". Renaming a set keeps its answers. Each function runs
+inside one transaction and only appends; a person's change can be undone until another answer is given.
 """
 
 import secrets
@@ -22,9 +21,9 @@ class AnswerSet(NamedTuple):
 
     Attributes:
       set_id: its number, from 1.
-      sentence: what "similar" means in it now.
-      num_answers: its answers that stand, of every kind.
-      is_present: whether questions and answers are of this set now.
+      sentence: its current definition of "similar".
+      num_answers: number of its standing answers of every kind.
+      is_present: whether it is the current set.
     """
 
     set_id: int
@@ -34,7 +33,7 @@ class AnswerSet(NamedTuple):
 
 
 def listed(connection: sqlite3.Connection) -> list[AnswerSet]:
-    """Fetch the present set and all that have answers, in the order begun."""
+    """Fetch the current set and all sets with answers, in the order begun."""
     rows = connection.execute(
         "SELECT set_id, named_sets.sentence, count(answer_id), set_id = (SELECT set_id FROM present)"
         " FROM named_sets LEFT JOIN questions USING (set_id) LEFT JOIN standing USING (question_id)"
@@ -45,22 +44,21 @@ def listed(connection: sqlite3.Connection) -> list[AnswerSet]:
 
 
 def start_set(connection: sqlite3.Connection, sentence: str) -> int:
-    """Begin a set of answers, beside the present one, and return its number."""
+    """Begin a set of answers without switching to it, and return its number."""
     (set_id,) = hash_chain.append(connection, "sets", [(text_of("sentence", sentence), now())])
     return set_id
 
 
 def choose_set(connection: sqlite3.Connection, set_id: int) -> None:
-    """Make a set the present one, and note that somebody said so."""
+    """Make a set the current one, and record that somebody chose it."""
     hash_chain.append(connection, "chosen_sets", [(set_id, now())])
 
 
 def say_sentence(connection: sqlite3.Connection, sentence: str) -> int:
-    """Make the set of a sentence the present one, a new set where there is none, and return its number.
+    """Switch to the set of a sentence, or to a new set if there is none, and return its number.
 
-    A set is also found by a sentence that it had before it was renamed. Older versions began a set for
-    every change, so that a sentence may have several: of these one with answers comes first, then the
-    present one, then the newest.
+    A set is also found by an earlier sentence. Older versions began a set for every change, so a sentence
+    may have several sets: one with answers is preferred, then the current one, then the newest.
     """
     sentence = text_of("sentence", sentence)
     present, _ = current_set(connection)
@@ -73,17 +71,17 @@ def say_sentence(connection: sqlite3.Connection, sentence: str) -> int:
 def begin_set(
     connection: sqlite3.Connection, sentence: str, *, annotator: str, key: str | None = None
 ) -> int:
-    """Begin a set of a sentence, go to it, and return its number; the key again only returns it.
+    """Begin a set for a sentence, switch to it, and return its number; repeating the key only returns it.
 
     Raises:
-      StoreError: the present set, or another one with answers, has this sentence.
+      StoreError: the current set, or another one with answers, has this sentence.
     """
     if _is_done(connection, key):
         return current_set(connection)[0]
     sentence = text_of("sentence", sentence)
     _require_free(connection, sentence)
     before = current_set(connection)
-    # One that was begun and left empty serves again.
+    # Reuse a set that was begun and left empty.
     set_id = _set_called(connection, sentence, before[0]) or start_set(connection, sentence)
     choose_set(connection, set_id)
     _note_change(connection, before, annotator, key)
@@ -93,7 +91,7 @@ def begin_set(
 def go_to_set(
     connection: sqlite3.Connection, set_id: int, *, annotator: str, key: str | None = None
 ) -> None:
-    """Make a set the present one; the key again does nothing.
+    """Switch to a set; repeating the key does nothing.
 
     Raises:
       StoreError: there is no such set.
@@ -110,7 +108,7 @@ def go_to_set(
 def rename_set(
     connection: sqlite3.Connection, sentence: str, *, annotator: str, key: str | None = None
 ) -> None:
-    """Give the present set another sentence; its answers stay. The key again does nothing.
+    """Give the current set another sentence and keep its answers. Repeating the key does nothing.
 
     Raises:
       StoreError: another set with answers has this sentence.
@@ -127,10 +125,10 @@ def rename_set(
 
 
 def undo_change(connection: sqlite3.Connection, *, annotator: str, key: str | None = None) -> bool:
-    """Take back a person's last change of sets, if nothing came after it.
+    """Undo a person's last change of sets, if nothing came after it.
 
     Returns:
-      Whether there was one; also where the same key has taken it back before.
+      Whether there was one, or the same key undid it before.
     """
     if key is not None and (row := _change_of(connection, key)) is not None:
         if row[1] is None:
@@ -224,7 +222,7 @@ def _note_change(
 
 
 def _is_done(connection: sqlite3.Connection, key: str | None) -> bool:
-    """Tell whether a request of this key was carried out before."""
+    """Return whether a request with this key was carried out before."""
     if key is None:
         return False
     if is_key_of_answer(connection, key):

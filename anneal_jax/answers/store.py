@@ -34,8 +34,8 @@ class AnswerStore(SealedFile):
     `records`, `find`, `sets` and `sentences` speak of the present set.
 
     A question has one answer at most that stands. The same answer again, or a request with a `key` that
-    was seen before, stores nothing and returns what the first one returned; another answer is refused
-    until the first is taken back. The same pair may be put again as another question.
+    was seen before, stores nothing and returns what the first one returned; another answer is refused until
+    the first is retracted. The same pair may be asked again as another question.
 
     An unsure answer is never trained on, and its pair is not asked again by any later round of its set;
     only a `repeat` may.

@@ -53,7 +53,7 @@ _ZONE_NUMBERS = _Map(
 
 
 def is_mosaic_installed() -> bool:
-    """Tell whether `read_mosaic` has a file to read."""
+    """Return whether `read_mosaic` has a file to read."""
     return _found(_MOSAIC) is not None
 
 

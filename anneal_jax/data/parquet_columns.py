@@ -123,7 +123,7 @@ def vectors_of(array: Any, scale: npt.ArrayLike | None) -> FloatArray:
         raise ValueError(
             f"holds lists of {inner}; a vector is one list of float16, float32, float64 or int8 numbers"
         )
-    _refuse(np.asarray(array.is_null()), "null in place of a vector")
+    _refuse(np.asarray(array.is_null()), "null instead of a vector")
     lengths = compute.list_value_length(array).to_numpy(zero_copy_only=False)
     dim = int(lengths[0])
     _refuse(lengths != dim, f"another length than the {dim} numbers of the rows before")
@@ -160,7 +160,7 @@ def ids_of(array: Any) -> tuple[bytes, npt.NDArray[np.int64]]:
       ValueError: they are not texts or whole numbers, or one is null or not in UTF-8.
     """
     texts = texts_of(array)
-    _refuse(np.asarray(texts.is_null()), "null in place of an id")
+    _refuse(np.asarray(texts.is_null()), "null instead of an id")
     data, ends = bytes_of(texts)
     data.tobytes().decode()  # Arrow does not check it
     return data.tobytes(), ends[1:]

@@ -138,7 +138,7 @@ def _settings(options: Mapping[str, str]) -> TilingSettings:
             raise ArchiveError(f"{name}={options[name]} is unknown{hint}; give one of {', '.join(known)}")
     if others := [name for name in options if name not in _OPTIONS]:
         raise ArchiveError(
-            f"{others[0]} is of scenes to look at, and pool makes vectors of them; leave one out. With "
+            f"{others[0]} only applies to pictures of scenes, not to vectors; leave it or pool out. With "
             f"pool go {', '.join(_OPTIONS)}"
         )
     return tiling_settings(dict(options))

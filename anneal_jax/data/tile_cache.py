@@ -81,7 +81,7 @@ class CachedTiles:
         if is_damaged.any():
             _log.warning(
                 "%d tiles in %s are damaged, and are decoded again each time they are needed; remove the "
-                "file to have it made anew",
+                "file to have it written again",
                 *(int(is_damaged.sum()), self.path),
             )
             tiles[is_damaged] = self.archive.load(rows[is_damaged], self.image_size, self.resampling)
@@ -100,7 +100,7 @@ def open_tiles(
       archive: of images.
       image_size: H, side to which tiles are resized, in pixels.
       resampling: lower-case name of the Pillow filter used for resizing.
-      cache_dir: folder of the file, made where absent.
+      cache_dir: folder of the file, created if missing.
 
     Raises:
       ArchiveError: the archive holds vectors, or a tile cannot be read.

@@ -1,4 +1,4 @@
-"""A workdir whose answers come from a person: its archive needs no labels, and a run of it asks nothing."""
+"""A workdir with a person's answers: its archive needs no labels, and a run of it asks no questions."""
 
 import contextlib
 import dataclasses
@@ -37,7 +37,7 @@ EVERY_ROUND = 2**31 - 1
 
 
 def load_whole_archive(config: ExperimentConfig) -> Dataset:
-    """Open the archive without labels and without a split: questions are asked about every tile.
+    """Open the archive without labels and without a split, because questions may be about every tile.
 
     Raises:
       ArchiveError: the archive cannot be used.
@@ -46,7 +46,7 @@ def load_whole_archive(config: ExperimentConfig) -> Dataset:
     archive = open_archive(config.archive, on_bad_image=config.on_bad_image)
     num_tiles = len(archive.ids)
     if num_tiles < 2:
-        raise ConfigError(f"{config.archive} holds {num_tiles} tile; there is no pair to ask about.")
+        raise ConfigError(f"{config.archive} has {num_tiles} tile, so there is no pair to ask about.")
     everything, nothing = np.arange(num_tiles, dtype=np.int32), np.empty(0, np.int32)
     return Dataset(
         archive,
@@ -66,10 +66,10 @@ def settle_annotation(
       workdir: an existing folder.
       config: the settings.
       dataset: its archive.
-      pictures: archive of the tiles to look at; empty is that of the settings, or of an earlier command.
+      pictures: archive of the tiles to look at; empty uses that of the settings, or of an earlier command.
 
     Raises:
-      WorkdirError: it holds a run that an oracle answered, or one with other settings.
+      WorkdirError: it contains a run answered by an oracle, or one with other settings.
     """
     mark = workdir / ANNOTATION_MARK
     if not mark.exists() and (workdir / "answers.sqlite").exists():
@@ -89,16 +89,16 @@ def opened_answers(workdir: str | pathlib.Path, *, read_only: bool = False) -> I
     """Open the answers of a workdir.
 
     Args:
-      workdir: where a person, or an oracle, answered.
-      read_only: write nothing; else the workdir is held, so that nobody else writes.
+      workdir: a workdir with answers of a person or an oracle.
+      read_only: write nothing; otherwise the workdir is locked, so that nobody else can write.
 
     Raises:
-      AnnealError: it is in use, holds no answers, or its archive is not the one they were given for.
+      AnnealError: it is in use, contains no answers, or its archive is not the one that they belong to.
     """
     workdir = pathlib.Path(workdir)
     if not (workdir / "answers.sqlite").exists():
         raise WorkdirError(
-            f"{workdir} holds no answers; give the workdir of a run or of launch/annotate.py."
+            f"{workdir} contains no answers; give the workdir of a run or of launch/annotate.py."
         )
     with contextlib.nullcontext() if read_only else locked(workdir):
         config = read_config(workdir)
@@ -108,15 +108,15 @@ def opened_answers(workdir: str | pathlib.Path, *, read_only: bool = False) -> I
 
 
 def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> str:
-    """Train on the answers of an annotated workdir; nobody is asked.
+    """Train on the answers of an annotated workdir, without asking questions.
 
     Args:
-      config: its settings, as `read_config` gives them.
-      workdir: where `launch/annotate.py` wrote.
+      config: its settings, from `read_config`.
+      workdir: a workdir of `launch/annotate.py`.
 
     Returns:
       A sentence that says what was done. The model is a new checkpoint, which `load_embedder` restores;
-      where the answers are those of the last one nothing is trained.
+      nothing is trained if the answers are those of the last checkpoint.
 
     Raises:
       AnnealError: the workdir is in use or cannot be used, or its answers teach nothing yet.
@@ -139,14 +139,14 @@ def train_on_answers(config: ExperimentConfig, workdir: str | pathlib.Path) -> s
             newest = checkpoints.restore_newest()
             if newest and (newest.provenance or {}).get("answers_sha256") == provenance["answers_sha256"]:
                 return (
-                    "Nothing was asked, and nothing is new: "
-                    f"round {newest.round_index} knows {answers_text}."
+                    "No questions were asked, and nothing has changed: "
+                    f"round {newest.round_index} already uses {answers_text}."
                 )
             learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
             round_index = newest.round_index + 1 if newest else 0
             params, _ = fit_answers(config, dataset, learner, answered, round_index)
             checkpoints.save(round_index, checkpoint_state(learner, params), provenance=provenance)
-    return f"Trained on the groups that {answers_text} imply; nothing was asked."
+    return f"Trained on the groups that {answers_text} imply; no questions were asked."
 
 
 def _require_both_kinds(answered: Answered) -> None:
@@ -159,7 +159,7 @@ def _require_both_kinds(answered: Answered) -> None:
 
 
 def answers_fingerprint(answered: Answered) -> str:
-    """Return the SHA-256 by which a checkpoint knows the answers that it was trained on."""
+    """Return the SHA-256 that identifies the answers a checkpoint was trained on."""
     digest = hashlib.sha256(answered.pair_indices.tobytes())
     digest.update(answered.answers.tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""`belief_ask` in rounds: questions about groups, each chosen with all answers before it."""
+"""`belief_ask` in rounds: questions about groups, each chosen from all previous answers."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -31,10 +31,10 @@ from anneal_jax.training.learner import Learner, Model, standardise
 from anneal_jax.types import IntArray, Params
 
 MIN_BELIEF = 0.6
-"""Belief in its group from which on a tile is trained on."""
+"""Minimum belief in its group for a tile to be trained on."""
 
 GROUP_SIZE_POWER = 0.5
-"""Groups are drawn in proportion to this power of their size, so that small ones count, too."""
+"""Groups are drawn in proportion to this power of their size, so that small groups count too."""
 
 
 class TrainingGroups(NamedTuple):
@@ -42,8 +42,8 @@ class TrainingGroups(NamedTuple):
 
     Attributes:
       images: int32[M], indices into the archive.
-      groups: int32[M], the group of each.
-      weights: float64[M], how often each is drawn, relative to the others.
+      groups: int32[M], group of each image.
+      weights: float64[M], relative frequency with which each image is drawn.
     """
 
     images: IntArray
@@ -53,7 +53,7 @@ class TrainingGroups(NamedTuple):
 
 @contextmanager
 def open_belief_rounds(setup: Setup) -> Iterator[Method]:
-    """Open the answers of a run, and lay out the tiles to ask about.
+    """Open the answers of a run, and prepare the tiles to ask about.
 
     Raises:
       AnnealError: as `opened_store`.
@@ -65,13 +65,13 @@ def open_belief_rounds(setup: Setup) -> Iterator[Method]:
 
 @dataclasses.dataclass
 class BeliefRounds(AskedRounds):
-    """A `Method`: as many questions a round as `PairRounds` would ask, chosen one after another.
+    """A `Method`: as many questions per round as `PairRounds`, chosen one at a time.
 
     Attributes:
-      session: what questions are chosen from.
-      beliefs: what follows from the first `num_added` answers of the store, kept since the next question
-        follows from it; whenever the store has another number of them, they are replayed.
-      num_added: how many.
+      session: the tiles from which questions are chosen.
+      beliefs: beliefs after the first `num_added` answers of the store, kept for choosing the next
+        question; if the store has a different number of answers, they are replayed.
+      num_added: number of answers in `beliefs`.
     """
 
     session: BeliefSession
@@ -79,7 +79,7 @@ class BeliefRounds(AskedRounds):
     num_added: int = 0
 
     def ask(self, round_index: int, model: Model | None) -> str:
-        """Commit an empty round: its questions are chosen as they are answered."""
+        """Commit an empty round; its questions are chosen while answering."""
         del model
         if self.store.facts(round_index) is not None:
             return ""
@@ -87,19 +87,19 @@ class BeliefRounds(AskedRounds):
             raise nothing_to_ask(self.setup.dataset)
         last = round_index - 1
         if round_index and len(self.store.answered(last).answers) < self._num_questions(last):
-            return f"No question was left after round {last}: no tile's group is in doubt any more."
+            return f"No question was left after round {last}: every tile's group is certain."
         self.store.add_round(round_index, np.empty((0, 2), np.int32), facts={"select_s": 0.0})
         return ""
 
     def answer(self, round_index: int) -> None:
-        """Ask the round's questions one by one, each chosen with all answers before it."""
+        """Ask the round's questions one by one, each chosen from all previous answers."""
         self._catch_up(self.store.answered(round_index))
         given = self._converse(range(self._num_questions(round_index) - self.num_added), round_index)
         for batch in in_batches(given, self.setup.answers_per_commit):
             self.store.give(batch)
 
     def fit(self, round_index: int, previous: Params | None) -> Fitted:
-        """Train on the groups that are believed in."""
+        """Train on the groups that are sufficiently certain."""
         del previous
         self._catch_up(self.store.answered(round_index))
         learner, use = self.setup.learner, f"round {round_index}: train"
@@ -107,7 +107,7 @@ class BeliefRounds(AskedRounds):
         return self.fitted(params, round_index, self.knowledge(round_index))
 
     def template(self) -> Params:
-        """Return heads whose embeddings hold the features, too, in the frozen regime."""
+        """Return heads whose embeddings include the features in the frozen regime."""
         return self.setup.learner.beside_features(self.setup.learner.template(), 0.0)
 
     def _converse(self, questions: range, round_index: int) -> Iterator[Given]:
@@ -126,13 +126,13 @@ class BeliefRounds(AskedRounds):
             self.num_added = len(answered.answers)
 
     def _num_questions(self, round_index: int) -> int:
-        """Return how many questions are put up to the end of a round: as many as pairs would cost."""
+        """Return the number of questions asked by the end of a round, the same as for pairs."""
         first = len(draw_first_pairs(self.setup.config, self.setup.dataset))
         return first + round_index * self.questions_per_round
 
 
 def open_belief_session(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> BeliefSession:
-    """Lay out the tiles to ask about; byte-identical ones are never compared."""
+    """Prepare the tiles to ask about; byte-identical tiles are never compared."""
     tiles = dataset.split.train
     if len(tiles) > config.belief_tiles:
         rng = host_rng(config.seed, 0, Use.INITIAL_PAIRS)
@@ -146,17 +146,17 @@ def open_belief_session(config: ExperimentConfig, dataset: Dataset, learner: Lea
 def fit_answers(
     config: ExperimentConfig, dataset: Dataset, learner: Learner, answered: Answered, round_index: int
 ) -> tuple[Params, float]:
-    """Train on the groups that answers tell of, by whatever rule their questions were chosen.
+    """Train on the groups that answers imply, whatever rule chose the questions.
 
     Args:
       config: the settings.
       dataset: the archive.
-      learner: of the configured regime.
-      answered: the answers that stand, in the order given.
-      round_index: keys every draw.
+      learner: learner of the configured regime.
+      answered: the standing answers, in the order given.
+      round_index: key of every random draw.
 
     Returns:
-      (params, doubt): the model, and the mean doubt about a tile's group, in [0, 1], behind it.
+      (params, doubt): the model, and the mean doubt about a tile's group, in [0, 1].
     """
     session = open_belief_session(config, dataset, learner)
     beliefs = beliefs_of_page(session, answered)
@@ -167,10 +167,10 @@ def fit_answers(
 def fit_beliefs(
     session: BeliefSession, beliefs: Beliefs, learner: Learner, round_index: int, *, use: str
 ) -> Params:
-    """Train on what is believed; `round_index` keys every draw, `use` is named in errors.
+    """Train on the beliefs; `round_index` keys every draw, and errors mention `use`.
 
-    Where features are frozen, they keep as large a share of an embedding as there is doubt: while little is
-    known, what was learnt from it is worse than they are.
+    If features are frozen, their share of an embedding equals the doubt: while little is known, the learnt
+    embedding is worse than the features.
     """
     images, groups, weights = training_groups(session, beliefs)
     params = learner.fit_classes(images, groups, round_index, weights=weights, use=use)
@@ -178,19 +178,19 @@ def fit_beliefs(
 
 
 def mean_doubt(session: BeliefSession, beliefs: Beliefs) -> float:
-    """Return the mean over the tiles of 1 - the belief in their likeliest group, in [0, 1]."""
-    _, belief = settled_groups(session.graph, beliefs)
+    """Return the mean over the tiles of 1 - the belief in their most likely group, in [0, 1]."""
+    _, belief = settled_groups(session.graph_of(beliefs), beliefs)
     return float(1 - np.mean(belief, dtype=np.float64))
 
 
 def training_groups(session: BeliefSession, beliefs: Beliefs) -> TrainingGroups:
-    """Return the tiles whose group is sure enough to train on, asked about or not.
+    """Return the tiles whose group is certain enough to train on, asked about or not.
 
-    A tile weighs its squared belief, over the root of the sum of these in its group.
+    The weight of a tile is its squared belief, divided by the root of the sum of these in its group.
     """
-    groups, belief = settled_groups(session.graph, beliefs)
+    groups, belief = settled_groups(session.graph_of(beliefs), beliefs)
     kept = np.flatnonzero(belief >= MIN_BELIEF)
-    if not kept.size:  # before anything is sure: the tiles that were asked about
+    if not kept.size:  # before anything is certain, use the tiles that were asked about
         kept = np.flatnonzero(beliefs.groups >= 0)
     squares = np.maximum(belief[kept].astype(np.float64), 1e-3) ** 2
     sizes = np.bincount(groups[kept], weights=squares)[groups[kept]]

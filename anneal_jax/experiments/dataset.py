@@ -1,4 +1,4 @@
-"""What a run works on: the archive, its classes, its split, and its identical tiles."""
+"""The data of a run: the archive, its classes, its split and its identical tiles."""
 
 import hashlib
 from typing import NamedTuple
@@ -20,14 +20,14 @@ _MAX_IDENTICAL_PAIRS = 10_000_000
 
 
 class Dataset(NamedTuple):
-    """An archive made ready for active learning.
+    """An archive prepared for active learning.
 
     Attributes:
       archive: the tiles.
-      labels: int32[N], the class of each tile; used by the oracle and the metrics alone.
+      labels: int32[N], class of each tile; only used by the oracle and the metrics.
       split: training, query and searched images.
       identical: int64[M], sorted keys of the pairs of byte-identical tiles; never asked.
-      tiles_sha256: of all tiles, in their order.
+      tiles_sha256: SHA-256 of all tiles in order.
     """
 
     archive: Archive
@@ -38,17 +38,17 @@ class Dataset(NamedTuple):
 
     @property
     def identical_in_train(self) -> PairKeys:
-        """Keys of those pairs among the training images, by their places in `split.train`."""
+        """Keys of the identical pairs among the training images, by their positions in `split.train`."""
         return self.local_keys(pairs_of_keys(self.identical, len(self.labels)))
 
     def local_keys(self, pair_indices: PairIndices) -> PairKeys:
-        """Return the sorted keys of the pairs that lie within the training images.
+        """Return the sorted keys of the pairs within the training images.
 
         Args:
           pair_indices: int32[P, 2], canonical indices into the archive.
 
         Returns:
-          int64[M], keys of places in `split.train`, which is sorted, so that canonical pairs stay so.
+          int64[M], keys of positions in `split.train`, which is sorted, so that pairs stay canonical.
         """
         return keys_within(self.split.train, pair_indices)
 
@@ -57,8 +57,8 @@ def load_dataset(config: ExperimentConfig) -> Dataset:
     """Open the archive and split it.
 
     Raises:
-      ArchiveError: the archive cannot be used, or holds so many copies of a tile that their pairs
-        exceed ten million; the message says why and what to do.
+      ArchiveError: the archive cannot be used, or has so many copies of a tile that their pairs exceed ten
+        million; the message says why and what to do.
       ConfigError: `on_bad_image` is unknown, or the shares leave a part of the split empty.
     """
     archive = open_archive(
@@ -67,20 +67,21 @@ def load_dataset(config: ExperimentConfig) -> Dataset:
     labels = require_classes(archive)
     digests = archive.digests()
     groups = duplicate_groups(digests)
-    identical = _identical_pairs(groups, archive)  # before the split: it may refuse the archive
+    identical = _identical_pairs(groups, archive)  # before the split, because it may refuse the archive
     split = split_images_by_digest(config, digests)
     return Dataset(archive, labels, split, identical, hashlib.sha256(digests.tobytes()).hexdigest())
 
 
 def class_oracle(config: ExperimentConfig, dataset: Dataset) -> ClassOracle:
-    """Return the simulated person who answers by the class labels, and errs as configured."""
+    """Return the simulated annotator, who answers from class labels with the configured errors."""
     return ClassOracle(dataset.labels, config.oracle_wrong, config.oracle_unsure, config.seed)
 
 
 def fingerprints(config: ExperimentConfig, dataset: Dataset) -> dict[str, str]:
-    """Return SHA-256 of whatever the settings name by a path, by its name in a sentence.
+    """Return the SHA-256 of every input that the settings name by a path, by its name in messages.
 
-    How tiles are prepared for pretrained weights is kept in full: what tells it lies beside the weights.
+    The preparation of tiles for pretrained weights is stored in full, because it comes from files next to
+    them.
     """
     found = {
         "tiles": dataset.tiles_sha256,
@@ -94,13 +95,13 @@ def fingerprints(config: ExperimentConfig, dataset: Dataset) -> dict[str, str]:
 
 
 def _identical_pairs(groups: IntArray, archive: Archive) -> PairKeys:
-    """Return the sorted keys of all pairs of tiles with one group number."""
+    """Return the sorted keys of all pairs of tiles with the same group number."""
     order = np.argsort(groups, kind="stable").astype(np.int32)
     _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
     _refuse_many_copies(order[starts], sizes, archive)
     keys = [np.empty(0, np.int64)]
     for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
-        places = np.stack(np.triu_indices(size, 1), axis=1)  # canonical, since `order` is stable
+        places = np.stack(np.triu_indices(size, 1), axis=1)  # canonical, because `order` is stable
         keys.append(pair_keys(order[start : start + size][places], len(groups)))
     return np.sort(np.concatenate(keys))
 

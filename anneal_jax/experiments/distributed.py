@@ -1,4 +1,4 @@
-"""One run over several processes of `jax.distributed`: all of them compute, and the first one writes."""
+"""Runs on several processes of `jax.distributed`: all processes compute, and the first one writes."""
 
 import pathlib
 import shutil
@@ -16,14 +16,14 @@ from anneal_jax.files.workdir import locked
 
 
 def join(place: str) -> bool:
-    """Join the processes of a run; call it before anything else of JAX.
+    """Join the processes of a run; call it before any other use of JAX.
 
     Args:
-      place: `HOST:PORT,COUNT,NUMBER`: where the first process listens, how many there are, and which one
-        this is, from 0; or `auto` where JAX finds that out, as under Slurm or Open MPI.
+      place: `HOST:PORT,COUNT,NUMBER`: the address of the first process, the number of processes, and the
+        number of this one, from 0; or `auto` if JAX can find these out, as under Slurm or Open MPI.
 
     Returns:
-      Whether this one is the first.
+      Whether this process is the first.
 
     Raises:
       ConfigError: `place` is neither.
@@ -42,19 +42,19 @@ def join(place: str) -> bool:
 
 
 def is_first() -> bool:
-    """Tell whether this process is the one that writes; a process by itself is."""
+    """Return whether this process is the one that writes; a single process is."""
     return jax.process_index() == 0
 
 
 @contextmanager
 def held(workdir: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Hold a workdir for all processes of a run, and yield the folder in which this one goes on.
+    """Lock a workdir for all processes of a run, and yield the folder in which this process works.
 
-    The first, or only, process goes on in the workdir. The others compute the same rounds from the same
-    past: each has a copy, which is thrown away at the end.
+    The first, or only, process works in the workdir. The others compute the same rounds from the same past:
+    each has a copy, which is deleted at the end.
 
     Raises:
-      WorkdirError: as in `locked`, in all processes; or they do not see the same workdir.
+      WorkdirError: as for `locked`, in all processes; or they do not see the same workdir.
     """
     if jax.process_count() == 1:
         with locked(workdir):
@@ -68,9 +68,9 @@ def held(workdir: pathlib.Path) -> Iterator[pathlib.Path]:
             except WorkdirError as error:
                 refused = error
         if multihost_utils.broadcast_one_to_all(np.int32(refused is not None)):
-            raise refused or WorkdirError(f"the first process cannot use {workdir}; it says why.")
+            raise refused or WorkdirError(f"the first process cannot use {workdir}; see its message.")
         here = workdir if is_first() else stack.enter_context(_copied(workdir))
-        _require_same_past(here)  # nobody goes on before the last has its copy
+        _require_same_past(here)  # wait until every process has its copy
         yield here
 
 

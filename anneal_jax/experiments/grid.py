@@ -34,7 +34,7 @@ from anneal_jax.training.factory import make_learner
 from anneal_jax.training.start import settle_side, settle_start
 
 FINISHED = "finished"
-"""A file that only the folders of finished cells hold."""
+"""A file that only the folders of finished cells contain."""
 
 _RESULTS_FILE = "queries.json"
 _MAX_WORKERS = 16  # each takes up to a GB of memory
@@ -45,7 +45,7 @@ class Cell(NamedTuple):
 
     Attributes:
       system: its name, see `systems.parse_system`.
-      seed: fixes split, first questions and weights, alike for every system.
+      seed: determines split, first questions and weights, identically for every system.
       rows: one per round, as in `rounds.jsonl`.
     """
 
@@ -55,12 +55,12 @@ class Cell(NamedTuple):
 
 
 class FailedCell(NamedTuple):
-    """A run of the grid that came to no end; the same command tries it again.
+    """A run of the grid that failed; the same command tries it again.
 
     Attributes:
       system: its name.
-      seed: of the run.
-      reason: one sentence, or the traceback of a fault of the program.
+      seed: seed of the run.
+      reason: one sentence, or the traceback of a bug.
     """
 
     system: str
@@ -69,7 +69,7 @@ class FailedCell(NamedTuple):
 
 
 class _Attempt(NamedTuple):
-    """What a worker sends back of a cell: rows, or else why there are none."""
+    """A worker's result for a cell: its rows, or why there are none."""
 
     rows: list[Row]
     reason: str = ""
@@ -84,27 +84,27 @@ def run_grid(
     num_workers: int = 1,
     cpus_each: int = 0,
 ) -> Iterator[Cell | FailedCell]:
-    """Run every system with every seed; a cell that is finished is only read.
+    """Run every system with every seed; finished cells are only read.
 
-    Each cell has its own workdir, `workdir/SYSTEM/seed_N`, and goes on as `run_experiment` does. An
-    error in one cell leaves the others to go on.
+    Each cell has its own workdir, `workdir/SYSTEM/seed_N`, and resumes like `run_experiment`. If a cell
+    fails, the others continue.
 
     Args:
-      config: the recipe; its own acquisition, supervision and seed are not looked at.
+      config: the recipe; its own acquisition, supervision and seed are ignored.
       systems: names, see `systems.parse_system`.
-      seeds: run for every system, so that differences between systems are paired.
+      seeds: seeds run for every system, so that differences between systems are paired.
       workdir: folder of the grid.
-      num_workers: cells at a time, each in a process of its own; 1 runs them in this one, 0 as many as
-        `choose_workers` says.
-      cpus_each: CPUs that each worker is bound to; 0 lets every cell use all, as without workers, so
-        that its rows are the same to the last digit. See docs/operations.md.
+      num_workers: number of cells at a time, each in its own process; 1 runs them in this process, 0 uses
+        `choose_workers`.
+      cpus_each: number of CPUs that each worker is bound to; 0 lets every cell use all, as without workers,
+        so that its rows are the same to the last digit. See docs/operations.md.
 
     Yields:
-      The cells: finished ones first, the others as they end.
+      The cells: finished ones first, the others as they finish.
 
     Raises:
       AnnealError: a name or a setting is wrong, or the archive, the weights or an old workdir cannot be
-        used; found before anything runs.
+        used; raised before anything runs.
     """
     names = canonical_systems(config, systems)
     folders = {(name, seed): cell_folder(workdir, name, seed) for seed in seeds for name in names}
@@ -126,10 +126,10 @@ def run_grid(
 
 
 def choose_workers(cpus_each: int = 0) -> int:
-    """Return how many cells at a time pay on this machine.
+    """Return how many cells to run at a time on this machine.
 
-    One cell keeps almost two CPUs busy, and an accelerator is one cell's alone. Workers bound to a few
-    CPUs share out all of them.
+    One cell keeps almost two CPUs busy, and an accelerator serves only one cell. Workers bound to a few
+    CPUs use all of them.
 
     Args:
       cpus_each: as in `run_grid`.
@@ -140,25 +140,25 @@ def choose_workers(cpus_each: int = 0) -> int:
 
 
 def cell_folder(workdir: str | pathlib.Path, system: str, seed: int) -> pathlib.Path:
-    """Return the folder of a cell's run."""
+    """Return the folder of a cell."""
     return pathlib.Path(workdir) / system / f"seed_{seed}"
 
 
 def query_results(
     config: ExperimentConfig, system: str, seed: int, workdir: str | pathlib.Path
 ) -> QueryResults:
-    """Return what each query found in a finished cell, after its last round.
+    """Return the results of each query in a finished cell, after its last round.
 
-    Read from the cell's own file; where a cell made by an older version has none, its last checkpoint is
-    restored, and the file made.
+    They are read from the cell's file; if a cell of an older version has none, its last checkpoint is
+    restored and the file is written.
 
     Raises:
-      AnnealError: the file, the checkpoint or the archive cannot be used; or the cell was run elsewhere.
+      AnnealError: the file, the checkpoint or the archive cannot be used, or the cell was run elsewhere.
     """
     folder, settings = cell_folder(workdir, system, seed), configure(config, system, seed)
     if not (folder / _RESULTS_FILE).exists():
-        if not (folder / "checkpoints").exists():  # as `grid_files.unpack_cells` leaves it
-            raise WorkdirError(f"{folder} was run elsewhere; what its queries found was not kept.")
+        if not (folder / "checkpoints").exists():  # as after `grid_files.unpack_cells`
+            raise WorkdirError(f"{folder} was run elsewhere, without storing the results of its queries.")
         outcome = run_experiment(settings, folder)
         write_results(folder / _RESULTS_FILE, name_results(outcome.dataset, outcome.retrieval))
     return read_results(folder / _RESULTS_FILE)
@@ -169,7 +169,7 @@ def _is_finished(folder: pathlib.Path, config: ExperimentConfig) -> bool:
 
 
 def _fill_cache(config: ExperimentConfig) -> None:
-    """Open what all cells share once, so that a mistake is reported once and features are computed once."""
+    """Open the shared inputs once, so that errors are reported once and features are computed once."""
     dataset = load_dataset(config)
     if config.regime == "frozen":
         make_learner(
@@ -193,22 +193,22 @@ def _attempts(
 
 
 def _run_cell(config: ExperimentConfig, folder: pathlib.Path) -> _Attempt:
-    """Run a cell to its end; whatever is wrong with it becomes its reason."""
+    """Run a cell; any error becomes the reason of its failure."""
     try:
-        (folder / FINISHED).unlink(missing_ok=True)  # it may stem from fewer rounds
+        (folder / FINISHED).unlink(missing_ok=True)  # it may be from a run with fewer rounds
         outcome = run_experiment(config, folder)
         write_results(folder / _RESULTS_FILE, name_results(outcome.dataset, outcome.retrieval))
         atomic.write_text(folder / FINISHED, "")
         return _Attempt(outcome.rows)
     except AnnealError as error:
         return _Attempt([], str(error))
-    except Exception:  # of one cell: the other cells of the night go on
+    except Exception:  # in one cell: the other cells continue
         return _Attempt([], traceback.format_exc())
 
 
 def _run_cell_quietly(config: ExperimentConfig, folder: pathlib.Path) -> _Attempt:
-    """Run a cell and tell what it said when it ends: several progress bars would overwrite each other."""
-    tqdm.set_lock(threading.RLock())  # its own, between processes, would outlive a worker that is ended
+    """Run a cell and print its output at the end; several progress bars would overwrite each other."""
+    tqdm.set_lock(threading.RLock())  # its own lock between processes would outlive a terminated worker
     with contextlib.redirect_stderr(io.StringIO()) as said:
         attempt = _run_cell(config, folder)
     sys.stderr.write(said.getvalue())
@@ -218,5 +218,5 @@ def _run_cell_quietly(config: ExperimentConfig, folder: pathlib.Path) -> _Attemp
 def _attempt_of(death: Died) -> _Attempt:
     code = death.exit_code or 0
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-    advice = "where memory ran out, give fewer --workers"
-    return _Attempt([], f"its process was ended {how}; {advice}. What it had committed is kept.")
+    advice = "if memory ran out, give fewer --workers"
+    return _Attempt([], f"its process was ended {how}; {advice}. Its committed results are kept.")

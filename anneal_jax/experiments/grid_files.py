@@ -1,6 +1,6 @@
-"""Finished cells of a comparison as one file: to keep, and to go on with on another machine.
+"""Finished cells of a comparison in one file, to archive or to continue with on another machine.
 
-One JSON line a cell: its settings, fingerprints of what it was run on, and the row of each round.
+One line of JSON per cell: its settings, fingerprints of its inputs, and the row of each round.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from anneal_jax.training.start import settle_start
 CELLS_FILE = "cells.jsonl"
 
 PLACES = ("archive", "labels", "pretrained", "cache_dir")
-"""Settings that name a place: they may differ where the fingerprints of what lies there agree."""
+"""Settings that name a path; they may differ if the fingerprints of the inputs agree."""
 
 
 def write_cells(cells: Iterable[Cell], workdir: str | pathlib.Path) -> None:
@@ -44,17 +44,17 @@ def write_cells(cells: Iterable[Cell], workdir: str | pathlib.Path) -> None:
 def unpack_cells(
     paths: Sequence[str | pathlib.Path], config: ExperimentConfig, workdir: str | pathlib.Path
 ) -> int:
-    """Lay out the cells of such files as finished ones of a comparison; those that it has stay.
+    """Unpack the cells of such files as finished cells of a comparison; existing cells are kept.
 
-    Their rows are there, and nothing else: what their queries found was not kept.
+    Only their rows are restored; the results of their queries were not stored.
 
     Args:
-      paths: of the files.
+      paths: paths of the files.
       config: the recipe of the comparison.
       workdir: its folder.
 
     Returns:
-      How many cells were laid out.
+      Number of cells unpacked.
 
     Raises:
       WorkdirError: a file cannot be read, or a cell was run with other settings, tiles, labels or weights.
@@ -69,9 +69,9 @@ def unpack_cells(
             try:
                 num_laid += _unpack(json.loads(line), config, pathlib.Path(workdir))
             except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-                raise WorkdirError(f"line {number} of {path} holds no cell ({error!r}).") from error
+                raise WorkdirError(f"line {number} of {path} is not a cell ({error!r}).") from error
             except AnnealError as error:
-                raise WorkdirError(f"line {number} of {path} does not fit here: {error}") from error
+                raise WorkdirError(f"line {number} of {path} does not belong here: {error}") from error
     return num_laid
 
 
@@ -82,11 +82,11 @@ def _unpack(record: dict[str, Any], config: ExperimentConfig, workdir: pathlib.P
     places = {name: getattr(wanted, name) for name in PLACES}
     found = dataclasses.replace(config_from_mapping(record["config"]), **places)
     if wanted.pretrained == packaged.SOURCE and not wanted.image_size:
-        wanted = dataclasses.replace(wanted, image_size=found.image_size)  # chosen by the tiles
+        wanted = dataclasses.replace(wanted, image_size=found.image_size)  # derived from the tiles
     differing = [name for name in record["config"] if getattr(found, name) != getattr(wanted, name)]
     if differing:
         raise WorkdirError(f"{system} seed {record['seed']} was run with another {', '.join(differing)}.")
-    for other in workdir.glob("*/seed_*/inputs.json"):  # one is enough, since all of them agree
+    for other in workdir.glob("*/seed_*/inputs.json"):  # one is enough, because all agree
         if read_inputs(other.parent) != record["inputs"]:
             raise WorkdirError(f"{system} was run on other tiles, labels or weights than {other.parent}.")
         break

@@ -1,14 +1,14 @@
 """Baselines of active learning on pairs: class labels, groups, or all pairs at once.
 
-These are simulations, answered from the archive's labels. They write the same rows as active learning on
-pairs, at the same costs, from the same split and seeds, so that one table holds both. Nothing is asked of
-a person, so a run that was killed starts again; a finished one is only read.
+These are simulations that use the archive's labels. They write the same rows as active learning on pairs,
+at the same costs, with the same split and seeds, so that one table can contain both. They ask nobody, so a
+killed run starts again; a finished run is only read.
 
 | supervision | what is paid for | cost |
 |---|---|---|
 | `class_labels` | every training image's class, at once | log2 C bits a label |
-| `random_labels` | classes of random images, trained anew each round | log2 C bits a label |
-| `tcal`, `tcal_igarss` | classes of images that a classifier is unsure about | log2 C bits a label |
+| `random_labels` | classes of random images, retrained each round | log2 C bits a label |
+| `tcal`, `tcal_igarss` | classes of images that a classifier is uncertain about | log2 C bits a label |
 | `tcal_random` | classes of random images, for the same classifier | log2 C bits a label |
 | `group_ask` | "same as this group?", image after image | 1 bit a question |
 | `all_pairs` | every pair of training images | 1 bit a pair |
@@ -40,7 +40,7 @@ from anneal_jax.types import IntArray, Params
 
 
 class LabelBaseline:
-    """What the baselines share as a `Method`: nobody is asked, and only the last round is saved."""
+    """Base of the baselines as a `Method`: they ask nobody, and save only the last round."""
 
     saves_every_round = False
     questions_per_round = 0
@@ -48,28 +48,28 @@ class LabelBaseline:
     setup: Setup
 
     def ask(self, round_index: int, model: Model | None) -> str:
-        """Ask nothing: what a round pays for is fixed."""
+        """Ask nothing, because the labels that a round pays for are fixed."""
         del round_index, model
         return ""
 
     def answer(self, round_index: int) -> None:
-        """Do nothing: the labels are there."""
+        """Do nothing, because the labels are known."""
 
     def template(self) -> Params:
-        """Return what the learner trains."""
+        """Return the learner's parameters."""
         return self.setup.learner.template()
 
 
 @dataclasses.dataclass(frozen=True)
 class KnownGroups(LabelBaseline):
-    """Trains anew on the first of the images, more each round, until all are known.
+    """Retrains on the first images of a list, more each round, until all are known.
 
     Attributes:
-      setup: what the run works on.
+      setup: setup of the run.
       images: int32[M], indices into the archive, in the order in which their groups become known.
-      groups: int32[M], the class or group of each.
-      counts: int64[R], how many are known after each round.
-      bits: int64[R], what they have cost.
+      groups: int32[M], class or group of each image.
+      counts: int64[R], number of known images after each round.
+      bits: int64[R], cumulative cost.
     """
 
     setup: Setup
@@ -80,11 +80,11 @@ class KnownGroups(LabelBaseline):
 
     @property
     def num_rounds(self) -> int:
-        """As many as there are counts, or until all images are known."""
+        """One per count, or until all images are known."""
         return min(len(self.counts), int(np.count_nonzero(self.counts < len(self.images))) + 1)
 
     def fit(self, round_index: int, previous: Params | None) -> Fitted:
-        """Train on the images that are known."""
+        """Train on the known images."""
         del previous
         count, use = int(self.counts[round_index]), f"round {round_index}: train"
         learner = self.setup.learner
@@ -95,13 +95,13 @@ class KnownGroups(LabelBaseline):
 
 @dataclasses.dataclass
 class ClassifierRounds(LabelBaseline):
-    """Lets a class classifier choose whose class is paid for next; searches by its last hidden layer.
+    """Lets a classifier choose the images to label next; searches by its last hidden layer.
 
     Attributes:
-      setup: what the run works on.
-      learner: of the classifier.
-      counts: how many training images are labelled after each round.
-      is_labelled: bool[M], which of the M training images are; those of round 0 to begin with.
+      setup: setup of the run.
+      learner: learner of the classifier.
+      counts: number of labelled training images after each round.
+      is_labelled: bool[M], whether each training image is labelled; initially those of round 0.
       heads: the classifier of the last round.
       select_s: seconds that the last choice took.
     """
@@ -115,18 +115,18 @@ class ClassifierRounds(LabelBaseline):
 
     @property
     def num_rounds(self) -> int:
-        """As many as there are counts."""
+        """One per count."""
         return len(self.counts)
 
     def ask(self, round_index: int, model: Model | None) -> str:
-        """Choose the images that the round labels, from those that have no label yet."""
+        """Choose the images to label in this round, from the unlabelled ones."""
         if model is None or self.heads is None:
             return ""
         start = time.perf_counter()
         rest = np.flatnonzero(~self.is_labelled)
         images = self.setup.dataset.split.train[rest]
         seed = host_seed(self.setup.config.seed, round_index, Use.SELECTION)
-        # Not rows of `model.embeddings`: these are rounded differently, and other images would be chosen.
+        # Not rows of `model.embeddings`, whose rounding differs, so that other images would be chosen.
         embeddings = self.setup.learner.embed(model.params, model.features[images])
         pool = ImagePool(embeddings, self.learner.logits(self.heads)[images], seed)
         num_new = self.counts[round_index] - int(np.count_nonzero(self.is_labelled))
@@ -153,10 +153,10 @@ class ClassifierRounds(LabelBaseline):
 
 @dataclasses.dataclass(frozen=True)
 class AllPairs(LabelBaseline):
-    """Trains once, many steps long, on the true labels of all pairs, or of as many as the steps visit.
+    """Trains once, for many steps, on the true labels of all pairs, or of as many as the steps visit.
 
     Attributes:
-      setup: what the run works on.
+      setup: setup of the run.
     """
 
     num_rounds = 1
@@ -189,7 +189,7 @@ def class_labels(setup: Setup) -> AbstractContextManager[Method]:
 
 
 def random_labels(setup: Setup) -> AbstractContextManager[Method]:
-    """Train on the classes of as many random images as each budget of the grid pays for."""
+    """Train on the classes of as many random images as each round's budget pays for."""
     config, dataset = setup.config, setup.dataset
     images = host_rng(config.seed, 0, Use.SELECTION).permutation(dataset.split.train)
     counts = (bit_grid(config, dataset) / bits_per_label(dataset)).astype(np.int64).clip(1, len(images))
@@ -198,7 +198,7 @@ def random_labels(setup: Setup) -> AbstractContextManager[Method]:
 
 
 def group_ask(setup: Setup) -> AbstractContextManager[Method]:
-    """Train on the groups that as many questions as each budget of the grid allows have found."""
+    """Train on the groups found with as many questions as each round's budget allows."""
     config, dataset, learner = setup.config, setup.dataset, setup.learner
     images = host_rng(config.seed, 0, Use.SELECTION).permutation(dataset.split.train)
     features = centred(learner.features(None), dataset.split.train)
@@ -208,7 +208,7 @@ def group_ask(setup: Setup) -> AbstractContextManager[Method]:
 
 
 def tcal(setup: Setup) -> AbstractContextManager[Method]:
-    """Let a class classifier choose; its first images are those that the paper's first pairs are around."""
+    """Let a classifier choose; its first images are the anchors of the paper's first pairs."""
     config, dataset = setup.config, setup.dataset
     assert isinstance(setup.learner, FrozenLearner)
     learner, num_train = ClassLearner(setup.learner, class_count(dataset)), len(dataset.split.train)
@@ -231,7 +231,7 @@ def class_count(dataset: Dataset) -> int:
 
 
 def bits_per_label(dataset: Dataset) -> float:
-    """Return what one class label costs, log2 C bits."""
+    """Return the cost of one class label, log2 C bits."""
     return math.log2(class_count(dataset))
 
 
@@ -242,7 +242,7 @@ def bit_grid(config: ExperimentConfig, dataset: Dataset) -> npt.NDArray[np.int64
 
 
 def _tcal_counts(config: ExperimentConfig, dataset: Dataset, num_first: int) -> list[int]:
-    """Return the number of labels after each round: as many more bits a round as pairs would cost."""
+    """Return the number of labels after each round, so that each round costs as many bits as with pairs."""
     per_round = questions_per_round(config, dataset) / bits_per_label(dataset)
     most = min(len(dataset.split.train), int(config.tcal_bits / bits_per_label(dataset)))
     num_rounds = max(0, math.ceil((most - num_first) / per_round))

@@ -1,4 +1,4 @@
-"""What a system does in a round; `run` is the loop around it, and `registry` has every one by name."""
+"""The protocol of a method: what a system does in a round; `run` has the loop, `registry` the methods."""
 
 import pathlib
 from typing import NamedTuple, Protocol
@@ -12,19 +12,20 @@ from anneal_jax.types import Annotator, Params
 ORACLE, ANNOTATOR = "oracle", "annotator"
 
 ORACLE_ANSWERS_PER_COMMIT = 64
-"""An oracle answers faster than a disk flushes, and can be asked again; a person cannot."""
+"""Answers per commit of an oracle, which answers faster than a disk flushes and can be asked again; a
+person cannot."""
 
 
 class Setup(NamedTuple):
-    """What a method works on.
+    """The inputs of a method.
 
     Attributes:
       config: the settings.
       dataset: the archive and its split.
-      learner: of the configured regime.
+      learner: learner of the configured regime.
       workdir: an existing folder.
-      annotator: who answers.
-      annotator_name: `oracle` or `annotator`, kept with each answer.
+      annotator: answers the questions.
+      annotator_name: `oracle` or `annotator`, stored with each answer.
     """
 
     config: ExperimentConfig
@@ -36,22 +37,22 @@ class Setup(NamedTuple):
 
     @property
     def log_path(self) -> pathlib.Path:
-        """Where the rounds are logged."""
+        """The log of rounds."""
         return self.workdir / "rounds.jsonl"
 
     @property
     def answers_per_commit(self) -> int:
-        """How many answers may be lost to a kill."""
+        """Maximum number of answers that a kill may lose."""
         return ORACLE_ANSWERS_PER_COMMIT if self.annotator_name == ORACLE else 1
 
 
 class Fitted(NamedTuple):
-    """What a round has learnt.
+    """The result of training in a round.
 
     Attributes:
       params: the trained model, in the shape that the learner embeds with.
-      row: the round's line of the log, as far as no measurement is needed.
-      num_answers: how many answers it was trained on.
+      row: the round's row of the log, without measurements.
+      num_answers: number of answers trained on.
     """
 
     params: Params
@@ -60,16 +61,17 @@ class Fitted(NamedTuple):
 
 
 class Method(Protocol):
-    """How a system spends bits, and what it trains on. Rounds are numbered from 0.
+    """Defines how a system spends bits and what it trains on. Rounds are numbered from 0.
 
-    What a method asks, is answered and trains on follows from the settings and from what it has committed,
-    so that a killed run ends as an unbroken one.
+    The questions, answers and training of a method follow from the settings and from what it has committed,
+    so that a killed run ends like an uninterrupted one.
 
     Attributes:
-      num_rounds: how many rounds there are at most.
+      num_rounds: maximum number of rounds.
       saves_every_round: whether a killed run resumes after its last round. Otherwise it starts again, and
         only the last round is saved.
-      questions_per_round: of a round after the first, while as many are left; 0 if nobody is asked.
+      questions_per_round: questions of each round after the first, while enough are left; 0 if nobody is
+        asked.
     """
 
     @property
@@ -80,30 +82,30 @@ class Method(Protocol):
     def questions_per_round(self) -> int: ...
 
     def ask(self, round_index: int, model: Model | None) -> str:
-        """Commit the questions of a round, unless they are there already.
+        """Commit the questions of a round, unless they are already committed.
 
         Args:
           round_index: the round.
-          model: of the round before; None in round 0.
+          model: model of the previous round; None in round 0.
 
         Returns:
-          Empty, or the sentence that says why nothing is left to ask.
+          Empty, or a sentence that says why no questions are left.
 
         Raises:
-          ConfigError: there is nothing to ask in round 0.
+          ConfigError: there are no questions in round 0.
         """
         ...
 
     def answer(self, round_index: int) -> None:
-        """Commit an answer to each question of the round that has none."""
+        """Commit an answer to each unanswered question of the round."""
         ...
 
     def fit(self, round_index: int, previous: Params | None) -> Fitted:
-        """Train on all that is known after a round.
+        """Train on everything known after a round.
 
         Args:
-          round_index: the round; keys every draw.
-          previous: parameters of the round before; None in round 0.
+          round_index: the round; key of every random draw.
+          previous: parameters of the previous round; None in round 0.
 
         Raises:
           ConfigError: the fit diverges.
@@ -111,5 +113,5 @@ class Method(Protocol):
         ...
 
     def template(self) -> Params:
-        """Return parameters of the right shapes, into which a checkpoint is restored."""
+        """Return parameters with the right shapes for restoring a checkpoint."""
         ...

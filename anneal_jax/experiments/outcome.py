@@ -1,4 +1,4 @@
-"""What a run leaves in memory, and the figures of its rounds."""
+"""The outcome of a run in memory, and the metrics of its rounds."""
 
 import dataclasses
 
@@ -10,14 +10,14 @@ from anneal_jax.training.learner import Model, centred
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a finished run leaves in memory; everything else lies in its workdir.
+    """The outcome of a finished run in memory; everything else is in its workdir.
 
     Attributes:
       dataset: the archive and its split.
       rows: one per round, as in `rounds.jsonl`.
       retrieval: the last round's five nearest tiles of each query.
-      notes: sentences for the user: tiles left out, why the run ended early.
-      num_new_rounds: rounds that this call added; 0 where all were there.
+      notes: sentences for the user, such as tiles left out, or why the run ended early.
+      num_new_rounds: number of rounds that this call added; 0 if all existed.
     """
 
     dataset: Dataset
@@ -28,12 +28,12 @@ class Outcome:
 
 
 def retrieve(dataset: Dataset, model: Model) -> Retrieval:
-    """Answer the queries with the embeddings of a model."""
+    """Search for every query with the embeddings of a model."""
     return evaluate_retrieval(model.embeddings, dataset.labels, dataset.split)
 
 
 def measure(dataset: Dataset, model: Model) -> tuple[Retrieval, Row]:
-    """Answer the queries, and measure that, with what the features alone find beside it."""
+    """Search for every query and measure the results, also those of the features alone."""
     found = retrieve(dataset, model)
     features = centred(model.features, dataset.split.train)
     by_features = evaluate_retrieval(features, dataset.labels, dataset.split)

@@ -1,4 +1,4 @@
-"""Active learning on pairs, in rounds: an acquisition chooses, and all that follows is trained on."""
+"""Active learning on pairs, in rounds: an acquisition chooses, and training uses all implied pairs."""
 
 import dataclasses
 import itertools
@@ -21,6 +21,7 @@ from anneal_jax.experiments.selection import (
     Knowledge,
     SelectedPairs,
     draw_first_pairs,
+    fit_known,
     gather_knowledge,
     questions_per_round,
     score_first_answers,
@@ -45,29 +46,29 @@ def open_pair_rounds(setup: Setup) -> Iterator[Method]:
 
 @contextmanager
 def opened_store(setup: Setup) -> Iterator[AnswerStore]:
-    """Open the answers of a run, and close them in the end.
+    """Open the answers of a run, and close them at the end.
 
     Raises:
       StoreError: the file is damaged, or belongs to another archive.
-      WorkdirError: the log has a round of which the answers know nothing.
+      WorkdirError: the log has a round that is not among the answers.
     """
     last_round = len(read_rounds(setup.log_path)) - 1
     with closing(AnswerStore(setup.workdir / "answers.sqlite", setup.dataset.archive.ids)) as store:
         if last_round >= 0 and store.facts(last_round) is None:
             raise WorkdirError(
-                f"{setup.log_path} tells of round {last_round}, and the answer store beside it does not: "
-                "it was emptied or replaced. Restore answers.sqlite, or begin in a new workdir."
+                f"{setup.log_path} contains round {last_round}, but the answer store next to it does not: "
+                "it was emptied or replaced. Restore answers.sqlite, or start in a new workdir."
             )
         yield store
 
 
 @dataclasses.dataclass
 class AskedRounds:
-    """What the methods share that ask an oracle or a person.
+    """Base of the methods that ask an oracle or a person.
 
     Attributes:
-      setup: what the run works on.
-      store: its answers; all else follows from them.
+      setup: setup of the run.
+      store: its answers, from which everything else follows.
     """
 
     setup: Setup
@@ -77,16 +78,16 @@ class AskedRounds:
 
     @property
     def num_rounds(self) -> int:
-        """The first set of questions, and the rounds that the settings want after it."""
+        """The first set of questions, plus the rounds in the settings."""
         return self.setup.config.rounds + 1
 
     @property
     def questions_per_round(self) -> int:
-        """The k of the settings."""
+        """The number k in the settings."""
         return questions_per_round(self.setup.config, self.setup.dataset)
 
     def knowledge(self, round_index: int) -> Knowledge:
-        """Return what is known after a round; nothing of audits, whose pairs are never asked."""
+        """Return what is known after a round, without audits, whose pairs are never asked."""
         return gather_knowledge(
             self.store.answered(round_index),
             self.setup.dataset,
@@ -95,7 +96,7 @@ class AskedRounds:
         )
 
     def fitted(self, params: Params, round_index: int, knowledge: Knowledge) -> Fitted:
-        """Return a trained model with the figures of its round."""
+        """Return a trained model with the row of its round."""
         answered = self.store.answered(round_index)
         is_usable = (answered.round_indices == round_index) & (answered.answers != Answer.UNSURE)
         usable = answered.answers[is_usable]
@@ -112,10 +113,10 @@ class AskedRounds:
 
 
 class PairRounds(AskedRounds):
-    """A `Method`: an acquisition chooses k pairs a round; all that follows from answers is trained on."""
+    """A `Method`: an acquisition chooses k pairs per round; training uses all that the answers imply."""
 
     def ask(self, round_index: int, model: Model | None) -> str:
-        """Commit the round's pairs, chosen by the model of the round before."""
+        """Commit the round's pairs, chosen by the model of the previous round."""
         if self.store.facts(round_index) is not None:
             return ""
         start = time.perf_counter()
@@ -134,7 +135,7 @@ class PairRounds(AskedRounds):
         return ""
 
     def answer(self, round_index: int) -> None:
-        """Have every open question of the round answered; a person's answer is on disk at once."""
+        """Get an answer to every open question of the round; a person's answer is on disk immediately."""
         questions = self.store.unanswered(round_index)
         answers = (
             (question.question_id, self.setup.annotator(question.first, question.second))
@@ -144,14 +145,16 @@ class PairRounds(AskedRounds):
             self.store.record_all(batch, annotator=self.setup.annotator_name)
 
     def fit(self, round_index: int, previous: Params | None) -> Fitted:
-        """Train on the answered pairs and those that follow."""
+        """Train on the answered pairs and those that they imply."""
         knowledge, use = self.knowledge(round_index), f"round {round_index}: train"
-        params = self.setup.learner.fit_pairs(knowledge.training_pairs, round_index, previous, use=use)
+        config, learner = self.setup.config, self.setup.learner
+        params = fit_known(config, learner, knowledge.training_pairs, round_index, previous, use=use)
         return self.fitted(params, round_index, knowledge)
 
     def template(self) -> Params:
-        """Return what the learner trains on pairs."""
-        return self.setup.learner.template()
+        """Return the learner's parameters for pairs."""
+        learner, template = self.setup.learner, self.setup.learner.template()
+        return learner.beside_features(template, 0.0) if self.setup.config.keep_features else template
 
     def _select(self, round_index: int, model: Model | None) -> SelectedPairs:
         config, dataset, learner = self.setup.config, self.setup.dataset, self.setup.learner
@@ -174,21 +177,21 @@ class PairRounds(AskedRounds):
 
 
 def trains_classifier(config: ExperimentConfig) -> bool:
-    """Tell whether the pair classifier is trained, too."""
+    """Return whether the pair classifier is trained too."""
     is_wanted = config.train_classifier == "always" or get_acquisition(config.acquisition).needs_classifier
     return config.supervision == "pairs" and is_wanted
 
 
 def nothing_to_ask(dataset: Dataset) -> ConfigError:
-    """Return the error of an archive whose training tiles hold no question."""
+    """Return the error for an archive without any pair to ask."""
     return ConfigError(
-        f"the {len(dataset.split.train)} training tiles hold no pair to ask first; raise train_fraction, "
+        f"the {len(dataset.split.train)} training tiles contain no pair to ask; raise train_fraction, "
         "or give an archive with more different tiles."
     )
 
 
 def in_batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    """Yield up to `size` items at a time; the next is not taken before the last batch is used."""
+    """Yield up to `size` items at a time; the next item is only taken after the last batch was used."""
     remaining = iter(items)
     while batch := list(itertools.islice(remaining, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""A warm start as a command runs it: from a recipe to a file of weights that `pretrained` takes."""
+"""Runs a warm start as a command: from a recipe to a weights file for `pretrained`."""
 
 import dataclasses
 import logging
@@ -33,24 +33,24 @@ def pretrain(
     with_all_tiles: bool = False,
     turns: bool = True,
 ) -> str:
-    """Train a backbone on the tiles of an archive, without any label, and write its weights.
+    """Train a backbone on the tiles of an archive without labels, and write its weights.
 
     Args:
       config: `archive`, `on_bad_image`, `backbone`, `pretrained`, `image_size`, `batch_size`,
-        `learning_rate`, `num_devices`, `cache_dir`, the split and `seed` are looked at. From random weights
-        the network's input is scaled by mean and spread of the archive's own bands.
-      output: `.safetensors`; replaced as a whole once the training is done.
+        `learning_rate`, `num_devices`, `cache_dir`, the split and `seed` are used. With random weights, the
+        network's input is scaled by mean and spread of the archive's own bands.
+      output: a `.safetensors` file, replaced atomically after the training.
       method: see `WarmStartSettings`.
       epochs: likewise.
-      with_all_tiles: whether tiles of the query and the searched part take part; with labels to measure on,
-        they must not.
-      turns: whether tiles may be mirrored and turned.
+      with_all_tiles: whether to include tiles of the query and searched parts; do not, if these are used to
+        measure quality.
+      turns: whether tiles may be mirrored and rotated.
 
     Returns:
       What was done, in two sentences.
 
     Raises:
-      ConfigError: `output` has another ending, the archive holds ready vectors, or as in `warm_start` and
+      ConfigError: `output` has another suffix, the archive holds vectors, or as for `warm_start` and
         `load_network`.
       WorkdirError: the folder of `output` does not exist.
       ArchiveError: a tile cannot be read.
@@ -62,7 +62,7 @@ def pretrain(
         config.archive, labels_csv=config.labels or None, on_bad_image=config.on_bad_image
     )
     if archive.kind == "vector":
-        raise ConfigError(f"a warm start needs tiles, and {config.archive} holds ready vectors.")
+        raise ConfigError(f"a warm start needs tiles, but {config.archive} holds vectors.")
     config = settle_side(config, archive)
     rows = np.arange(len(archive.ids), dtype=np.int32)
     if not with_all_tiles:
@@ -96,11 +96,11 @@ def pretrain(
 
 
 def _require_place(output: pathlib.Path) -> None:
-    """Fail now, not after hours of work."""
+    """Fail now rather than after hours of work."""
     if not output.absolute().parent.is_dir():
         raise WorkdirError(f"cannot write {output}: its folder does not exist; create it first")
     if output.suffix != ".safetensors":
-        raise ConfigError(f"{output} must end in .safetensors, as weights are written.")
+        raise ConfigError(f"{output} must end in .safetensors, the format of weights.")
 
 
 def _scaled_by_archive(backbone: Backbone, archive: Archive, rows: IntArray, seed: int) -> Backbone:

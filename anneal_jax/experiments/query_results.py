@@ -1,4 +1,4 @@
-"""What each query found in a finished run, kept as a small file by the names of the tiles."""
+"""The results of each query in a finished run, stored in a small file by tile name."""
 
 import dataclasses
 import json
@@ -16,10 +16,10 @@ class QueryResults:
     """The nearest tiles of each query.
 
     Attributes:
-      query_ids: Q names.
-      neighbour_ids: K names for each query, nearest first.
-      relevant: whether each of them has the query's class.
-      num_relevant: R of each query, tiles of its class among those searched.
+      query_ids: names of the Q queries.
+      neighbour_ids: names of K tiles for each query, nearest first.
+      relevant: whether each of these tiles has the query's class.
+      num_relevant: R of each query, number of tiles of its class among those searched.
     """
 
     query_ids: list[str]
@@ -48,7 +48,7 @@ def read_results(path: str | os.PathLike[str]) -> QueryResults:
     """Read what `write_results` wrote.
 
     Raises:
-      WorkdirError: the file is absent, torn or of another form.
+      WorkdirError: the file is missing, incomplete or malformed.
     """
     try:
         results = QueryResults(**json.loads(pathlib.Path(path).read_text(encoding="utf-8")))
@@ -57,4 +57,4 @@ def read_results(path: str | os.PathLike[str]) -> QueryResults:
             raise ValueError("its lists differ in length")
         return results
     except (OSError, ValueError, RecursionError, TypeError) as error:
-        raise WorkdirError(f"cannot read {path} ({error}); remove it, and it is made anew.") from error
+        raise WorkdirError(f"cannot read {path} ({error}); remove it to have it written again.") from error

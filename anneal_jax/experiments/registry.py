@@ -1,4 +1,4 @@
-"""Every method, by the name that the setting `supervision` gives it."""
+"""Every method, by its name in the setting `supervision`."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -13,14 +13,14 @@ from anneal_jax.experiments.pair_rounds import open_pair_rounds
 
 
 class MethodEntry(NamedTuple):
-    """A method, and what others must know of it.
+    """A method and its properties.
 
     Attributes:
-      open: prepares it for a run, and closes what it opened.
+      open: prepares it for a run, and closes everything it opened.
       title: its name in reports; empty if its acquisition's name says more.
       asks: whether an oracle or a person is asked, in as many rounds as the settings want.
-      is_answered: whether its bits are answers; otherwise they are what class labels cost.
-      can_err: whether somebody answers who may be wrong or unsure; otherwise true labels are taken.
+      is_answered: whether its bits are answers; otherwise they are the cost of class labels.
+      can_err: whether its answers may be wrong or unsure; otherwise it uses true labels.
       can_finetune: whether it exists in the finetune regime.
     """
 
@@ -57,18 +57,18 @@ def asking_methods() -> list[str]:
 
 
 def check_method(config: ExperimentConfig) -> None:
-    """Refuse a method that does not exist as it is configured.
+    """Raise an error if the configured method does not exist.
 
     Raises:
-      ConfigError: it exists in the frozen regime only, or asks nobody who could err.
+      ConfigError: it only exists in the frozen regime, or asks nobody who could make errors.
     """
     method = METHODS[config.supervision]
     if not method.can_err and (config.oracle_wrong or config.oracle_unsure):
         raise ConfigError(
-            f"supervision={config.supervision!r} takes the true labels and asks nobody, so oracle_wrong "
+            f"supervision={config.supervision!r} uses the true labels and asks nobody, so oracle_wrong "
             "and oracle_unsure would change nothing; leave them at 0."
         )
     if not method.can_finetune and config.regime != "frozen":
         raise ConfigError(
-            f"supervision={config.supervision!r} exists in the frozen regime only; give regime='frozen'."
+            f"supervision={config.supervision!r} only exists in the frozen regime; give regime='frozen'."
         )

@@ -1,4 +1,4 @@
-"""The log of a run: `rounds.jsonl`, one strict JSON object a line, one line a round."""
+"""The log of a run: `rounds.jsonl`, with one strict JSON object per line and one line per round."""
 
 import dataclasses
 import json
@@ -20,27 +20,27 @@ Row = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RoundRow:
-    """The fields of a round, in the order they are written; None where a round has no such figure.
+    """The fields of a round, in the order they are written; None if a round lacks the value.
 
     Attributes:
       round_index: 0 is the model trained on the initial answers.
-      bits_spent: questions put to a person so far, or what labels cost.
-      num_labelled_images: whose class or group is known; rounds that ask about pairs leave it out.
+      bits_spent: questions asked so far, or the cost of labels.
+      num_labelled_images: images with a known class or group; rounds that ask about pairs leave it out.
       num_labelled_pairs: usable answers so far.
       num_derived_pairs: pairs implied by them, at no cost.
-      num_contradictory_pairs: pairs implied both ways and left out.
-      yes_share: [0, 1], similar ones among this round's answers.
-      threshold: [-1, 1], similar above it, cosine similarity.
-      threshold_lower: [-1, 1], the interval that the answers leave to it begins here, and
-      threshold_upper: ends here.
-      selection_certified: whether the scan found what float64 finds: see `ScanResult`.
-      selection_band: pairs kept that its precision leaves in question.
-      selection_band_complete: whether these are all such pairs; otherwise there are more.
-      pool_share: [0, 1], part of all pairs that were scored.
+      num_contradictory_pairs: pairs with both labels implied, which are left out.
+      yes_share: [0, 1], share of similar answers in this round.
+      threshold: [-1, 1], cosine similarity above which pairs count as similar.
+      threshold_lower: [-1, 1], lower end of the interval for the threshold.
+      threshold_upper: [-1, 1], upper end of the interval for the threshold.
+      selection_certified: whether the scan found the same pairs as float64: see `ScanResult`.
+      selection_band: number of kept pairs that its precision leaves undecided.
+      selection_band_complete: whether these are all undecided pairs.
+      pool_share: [0, 1], share of all pairs that were scored.
       select_s: seconds that the choice took.
       mean_average_precision_at_5: [0, 1], divided by min(k, R).
       precision_at_5: [0, 1].
-      mean_average_precision_at_5_features: [0, 1], the same by the backbone's features: an ablation.
+      mean_average_precision_at_5_features: [0, 1], the same with the backbone's features: an ablation.
       train_s: seconds that the fit took.
     """
 
@@ -65,7 +65,7 @@ class RoundRow:
     train_s: float | None = None
 
     def to_row(self) -> Row:
-        """Return the line of the log."""
+        """Return the row of the log."""
         row = dataclasses.asdict(self)
         if self.num_labelled_images is None:
             del row["num_labelled_images"]
@@ -73,20 +73,20 @@ class RoundRow:
 
 
 TIME_SUFFIX = "_s"
-"""Fields so named hold seconds, and differ between two runs of the same command."""
+"""Suffix of fields in seconds, which differ between two runs of the same command."""
 
 
 def read_rounds(path: str | os.PathLike[str]) -> list[Row]:
     """Read every round of a log, oldest first.
 
     Args:
-      path: a `rounds.jsonl`; one that does not exist yet holds no rounds.
+      path: a `rounds.jsonl`; a missing file has no rounds.
 
     Returns:
-      One dict a round, keys in file order; `round_index` rises by one from row to row.
+      One dict per round, keys in file order; `round_index` increases by one from row to row.
 
     Raises:
-      WorkdirError: the file is torn or was edited; the message names the line.
+      WorkdirError: the file is incomplete or was edited; the message names the line.
     """
     try:
         lines = Path(path).read_bytes().splitlines()
@@ -99,7 +99,7 @@ def read_rounds(path: str | os.PathLike[str]) -> list[Row]:
             _check_order(rows, row)
         except ValueError as error:
             raise WorkdirError(
-                f"{path}, line {number}: {error}; the file is torn or was edited: "
+                f"{path}, line {number}: {error}; the file is incomplete or was edited: "
                 "restore it, or start again in a new workdir"
             ) from error
         rows.append(row)
@@ -107,16 +107,16 @@ def read_rounds(path: str | os.PathLike[str]) -> list[Row]:
 
 
 def append_round(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
-    """Add one round to a log; the file is replaced as a whole, so a kill never tears it.
+    """Add one round to a log; the file is replaced atomically, so a kill never damages it.
 
     Args:
       path: a `rounds.jsonl`, which may not exist yet; its folder must.
       row: the fields of one round; NumPy scalars are written as the numbers they are.
 
     Raises:
-      ValueError: a value is NaN or infinite, for which JSON has no word (use None where a figure
-        does not exist), or `round_index` is not the next one.
-      WorkdirError: the log is torn or was edited.
+      ValueError: a value is NaN or infinite, which JSON cannot express (use None for a missing value), or
+        `round_index` is not the next one.
+      WorkdirError: the log is incomplete or was edited.
 
     Example:
       >>> import pathlib, tempfile
@@ -128,7 +128,7 @@ def append_round(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
     """
     for name, value in row.items():
         if isinstance(value, float | np.floating) and not math.isfinite(value):
-            raise ValueError(f"{name} is {value}: write None where a round has no such figure")
+            raise ValueError(f"{name} is {value}: write None for a missing value")
     rows = read_rounds(path)
     _check_order(rows, row)
     lines = [json.dumps(each, allow_nan=False, default=_number) for each in [*rows, dict(row)]]
@@ -143,7 +143,7 @@ def without_times(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
 def _parse(line: bytes) -> Row:
     try:
         row = json.loads(line, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:  # of the syntax, of the encoding, of the depth
+    except (ValueError, RecursionError) as error:  # of syntax, encoding or depth
         raise ValueError("this is not strict JSON") from error
     if not isinstance(row, dict):
         raise ValueError("this is not a JSON object")
@@ -158,13 +158,13 @@ def _check_order(rows: list[Row], row: Mapping[str, Any]) -> None:
     """Raise ValueError unless `row` may follow `rows`."""
     index = row.get("round_index")
     if not isinstance(index, Integral):
-        raise ValueError(f"round_index is {index!r}, and must be a whole number")
+        raise ValueError(f"round_index is {index!r}, but must be a whole number")
     if index != len(rows):
-        raise ValueError(f"round {index} stands where round {len(rows)} belongs")
+        raise ValueError(f"round {index} is in the place of round {len(rows)}")
 
 
 def _number(value: object) -> object:
-    """Give `json` the Python number of a NumPy scalar."""
+    """Convert a NumPy scalar to a Python number for `json`."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{value!r} is neither a number, a text nor None")

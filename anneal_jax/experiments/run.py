@@ -5,10 +5,10 @@ A round asks questions, records the answers, trains on everything known, and mea
   round 0   ask the first pairs -> answer -> derive -> train -> save -> evaluate -> log
   round r   select with the model of round r - 1 -> answer -> derive -> train -> save -> evaluate -> log
 
-What is asked and trained on is the method's part (`method`); this is the loop around it, the same for all.
-Everything a round leaves is committed before the next step begins, in this order: its questions, its
-answers (a person's one by one), its checkpoint, its line in `rounds.jsonl`. What is there is not done
-again, so that a run killed at any moment goes on from there, and ends as the unbroken run would.
+The method (`method`) decides what to ask and to train on; this is the loop around it, the same for all
+methods. Every step of a round is committed before the next one begins, in this order: its questions, its
+answers (a person's one by one), its checkpoint, its line in `rounds.jsonl`. Committed steps are not
+repeated, so a run killed at any moment continues from there, and ends as the uninterrupted run would.
 """
 
 import dataclasses
@@ -53,16 +53,16 @@ def run_experiment(
     annotator: Annotator | None = None,
     on_round: Callable[[Row], object] = lambda row: None,
 ) -> Outcome:
-    """Run, or go on with, active learning in a workdir.
+    """Run active learning in a workdir, or continue an earlier run.
 
     Args:
-      config: the settings. In an old workdir only `rounds` may grow.
-      workdir: folder for everything the run leaves; made where it is absent.
-      annotator: who answers; by default an oracle that knows the class labels.
-      on_round: called with the row of each new round, once it is on disk.
+      config: the settings. In an existing workdir only `rounds` may grow.
+      workdir: folder for all results of the run; created if missing.
+      annotator: answers the questions; by default an oracle that knows the class labels.
+      on_round: called with the row of each new round once it is on disk.
 
     Returns:
-      The outcome; `workdir` holds the rounds, the checkpoints and, if somebody was asked, the answers.
+      The outcome; `workdir` contains the rounds, the checkpoints and, if somebody was asked, the answers.
 
     Raises:
       AnnealError: a setting, the archive or the workdir cannot be used; the message says what to do.
@@ -107,9 +107,9 @@ def _run_rounds(run: _Run, on_round: Callable[[Row], object]) -> Outcome:
         num_asked = row["bits_spent"] - (rows[-1]["bits_spent"] if rows else 0)
         rows.append(row)
         if round_index and num_asked < method.questions_per_round:
-            notes.append(f"Round {round_index} asked {num_asked:,} questions: no more were left.")
-    assert model is not None  # round 0 is there, or was refused
-    if retrieval is None:  # every round was there
+            notes.append(f"Round {round_index} asked {num_asked:,} questions, because no more were left.")
+    assert model is not None  # round 0 exists, or raised an error
+    if retrieval is None:  # every round existed
         retrieval = retrieve(dataset, model)
     return Outcome(dataset, rows, retrieval, tuple(notes), len(rows) - num_old)
 
@@ -127,7 +127,7 @@ def _fit_and_save(run: _Run, round_index: int, previous: Params | None) -> Fitte
 
 
 def _resume(run: _Run) -> tuple[list[Row], Model | None]:
-    """Return the rounds that are done, and the model of the last; none and None to start from round 0."""
+    """Return the finished rounds and the model of the last; none and None to start from round 0."""
     rows = read_rounds(run.setup.log_path)
     if rows and (params := _restore(run, len(rows) - 1)) is not None:
         return rows, represent(run.setup.learner, params)
@@ -138,8 +138,8 @@ def _resume(run: _Run) -> tuple[list[Row], Model | None]:
 def _restore(run: _Run, last_round: int) -> Params | None:
     """Return the parameters of a finished round; None if the method must start again.
 
-    If its checkpoint is damaged, the rounds since the newest sound one are trained again. That asks
-    nothing: the answers are in the store.
+    If its checkpoint is damaged, the rounds since the newest intact one are trained again, without asking
+    questions, because the answers are in the store.
     """
     method = run.method
     if not method.saves_every_round and last_round < method.num_rounds - 1:

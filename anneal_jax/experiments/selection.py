@@ -1,4 +1,4 @@
-"""Between two rounds: what is known, where the boundary lies, and which pairs to ask next."""
+"""Between two rounds: what is known, where the threshold is, and which pairs to ask next."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -26,20 +26,20 @@ from anneal_jax.pairs.drawing import draw_class_balanced_pairs, draw_random_pair
 from anneal_jax.pairs.transitive import DerivedPairs, expand_one_step
 from anneal_jax.seeds import Use, host_rng, host_seed
 from anneal_jax.training.learner import Learner, Model, TrainingPairs, represent
-from anneal_jax.types import Answer, FloatArray, PairIndices
+from anneal_jax.types import Answer, FloatArray, PairIndices, Params
 
 NUM_FOLDS = 5
-"""Folds of the cross-fit that scores the first answers out of sample."""
+"""Number of folds of the cross-fit that scores the first answers out of sample."""
 
 
 class Knowledge(NamedTuple):
-    """What answers say, directly and by implication; the two are kept apart.
+    """What is known from answers, directly and by implication, kept separately.
 
     Attributes:
       labelled: pairs answered similar or dissimilar.
-      derived: pairs that follow from them.
-      known: int64[M], sorted keys, within the training images, of the pairs never to be asked: asked
-        ones, whatever the answer, derived ones, and byte-identical tiles.
+      derived: pairs that these imply.
+      known: int64[M], sorted keys, within the training images, of the pairs that are never asked: those
+        already asked, whatever the answer, derived ones, and byte-identical tiles.
     """
 
     labelled: TrainingPairs
@@ -57,8 +57,8 @@ class SelectedPairs(NamedTuple):
 
     Attributes:
       pair_indices: int32[P, 2], canonical indices into the archive, in the order to ask.
-      similarities: float32[P], by the model that asks; None before there is one.
-      facts: what to remember of the selection, by the names that `RoundRow` has for it.
+      similarities: float32[P], under the model that asks; None before there is one.
+      facts: facts about the selection to record, by their names in `RoundRow`.
     """
 
     pair_indices: PairIndices
@@ -71,13 +71,13 @@ def gather_knowledge(
 ) -> Knowledge:
     """Collect what is known from the answered questions.
 
-    A pair that was answered more than once counts once, and not at all where the answers differ.
+    A pair that was answered several times counts once, and not at all if the answers differ.
 
     Args:
       answered: every answered question so far.
       dataset: the archive.
       transitive: `one_step`, `closure` or `none`.
-      reserved: int32[R, 2], more pairs never to be asked, such as those of audits.
+      reserved: int32[R, 2], further pairs that are never asked, such as those of audits.
     """
     is_usable = answered.answers != Answer.UNSURE
     num_images = len(dataset.labels)
@@ -114,7 +114,7 @@ def draw_first_pairs(config: ExperimentConfig, dataset: Dataset) -> PairIndices:
 
 
 def questions_per_round(config: ExperimentConfig, dataset: Dataset) -> int:
-    """Return k, the questions of a later round."""
+    """Return k, the number of questions of a later round."""
     return config.pairs_per_round or max(1, round(0.2 * len(dataset.split.train)))
 
 
@@ -129,21 +129,21 @@ def select_questions(
     *,
     last_threshold: float | None = None,
 ) -> SelectedPairs:
-    """Choose the questions of a round with the model of the round before.
+    """Choose the questions of a round with the model of the previous round.
 
     Args:
       config: the settings.
       dataset: the archive.
-      learner: of the model.
-      answered: every answered question so far; the threshold `prequential` looks at its similarities, see
+      learner: learner of the model.
+      answered: every answered question so far; the threshold `prequential` uses its similarities, see
         `score_first_answers`.
-      knowledge: what follows from them.
-      model: trained on them.
-      round_index: keys every draw.
-      last_threshold: of the round before, kept while one kind of answer is missing.
+      knowledge: what these imply.
+      model: model trained on these.
+      round_index: key of every random draw.
+      last_threshold: threshold of the previous round, kept while one kind of answer is missing.
 
     Returns:
-      Exactly k pairs while the pool has as many; none where it is empty.
+      Exactly k pairs if the pool has enough; none if it is empty.
     """
     acquisition = get_acquisition(config.acquisition)
     embeddings, train = model.embeddings, dataset.split.train
@@ -186,17 +186,38 @@ def pair_similarities(embeddings: FloatArray, pair_indices: PairIndices) -> Floa
     return np.einsum("pd,pd->p", embeddings[pair_indices[:, 0]], embeddings[pair_indices[:, 1]])
 
 
+def fit_known(
+    config: ExperimentConfig,
+    learner: Learner,
+    pairs: TrainingPairs,
+    round_index: int,
+    previous: Params | None,
+    *,
+    use: str,
+) -> Params:
+    """Train on the pairs known; with `keep_features`, let embeddings hold the features beside that.
+
+    The features weigh as much as the share of the training tiles that no pair names: what was learnt from
+    few tiles finds others less well than the features do.
+    """
+    params = learner.fit_pairs(pairs, round_index, previous, use=use)
+    if not config.keep_features:
+        return params
+    num_named = len(np.unique(pairs.pair_indices))
+    return learner.beside_features(params, 1 - num_named / len(learner.train_images))
+
+
 def cross_fit_similarities(
     config: ExperimentConfig, learner: Learner, pairs: TrainingPairs, num_images: int
 ) -> FloatArray:
-    """Score each pair by heads that were trained without it, in five folds.
+    """Score each pair with heads trained without it, in five folds.
 
     Where the whole network learns, these are heads on its first features: five more networks would cost
-    more than the run. Whatever follows from the other folds' answers is trained on too, except the held-out
+    more than the run. Training includes everything implied by the other folds' answers, except the held-out
     pairs.
 
     Returns:
-      float32[P], cosine similarities; NaN where a fold leaves nothing to train on.
+      float32[P], cosine similarities; NaN if a fold leaves nothing to train on.
     """
     num_pairs, learner = len(pairs.labels), learner.heads_only
     folds = host_rng(config.seed, 0, Use.FOLDS).permutation(num_pairs) % NUM_FOLDS
@@ -211,7 +232,7 @@ def cross_fit_similarities(
         is_leak = contains(np.sort(keys[is_held_out]), pair_keys(derived.pair_indices, num_images))
         derived = TrainingPairs(derived.pair_indices[~is_leak], derived.pair_labels[~is_leak])
         use = f"threshold: fold {fold + 1} of {NUM_FOLDS}"
-        model = represent(learner, learner.fit_pairs(_joined(seen, derived), 0, None, use=use))
+        model = represent(learner, fit_known(config, learner, _joined(seen, derived), 0, None, use=use))
         held_out = pairs.pair_indices[is_held_out]
         similarities[is_held_out] = pair_similarities(model.embeddings, held_out)
     return similarities
@@ -224,10 +245,10 @@ def score_first_answers(
     answered: Answered,
     num_images: int,
 ) -> Answered:
-    """Give each answer its similarity by a model that had not been trained on it.
+    """Record each answer's similarity under a model that was not trained on it.
 
-    Later rounds carry it from the moment they were asked; round 0 was asked before there was a model,
-    so it is scored by cross-fit, once, and stored.
+    Later rounds record it when asking. Round 0 was asked before there was a model, so it is scored once by
+    cross-fit, and stored.
     """
     is_first = answered.round_indices == 0
     similarities = answered.similarities.copy()
@@ -262,10 +283,10 @@ def _threshold(
 def _derive(usable: TrainingPairs, num_images: int, transitive: str) -> DerivedPairs:
     if transitive == "none":
         return DerivedPairs(np.empty((0, 2), np.int32), np.empty(0, np.int8), 0)
-    if transitive == "closure":  # where two answers to one pair differ, its group contradicts itself
+    if transitive == "closure":  # if two answers to a pair differ, its group contradicts itself
         return expand_closure(*usable[:2], num_images)
     derived = expand_one_step(*agreed(*usable[:2], num_images), num_images)
-    # A pair whose own answers differ says nothing, whatever others imply about it.
+    # A pair whose own answers differ is ignored, whatever others imply about it.
     answered = np.unique(pair_keys(usable.pair_indices, num_images))
     is_new = ~contains(answered, pair_keys(derived.pair_indices, num_images))
     return derived._replace(

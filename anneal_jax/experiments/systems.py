@@ -1,8 +1,8 @@
-"""What can be compared: systems by name, and variants of them with settings of their own.
+"""Systems that can be compared, by name, and variants of them with different settings.
 
 A system is an acquisition of pairs, `ACQUISITION+clustering`, or one of `RIVALS`. A variant adds settings
-to its name, `mgue+clustering+margin=0.3+transitive=none`: safe in a shell, in a list with commas and as
-the name of a folder.
+to its name, as in `mgue+clustering+margin=0.3+transitive=none`, which is safe in a shell, in a
+comma-separated list and as the name of a folder.
 """
 
 import dataclasses
@@ -32,10 +32,10 @@ RIVALS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "tcal_random": {"supervision": "tcal_random"},
     }
 )
-"""Systems beside the acquisitions of pairs, and the settings that make them."""
+"""Systems other than acquisitions of pairs, and their settings."""
 
 TRAINED_ONCE = ("class_labels", "srl_all", "all_pairs")
-"""Systems with everything known: a level to reach, not a curve; the first there is the upper bound."""
+"""Systems trained on everything: a level instead of a curve; the first one present is the upper bound."""
 
 SHARED_SETTINGS = (
     "archive",
@@ -51,7 +51,7 @@ SHARED_SETTINGS = (
     "seed",
     "cache_dir",
 )
-"""Settings that all systems of a comparison share: they fix tiles, features and split, without which
+"""Settings shared by all systems of a comparison: they determine tiles, features and split, without which
 differences would not be paired."""
 
 _NAMING_SETTINGS = ("supervision", "acquisition", "diversity")
@@ -60,11 +60,11 @@ _BOOLS = {"true": True, "false": False}
 
 
 class System(NamedTuple):
-    """A system as it is named.
+    """A system, parsed from its name.
 
     Attributes:
       base: an acquisition, `ACQUISITION+clustering`, or one of `RIVALS`.
-      settings: of the variant, by name, sorted; empty for the plain system.
+      settings: settings of the variant, sorted by name; empty for the plain system.
     """
 
     base: str
@@ -72,7 +72,7 @@ class System(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The one spelling of this system: settings sorted, values as Python writes them."""
+        """The canonical name of this system: sorted settings, values as written by Python."""
         return self.base + "".join(f"+{name}={_write(value)}" for name, value in self.settings.items())
 
 
@@ -83,14 +83,14 @@ def system_names() -> list[str]:
 
 
 def parse_system(text: str) -> System:
-    """Read a system's name.
+    """Parse a system's name.
 
     Args:
       text: such as `mgue+clustering` or `mgue+clustering+margin=0.3+candidate_factor=8`.
 
     Raises:
-      ConfigError: there is no such system or setting (the nearest is named), a value is of the wrong
-        type, or the setting is not a variant's to change.
+      ConfigError: there is no such system or setting (the message suggests the nearest), a value has the
+        wrong type, or a variant may not change the setting.
 
     >>> parse_system("mgue+clustering+margin=.30+candidate_factor=8").name
     'mgue+clustering+candidate_factor=8+margin=0.3'
@@ -103,13 +103,13 @@ def parse_system(text: str) -> System:
         name, _, value = assignment.partition("=")
         _require_own(text, base, name)
         if name in settings:
-            raise ConfigError(f"{text} gives {name} twice; give it once.")
+            raise ConfigError(f"{text} contains {name} twice; give it once.")
         settings[name] = _read(text, name, value)
     return System(base, dict(sorted(settings.items())))
 
 
 def base_of(name: str) -> str:
-    """Return the system that a variant is one of.
+    """Return the system that a variant is based on.
 
     >>> base_of("class_labels+group_loss=srl")
     'class_labels'
@@ -118,7 +118,7 @@ def base_of(name: str) -> str:
 
 
 def configure(config: ExperimentConfig, system: str, seed: int) -> ExperimentConfig:
-    """Return the settings of one cell: the recipe, with only system and seed changed.
+    """Return the settings of a cell: the recipe with only system and seed changed.
 
     Args:
       config: the recipe.
@@ -141,14 +141,14 @@ def configure(config: ExperimentConfig, system: str, seed: int) -> ExperimentCon
 
 
 def canonical_systems(config: ExperimentConfig, systems: Sequence[str]) -> list[str]:
-    """Return the names of the systems of a grid, each once, in their one spelling.
+    """Return the canonical names of the systems of a grid, each once.
 
     Args:
       config: the recipe.
       systems: see `parse_system`.
 
     Raises:
-      ConfigError: as in `configure`, or two names stand for the same settings under this recipe.
+      ConfigError: as for `configure`, or two names mean the same settings under this recipe.
 
     >>> canonical_systems(ExperimentConfig(), ["random", "mgue+margin=.3", "random"])
     ['random', 'mgue+margin=0.3']
@@ -165,14 +165,14 @@ def canonical_systems(config: ExperimentConfig, systems: Sequence[str]) -> list[
 
 
 def reference_of(text: str | None, systems: Sequence[str]) -> str:
-    """Return the system that the others of a grid are compared to, in its one spelling.
+    """Return the canonical name of the system that the others of a grid are compared with.
 
     Args:
-      text: as the user gave it; None is `random`, which need not be among the systems.
-      systems: of the grid, from `canonical_systems`.
+      text: the user's input; None means `random`, which need not be among the systems.
+      systems: systems of the grid, from `canonical_systems`.
 
     Raises:
-      ConfigError: as in `parse_system`, or it is none of the systems that have a curve.
+      ConfigError: as for `parse_system`, or the system has no curve in this grid.
 
     >>> reference_of("mgue+margin=.3", ["random", "mgue+margin=0.3"])
     'mgue+margin=0.3'
@@ -181,14 +181,14 @@ def reference_of(text: str | None, systems: Sequence[str]) -> str:
     curves = [system for system in systems if base_of(system) not in TRAINED_ONCE]
     if text is not None and name not in curves:
         raise ConfigError(
-            f"the reference {name} is none of this comparison's curves "
+            f"the reference {name} is not one of this comparison's curves "
             f"({', '.join(curves) or 'it has none'}); give one of them."
         )
     return name
 
 
 def _made_of(base: str) -> Mapping[str, Any]:
-    """Return the settings that a system's name stands for."""
+    """Return the settings that a system's name implies."""
     if base in RIVALS:
         return RIVALS[base]
     return {
@@ -199,7 +199,7 @@ def _made_of(base: str) -> Mapping[str, Any]:
 
 
 def _require_own(text: str, base: str, name: str) -> None:
-    """Refuse a setting that a variant of this system cannot have."""
+    """Raise an error for a setting that a variant of this system cannot have."""
     if name not in SETTING_TYPES:
         raise ConfigError(f"{text}: there is no setting {name!r}{nearest_hint(name, SETTING_TYPES)}.")
     if name in SHARED_SETTINGS:
@@ -207,7 +207,7 @@ def _require_own(text: str, base: str, name: str) -> None:
             f"{text}: all systems of a comparison share {name}; change it for all, {name}=VALUE"
         )
     if name in (*_NAMING_SETTINGS, *_made_of(base)):
-        raise ConfigError(f"{text}: {name} follows from the system's name; choose another system.")
+        raise ConfigError(f"{text}: the system's name determines {name}; choose another system.")
 
 
 def _read(text: str, name: str, value: str) -> Any:

@@ -1,4 +1,4 @@
-"""Search results as GeoJSON, which QGIS and other maps open."""
+"""Search results as GeoJSON, for QGIS and other maps."""
 
 import json
 import os
@@ -13,15 +13,15 @@ from anneal_jax.retrieval.results import ResultRow, Results, result_rows
 
 
 def write_geojson(index: TileIndex, results: Sequence[Results], path: str | os.PathLike[str]) -> None:
-    """Write `results_geojson` into a file.
+    """Write `results_geojson` to a file.
 
     Args:
-      index: that was searched.
-      results: of all queries.
+      index: the index that was searched.
+      results: results of all queries.
       path: the file to create or replace.
 
     Raises:
-      ConfigError: as `results_geojson`.
+      ConfigError: as for `results_geojson`.
     """
     atomic.write_text(path, results_geojson(index, results))
 
@@ -30,15 +30,15 @@ def results_geojson(index: TileIndex, results: Sequence[Results]) -> str:
     """Return results as one collection of polygons in longitude and latitude (WGS 84).
 
     Each result is a feature with the properties `query`, `rank`, `id`, `similarity`, `class`, `date` and
-    `archive`, and `group` and `mark` where these are known of any; its polygon is the box that the index
-    has of the tile, in two parts where it lies across the 180th meridian. A tile of unknown place has none.
+    `archive`, and `group` and `mark` if known for any result. Its polygon is the box of the tile in the
+    index, in two parts if the box crosses the 180th meridian. A tile of unknown place has no polygon.
 
     Args:
-      index: that was searched.
-      results: of all queries.
+      index: the index that was searched.
+      results: results of all queries.
 
     Raises:
-      ConfigError: the index knows no box of its tiles, or one is not in degrees.
+      ConfigError: the index has no boxes, or one is not in degrees.
 
     Source: RFC 7946.
     """
@@ -50,14 +50,14 @@ def results_geojson(index: TileIndex, results: Sequence[Results]) -> str:
 
 
 def require_places(index: TileIndex) -> None:
-    """Refuse an index that knows no place of its tiles.
+    """Raise an error if an index has no places.
 
     Raises:
-      ConfigError: it is one.
+      ConfigError: it has none.
     """
     if index.column("box") is None:
         raise ConfigError(
-            f"{index.folder} knows no place of its tiles; write a new index, of a geotiff: or with "
+            f"{index.folder} has no places of its tiles; write a new index, of a geotiff: or with "
             "launch/embed.py --metadata=FILE.csv and the columns west,south,east,north."
         )
 
@@ -87,8 +87,8 @@ def _place(box: list[float] | None, tile_id: str) -> dict[str, Any]:
     west, south, east, north = short = as_rfc7946(box)
     if not (max(map(abs, (west, east))) <= 180.0 and -90.0 <= south <= north <= 90.0):
         raise ConfigError(
-            f"the box of {tile_id!r} is {','.join(f'{side:g}' for side in box)}, which is not in degrees; "
-            "GeoJSON knows no other unit. Write a new index with launch/embed.py --metadata in degrees."
+            f"the box of {tile_id!r} is {','.join(f'{side:g}' for side in box)}, which is not in degrees, "
+            "the only unit of GeoJSON. Write a new index with launch/embed.py --metadata in degrees."
         )
     if west <= east:
         return {"bbox": short, "geometry": {"type": "Polygon", "coordinates": [_ring(*short)]}}
@@ -97,5 +97,5 @@ def _place(box: list[float] | None, tile_id: str) -> dict[str, Any]:
 
 
 def _ring(west: float, south: float, east: float, north: float) -> list[list[float]]:
-    """Return the corners of a box, against the clock."""
+    """Return the corners of a box, anticlockwise."""
     return [[west, south], [east, south], [east, north], [west, north], [west, south]]

@@ -1,7 +1,7 @@
-"""The embeddings of an index as Parquet, which Qdrant, LanceDB, DuckDB and pandas read.
+"""The embeddings of an index as Parquet, for Qdrant, LanceDB, DuckDB and pandas.
 
-Where an index knows places in degrees, the file is GeoParquet 1.1, which QGIS and GeoPandas read. As an
-archive, `embeddings:FILE.parquet`, it gives ids, vectors, classes, dates and boxes back bit for bit.
+If the index has places in degrees, the file is GeoParquet 1.1, for QGIS and GeoPandas. Reading it as an
+archive, `embeddings:FILE.parquet`, restores ids, vectors, classes, dates and boxes bit for bit.
 """
 
 import importlib
@@ -25,12 +25,12 @@ GEOMETRY = "geometry"
 
 
 def write_parquet(index: TileIndex, path: str | os.PathLike[str]) -> None:
-    """Write a row for each tile, shard by shard, in the order of the index.
+    """Write one row per tile, shard by shard, in the order of the index.
 
-    Columns: `id` string; `embedding` fixed_size_list<float32>[D], unit norm; and those that the index has
-    of `label` string, `date` timestamp[s, UTC] and `west`, `south`, `east`, `north` double, null where
-    unknown; and, where these are degrees, `geometry` binary, polygons in WKB. East of a box across the
-    180th meridian is above 180, and its geometry two polygons. Memory grows with one shard.
+    Columns: `id` string; `embedding` fixed_size_list<float32>[D], unit norm; if the index has them, `label`
+      string, `date` timestamp[s, UTC] and `west`, `south`, `east`, `north` double, null if unknown; and, if
+      these are degrees, `geometry` binary, polygons in WKB. East of a box across the 180th meridian is
+      above 180, and its geometry has two polygons. The memory needed is that of one shard.
 
     Args:
       index: an opened index.
@@ -63,14 +63,14 @@ def import_arrow(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise RetrievalError(
-            f"Parquet is written by pyarrow, which is not installed; {how_to_install('parquet')} brings it."
+            f"Parquet needs pyarrow, which is not installed; install it with {how_to_install('parquet')}."
         ) from error
 
 
 def bounds_in_degrees(boxes: Sequence[np.ndarray]) -> list[float] | None:
-    """Return west, south, east, north of all tiles; None where none is known, or they are not in degrees.
+    """Return west, south, east, north of all tiles; None if none is known, or if they are not in degrees.
 
-    Around tiles across the 180th meridian, the bounds are as wide as the globe.
+    For tiles across the 180th meridian, the bounds span the globe.
     """
     known = [shard[~np.isnan(shard).any(axis=1)] for shard in map(np.asarray, boxes)]
     known = [shard for shard in known if len(shard)]
@@ -100,7 +100,7 @@ def _schema(pyarrow: Any, index: TileIndex, columns: Container[str], bounds: lis
 
 
 def geo_metadata(bounds: list[float]) -> dict[str, Any]:
-    """Return GeoParquet's metadata; without a system, coordinates are longitude and latitude (WGS 84)."""
+    """Return GeoParquet's metadata; by its default, coordinates are longitude and latitude (WGS 84)."""
     column = {
         "encoding": "WKB",
         "geometry_types": ["MultiPolygon", "Polygon"],
@@ -140,7 +140,7 @@ def _type(pyarrow: Any, column: Column) -> Any:
 
 
 def _nullable(pyarrow: Any, column: Column, values: np.ndarray) -> Any:
-    """Return values as an Arrow array, null where nothing is known."""
+    """Return values as an Arrow array, null if unknown."""
     if column.is_text:
         return pyarrow.array([text.decode() or None for text in values.tolist()], pyarrow.string())
     is_unknown = values != values  # NaN or NaT

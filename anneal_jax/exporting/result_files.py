@@ -1,4 +1,4 @@
-"""The tiles that a search found as files, with a table of them: in a new folder, or in a ZIP archive."""
+"""Exports the tiles that a search found, with a table: to a new folder, or as a ZIP archive."""
 
 import importlib.util
 import io
@@ -15,27 +15,27 @@ from anneal_jax.retrieval.index_reader import TileIndex
 from anneal_jax.retrieval.results import Results
 
 FileOf = Callable[[int], TileFile]
-"""From a row of the index to its tile as a file."""
+"""Maps a row of the index to its tile as a file."""
 
 _MAX_NAME_LENGTH = 80
 _MAX_SUFFIX_LENGTH = 8
-_FIRST_TIME = (1980, 1, 1, 0, 0, 0)  # of a ZIP archive; equal results are equal files
+_FIRST_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time in a ZIP archive; equal results give equal files
 
 
 def copy_results(
     index: TileIndex, results: Sequence[Results], folder: str | os.PathLike[str], file_of: FileOf
 ) -> None:
-    """Write the files of `result_files` into a new folder, all of them or none.
+    """Write the files of `result_files` to a new folder, all or none.
 
     Args:
-      index: that was searched.
-      results: of all queries.
-      folder: absent or empty.
-      file_of: gives the tiles, such as `retrieval.originals.original` of an index.
+      index: the index that was searched.
+      results: results of all queries.
+      folder: a missing or empty folder.
+      file_of: returns the tiles, such as `retrieval.originals.original`.
 
     Raises:
-      UnwritableError: as `atomic.new_folder`; nothing is left.
-      ArchiveError: a tile cannot be read any more, or is a vector; nothing is left.
+      UnwritableError: as for `atomic.new_folder`; no files are left.
+      ArchiveError: a tile can no longer be read, or is a vector; no files are left.
     """
     with atomic.new_folder(folder) as temporary:
         for name, data in result_files(index, results, file_of):
@@ -47,19 +47,19 @@ def copy_results(
 def result_files(
     index: TileIndex, results: Sequence[Results], file_of: FileOf
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the bytes of each file: the tiles, best first, and then the tables.
+    """Yield the name and the bytes of each file: the tiles, best first, then the tables.
 
-    A name begins with the rank; of several queries each has a folder of its own. `results.csv` names them.
-    `results.geojson` is there where the places of some are known in degrees, and `results.parquet`
-    (GeoParquet) where the extra parquet is installed, too.
+    A name starts with the rank; if there are several queries, each has its own folder. `results.csv` lists
+    the files. `results.geojson` is included if some places are known in degrees, and `results.parquet`
+    (GeoParquet) if the extra parquet is installed too.
 
     Args:
-      index: that was searched.
-      results: of all queries.
-      file_of: gives the tiles.
+      index: the index that was searched.
+      results: results of all queries.
+      file_of: returns the tiles.
 
     Raises:
-      ArchiveError: a tile cannot be read any more, or is a vector.
+      ArchiveError: a tile can no longer be read, or is a vector.
     """
     names: list[list[str]] = []
     for number, found in enumerate(results, start=1):
@@ -78,9 +78,9 @@ def result_files(
 
 
 def zipped(files: Iterator[tuple[str, bytes]]) -> Iterator[bytes]:
-    """Yield a ZIP archive of some files piece by piece; memory holds one of them at a time.
+    """Yield a ZIP archive of files in pieces, with one file in memory at a time.
 
-    Tiles are compressed already, so nothing is compressed again.
+    Nothing is compressed, because tiles already are.
 
     >>> whole = b"".join(zipped(iter([("a.txt", b"forest")])))
     >>> zipfile.ZipFile(io.BytesIO(whole)).read("a.txt")
@@ -95,7 +95,7 @@ def zipped(files: Iterator[tuple[str, bytes]]) -> Iterator[bytes]:
 
 
 class _Pieces(io.RawIOBase):
-    """A stream that cannot seek, as a response is none, and that gives out what was written so far."""
+    """A stream that cannot seek, like a response, and returns what was written so far."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,13 +109,13 @@ class _Pieces(io.RawIOBase):
         return len(data)
 
     def taken(self) -> bytes:
-        """Return what was written since the last call."""
+        """Return the bytes written since the last call."""
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)
 
 
 def _safe(text: str) -> str:
-    """Return a text as part of a file's name on any system.
+    """Return text that is safe as part of a file name on any system.
 
     >>> _safe("river/a 7:b.tif")
     'river_a_7_b.tif'

@@ -1,4 +1,4 @@
-"""Search results as tables: CSV, and GeoParquet 1.1, which QGIS, DuckDB and GeoPandas read."""
+"""Search results as tables: CSV, and GeoParquet 1.1 for QGIS, DuckDB and GeoPandas."""
 
 import csv
 import io
@@ -25,16 +25,15 @@ _TEXTS = ("query", "rank", "id", "similarity", "class", "group", "mark", "date")
 def results_csv(
     index: TileIndex, results: Sequence[Results], files: Sequence[Sequence[str]] | None = None
 ) -> str:
-    """Return results as CSV with a header: one line for each, empty fields where nothing is known.
+    """Return results as CSV with a header: one line per result, with empty fields for unknown values.
 
     Columns: `query`, `rank`, `id`, `similarity`, `class`, `group`, `mark`, `date`, `west`, `south`, `east`,
-    `north`, `archive`, and `file` where files are given. A
-    box across the 180th meridian has west above east.
+    `north`, `archive`, and `file` if files are given. A box across the 180th meridian has west above east.
 
     Args:
-      index: that was searched.
-      results: of all queries.
-      files: for each query, the names of the files that its tiles were copied into.
+      index: the index that was searched.
+      results: results of all queries.
+      files: names of the copied files for each query.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -50,15 +49,15 @@ def results_csv(
 def results_geoparquet(index: TileIndex, results: Sequence[Results]) -> bytes:
     """Return results as a GeoParquet file: the columns of `results_csv`, and `geometry`.
 
-    East of a box across the 180th meridian is above 180, and its geometry two polygons.
+    East of a box across the 180th meridian is above 180, and its geometry has two polygons.
 
     Args:
-      index: that was searched.
-      results: of all queries.
+      index: the index that was searched.
+      results: results of all queries.
 
     Raises:
       RetrievalError: pyarrow is not installed.
-      ConfigError: the index knows no place of its tiles, or they are not in degrees.
+      ConfigError: the index has no places of its tiles, or they are not in degrees.
 
     Source: GeoParquet 1.1.0.
     """
@@ -68,7 +67,7 @@ def results_geoparquet(index: TileIndex, results: Sequence[Results]) -> bytes:
     boxes = _boxes(rows)
     bounds = bounds_in_degrees([boxes])
     if bounds is None:
-        raise ConfigError("no result has a place in degrees, which GeoParquet is read by; take the CSV.")
+        raise ConfigError("no result has a place in degrees, which GeoParquet needs; export CSV instead.")
     columns = {name: [_fields(row)[name] for row in rows] for name in _TEXTS}
     arrays = {name: pyarrow.array(values, _type(pyarrow, name)) for name, values in columns.items()}
     arrays |= {side: pyarrow.array(boxes[:, place]) for place, side in enumerate(_SIDES)}
@@ -86,7 +85,7 @@ def has_places(index: TileIndex, results: Sequence[Results]) -> bool:
 
 
 def _boxes(rows: Sequence[ResultRow]) -> npt.NDArray[np.float64]:
-    """Return float64[M, 4], NaN where a place is not known."""
+    """Return float64[M, 4], NaN for an unknown place."""
     return np.array([row.box or [np.nan] * len(_SIDES) for row in rows], np.float64).reshape(-1, 4)
 
 

@@ -1,10 +1,10 @@
-"""A trained model as one StableHLO function, which needs neither this package nor its checkpoint.
+"""A trained model as a single StableHLO function that needs neither this package nor its checkpoint.
 
   exported = jax.export.deserialize(bytearray(pathlib.Path("embedder.jaxexport").read_bytes()))
   embeddings = exported.call(tiles)
 
-`tiles` are uint8[B, H, H, S] for any B, H the side that `exported.in_avals` tells; `embeddings`
-float32[B, D] of unit norm. `exported.mlir_module()` is the text for other compilers of StableHLO.
+`tiles` are uint8[B, H, H, S] for any B, with the side H in `exported.in_avals`; `embeddings` are float32[B,
+D] with unit norm. `exported.mlir_module()` is the text for other compilers of StableHLO.
 """
 
 import importlib.util
@@ -22,21 +22,21 @@ from anneal_jax.training.head_steps import embed_features
 from anneal_jax.training.learner import standardise
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-"""What the function runs on."""
+"""Platforms that the function runs on."""
 
 
 def embedding_function(
     embedder: Embedder, batch: str
 ) -> tuple[Callable[[jax.Array], jax.Array], jax.ShapeDtypeStruct]:
-    """Return a model as one function of arrays, with its weights, and what it takes.
+    """Return a model, with its weights, as one function of arrays, and a specimen of its input.
 
     Args:
       embedder: from `load_embedder`.
-      batch: name of the first dimension, whose size stays open.
+      batch: name of the first dimension, whose size is symbolic.
 
     Returns:
-      (function, specimen): from tiles uint8[B, H, H, S], or vectors float32[B, F] where `embedder.kind` is
-      "vector", to float32[B, D]; the specimen is of the first.
+      (function, specimen): the function maps tiles uint8[B, H, H, S], or vectors float32[B, F] if
+      `embedder.kind` is "vector", to float32[B, D]; the specimen has the shape and dtype of its input.
     """
     network = embedder.network
     if network is None:
@@ -60,28 +60,28 @@ def export_embedder(embedder: Embedder) -> jax.export.Exported:
       embedder: from `load_embedder`.
 
     Returns:
-      The function of `embedding_function`. The weights are constants of it.
+      The function of `embedding_function`, with its weights as constants.
     """
     embed, specimen = embedding_function(embedder, "b")
-    # An accelerator's faster, coarser products would make embeddings depend on the machine.
+    # The faster, less precise products of an accelerator would make embeddings depend on the machine.
     with jax.default_matmul_precision("float32"):
         return jax.export.export(jax.jit(embed), platforms=PLATFORMS)(specimen)
 
 
 def write_stablehlo(embedder: Embedder, path: str | os.PathLike[str]) -> None:
-    """Write the function to `path`, and beside it, to `path` + `.json`, what its input must be.
+    """Write the function to `path`, and a description of its input to `path` + `.json`.
 
     Args:
       embedder: from `load_embedder`.
       path: the file to create or replace.
 
     Raises:
-      ConfigError: flatbuffers, which JAX writes the file with, is not installed.
+      ConfigError: flatbuffers, with which JAX writes the file, is not installed.
     """
     if importlib.util.find_spec("flatbuffers") is None:
         raise ConfigError(
-            "StableHLO is written with flatbuffers, which is not installed; "
-            f"{how_to_install('stablehlo')} brings it."
+            "StableHLO needs flatbuffers, which is not installed; "
+            f"install it with {how_to_install('stablehlo')}."
         )
     atomic.write_bytes(path, bytes(export_embedder(embedder).serialize()))
     facts = {**model_facts(embedder), "jax": jax.__version__}
@@ -89,7 +89,7 @@ def write_stablehlo(embedder: Embedder, path: str | os.PathLike[str]) -> None:
 
 
 def model_facts(embedder: Embedder) -> dict[str, object]:
-    """Return what a caller must know to prepare tiles as they were for training."""
+    """Return what a caller needs to know to prepare tiles as in training."""
     card: dict[str, object] = {
         "kind": embedder.kind,
         "embedding_numbers": embedder.dim,

@@ -207,7 +207,7 @@ def _require_same_inputs(path: pathlib.Path, inputs: Mapping[str, str]) -> None:
         raise WorkdirError(f"cannot read {path}; restore it, or start in a new workdir.") from error
     if changed:
         raise WorkdirError(
-            f"the {' and the '.join(changed)} have changed since {path.parent} was made; restore them, or "
+            f"the {' and the '.join(changed)} changed after {path.parent} was made; restore them, or "
             "start in a new workdir."
         )
 

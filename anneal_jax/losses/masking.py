@@ -15,7 +15,7 @@ def masked_mean(values: jax.Array, weights: jax.Array, *, axis: int | None = Non
     """Average `values` with `weights`; 0 if all weights are 0.
 
     Args:
-      values: float32[...], finite also where the weight is 0.
+      values: float32[...], finite even if the weight is 0.
       weights: bool or float32 of the same shape, >= 0.
       axis: the axis to average along; None averages everything.
 

@@ -25,7 +25,7 @@ def contrastive_loss(
       margin: similarity in [-1, 1] below which a dissimilar pair costs nothing.
 
     Returns:
-      float32[], 0 where the mask is empty.
+      float32[], 0 if the mask is empty.
 
     Source: henkel2023anneal, eq. 1. The ContrastiveLoss of pytorch-metric-learning adds the mean over
       similar pairs to that over dissimilar ones; this loss is a single mean over all.
@@ -52,7 +52,7 @@ def binary_cross_entropy_loss(logits: jax.Array, labels: jax.Array, mask: jax.Ar
       mask: bool[P], or float32[P] weights >= 0.
 
     Returns:
-      float32[], 0 where the mask is empty.
+      float32[], 0 if the mask is empty.
 
     Source: henkel2023anneal, eq. 2, with its sign corrected. pytorch-metric-learning has no loss for a pair
       classifier.
@@ -84,7 +84,7 @@ def pair_loss(
       beta: share of the cross-entropy, in [0, 1].
 
     Returns:
-      float32[], 0 where the mask is empty.
+      float32[], 0 if the mask is empty.
 
     Source: henkel2023anneal, eq. 3.
     """

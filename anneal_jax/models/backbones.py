@@ -1,4 +1,4 @@
-"""The networks that turn a tile into a feature, by name, behind init and apply."""
+"""Networks that map tiles to features, by name, with init and apply."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,22 +21,22 @@ from anneal_jax.models.vit_rotary import RotaryVisionTransformer
 _LARGEST_PIXELS_SIZE = 64
 
 RgbBands = tuple[int, int, int] | None
-"""Places of red, green and blue among the bands of a tile; None where it has no visible ones."""
+"""Positions of red, green and blue among the bands of a tile; None if it has no visible bands."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """A network from tiles to features, with the scaling of its input inside.
+    """A network from tiles to features, including the scaling of its input.
 
     Attributes:
-      name: what `get_backbone` knows it by.
+      name: its name for `get_backbone`.
       feature_dim: F, values per feature; for `pixels` at the default image size.
-      default_image_size: side of the tiles it was designed for, in pixels.
+      default_image_size: side of the tiles that it was designed for, in pixels.
       network: the Flax module; takes images scaled by `mean` and `spread`.
-      mean: per band, subtracted from values in [0, 255]; one for each of the S bands.
-      spread: per band, what they are then divided by.
-      rgb_bands: which of the bands are red, green and blue: the pretrained filters of these are kept.
-      resampling: Pillow's filter that tiles are resized by, as `bilinear` or `bicubic`.
+      mean: value per band (S bands) subtracted from values in [0, 255].
+      spread: value per band by which these are then divided.
+      rgb_bands: positions of red, green and blue among the bands, whose pretrained filters are kept.
+      resampling: Pillow filter for resizing tiles, such as `bilinear` or `bicubic`.
 
     >>> backbone = get_backbone("tiny_cnn")
     >>> variables = backbone.init(jax.random.key(0), image_size=16)
@@ -69,7 +69,7 @@ class Backbone:
         return jax.jit(self.network.init)(key, images)
 
     def apply(self, variables: Any, images: jax.typing.ArrayLike) -> jax.Array:
-        """Compute features; pure, differentiable in `variables` and free to be jitted.
+        """Compute features; pure, differentiable in `variables`, and can be jitted.
 
         Args:
           variables: from `init` or `load_pretrained`.
@@ -87,18 +87,18 @@ class Backbone:
     def apply_live(
         self, variables: Any, images: jax.typing.ArrayLike, is_tile: jax.Array
     ) -> tuple[jax.Array, Any]:
-        """Compute features with batch norm at the statistics of the batch.
+        """Compute features with batch norm that uses the statistics of the batch.
 
         Args:
           variables: as in `apply`.
           images: as in `apply`.
-          is_tile: bool[B], False for padding, which no statistic sees.
+          is_tile: bool[B], False for padding, which the statistics ignore.
 
         Returns:
-          float32[B, F], and the variables with their statistics moved (`models.resnet.normalise`).
+          float32[B, F], and the variables with updated statistics (`models.resnet.normalise`).
 
         Raises:
-          ConfigError: as in `apply`, or the network has no batch norm.
+          ConfigError: as for `apply`, or the network has no batch norm.
         """
         self.require_batch_norm()
         scaled = self._scale(_checked(jnp.asarray(images), len(self.mean)))
@@ -106,7 +106,7 @@ class Backbone:
         return jnp.asarray(features).astype(jnp.float32), {**variables, **moved}
 
     def require_batch_norm(self) -> None:
-        """Raise ConfigError where there is no batch norm whose statistics could move."""
+        """Raise ConfigError if there is no batch norm with statistics to update."""
         if not isinstance(self.network, ResNet):
             raise ConfigError(
                 f"batch_norm=live needs a network with batch norm; {self.name} has none, or has it folded "
@@ -114,7 +114,7 @@ class Backbone:
             )
 
     def computing_in(self, dtype: Dtype) -> "Backbone":
-        """Return the backbone with another dtype of the computation; parameters stay float32."""
+        """Return the backbone with another dtype for computation; parameters stay float32."""
         is_fixed = isinstance(self.network, Pixels)  # nothing is computed
         network = self.network if is_fixed else self.network.clone(dtype=dtype)
         return dataclasses.replace(self, network=network)
@@ -127,7 +127,7 @@ class Backbone:
 
 
 class Pixels(nn.Module):
-    """The tile itself, flattened: a baseline without parameters for small tiles."""
+    """The flattened tile itself: a baseline without parameters for small tiles."""
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -152,17 +152,17 @@ def backbone_names() -> tuple[str, ...]:
 def get_backbone(
     name: str, dtype: Dtype = jnp.float32, *, num_bands: int = 3, rgb_bands: RgbBands = (0, 1, 2)
 ) -> Backbone:
-    """Look up a backbone by name.
+    """Return a backbone by name.
 
     Args:
       name: one of `backbone_names()`.
-      dtype: of the computation. Parameters and features are float32 whatever it is.
-      num_bands: S, bands of a tile, at least 1. Weights for RGB are inflated to them when they are
+      dtype: dtype of the computation. Parameters and features are always float32.
+      num_bands: S, number of bands of a tile, at least 1. Weights for RGB are inflated to S bands when
         loaded (`anneal_jax.models.inflate_bands`).
-      rgb_bands: places of red, green and blue among them; None: none of them is visible.
+      rgb_bands: positions of red, green and blue among the bands; None if no band is visible.
 
     Raises:
-      ConfigError: no backbone has that name, or a place is outside the bands.
+      ConfigError: no backbone has that name, or a position is outside the bands.
 
     >>> get_backbone("mobilenet_v2").feature_dim
     1280
@@ -175,7 +175,7 @@ def get_backbone(
     if rgb_bands is not None and (len(set(rgb_bands)) < 3 or not set(rgb_bands) <= set(range(num_bands))):
         raise ConfigError(
             f"rgb_bands={rgb_bands} are not three different ones of {num_bands} bands, counted from 0; "
-            "correct them, or give None where no band is visible"
+            "correct them, or give None if no band is visible"
         )
     return scaled_by(backbone, backbone.mean, backbone.spread, num_bands)
 
@@ -185,14 +185,14 @@ def scaled_by(
 ) -> Backbone:
     """Return the backbone with another scaling of its input.
 
-    Red, green and blue take their own numbers, every further band the mean of the three: a guess,
-    for which `dataclasses.replace(backbone, mean=..., spread=...)` puts the archive's own numbers.
+    Red, green and blue use their own numbers, every further band the mean of the three. This is a guess;
+    `dataclasses.replace(backbone, mean=..., spread=...)` sets the archive's own numbers.
 
     Args:
       backbone: the network; its `rgb_bands` say where red, green and blue are.
-      rgb_mean: of red, green and blue, in [0, 255].
-      rgb_spread: of red, green and blue, on the same scale.
-      num_bands: S, bands of a tile.
+      rgb_mean: means of red, green and blue, in [0, 255].
+      rgb_spread: spreads of red, green and blue, on the same scale.
+      num_bands: S, number of bands of a tile.
     """
 
     def of_bands(rgb: Sequence[float]) -> tuple[float, ...]:
@@ -213,7 +213,7 @@ def _mobilenet_v2(name: str, dtype: Dtype) -> Backbone:
 
 
 def _efficientnet_lite0(name: str, dtype: Dtype) -> Backbone:
-    mean, spread = (127.0,) * 3, (128.0,) * 3  # as it was trained
+    mean, spread = (127.0,) * 3, (128.0,) * 3  # as in its training
     return Backbone(name, FEATURE_DIM, 224, EfficientNetLite0(dtype), mean=mean, spread=spread)
 
 

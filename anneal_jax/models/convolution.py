@@ -1,8 +1,8 @@
-"""Convolution and pooling whose gradients are fast on a CPU too.
+"""Convolution and pooling with gradients that are also fast on a CPU.
 
-XLA's gradient of a kernel takes up to ten times as long there as the forward pass, and that of a maximum
-over windows three times as long as it needs. Written as matrix products, and as maxima of shifted copies,
-they compute the same. `python benchmarks/convolution.py` measures layers, `training.py` beside it an epoch.
+On a CPU, XLA's gradient of a kernel takes up to ten times as long as the forward pass, and that of a window
+maximum three times as long as necessary. These versions compute the same with matrix products and maxima of
+shifted copies. `python benchmarks/convolution.py` measures layers, and `benchmarks/training.py` an epoch.
 """
 
 import functools
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from anneal_jax.types import Params
 
 _FEW_CHANNELS = 32
-"""Below this, products are made of the channels of a kernel's whole row: thinner ones are slow."""
+"""Number of channels below which products combine a whole kernel row, because thinner products are slow."""
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -27,17 +27,17 @@ def conv_general_dilated(
     padding: str | Sequence[tuple[int, int]],
     **options: Any,
 ) -> jax.Array:
-    """Convolve as `jax.lax` does; on a CPU the kernel's gradient is a sum of matrix products.
+    """Convolve like `jax.lax`; on a CPU the kernel's gradient is a sum of matrix products.
 
-    For `flax.linen.Conv`, and for what it passes with its own defaults: no dilation, no groups.
+    For `flax.linen.Conv` with its default options: no dilation, no groups.
 
     Args:
       inputs: float[B, H, W, C].
       kernel: float[h, w, C, D], of the same dtype.
       window_strides: pixels between outputs, down and across.
-      padding: zeros before and after, down and across; or their name, such as "SAME".
-      **options: passed on to `jax.lax.conv_general_dilated` where JAX's default backend, when this is
-        traced, is no CPU.
+      padding: zeros before and after, down and across; or a name, such as "SAME".
+      **options: passed to `jax.lax.conv_general_dilated` if JAX's default backend, when this is traced, is
+        not a CPU.
 
     Returns:
       float[B, H', W', D].
@@ -51,9 +51,9 @@ def conv_general_dilated(
 
 
 def max_pool(inputs: jax.Array) -> jax.Array:
-    """Take the maximum over 3x3 windows, every second pixel; the border counts as -inf.
+    """Take the maximum over 3x3 windows at every second pixel; the border counts as -inf.
 
-    On a CPU equal maxima of a window share the gradient, elsewhere the first has it all.
+    On a CPU, equal maxima of a window share the gradient; elsewhere the first one gets all of it.
 
     Args:
       inputs: float[B, H, W, C].
@@ -93,7 +93,7 @@ def _backward(strides: Any, padding: Any, kept: Params, outer: jax.Array) -> tup
 def _kernel_gradient(
     inputs: jax.Array, outer: jax.Array, shape: tuple[int, ...], strides: Any, padding: Any
 ) -> jax.Array:
-    """Return float[h, w, C, D]: at each place of the kernel, the inputs that it met, times the gradient."""
+    """Return float[h, w, C, D]: for each kernel position, the product of its inputs and the gradient."""
     rows, columns, channels, _ = shape
     height, width = outer.shape[1:3]
     padded = jnp.pad(inputs, ((0, 0), *padding, (0, 0)))
@@ -119,7 +119,7 @@ _conv.defvjp(_forward, _backward)
 
 
 def _every(images: jax.Array, y: int, x: int, strides: tuple[int, int], size: tuple[int, int]) -> jax.Array:
-    """Return pixels from (y, x) on, every so many down and across, `size` of them."""
+    """Return `size` pixels from (y, x), with a stride down and across."""
     ends = (
         start + step * (count - 1) + 1 for start, step, count in zip((y, x), strides, size, strict=True)
     )

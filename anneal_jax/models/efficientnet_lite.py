@@ -1,7 +1,8 @@
 """EfficientNet-Lite0 (tan2019efficientnet), with batch norm folded into its layers.
 
-The Lite networks are EfficientNets without squeeze-and-excitation and with ReLU6 for swish, so that they
-compute fast without a GPU. Lite0 is MobileNetV2's plan with other stages, some of them of 5x5 kernels.
+The Lite networks are EfficientNets without squeeze-and-excitation and with ReLU6 instead of swish, which
+makes them fast without a GPU. Lite0 has MobileNetV2's layout with other stages, some of them with 5x5
+kernels.
 """
 
 from collections.abc import Iterator
@@ -26,8 +27,8 @@ class EfficientNetLite0(InvertedResidualNetwork):
 def torch_layer_names() -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Yield (path inside the parameters, convolution, batch norm) of every layer.
 
-    The names are those of the PyTorch package `efficientnet_lite_pytorch`, which numbers its blocks, and
-    in each of them its batch norms.
+    The names are those of the PyTorch package `efficientnet_lite_pytorch`, which numbers its blocks and the
+    batch norms in each block.
 
     >>> next(torch_layer_names())
     (('stem',), '_conv_stem', '_bn0')

@@ -1,24 +1,24 @@
 """MobileNetV2 from an `.npz` (`numpy.savez`), with batch norm folded into the layers.
 
-Each of the 52 layers of MobileNetV2 1.0 (sandler2018mobilenetv2), numbered in the order in which a tile
-passes them, has two arrays, `LAYER/kernel` and `LAYER/bias`, of any float type; they are read as float32.
-LAYER is `NN_KIND_sSTRIDE_actACT`: NN from `00` on, KIND `conv` or `dwconv`, STRIDE 1 or 2, ACT 3 where
-ReLU6 follows and 0 where nothing does.
+Each of the 52 layers of MobileNetV2 1.0 (sandler2018mobilenetv2), numbered in the order of the forward
+pass, has two arrays, `LAYER/kernel` and `LAYER/bias`, of any float type; they are read as float32. LAYER is
+`NN_KIND_sSTRIDE_actACT`: NN from `00` on, KIND `conv` or `dwconv`, STRIDE 1 or 2, ACT 3 if ReLU6 follows,
+else 0.
 
 - Layer `00_conv_s2_act3`, the stem: kernel [3, 3, 3, 32].
 - Then 17 blocks, as in Table 2 of the paper. From C channels to W, with expansion t: `conv_s1_act3`, kernel
-  [1, 1, C, t C], absent where t = 1; `dwconv_sSTRIDE_act3`, kernel [3, 3, 1, t C]; `conv_s1_act0`, kernel
+  [1, 1, C, t C], missing if t = 1; `dwconv_sSTRIDE_act3`, kernel [3, 3, 1, t C]; `conv_s1_act0`, kernel
   [1, 1, t C, W]. So the first block is `01_dwconv_s1_act3` and `02_conv_s1_act0`, the last ends at 50.
-- Layer `51_conv_s1_act3`, the head: kernel [1, 1, 320, 1280]. Its mean over all places is the feature.
-- A layer `52_conv_s1_act0`, the classes, may follow and is not read; any other array is refused.
+- Layer `51_conv_s1_act3`, the head: kernel [1, 1, 320, 1280]. Its spatial mean is the feature.
+- A layer `52_conv_s1_act0`, the classes, may follow and is ignored; any other array is an error.
 
 `dict(folded_layer_names())` of `anneal_jax.models.mobilenet_v2` lists the layers. Kernels are
 [height, width, in, out], those of depthwise layers [height, width, 1, channels]; a bias is [out]. From
 PyTorch's [out, in, height, width] both come by `kernel.transpose(2, 3, 1, 0)`. Batch norm with gamma, beta,
 mean, variance and epsilon is folded, per output channel, by g = gamma / sqrt(variance + epsilon): the
-kernel becomes kernel * g, the bias beta - mean * g. The weights must be for RGB scaled to [-1, 1], as
-x / 127.5 - 1 of 8-bit values, and for TensorFlow's SAME padding: where a stride of 2 needs one pixel of it
-only, that is at the bottom and right. A file of weights for another scaling or padding is not noticed.
+kernel becomes kernel * g, the bias beta - mean * g. The weights must be for RGB scaled to [-1, 1], as x /
+127.5 - 1 of 8-bit values, and for TensorFlow's SAME padding: if a stride of 2 needs only one pixel of
+padding, it is at the bottom and right. Weights for another scaling or padding are not detected.
 """
 
 from pathlib import Path
@@ -31,15 +31,15 @@ from anneal_jax.models.slots import Arrays, Paths, Shapes, Slot
 
 
 def read_npz(file: Path) -> Arrays:
-    """Read all arrays but those of the classification layer, as float32.
+    """Read all arrays except those of the classification layer, as float32.
 
     Raises:
-      WeightsError: the file is damaged, or holds something else than plain arrays.
+      WeightsError: the file is damaged, or contains anything other than plain arrays.
     """
     with (
-        # A .npy where an .npz should be is no context manager, and a member may be anything.
+        # A .npy instead of an .npz is not a context manager, and a member may be anything.
         refusing(
-            lambda reason: WeightsError(f"{file} is no intact .npz of arrays ({reason}); fetch it anew")
+            lambda reason: WeightsError(f"{file} is not an intact .npz ({reason}); download it again")
         ),
         file.open("rb") as stream,
         np.load(stream, allow_pickle=False) as stored,
@@ -49,7 +49,7 @@ def read_npz(file: Path) -> Arrays:
 
 
 def folded_slots(shapes: Shapes) -> list[Slot]:
-    """Return where each parameter of MobileNetV2 stands in the file."""
+    """Return the position of each parameter of MobileNetV2 in the file."""
     layer_names: dict[Paths, str] = {("params", *path): name for path, name in folded_layer_names()}
     return [_slot(path, shape, f"{layer_names[path[:-1]]}/{path[-1]}") for path, shape in shapes.items()]
 

@@ -15,27 +15,27 @@ _MIN_SQUARED_NORM = 1e-24
 def unit_norm(vectors: jax.Array) -> jax.Array:
     """Scale each vector to length 1.
 
-    A vector shorter than 1e-12 becomes the zero vector, with gradient zero: a plain division
-    would give nan there, and a small constant in the denominator a gradient of its inverse.
+    A vector shorter than 1e-12 becomes the zero vector, with zero gradient: a plain division would give
+    nan, and a small constant in the denominator would give a gradient as large as its inverse.
 
     Args:
       vectors: float[..., D].
 
     Returns:
-      float[..., D] of length 1, or 0 where the input has no direction.
+      float[..., D] of length 1, or 0 if the input has no direction.
 
     >>> [[round(x, 3) for x in row] for row in unit_norm(jnp.array([[3.0, 4.0], [0.0, 0.0]])).tolist()]
     [[0.6, 0.8], [0.0, 0.0]]
     """
     squared = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
     has_direction = squared > _MIN_SQUARED_NORM
-    # The inner `where` keeps the untaken branch finite, or its gradient would be 0 * inf.
+    # The inner `where` keeps the unused branch finite; otherwise its gradient would be 0 * inf.
     inverse = jax.lax.rsqrt(jnp.where(has_direction, squared, jnp.ones_like(squared)))
     return vectors * jnp.where(has_direction, inverse, jnp.zeros_like(inverse))
 
 
 class SimilarityNetwork(nn.Module):
-    """G: maps each image's feature to an embedding; feeds the contrastive loss and retrieval.
+    """G: maps each image's feature to an embedding for the contrastive loss and retrieval.
 
     Attributes:
       widths: units per dense layer, ReLU between them and none after the last.
@@ -54,7 +54,7 @@ class SimilarityNetwork(nn.Module):
 
     @nn.compact
     def unscaled(self, features: jax.Array) -> jax.Array:
-        """Return the embeddings before they get unit norm, on which a class layer stands."""
+        """Return the embeddings before normalisation, the input of a class layer."""
         hidden = features
         for i, width in enumerate(self.widths):
             hidden = nn.Dense(width, name=f"dense_{i}")(nn.relu(hidden) if i else hidden)
@@ -62,7 +62,7 @@ class SimilarityNetwork(nn.Module):
 
 
 def beside(learnt: jax.Array, others: jax.Array, share: jax.Array) -> jax.Array:
-    """Put embeddings and other vectors side by side, so that their cosine is a mean of both cosines.
+    """Concatenate embeddings and other vectors, so that their cosine is a weighted mean of both cosines.
 
     Args:
       learnt: float32[B, D], unit norm.
@@ -70,7 +70,7 @@ def beside(learnt: jax.Array, others: jax.Array, share: jax.Array) -> jax.Array:
       share: float32[] in [0, 1], weight of the cosine of `others`.
 
     Returns:
-      float32[B, D + P], unit norm: (1 - share) of the products are those of `learnt`.
+      float32[B, D + P], unit norm: the products of `learnt` have weight 1 - share.
 
     >>> vectors = jnp.array([[0.0, 2.0]])
     >>> both = beside(jnp.array([[1.0, 0.0]]), vectors, jnp.float32(0.36))
@@ -82,10 +82,10 @@ def beside(learnt: jax.Array, others: jax.Array, share: jax.Array) -> jax.Array:
 
 
 class PairClassifier(nn.Module):
-    """BC: the logit of "these two are similar" from the two images' features, concatenated.
+    """BC: the logit of "these two are similar" from the concatenated features of two images.
 
-    Concatenation depends on order: train with the two swapped at random. Many pairs of the same
-    images share the products of `classifier_first_layer`.
+    Concatenation depends on the order, so training swaps the two at random. Pairs of the same images share
+    the products of `classifier_first_layer`.
 
     Attributes:
       widths: units per dense layer, ReLU after each; one logit follows.
@@ -109,17 +109,17 @@ class PairClassifier(nn.Module):
 
 
 def classifier_first_layer(params: Any, features: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Split the classifier's first layer into what each image adds as first and as second.
+    """Split the classifier's first layer into the contributions of each image as first and as second.
 
-    The layer is linear in the concatenation: with a, b from here the pair (i, j) has the hidden
-    vector relu(a[i] + b[j]), so N images cost N products, not N(N-1)/2.
+    The layer is linear in the concatenation: the pair (i, j) has the hidden vector relu(a[i] + b[j]), so N
+    images cost N products, not N(N-1)/2.
 
     Args:
-      params: what `PairClassifier().init` returned.
+      params: from `PairClassifier().init`.
       features: float32[N, F].
 
     Returns:
-      (a, b), each float32[N, widths[0]]; the layer's bias is inside a.
+      (a, b), each float32[N, widths[0]]; a includes the layer's bias.
     """
     layer = params["params"]["dense_0"]
     as_first, as_second = jnp.split(layer["kernel"], 2)

@@ -1,8 +1,8 @@
 """Weights named by a place on the Hugging Face hub, `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`.
 
-Such a name is the only thing that makes this package touch the network, and only until the files are in the
-hub's cache on this machine: from then on they are taken from there, so that a run goes on with what it
-began with, also offline. A revision (branch, tag or commit) may be named; it is `main` otherwise.
+The package uses the network only for such names, and only until the files are in the hub's cache on this
+machine. After that it reads them from there, so that a run continues with the same files, even offline. The
+revision (branch, tag or commit) is `main` by default.
 """
 
 import importlib
@@ -23,7 +23,7 @@ _FORM = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
 def is_on_hub(source: str) -> bool:
-    """Say whether weights are named by a place on the hub.
+    """Return whether the name of weights is a place on the hub.
 
     >>> is_on_hub("hf:timm/resnet18.tv_in1k"), is_on_hub("resnet18.safetensors")
     (True, False)
@@ -32,16 +32,16 @@ def is_on_hub(source: str) -> bool:
 
 
 def fetch(source: str) -> Path:
-    """Return the path of a hub's weights in the local cache, fetching what is not there.
+    """Return the path of a hub's weights in the local cache, downloading missing files.
 
-    The files that tell how tiles were prepared are fetched too, of the same commit, and lie beside it.
+    The files that describe the preparation of tiles are downloaded from the same commit to the same folder.
 
     Args:
       source: `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`, where OWNER/NAME has a `model.safetensors`.
 
     Raises:
-      WeightsError: `source` has another form, huggingface_hub is not installed, the hub does not answer
-        within seconds, it does not give the file, or only to those who accepted a licence.
+      WeightsError: `source` is malformed, huggingface_hub is not installed, the hub does not respond within
+        seconds, or it does not provide the file, or only after accepting a licence.
     """
     form = _FORM.fullmatch(source.removeprefix(_PREFIX))
     if not form:
@@ -51,7 +51,7 @@ def fetch(source: str) -> Path:
         importlib.import_module("huggingface_hub.errors")
     except ImportError as error:
         raise WeightsError(
-            f"{source} is on the Hugging Face hub; {how_to_install('hub')} brings what fetches it, or give "
+            f"{source} is on the Hugging Face hub; to download it, {how_to_install('hub')}, or give "
             "the path of a downloaded model.safetensors"
         ) from error
     repo, revision = form["repo"], form["revision"]
@@ -63,7 +63,7 @@ def fetch(source: str) -> Path:
             _cached(hub, repo, name, revision=weights.parent.name)  # a snapshot's folder is its commit
     except WeightsError:
         raise
-    except Exception as error:  # the client lets through whatever its network layer raises
+    except Exception as error:  # the client passes on any error of its network layer
         raise WeightsError(
             f"cannot fetch {source} from the hub ({_first_line(error)}); correct the name, or give the "
             "path of a downloaded model.safetensors"
@@ -72,11 +72,11 @@ def fetch(source: str) -> Path:
 
 
 def _cached(hub: Any, repo: str, name: str, revision: str | None) -> Path | None:
-    """Return a file's path in the cache, fetched where it is unknown; None where the hub has none."""
+    """Return a file's path in the cache, after a download if necessary; None if the hub lacks it."""
     known = hub.try_to_load_from_cache(repo, name, revision=revision)
     if isinstance(known, str):
         return Path(known)
-    if known is not None:  # the cache remembers that there is none
+    if known is not None:  # the cache records that there is none
         return None
     _require_answer(hub, repo, hub.hf_hub_url(repo, name, revision=revision))
     try:
@@ -86,12 +86,12 @@ def _cached(hub: Any, repo: str, name: str, revision: str | None) -> Path | None
 
 
 def _require_answer(hub: Any, repo: str, url: str) -> None:
-    """Ask for the head of a file once: the client itself asks six times, and logs each of them.
+    """Request the headers of a file once: the client itself tries six times and logs each attempt.
 
-    In a thread, since looking up a name has no time limit of its own.
+    In a thread, because name resolution has no timeout of its own.
 
     Raises:
-      WeightsError: there is no answer, or a refusal.
+      WeightsError: there is no response, or a refusal.
     """
     failures, refusals = [], []
 
@@ -101,8 +101,8 @@ def _require_answer(hub: Any, repo: str, url: str) -> None:
         except hub.errors.HfHubHTTPError as error:
             status = getattr(getattr(error, "response", None), "status_code", None)
             if status in _REFUSED:
-                refusals.append(status)  # the client will explain any other answer
-        except Exception as error:  # the client lets through whatever its network layer raises
+                refusals.append(status)  # the client will explain any other response
+        except Exception as error:  # the client passes on any error of its network layer
             failures.append(_first_line(error))
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -111,8 +111,8 @@ def _require_answer(hub: Any, repo: str, url: str) -> None:
     if thread.is_alive() or failures:
         reason = failures[0] if failures else f"none in {_TIMEOUT_S:.0f} seconds"
         raise WeightsError(
-            f"there is no answer from {url} ({reason}); connect to the network, or fetch the file by other "
-            "means and give its path"
+            f"there is no response from {url} ({reason}); connect to the network, or download the file "
+            "by other means and give its path"
         )
     if refusals:
         raise WeightsError(_explain_refusal(repo, refusals[0]))
@@ -121,7 +121,7 @@ def _require_answer(hub: Any, repo: str, url: str) -> None:
 def _explain_refusal(repo: str, status: int) -> str:
     licence = next((licence for part, licence in _LICENCES.items() if part in repo), "its licence")
     return (
-        f"the hub does not give {repo} to everybody (HTTP {status}); check the name, accept {licence} at "
+        f"the hub restricts access to {repo} (HTTP {status}); check the name, accept {licence} at "
         f"https://huggingface.co/{repo} and set HF_TOKEN to a token of that account, or give the path of a "
         "downloaded model.safetensors"
     )

@@ -1,14 +1,15 @@
-"""Weights for RGB, carried over to tiles of other bands.
+"""Adapts weights for RGB to tiles with other bands.
 
-The rule, for S bands of which red, green and blue may be some:
+The rule for S bands, which may include red, green and blue:
 
-1. The filter of each of the three bands in the first layer goes to its own band.
+1. Each of the three filters in the first layer is kept for its own band.
 2. Each further band gets the mean of the three filters.
 3. The whole layer is multiplied by 3 / S.
 
-So a tile that has one standardised image in all its bands, a grey one, gives exactly what the RGB network
-gave for it: all later layers meet values of the size that they were trained on. The rule is this
-project's; step 3 is as timm's `adapt_input_conv`, which repeats the three filters in place of 1 and 2.
+A grey tile, with the same standardised image in all bands, therefore gives exactly the result of the RGB
+network, and all later layers receive values of the size that they were trained on. The rule is this
+project's; step 3 is as in timm's `adapt_input_conv`, which repeats the three filters instead of steps 1 and
+2.
 """
 
 import numpy as np
@@ -18,12 +19,12 @@ from anneal_jax.models.backbones import RgbBands
 
 
 def inflate_kernel(kernel: npt.ArrayLike, num_bands: int, rgb_bands: RgbBands) -> np.ndarray:
-    """Carry a first layer's kernel from RGB over to S bands.
+    """Inflate a first layer's kernel from RGB to S bands.
 
     Args:
       kernel: float32[k, k, 3, out].
       num_bands: S, at least 1.
-      rgb_bands: places of red, green and blue among the S; None: none of them is visible.
+      rgb_bands: positions of red, green and blue among the S bands; None if no band is visible.
 
     Returns:
       float32[k, k, S, out]; `kernel` unchanged for three bands in the order of RGB.

@@ -1,6 +1,6 @@
 """Networks of inverted residual blocks (sandler2018mobilenetv2), with batch norm folded into the layers.
 
-A stem that halves the tile, blocks in stages, a head of 1,280 channels, and its mean over all places.
+A stem that halves the tile, blocks in stages, a head of 1,280 channels, and a spatial mean.
 """
 
 import functools
@@ -24,10 +24,10 @@ class Stage(NamedTuple):
     """Blocks of one width.
 
     Attributes:
-      expansion: how many times wider a block is inside than at its beginning.
-      width: channels at the end of each block.
-      num_blocks: how many there are.
-      stride: of the first; the others have 1.
+      expansion: ratio of the inner width of a block to its input width.
+      width: output channels of each block.
+      num_blocks: number of blocks.
+      stride: stride of the first block; the others have 1.
       kernel_size: side of the depthwise kernels, in pixels.
     """
 
@@ -42,10 +42,10 @@ class Block(NamedTuple):
     """One block of a stage.
 
     Attributes:
-      name: among the network's variables.
-      expansion: as in `Stage`, like all that follow.
-      width: channels at its end.
-      stride: its own.
+      name: name in the network's variables.
+      expansion: as in `Stage`.
+      width: output channels.
+      stride: stride of this block.
       kernel_size: side of its depthwise kernel.
     """
 
@@ -57,7 +57,7 @@ class Block(NamedTuple):
 
 
 def blocks_of(stages: Sequence[Stage]) -> Iterator[Block]:
-    """Yield the blocks of all stages, in the order in which a tile passes them.
+    """Yield the blocks of all stages in the order of the forward pass.
 
     >>> [block.name for block in blocks_of([Stage(1, 16, 1, 1), Stage(6, 24, 2, 2)])]
     ['stage0_0', 'stage1_0', 'stage1_1']
@@ -71,7 +71,7 @@ def blocks_of(stages: Sequence[Stage]) -> Iterator[Block]:
 def depthwise_conv(
     inputs: jax.Array, kernel: jax.Array, stride: int, form: DepthwiseForm | None = None
 ) -> jax.Array:
-    """Filter every channel by itself, with TensorFlow's SAME padding.
+    """Filter every channel separately, with TensorFlow's SAME padding.
 
     XLA's grouped convolution is slow on CPU. Written as a sum of shifted, scaled copies of the
     input, the same layer becomes one fused loop; `python benchmarks/extraction.py` measures both.
@@ -80,8 +80,8 @@ def depthwise_conv(
       inputs: float[B, H, W, C].
       kernel: float[k, k, 1, C], of the same dtype.
       stride: pixels between outputs, in both directions.
-      form: None takes `shifted_sums` where JAX's default backend is the CPU when this is traced,
-        and `convolution` elsewhere.
+      form: None uses `shifted_sums` if JAX's default backend is the CPU when this is traced, else
+        `convolution`.
 
     Returns:
       float[B, ceil(H / stride), ceil(W / stride), C].
@@ -107,7 +107,7 @@ def _shifted_sums(inputs: jax.Array, kernel: jax.Array, stride: int) -> jax.Arra
     batch, height, width, channels = padded.shape
 
     def term(y: int, x: int) -> jax.Array:
-        """Return what the kernel's value at (y, x) adds to every output."""
+        """Return the contribution of the kernel's value at (y, x) to every output."""
         end = (batch, height - rows + y + 1, width - columns + x + 1, channels)
         return jax.lax.slice(padded, (0, y, x, 0), end, strides) * kernel[None, None, y, x]
 
@@ -133,7 +133,7 @@ class DepthwiseConv(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter each channel, narrow; a shortcut joins the narrow ends where shapes agree."""
+    """Widen, filter each channel, narrow; a shortcut joins the narrow ends if their shapes agree."""
 
     block: Block
     dtype: Dtype
@@ -155,10 +155,10 @@ class InvertedResidual(nn.Module):
 
 
 class InvertedResidualNetwork(nn.Module):
-    """A network of such blocks, without a classification layer; a subclass gives the stages.
+    """A network of such blocks without a classification layer; a subclass defines the stages.
 
     Attributes:
-      dtype: of the computation; parameters are float32.
+      dtype: dtype of the computation; parameters are float32.
       depthwise_form: as in `depthwise_conv`.
     """
 
@@ -188,6 +188,6 @@ class InvertedResidualNetwork(nn.Module):
 
 
 def _pointwise(width: int, dtype: Dtype, name: str) -> nn.Dense:
-    """A 1x1 convolution, as the matrix product that it is: faster on CPU than a convolution."""
+    """A 1x1 convolution as a matrix product, which is faster on a CPU."""
     init = nn.initializers.he_normal()
     return nn.Dense(width, kernel_init=init, dtype=dtype, name=name)

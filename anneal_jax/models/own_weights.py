@@ -1,7 +1,7 @@
-"""Weights of any backbone as this package writes them: safetensors under the names of its own arrays.
+"""Weights of any backbone in this package's format: safetensors with the names of its own arrays.
 
 A name is the path of an array in the variables, its parts joined by `/`, such as `params/conv1/kernel`; the
-layout is the network's own. The metadata say which backbone they are for, and how its input is prepared.
+layout is the network's own. The metadata name the backbone and describe how its input is prepared.
 """
 
 from pathlib import Path
@@ -22,20 +22,20 @@ _FORMAT = "anneal-jax 1"
 
 
 def write_weights(path: Path, backbone: Backbone, variables: Params, preparation: str) -> None:
-    """Write a file that `pretrained` takes, replacing an older one as a whole.
+    """Write a file for `pretrained`, atomically replacing an older one.
 
     Args:
-      path: of the file, `.safetensors`.
+      path: path of the file, `.safetensors`.
       backbone: the network.
       variables: its variables.
-      preparation: how its input is prepared, as JSON.
+      preparation: preparation of its input, as JSON.
 
     Raises:
-      WeightsError: the name has another ending.
+      WeightsError: the file has another suffix.
       WorkdirError: the file's folder does not exist.
     """
     if path.suffix != ".safetensors":
-        raise WeightsError(f"{path}: weights are written as .safetensors; give the file that ending")
+        raise WeightsError(f"{path}: weights are written as .safetensors; give the file that suffix")
     arrays = {
         "/".join(parts): np.ascontiguousarray(array)
         for parts, array in traverse_util.flatten_dict(variables).items()
@@ -46,10 +46,10 @@ def write_weights(path: Path, backbone: Backbone, variables: Params, preparation
 
 
 def own_metadata(file: Path) -> dict[str, str] | None:
-    """Return the metadata of a file of this package's; None for any other file.
+    """Return the metadata of a file written by this package; None for any other file.
 
     Raises:
-      WeightsError: it is a safetensors file, and damaged.
+      WeightsError: it is a damaged safetensors file.
     """
     if file.suffix != ".safetensors":
         return None
@@ -58,15 +58,15 @@ def own_metadata(file: Path) -> dict[str, str] | None:
 
 
 def read_weights(file: Path, backbone: Backbone, shapes: Shapes) -> Any:
-    """Read the variables of a backbone from a file that `own_metadata` knows.
+    """Read the variables of a backbone from a file recognised by `own_metadata`.
 
     Args:
       file: its path.
       backbone: the network.
-      shapes: of its variables.
+      shapes: shapes of its variables.
 
     Raises:
-      WeightsError: the file is of another backbone or other bands, or is damaged.
+      WeightsError: the file is for another backbone or other bands, or is damaged.
     """
     require_backbone(file, stored_metadata(file), backbone)
     slots = [Slot(path, ("/".join(path),), (shape,), np.asarray) for path, shape in shapes.items()]
@@ -74,10 +74,10 @@ def read_weights(file: Path, backbone: Backbone, shapes: Shapes) -> Any:
 
 
 def require_backbone(file: Path, metadata: dict[str, str], backbone: Backbone) -> None:
-    """Raise WeightsError where a file's metadata, as `own_metadata` gives them, name another backbone."""
+    """Raise WeightsError if a file's metadata from `own_metadata` name another backbone."""
     named = metadata.get("backbone", "")
     if named != backbone.name:
         raise WeightsError(
-            f"{file} holds weights of {named!r}, not of {backbone.name!r}; set `backbone` to it, or give "
+            f"{file} has weights of {named!r}, not of {backbone.name!r}; set `backbone` to it, or give "
             "other weights"
         )

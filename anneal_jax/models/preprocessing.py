@@ -1,11 +1,11 @@
-"""How the tiles of a pretrained network were prepared, as the files beside its weights tell.
+"""The preparation of tiles for a pretrained network, from the files next to its weights.
 
-`config.json` is read where timm wrote it, `preprocessor_config.json` where transformers did; both lie
-beside `model.safetensors` on the hub. Where neither does, a backbone's own numbers hold: ImageNet's mean
-and spread, 224 px, bilinear.
+`config.json` is read if timm wrote it, `preprocessor_config.json` if transformers did; both are next to
+`model.safetensors` on the hub. Without them, a backbone's own values apply: ImageNet's mean and spread, 224
+px, bilinear.
 
-A tile is always resized whole: the crop at the centre, which evaluation on photographs ends with, would
-throw away a border that belongs to the tile as much as its middle.
+The whole tile is always resized: the centre crop, which is usual in the evaluation of photographs, would
+discard a border that is as important as the middle.
 """
 
 import json
@@ -18,7 +18,7 @@ from anneal_jax.errors import WeightsError, reason_of
 from anneal_jax.models.backbones import Backbone
 
 RESAMPLINGS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
-"""Filters by name, in the order of Pillow's numbers for them."""
+"""Filters by name, in the order of Pillow's numbers."""
 
 _BILINEAR = RESAMPLINGS.index("bilinear")
 _LARGEST_SIZE = 8_192
@@ -26,11 +26,11 @@ _FOLDER_FILES = ("config.json", "preprocessor_config.json")
 
 
 class Preprocessing(NamedTuple):
-    """What is done to a tile before the network sees it.
+    """The preparation of a tile before the network.
 
     Attributes:
-      mean: of red, green and blue, subtracted from values in [0, 255].
-      spread: of red, green and blue, what they are then divided by.
+      mean: values for red, green and blue, subtracted from values in [0, 255].
+      spread: values for red, green and blue, by which these are then divided.
       image_size: side in pixels.
       resampling: one of `RESAMPLINGS`.
     """
@@ -42,10 +42,10 @@ class Preprocessing(NamedTuple):
 
 
 def read_preprocessing(folder: Path) -> Preprocessing | None:
-    """Return what the files of a folder say of a network's input; None where they say nothing.
+    """Return the preparation described by the files of a folder; None if they do not describe any.
 
     Raises:
-      WeightsError: a file of timm or transformers is there, and cannot be used.
+      WeightsError: a file of timm or transformers exists but cannot be used.
     """
     timm, transformers = (_read_object(folder / name) for name in _FOLDER_FILES)
     readers = ((transformers, "image_mean", _of_transformers), (_timm_settings(timm), "mean", _of_timm))
@@ -55,17 +55,17 @@ def read_preprocessing(folder: Path) -> Preprocessing | None:
                 return _checked(reader(settings))
             except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
                 raise WeightsError(
-                    f"the preprocessing beside the weights in {folder} cannot be used ({error!r}); move "
+                    f"the preprocessing next to the weights in {folder} cannot be used ({error!r}); move "
                     f"{' and '.join(_FOLDER_FILES)} away to use the backbone's own"
                 ) from error
     return None
 
 
 def check_architecture(folder: Path, backbone: Backbone) -> None:
-    """Refuse weights that fit a backbone by their names, and are for another network all the same.
+    """Raise an error for weights that match a backbone by name but are for another network.
 
     Raises:
-      WeightsError: the config beside them says so.
+      WeightsError: the config next to them says so.
     """
     config = _read_object(folder / "config.json")
     named = config.get("architecture")  # timm's
@@ -77,8 +77,8 @@ def check_architecture(folder: Path, backbone: Backbone) -> None:
     for setting in ("downsample_in_bottleneck", "downsample_in_first_stage", "use_swiglu_ffn"):
         if config.get(setting):
             raise WeightsError(
-                f"the weights in {folder} are for a network with {setting}, which {backbone.name!r} has "
-                "not; choose other weights"
+                f"the weights in {folder} are for a network with {setting}, which {backbone.name!r} "
+                "lacks; choose other weights"
             )
 
 
@@ -89,12 +89,12 @@ def _read_object(file: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         reason = reason_of(error)
-        raise WeightsError(f"cannot read {file}, beside the weights ({reason}); fetch it anew") from error
+        raise WeightsError(f"cannot read {file} next to the weights ({reason}); get it again") from error
     return value if isinstance(value, dict) else {}
 
 
 def _timm_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return timm's settings, which older files have among those of the architecture."""
+    """Return timm's settings, which older files mix with those of the architecture."""
     inner = config.get("pretrained_cfg", config)
     return inner if isinstance(inner, dict) and "architecture" in config else {}
 
@@ -120,20 +120,20 @@ def _of_transformers(settings: dict[str, Any]) -> Preprocessing:
 
 def _positive(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{value!r} is no number above 0")
+        raise ValueError(f"{value!r} is not a number above 0")
     return float(value)
 
 
 def _resampling(value: Any) -> str:
     if type(value) is not int or not 0 <= value < len(RESAMPLINGS):
-        raise ValueError(f"the resampling {value!r} is none of the numbers 0 to {len(RESAMPLINGS) - 1}")
+        raise ValueError(f"the resampling {value!r} is not one of the numbers 0 to {len(RESAMPLINGS) - 1}")
     return RESAMPLINGS[value]
 
 
 def _scaled(values: Any, factor: float) -> tuple[float, ...]:
     kinds = {type(value) for value in values} if isinstance(values, list) else {None}
     if not kinds <= {int, float}:
-        raise ValueError(f"{values!r} is no list of numbers")
+        raise ValueError(f"{values!r} is not a list of numbers")
     return tuple(factor * float(value) for value in values)
 
 

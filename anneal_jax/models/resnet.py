@@ -1,9 +1,9 @@
 """ResNet-18, -34 and -50 (he2016resnet), laid out as in torchvision.
 
 Layers keep torchvision's names, with `_` for its `.` inside a stage: `layer1.0.conv1` is
-`layer1_0/conv1`. Padding is explicit and symmetric, as PyTorch's; XLA's "SAME" pads a strided
-layer only at the end, which would shift every feature map. Bottlenecks stride in their 3x3 layer
-(the "v1.5" form).
+`layer1_0/conv1`. Padding is explicit and symmetric, as in PyTorch; XLA's "SAME" pads a strided layer only
+at the end, which would shift every feature map. Bottlenecks have their stride in the 3x3 layer (the "v1.5"
+form).
 """
 
 import flax.linen as nn
@@ -18,19 +18,19 @@ _STAGE_WIDTHS = (64, 128, 256, 512)
 
 
 _EPSILON, _ONES = 1e-5, ones_init()
-_MOMENTUM = 0.9  # of the stored statistics, per batch; as PyTorch's 0.1
+_MOMENTUM = 0.9  # of the stored statistics, per batch; 0.1 in PyTorch's convention
 
 
 class FrozenBatchNorm(nn.Module):
-    """Batch norm at its stored statistics, which training never updates.
+    """Batch norm with its stored statistics, which training never updates.
 
-    Pairs make small, unusual batches, and a tile's feature must not depend on its neighbours in
-    one. `scale` and `bias` are parameters and may be trained.
+    Pairs make small, unusual batches, and a tile's feature must not depend on its batch. `scale` and `bias`
+    are parameters and may be trained.
 
     Attributes:
-      dtype: of the output; the factors are computed in float32.
-      scale_init: a block's last norm starts at zero, so that the block starts as its shortcut:
-        without batch statistics, sums of random branches would grow with depth.
+      dtype: dtype of the output; the factors are computed in float32.
+      scale_init: initial scale; zero for a block's last norm, so that the block starts as its shortcut.
+        Without batch statistics, sums of random branches would grow with depth.
     """
 
     dtype: Dtype
@@ -59,14 +59,14 @@ def normalise(
     dtype: Dtype,
     scale_init: nn.initializers.Initializer = _ONES,
 ) -> jax.Array:
-    """Apply batch norm, at stored statistics or at those of the batch.
+    """Apply batch norm with stored statistics or with those of the batch.
 
     Args:
       inputs: float[B, H, W, C].
-      is_tile: None takes the stored statistics. Otherwise bool[B]: mean and variance are those of the rows
-        that are True, whatever the others hold, and move the stored ones a tenth of the way.
-      name: of the layer; both kinds have the same variables.
-      dtype: of the output.
+      is_tile: None uses the stored statistics. Otherwise bool[B]: mean and variance are computed from the
+        rows that are True, and move the stored ones a tenth of the way.
+      name: name of the layer; both kinds have the same variables.
+      dtype: dtype of the output.
       scale_init: see `FrozenBatchNorm`.
     """
     if is_tile is None:
@@ -79,7 +79,7 @@ def normalise(
         scale_init=scale_init,
         name=name,
     )
-    with jax.numpy_rank_promotion("allow"):  # Flax lays the channels against all axes
+    with jax.numpy_rank_promotion("allow"):  # Flax broadcasts the channels over all axes
         return live(inputs, mask=jnp.expand_dims(is_tile, (1, 2, 3)))
 
 
@@ -129,7 +129,7 @@ class ResNet(nn.Module):
     Attributes:
       block: `BasicBlock` or `Bottleneck`.
       stage_sizes: blocks in each of the four stages.
-      dtype: of the computation; parameters and statistics are float32.
+      dtype: dtype of the computation; parameters and statistics are float32.
     """
 
     block: type[BasicBlock] | type[Bottleneck]

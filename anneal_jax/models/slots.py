@@ -1,4 +1,4 @@
-"""From the arrays of a weights file to the variables of a network: fitting exactly, or refused."""
+"""Maps the arrays of a weights file to the variables of a network, which must match exactly."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from anneal_jax.errors import WeightsError
 from anneal_jax.models.backbones import Backbone
 
 Paths = tuple[str, ...]
-"""Names from the root of a network's variables down to one array, the collection first."""
+"""Path of an array in a network's variables, the collection first."""
 
 Shapes = Mapping[Paths, tuple[int, ...]]
 Arrays = Mapping[str, np.ndarray]
@@ -22,13 +22,13 @@ _MAX_DIFFERENCES_SHOWN = 5
 
 
 class Slot(NamedTuple):
-    """One array of a network, and where it comes from.
+    """One array of a network, and its source.
 
     Attributes:
-      path: of the array, in the network's variables.
-      names: of the arrays in the file that it is made of.
-      shapes: of these, in the file.
-      convert: makes the array from them, given in their order.
+      path: path of the array in the network's variables.
+      names: names of its source arrays in the file.
+      shapes: their shapes in the file.
+      convert: makes the array from these, in order.
     """
 
     path: Paths
@@ -38,7 +38,7 @@ class Slot(NamedTuple):
 
 
 def variable_shapes(backbone: Backbone) -> dict[Paths, tuple[int, ...]]:
-    """Return the shape of every array of a network, without computing any."""
+    """Return the shape of every array of a network, without computing them."""
     size = backbone.default_image_size
     variables = jax.eval_shape(lambda key: backbone.init(key, size), jax.random.key(0))
     flat: dict[Paths, Any] = traverse_util.flatten_dict(variables)
@@ -46,25 +46,25 @@ def variable_shapes(backbone: Backbone) -> dict[Paths, tuple[int, ...]]:
 
 
 def fill(file: Path, slots: Iterable[Slot], arrays: Arrays) -> dict[str, Any]:
-    """Put the arrays of a file in their slots.
+    """Fill the slots with the arrays of a file.
 
     Args:
-      file: for the messages.
-      slots: of all arrays of the network.
-      arrays: of the file, without those that the network has no use for.
+      file: path for messages.
+      slots: slots of all arrays of the network.
+      arrays: arrays of the file, without those that the network does not use.
 
     Returns:
       The variables, float32.
 
     Raises:
-      WeightsError: an array is missing, left over, of another shape, or not finite.
+      WeightsError: an array is missing, unused, has another shape, or is not finite.
     """
     slots = list(slots)
     expected = {name: shape for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)}
     _refuse_differences(file, {name: array.shape for name, array in arrays.items()}, expected)
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise WeightsError(f"{file}: {name} holds nan or infinite values; fetch it anew")
+            raise WeightsError(f"{file}: {name} contains nan or infinite values; download it again")
     filled = {
         slot.path: jnp.asarray(slot.convert(*(arrays[name] for name in slot.names))) for slot in slots
     }
@@ -83,6 +83,6 @@ def _refuse_differences(
         shown = "; ".join(differences[:_MAX_DIFFERENCES_SHOWN])
         more = len(differences) - _MAX_DIFFERENCES_SHOWN
         raise WeightsError(
-            f"{file} does not fit the network in {len(differences)} of {len(expected)} arrays: {shown}"
+            f"{file} does not match the network in {len(differences)} of {len(expected)} arrays: {shown}"
             + (f"; and {more:,} more" if more > 0 else "")
         )

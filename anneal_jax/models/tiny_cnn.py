@@ -1,4 +1,4 @@
-"""A three-layer convolutional network that lets the whole program run in seconds."""
+"""A three-layer convolutional network, with which a whole run takes seconds."""
 
 import flax.linen as nn
 import jax
@@ -11,13 +11,13 @@ CHANNELS = (32, 64, 128)
 
 
 class TinyCNN(nn.Module):
-    """Three 3x3 convolutions, each halving the tile after the first, then the spatial mean.
+    """Three 3x3 convolutions, each of which after the first halves the tile, then the spatial mean.
 
-    It has no normalisation layer: with He's initial weights so shallow a network trains well
-    without one, and a tile's feature never depends on its batch. Meant for tiles of 8 to 32 px.
+    It has no normalisation layer: with He initialisation, such a shallow network trains well without one,
+    and a tile's feature never depends on its batch. It is meant for tiles of 8 to 32 px.
 
     Attributes:
-      dtype: of the computation; parameters are float32.
+      dtype: dtype of the computation; parameters are float32.
     """
 
     dtype: Dtype = jnp.float32

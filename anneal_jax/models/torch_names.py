@@ -1,8 +1,8 @@
 """The names and layouts of PyTorch's networks in safetensors files: torchvision's, timm's, Hugging Face's.
 
-PyTorch keeps kernels as [out, in, height, width] and matrices as [out, in]; here they are
-[height, width, in, out] and [in, out]. Everything else only changes its name. What a file may hold beyond
-the network is not read: the classification layer, batch counters, and the mask token of DINO's training.
+PyTorch stores kernels as [out, in, height, width] and matrices as [out, in]; here they are [height, width,
+in, out] and [in, out]. Everything else only changes its name. Parts of a file that the network does not use
+are ignored: the classification layer, batch counters, and the mask token of DINO's training.
 """
 
 import functools
@@ -35,12 +35,12 @@ class Naming(NamedTuple):
     """How one family of files names the arrays of a network.
 
     Attributes:
-      family: whose names they are, for a sentence.
-      prefixes: what may stand before every name but the classification layer's.
-      slots: from the shapes of a network's variables to the slots.
-      position_resampling: what the family does to the position embeddings of a vision transformer without
+      family: name of the family, for messages.
+      prefixes: possible prefixes of every name except the classification layer's.
+      slots: maps the shapes of a network's variables to slots.
+      position_resampling: the family's resampling of position embeddings in a vision transformer without
         registers.
-      mark: a name that tells the family from another with the same names.
+      mark: a name that distinguishes the family from another one with the same names.
     """
 
     family: str
@@ -51,7 +51,7 @@ class Naming(NamedTuple):
 
 
 def read_safetensors(file: Path, prefix: str) -> dict[str, np.ndarray]:
-    """Read what a network may use, as float32, under names without the prefix.
+    """Read the arrays that a network may use, as float32, with the prefix removed from their names.
 
     Raises:
       WeightsError: the file is damaged.
@@ -66,7 +66,7 @@ def read_safetensors(file: Path, prefix: str) -> dict[str, np.ndarray]:
 
 
 def stored_names(file: Path) -> list[str]:
-    """Return the names in a safetensors file, without reading an array.
+    """Return the names in a safetensors file, without reading arrays.
 
     Raises:
       WeightsError: the file is damaged.
@@ -76,7 +76,7 @@ def stored_names(file: Path) -> list[str]:
 
 
 def stored_metadata(file: Path) -> dict[str, str]:
-    """Return what a safetensors file says of itself.
+    """Return the metadata of a safetensors file.
 
     Raises:
       WeightsError: the file is damaged.
@@ -98,7 +98,7 @@ def _as_float32(file: Path, stored: Any, name: str) -> np.ndarray:
         kind = stored.get_slice(name).get_dtype()
     if kind not in _READ_TYPES:
         raise WeightsError(
-            f"{file}: {name} is stored as {kind}, which no scale beside it makes weights of; give the file "
+            f"{file}: {name} is stored as {kind} without a usable scale; give the file "
             "in float32, float16 or bfloat16"
         )
     with refusing(functools.partial(_damaged, file)):
@@ -106,7 +106,7 @@ def _as_float32(file: Path, stored: Any, name: str) -> np.ndarray:
 
 
 def recognise(file: Path, backbone_name: str, shapes: Shapes) -> tuple[Naming, str]:
-    """Return the naming that most names in a file follow, and the prefix they have.
+    """Return the naming that most names in a file follow, and their prefix.
 
     Raises:
       WeightsError: no name in the file is one of the network's, or the file is damaged.
@@ -130,7 +130,7 @@ def recognise(file: Path, backbone_name: str, shapes: Shapes) -> tuple[Naming, s
 
 
 def namings(backbone_name: str) -> tuple[Naming, ...]:
-    """Return the namings that a backbone is read under; none where there is no importer."""
+    """Return the namings for a backbone; none if there is no importer."""
     if backbone_name.startswith("resnet"):
         return _RESNET_NAMINGS
     if backbone_name.endswith("_dinov3"):
@@ -164,9 +164,9 @@ def _hugging_face_module(module: str) -> str:
 
 
 class _VitNames(NamedTuple):
-    """What a family calls the parts of a vision transformer; {} is the number of a block.
+    """A family's names for the parts of a vision transformer; {} is the number of a block.
 
-    The biases of queries, keys and values have names of their own where not all three are there.
+    The biases of queries, keys and values have their own names if not all three exist.
     """
 
     patch_embed: str
@@ -205,7 +205,7 @@ def _vit_slot(names: _VitNames, path: Paths, shapes: Shapes) -> Slot:
     if part in ("scale1", "scale2"):
         return _plain(path, shape, f"{block}.{getattr(names, part)}")
     if path[2:] == ("qkv", "bias") and names.qkv_biases:
-        return _partial(path, shape, [name and f"{block}.{name}" for name in names.qkv_biases])
+        return _vector_of_shares(path, shape, [name and f"{block}.{name}" for name in names.qkv_biases])
     is_gated = shapes[(*path[:2], "fc1", "bias")][0] > shapes[(*path[:2], "fc2", "kernel")][0]
     fc1 = names.gated_fc1 if is_gated else names.fc1
     modules = {"qkv": names.qkv, "proj": (names.proj,), "fc1": fc1, "fc2": (names.fc2,)}
@@ -213,7 +213,7 @@ def _vit_slot(names: _VitNames, path: Paths, shapes: Shapes) -> Slot:
 
 
 def _token_slot(names: _VitNames, path: Paths, shapes: Shapes) -> Slot:
-    """Split position embeddings, which a file keeps as one list with the class token's own at its head."""
+    """Split position embeddings, which a file stores as one list, starting with that of the class token."""
     if not names.positions:
         name = names.class_token if path[1] == "class_token" else names.register_tokens
         return Slot(path, (name,), ((1, *shapes[path]),), lambda tokens: tokens[0])
@@ -235,13 +235,13 @@ def _token_slot(names: _VitNames, path: Paths, shapes: Shapes) -> Slot:
 
 
 def _plain(path: Paths, shape: tuple[int, ...], *names: str) -> Slot:
-    """An array whose axes PyTorch orders the other way; several names are stacked along their first."""
+    """Slot for an array with reversed axes in PyTorch; several names are stacked along their first axis."""
     out_first = _to_torch(shape)
     share = (out_first[0] // len(names), *out_first[1:])
     return Slot(path, names, (share,) * len(names), lambda *parts: _from_torch(np.concatenate(parts)))
 
 
-def _partial(path: Paths, shape: tuple[int, ...], names: Sequence[str | None]) -> Slot:
+def _vector_of_shares(path: Paths, shape: tuple[int, ...], names: Sequence[str | None]) -> Slot:
     """A vector of equal shares; those without a name are zero."""
     present = [place for place, name in enumerate(names) if name]
     share = shape[0] // len(names)
@@ -260,12 +260,12 @@ def _to_torch(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _from_torch(array: np.ndarray) -> np.ndarray:
-    """Turn [out, in, ...] into [..., in, out]."""
+    """Convert [out, in, ...] to [..., in, out]."""
     return np.ascontiguousarray(np.moveaxis(array, (0, 1), (-1, -2))) if array.ndim > 1 else array
 
 
 def _damaged(file: Path, reason: str) -> WeightsError:
-    return WeightsError(f"{file} is no intact safetensors file ({reason}); fetch it anew")
+    return WeightsError(f"{file} is not an intact safetensors file ({reason}); download it again")
 
 
 _TIMM_VIT = _VitNames(

@@ -1,9 +1,9 @@
-"""Tensors from a file that PyTorch wrote before its version 1.6, read without PyTorch.
+"""Reads tensors without PyTorch from a file written by a PyTorch version before 1.6.
 
-Such a file is a few pickles, and then the numbers. A pickle can name any function and have it called, so
-this reader knows four names, gives each a harmless meaning of its own, and refuses all others: nothing but
-arrays, numbers, texts and their containers can come out. It is the only place of this package that reads
-pickles, and is meant for bytes whose checksum is known.
+Such a file consists of a few pickles, followed by the numbers. A pickle can name any function and call it,
+so this reader only knows four names, gives each a harmless meaning, and refuses all others: the result can
+only contain arrays, numbers, texts and their containers. It is the only code of this package that reads
+pickles, and is meant for bytes with a known checksum.
 """
 
 import collections
@@ -21,11 +21,11 @@ from anneal_jax.errors import WeightsError
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _STORAGES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
-_COUNT = struct.Struct("<q")  # before the numbers of each storage
+_COUNT = struct.Struct("<q")  # count before the numbers of each storage
 
 
 class _Storage(NamedTuple):
-    """A run of numbers, which the file holds further on."""
+    """A block of numbers, stored later in the file."""
 
     key: str
     dtype: np.dtype[Any]
@@ -33,7 +33,7 @@ class _Storage(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-    """A view of a storage, as the arguments of PyTorch's function of the same purpose begin."""
+    """A view of a storage, like the first arguments of PyTorch's corresponding function."""
 
     storage: _Storage
     offset: int
@@ -52,13 +52,13 @@ def read_tensors(data: bytes, file: Path) -> dict[str, np.ndarray]:
       float32 and int64 arrays, by name.
 
     Raises:
-      WeightsError: the file names something that is not needed for arrays, or is damaged.
+      WeightsError: the file is damaged, or names something not needed for arrays.
     """
     stream = io.BytesIO(data)
     try:
         head = [_Unpickler(stream).load() for _ in range(3)]
         if head[:2] != [_MAGIC, _PROTOCOL] or not head[2]["little_endian"]:
-            raise ValueError("it does not begin as such a file does")
+            raise ValueError("it does not start like such a file")
         tensors = dict(_Unpickler(stream).load())
         keys = _Unpickler(stream).load()
         storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
@@ -66,21 +66,21 @@ def read_tensors(data: bytes, file: Path) -> dict[str, np.ndarray]:
         return {name: _array(tensor, numbers[tensor.storage.key]) for name, tensor in tensors.items()}
     except _ForbiddenNameError as error:
         raise WeightsError(f"{file} names {error}, which arrays do not need; it was not called") from error
-    except Exception as error:  # a damaged pickle raises whatever its operations do
+    except Exception as error:  # a damaged pickle can raise any error of its operations
         raise WeightsError(
-            f"{file} is no intact file of PyTorch's tensors ({error}); fetch it anew"
+            f"{file} is not an intact file of PyTorch tensors ({error}); download it again"
         ) from error
 
 
 class _ForbiddenNameError(Exception):
-    """A pickle names something that is not known here."""
+    """A pickle names something unknown."""
 
 
 class _Unpickler(pickle.Unpickler):
     """Builds arrays, numbers, texts and their containers, and nothing else."""
 
     def find_class(self, module: str, name: str, /) -> Any:
-        """Return what stands here for one of four names of a tensor's pickle."""
+        """Return the replacement for one of the four names in a tensor's pickle."""
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]  # a value, which cannot be called
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -93,7 +93,7 @@ class _Unpickler(pickle.Unpickler):
         """Return the storage that a pickle refers to."""
         kind, dtype, key, _, size, view = pid
         if kind != "storage" or view is not None or not isinstance(dtype, np.dtype):
-            raise ValueError(f"{pid!r} is no whole storage")
+            raise ValueError(f"{pid!r} is not a whole storage")
         return _Storage(str(key), dtype, int(size))
 
 
@@ -106,12 +106,12 @@ def _tensor(
 def _numbers(stream: io.BytesIO, storage: _Storage) -> np.ndarray:
     (size,) = _COUNT.unpack(stream.read(_COUNT.size))
     if size != storage.size:
-        raise ValueError(f"storage {storage.key} holds {size} numbers, not {storage.size}")
+        raise ValueError(f"storage {storage.key} has {size} numbers, not {storage.size}")
     return np.frombuffer(stream.read(size * storage.dtype.itemsize), storage.dtype, size)
 
 
 def _array(tensor: _Tensor, numbers: np.ndarray) -> np.ndarray:
-    """Return a copy of the part of a storage that a tensor is, which may lie there in any order of axes."""
+    """Return a copy of a tensor from its storage, where its axes may have any order."""
     shape, strides = tensor.shape, tensor.strides
     last = tensor.offset + sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
     is_inside = min((*shape, *strides, tensor.offset, 1)) >= 0 and last < len(numbers)

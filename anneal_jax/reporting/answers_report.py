@@ -1,4 +1,4 @@
-"""What training on a person's answers leaves to look at: the same queries before and after."""
+"""The report of training on a person's answers: the same queries before and after."""
 
 import dataclasses
 import pathlib
@@ -25,7 +25,7 @@ from anneal_jax.training.projection import centring, of_checkpoint
 from anneal_jax.types import MIN_NORM, Archive, FloatArray
 
 NUM_QUERIES = 6
-"""Queries shown, spread evenly over the archive's order: chosen by place, never by result."""
+"""Number of queries shown, spread evenly over the archive: chosen by position, never by result."""
 
 NUM_NEIGHBOURS = 5
 
@@ -46,24 +46,24 @@ def train_and_report(workdir: str | pathlib.Path) -> str:
 def report_answers(config: ExperimentConfig, workdir: str | pathlib.Path, sentence: str) -> str:
     """Write `report.html` into a workdir that was trained on answers: six queries, before and after.
 
-    Nobody has said what is right for them, so no neighbour is marked.
+    The right results are unknown, so no neighbour is marked.
 
     Args:
       config: its settings.
-      workdir: that `train_on_answers` trained.
-      sentence: what it returned.
+      workdir: trained by `train_on_answers`.
+      sentence: its result.
 
     Returns:
-      The sentence, where the page lies, and the next command.
+      The sentence, the path of the page, and the next command.
 
     Raises:
-      AnnealError: the archive cannot be used any more, or nothing was trained yet.
+      AnnealError: the archive can no longer be used, or nothing was trained yet.
     """
     workdir = pathlib.Path(workdir)
     with closing(RoundCheckpoints(workdir / "checkpoints", read_only=True)) as checkpoints:
         newest = checkpoints.restore_newest()
     if newest is None:
-        raise WorkdirError(f"{workdir} holds no model yet; train one with launch/run.py.")
+        raise WorkdirError(f"{workdir} contains no model yet; train one with launch/run.py.")
     dataset = load_whole_archive(config)
     learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
     features = learner.features(None)
@@ -81,7 +81,7 @@ def report_answers(config: ExperimentConfig, workdir: str | pathlib.Path, senten
         body.append(figure(caption, workdir / _PICTURE))
     command = next_command(workdir)
     body += [
-        section("How to go on", f"<p><code>{escaped(command)}</code></p>"),
+        section("How to continue", f"<p><code>{escaped(command)}</code></p>"),
         section("Settings", settings_list(dataclasses.asdict(config))),
     ]
     atomic.write_text(workdir / "report.html", document(f"{config.archive}: answers", "\n".join(body)))
@@ -89,14 +89,14 @@ def report_answers(config: ExperimentConfig, workdir: str | pathlib.Path, senten
 
 
 def next_command(workdir: pathlib.Path) -> str:
-    """Return the command that searches what was trained."""
+    """Return the command that searches with the trained model."""
     return (
         f"python launch/search.py --index={shlex.quote(str(workdir))} --query=FILE --k=20 --copy_to=found"
     )
 
 
 def shown_queries(before: FloatArray, after: FloatArray) -> npt.NDArray[np.int64]:
-    """Return tiles spread evenly over the archive, of those that both embeddings give a direction.
+    """Return tiles spread evenly over the archive, among those with a direction in both embeddings.
 
     Args:
       before: float32[N, D], unit norm or zero.

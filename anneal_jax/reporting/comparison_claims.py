@@ -1,9 +1,9 @@
-"""The papers' claims, held against a comparison: reproduced, not reproduced, or not to be told.
+"""Checks the papers' claims against a comparison: reproduced, not reproduced, or undecided.
 
-A claim is about a difference, paired by seed, and a threshold. It is reproduced where the whole interval
-lies above the threshold, not reproduced where it lies below, and cannot be told where the interval holds
-both. Claims about every number of bits must be reproduced at each round; one round below refutes them.
-Intervals are those of single rounds, not of all at once.
+A claim concerns a difference, paired by seed, and a threshold. It is reproduced if the whole interval is
+above the threshold, not reproduced if it is below, and undecided if the interval contains the threshold.
+Claims about every number of bits must be reproduced at each round; one round below refutes them. Intervals
+are for single rounds, not simultaneous.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,13 +25,13 @@ from anneal_jax.reporting.comparison_curves import (
 )
 
 CONFIDENCE = 0.95
-"""Of every interval."""
+"""Confidence of every interval."""
 
 ABOVE = 0.0
-"""One system is above another where their difference in mAP@5 is larger than this."""
+"""One system is above another if their difference in mAP@5 is larger than this."""
 
 GAIN = 0.30
-"""What "up to 30%" must reach at its best round, in mAP@5."""
+"""What "up to 30%" must reach in its best round, in mAP@5."""
 
 REACHED_WITHIN = 0.01
 """A level counts as reached from this much mAP@5 below it."""
@@ -45,11 +45,11 @@ _ALL_LABELS = "class_labels"
 
 
 class Verdict(NamedTuple):
-    """What a comparison says of a claim.
+    """What a comparison says about a claim.
 
     Attributes:
       verdict: `REPRODUCED`, `REFUTED` or `OPEN`.
-      by: the differences that it rests on, or why there are none.
+      by: the differences that it is based on, or why there are none.
     """
 
     verdict: str
@@ -60,10 +60,10 @@ class Claim(NamedTuple):
     """A sentence of a paper.
 
     Attributes:
-      source: where it stands.
-      sentence: what it says.
-      systems: whose runs it needs.
-      judge: makes a verdict of the runs of these systems.
+      source: its source.
+      sentence: its statement.
+      systems: systems whose runs it needs.
+      judge: returns a verdict from the runs of these systems.
     """
 
     source: str
@@ -92,9 +92,9 @@ def claims_markdown(cells: Sequence[Cell]) -> str:
         "# The papers' claims, on this archive",
         "",
         f"Differences in mAP@5 over min(k, R), paired by seed, with {CONFIDENCE:.0%} t intervals over "
-        f"{num_seeds} seeds; each round has its own, and nothing is taken off for their number. "
-        "A claim is reproduced where the whole interval lies above its threshold, not reproduced where it "
-        f"lies below. Thresholds: above another system by more than {ABOVE:g}; a gain of {GAIN:.2f}, "
+        f"{num_seeds} seeds; each round has its own interval, without a correction for multiple rounds. "
+        "A claim is reproduced if the whole interval is above its threshold, not reproduced if it "
+        f"is below. Thresholds: above another system by more than {ABOVE:g}; a gain of {GAIN:.2f}, "
         "as we read 30 points; a "
         f"level is reached from {REACHED_WITHIN:g} below it. The papers fine-tuned a ResNet18; the figures "
         "here are this recipe's.",
@@ -103,15 +103,15 @@ def claims_markdown(cells: Sequence[Cell]) -> str:
     if rows:
         lines += ["| claim | paper | verdict | by how much |", "|---|---|---|---|", *rows, ""]
     if missing:
-        lines += ["Not judged, for want of systems:", "", *missing, ""]
+        lines += ["Not judged, because systems are missing:", "", *missing, ""]
     return "\n".join(lines)
 
 
 def papers_claims(runs: Runs) -> list[Claim]:
-    """Return every claim, about those variants of TCAL that the runs hold.
+    """Return every claim, about the variants of TCAL in the runs.
 
-    The IGARSS paper makes them of BCGUE, and against TCAL by uncertainty and diversity alone. Whether they
-    hold of MGUE, and against the full form of TCAL, is asked by us: so says the source.
+    The IGARSS paper makes its claims about BCGUE, and against TCAL by uncertainty and diversity alone. We
+    also test them for MGUE and against the full form of TCAL, as the source column says.
     """
     claims = []
     for method, source in (("bcgue", "IGARSS"), ("mgue", "IGARSS, of BCGUE")):
@@ -138,9 +138,9 @@ def _every_round(source: str, sentence: str, system: str, other: str, *, first: 
     Args:
       source: see `Claim`.
       sentence: see `Claim`.
-      system: whose rounds give the numbers of bits.
-      other: read off there.
-      first: round to begin with: 1 where round 0 is the same for both by construction.
+      system: its rounds give the numbers of bits.
+      other: its curve is evaluated there.
+      first: first round: 1 if round 0 is the same for both by construction.
     """
 
     def judge(runs: Runs) -> Verdict:
@@ -201,7 +201,7 @@ def _labels_everything(runs: Runs, name: str) -> bool:
 
 
 def _against_level(runs: Runs, system: str, level: Values, share: float) -> Verdict:
-    """Judge whether a system has reached a level at a share of the bits of all class labels."""
+    """Judge whether a system reaches a level at a share of the bits of all class labels."""
     budgets = share * np.array([bits_of(rows)[-1] for rows in runs[_ALL_LABELS]])
     ends = np.array([bits_of(rows)[-1] for rows in runs[system]])
     if (ends < budgets).any():
@@ -214,7 +214,7 @@ def _against_level(runs: Runs, system: str, level: Values, share: float) -> Verd
 
 
 def _by_round(runs: Runs, system: str, other: str, first: int) -> list[tuple[PairedDifference, float]]:
-    """Return system less other after each round from `first` on, once the other has begun; and the cost."""
+    """Return system minus other after each round from `first` on, once the other has started, and costs."""
     bits = common_bits(runs[system])[:, first:]
     differences = read_at(runs[system], bits) - read_at(runs[other], bits)
     columns = zip(differences.T, bits.mean(axis=0), strict=True)
@@ -232,5 +232,5 @@ def _verdict(interval: PairedDifference, threshold: float) -> str:
 
 
 def _at(interval: PairedDifference, bits: float) -> str:
-    """Write a difference, its interval and where it was measured."""
+    """Format a difference, its interval and the cost at which it was measured."""
     return f"{interval.mean:+.3f} ({interval.lower:+.3f} to {interval.upper:+.3f}) at {bits:,.0f} bits"

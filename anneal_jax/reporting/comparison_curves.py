@@ -1,4 +1,4 @@
-"""The curves of a comparison as arrays: what the tables, the picture and the claims are made from."""
+"""The curves of a comparison as arrays, the basis of its tables, picture and claims."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,14 +19,14 @@ Runs = Mapping[str, Sequence[Sequence[Row]]]
 
 
 def runs_of(cells: Sequence[Cell]) -> Runs:
-    """Group finished cells by system, in the order of the first of each."""
+    """Group finished cells by system, in order of first appearance."""
     systems = dict.fromkeys(cell.system for cell in cells)
     in_order = sorted(cells, key=lambda cell: cell.seed)
     return {name: [cell.rows for cell in in_order if cell.system == name] for name in systems}
 
 
 def is_level(system: str) -> bool:
-    """Tell whether a system is trained once on everything: a level, not a curve."""
+    """Return whether a system is trained once on everything: a level, not a curve."""
     return base_of(system) in TRAINED_ONCE
 
 
@@ -37,7 +37,7 @@ def levels_of(runs: Runs) -> list[str]:
 
 
 def bits_of(rows: Sequence[Row]) -> Values:
-    """Return what was spent after each round, float64[R]."""
+    """Return the bits spent after each round, float64[R]."""
     return np.array([row["bits_spent"] for row in rows], np.float64)
 
 
@@ -52,13 +52,13 @@ def last_figures(runs: Sequence[Sequence[Row]]) -> Values:
 
 
 def common_bits(runs: Sequence[Sequence[Row]]) -> Values:
-    """Return float64[seeds, rounds], the costs of the rounds that every run reached."""
+    """Return float64[seeds, rounds], the costs of the rounds that all runs reached."""
     num_rounds = min(map(len, runs))
     return np.array([bits_of(rows)[:num_rounds] for rows in runs])
 
 
 def read_at(runs: Sequence[Sequence[Row]], bits: Values) -> Values:
-    """Read each run off at costs of its own, float64[seeds, M]; NaN before its first round."""
+    """Evaluate each run's curve at its own costs, float64[seeds, M]; NaN before its first round."""
     return np.array(
         [quality_at(bits_of(rows), figures_of(rows), at) for rows, at in zip(runs, bits, strict=True)]
     )

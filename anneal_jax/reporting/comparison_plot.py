@@ -1,4 +1,4 @@
-"""The picture of a comparison: each system's mean and interval over seeds, against what it cost."""
+"""The picture of a comparison: each system's mean and interval over seeds, against its cost."""
 
 import os
 from collections.abc import Sequence
@@ -15,20 +15,21 @@ from anneal_jax.reporting.comparison_curves import FIGURE, is_level, levels_of, 
 from anneal_jax.reporting.curve import DASHES, Curve, frame_axes, label_ends, limit_axes
 
 _WIDTH_PX, _HEIGHT_PX, _DPI = 1800, 1300, 240
-_LABEL_PX, _FRAME_PX = 58, 260  # a line of label, and what stands above and below the axes
+_LABEL_PX, _FRAME_PX = 58, 260  # height of a label, and of the space above and below the axes
 _NAME_LETTERS = 26
 _BAND_OPACITY, _SEED_OPACITY = 0.15, 0.45
 
 _MIN_SEEDS_WITH_BAND = 3
-"""The t interval of two seeds is 12.7 standard errors wide: it would hide every curve and tell nothing."""
+"""Minimum seeds for an interval: the t interval of two seeds is 12.7 standard errors wide and hides the
+curves."""
 
 
 def plot_comparison(cells: Sequence[Cell], path: str | os.PathLike[str], *, title: str) -> None:
     """Draw mAP@5 against bits spent, a line with its 95% t interval for each system, as a PNG.
 
-    With two seeds each is a thin line in place of the interval. Systems trained once on everything, and
-    frozen features, are dashed levels: what they cost lies outside the picture, or is nothing. The
-    picture grows with the number of systems, so that each keeps a line for its name.
+    With two seeds, each seed is a thin line instead of the interval. Systems trained once on everything,
+    and frozen features, are dashed levels, because their cost is outside the picture, or zero. The picture
+    grows with the number of systems, so that each has a line for its name.
 
     Args:
       cells: finished runs, the same seeds for every system.
@@ -36,7 +37,7 @@ def plot_comparison(cells: Sequence[Cell], path: str | os.PathLike[str], *, titl
       title: one line above the plot.
     """
     runs = runs_of(cells)
-    num_labels = len(runs) + 1  # and the frozen features
+    num_labels = len(runs) + 1  # plus the frozen features
     height_px = max(_HEIGHT_PX, _FRAME_PX + _LABEL_PX * num_labels)
     figure = style.new_figure(_WIDTH_PX, height_px, _DPI)
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
@@ -54,7 +55,7 @@ def plot_comparison(cells: Sequence[Cell], path: str | os.PathLike[str], *, titl
 
 
 def _draw(axes: Axes, order: int, name: str, runs: Sequence[Sequence[Row]]) -> Curve:
-    """Draw one system up to its longest run; a shorter one, with no question left, stays where it ended."""
+    """Draw one system up to its longest run; a shorter run stays at its last value."""
     rounds = [[rows[min(i, len(rows) - 1)] for rows in runs] for i in range(max(map(len, runs)))]
     bits = [float(np.mean([row["bits_spent"] for row in rows])) for rows in rounds]
     values = [np.array([row[FIGURE] for row in rows]) for rows in rounds]

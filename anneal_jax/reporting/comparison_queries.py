@@ -1,4 +1,4 @@
-"""The page with the same query answered by each method, as Fig. 5 of the IGARSS paper: one HTML file."""
+"""The page with each method's results for the same queries, as in Fig. 5 of the IGARSS paper."""
 
 import base64
 import io
@@ -27,7 +27,7 @@ from anneal_jax.training.learner import centred
 from anneal_jax.training.network import input_size
 
 NUM_SPREAD, NUM_DIFFERING = 4, 4
-"""Queries shown of each kind: one of each of some classes, and those where the methods differ most."""
+"""Number of queries shown: one per class for some classes, and those for which the methods differ most."""
 
 _SHOWN_SIDE_PX = 112
 _JPEG_QUALITY = 80
@@ -37,9 +37,9 @@ class Method(NamedTuple):
     """A method as the page shows it.
 
     Attributes:
-      name: of the system.
-      cost: such as `2,687 bits`.
-      results: what each query found.
+      name: name of the system.
+      cost: its cost, such as `2,687 bits`.
+      results: results of each query.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Method(NamedTuple):
 def write_queries_page(
     config: ExperimentConfig, cells: Sequence[Cell], workdir: str | pathlib.Path, *, title: str
 ) -> None:
-    """Write `queries.html`: some queries of the first seed, each answered by every method.
+    """Write `queries.html`: some queries of the first seed with the results of every method.
 
     Args:
       config: the recipe of the grid.
@@ -86,29 +86,29 @@ def queries_page(
     seed: int,
     notes: Sequence[str] = (),
 ) -> str:
-    """Return the page; every text is escaped, every picture is inside it.
+    """Return the page with all text escaped and all pictures embedded.
 
     Args:
-      methods: with the same queries in the same order.
-      classes: Q names, the class of each query.
-      pictures: id of a tile to its picture as a `data:` address; tiles without one show their id.
+      methods: methods with the same queries in the same order.
+      classes: Q names, class of each query.
+      pictures: maps the id of a tile to its picture as a `data:` address; tiles without one show their id.
       title: name of the comparison.
-      seed: whose runs are shown.
+      seed: seed of the runs shown.
       notes: sentences for the reader.
     """
     spread, differing = chosen_queries(methods, classes)
     body = [
-        f'<h1>{escaped(title)}</h1>\n<p class="result">The same queries, answered by each method</p>',
-        f"<p>Runs of seed {seed}, each after its last round. The five nearest tiles of those searched, the "
-        "nearest first: a tick on green has the query's class, a cross on vermilion has not. AP@5 is the "
-        f"query's average precision, divided by {escaped(DENOMINATOR)}. What a method had spent by then "
-        "stands below its name; it is not the same for all.</p>",
+        f'<h1>{escaped(title)}</h1>\n<p class="result">The same queries with each method</p>',
+        f"<p>Runs of seed {seed}, each after its last round. The five nearest searched tiles, "
+        "nearest first: a green tick marks the query's class, a vermilion cross another class. AP@5 is the "
+        f"query's average precision, divided by {escaped(DENOMINATOR)}. Its cost by then "
+        "is below each method's name; the costs differ.</p>",
         *(f'<p class="aside">{escaped(note)}</p>' for note in notes),
-        "<h2>Chosen by place: one query of each of some classes</h2>",
+        "<h2>Chosen by position: one query per class, for some classes</h2>",
         *(_section(query, methods, classes[query], pictures) for query in spread),
         "<h2>Chosen by result: where the methods differ most</h2>",
-        '<p class="aside">The largest spread of AP@5 among the methods: a look at how they differ, and no '
-        "measure of by how much.</p>",
+        '<p class="aside">The largest spread of AP@5 among the methods: these show how they differ, but '
+        "do not measure by how much.</p>",
         *(_section(query, methods, classes[query], pictures) for query in differing),
     ]
     return document(title, "\n".join(['<div class="queries">', *body, "</div>"]), QUERIES_CSS)
@@ -118,12 +118,12 @@ def chosen_queries(methods: Sequence[Method], classes: Sequence[str]) -> tuple[l
     """Choose the queries to show.
 
     Args:
-      methods: with the same queries in the same order.
-      classes: Q names, the class of each query.
+      methods: methods with the same queries in the same order.
+      classes: Q names, class of each query.
 
     Returns:
       The first query of each of `NUM_SPREAD` classes, spread evenly over the sorted names; and the
-      `NUM_DIFFERING` others with the largest spread of AP@5, ties by place. Queries with nothing to find
+      `NUM_DIFFERING` others with the largest spread of AP@5, ties by position. Queries with nothing to find
       are left out.
     """
     has_answer = np.asarray(methods[0].results.num_relevant) > 0
@@ -143,7 +143,7 @@ def _average_precisions(results: QueryResults) -> npt.NDArray[np.float64]:
 
 
 def _frozen_features(config: ExperimentConfig, dataset: Dataset) -> Method:
-    """Search by the backbone's features, which nobody is asked for."""
+    """Search by the backbone's features, which need no answers."""
     learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
     features = centred(learner.features(None), dataset.split.train)
     retrieval = evaluate_retrieval(features, dataset.labels, dataset.split)
@@ -152,7 +152,7 @@ def _frozen_features(config: ExperimentConfig, dataset: Dataset) -> Method:
 
 def _require_same_queries(results: QueryResults, expected: QueryResults) -> None:
     if results.query_ids != expected.query_ids:
-        raise AnnealError("it was run with other queries; the archive changed since.")
+        raise AnnealError("it was run with other queries; the archive has changed since.")
 
 
 def _classes(dataset: Dataset) -> list[str]:
@@ -161,7 +161,7 @@ def _classes(dataset: Dataset) -> list[str]:
 
 
 def _pictures(config: ExperimentConfig, dataset: Dataset, methods: Sequence[Method]) -> dict[str, str]:
-    """Return the picture of each tile that is shown, as it will stand in the page."""
+    """Return the picture of each tile shown, as embedded in the page."""
     spread, differing = chosen_queries(methods, _classes(dataset))
     rows = [method.results for method in methods]
     shown = {rows[0].query_ids[query] for query in spread + differing}
@@ -174,7 +174,7 @@ def _pictures(config: ExperimentConfig, dataset: Dataset, methods: Sequence[Meth
 
 
 def _data_address(tile: npt.NDArray[np.uint8]) -> str:
-    """Return a tile as a `data:` address: PNG where that is the smaller form, as for tiny tiles."""
+    """Return a tile as a `data:` address: PNG if that is smaller, as for tiny tiles."""
     forms = []
     for kind, options in (("png", {}), ("jpeg", {"quality": _JPEG_QUALITY})):
         buffer = io.BytesIO()

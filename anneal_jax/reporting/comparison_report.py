@@ -1,4 +1,4 @@
-"""The files that a comparison leaves beside its runs."""
+"""Writes the report files of a comparison."""
 
 import pathlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from anneal_jax.reporting.comparison_queries import write_queries_page
 from anneal_jax.reporting.comparison_table import comparison_csv, comparison_markdown
 
 FILES = ("compare.md", "claims.md", "compare.csv", "compare.png", "queries.html")
-"""What `report_comparison` writes."""
+"""Files that `report_comparison` writes."""
 
 
 def report_comparison(

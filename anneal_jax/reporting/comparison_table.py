@@ -27,11 +27,11 @@ from anneal_jax.reporting.comparison_curves import (
 )
 
 TARGETS = (0.95, 0.99)
-"""Shares of the upper bound whose cost is looked for."""
+"""Shares of the upper bound for which to report the cost."""
 
 
 def comparison_csv(cells: Sequence[Cell]) -> str:
-    """Return every row of every cell as CSV: system, seed, and each field that any row has."""
+    """Return every row of every cell as CSV: system, seed, and every field of any row."""
     fields = dict.fromkeys(field for cell in cells for row in cell.rows for field in row)
     text = io.StringIO()
     writer = csv.DictWriter(text, ["system", "seed", *fields], lineterminator="\n")
@@ -46,8 +46,8 @@ def comparison_markdown(cells: Sequence[Cell], *, reference: str = "random") -> 
 
     Args:
       cells: finished runs, the same seeds for every system.
-      reference: system whose costs head the columns, and that the others are compared to seed by seed;
-        where it is not among them, the first with a curve.
+      reference: system whose costs define the columns, and with which the others are compared seed by seed;
+        if it is not among them, the first one with a curve.
     """
     runs = runs_of(cells)
     curves = {name: of_seeds for name, of_seeds in runs.items() if not is_level(name)}
@@ -55,8 +55,8 @@ def comparison_markdown(cells: Sequence[Cell], *, reference: str = "random") -> 
     frozen = np.array([rows[0][f"{FIGURE}_features"] for rows in next(iter(runs.values()))])
     lines = [
         f"mAP@5, denominator {DENOMINATOR}, mean ± half the 95% t interval over "
-        f"{len(cells) // len(runs)} seeds. Between rounds a curve is a straight line; after the last it "
-        "stays.",
+        f"{len(cells) // len(runs)} seeds. Between rounds a curve is linear; after the last one it "
+        "is constant.",
         "",
         f"Features alone, 0 bits: {_with_interval(frozen)}.",
         "",
@@ -86,7 +86,7 @@ def _curve_table(curves: Runs, reference: str) -> list[str]:
 
 
 def _summary_table(curves: Runs, reference: str, bound: Values | None) -> list[str]:
-    """Condense each curve to its mean height, and to what good retrieval costs."""
+    """Summarise each curve by its mean, and by the cost of good retrieval."""
     bits = common_bits(curves[reference])
     low, high = bits[:, 0].mean(), bits[:, -1].mean()
     titles = ["system", f"mean mAP@5, {low:,.0f} to {high:,.0f} bits"]
@@ -101,7 +101,7 @@ def _summary_table(curves: Runs, reference: str, bound: Values | None) -> list[s
 
 
 def _difference_table(curves: Runs, reference: str) -> list[str]:
-    """Compare each system to the reference: at the last column, and over all costs of the reference."""
+    """Compare each system with the reference: at the last column, and over all costs of the reference."""
     bits = common_bits(curves[reference])
     others = [name for name in curves if name != reference]
     if not others or len(bits) < 2:
@@ -111,7 +111,7 @@ def _difference_table(curves: Runs, reference: str) -> list[str]:
         for measured in (lambda runs, bits: read_at(runs, bits)[:, -1], _heights)
     )
     rows = [[name, *(_difference(of[name], of[reference]) for of in (ends, heights))] for name in others]
-    titles = [f"less {reference}, paired by seed", f"at {bits[:, -1].mean():,.0f} bits", "mean mAP@5"]
+    titles = [f"minus {reference}, paired by seed", f"at {bits[:, -1].mean():,.0f} bits", "mean mAP@5"]
     return _table(titles, rows)
 
 
@@ -146,9 +146,9 @@ def _with_interval(values: Values) -> str:
 
 
 def _cost(values: Values, first: Values) -> str:
-    """Write a mean cost with its interval, or how many seeds got there where some did not.
+    """Format a mean cost with its interval, or the number of seeds that reached it if some did not.
 
-    A seed that is there at the first number of bits may have been earlier: the mean is then a bound.
+    A seed that is there at the first number of bits may have arrived earlier, so the mean is then a bound.
     """
     num_there = np.count_nonzero(~np.isnan(values))
     if num_there < len(values):

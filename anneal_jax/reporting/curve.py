@@ -1,4 +1,4 @@
-"""The learning curve: retrieval quality against what it cost in answers."""
+"""The learning curve: retrieval quality against its cost in answers."""
 
 import itertools
 import math
@@ -13,19 +13,19 @@ from anneal_jax.evaluation.metrics import Denominator
 from anneal_jax.reporting import style
 
 _METRIC = "mean_average_precision_at_5"
-_WIDTH_PX, _HEIGHT_PX, _DPI = 1600, 1000, 240  # twice what a page shows, for dense screens
-_LABEL_GAP = 0.058  # a line of label, as a share of the height of the axes
+_WIDTH_PX, _HEIGHT_PX, _DPI = 1600, 1000, 240  # twice the size on a page, for dense screens
+_LABEL_GAP = 0.058  # height of a label, as a share of the height of the axes
 DASHES = ("-", "--", ":", "-.")
 
 
 class Curve(NamedTuple):
-    """A run as it is drawn.
+    """A run to be drawn.
 
     Attributes:
-      label: at its end.
-      bits: of each point.
-      values: mAP@5 of each.
-      colour: as matplotlib takes it.
+      label: label at its end.
+      bits: bits of each point.
+      values: mAP@5 of each point.
+      colour: a matplotlib colour.
     """
 
     label: str
@@ -48,7 +48,7 @@ def plot_curve(
       runs: name of a run to the rows of its log; a round without mAP@5 (None) is left out.
       path: the PNG to create or replace.
       title: one line above the plot.
-      denominator: what mAP@5 divides by, printed on its axis.
+      denominator: divisor of mAP@5, shown on its axis.
       baseline: mAP@5 in [0, 1] of frozen features, at 0 bits; a dashed line.
 
     Raises:
@@ -58,7 +58,7 @@ def plot_curve(
     if not runs:
         raise ValueError("there is no run to draw: give at least one")
     curves = [_curve(order, *run) for order, run in enumerate(runs.items())]
-    if len(curves) == 1:  # the title says which run it is
+    if len(curves) == 1:  # the title names the run
         curves = [curves[0]._replace(label=f"{curves[0].values[-1]:.3f}")]
     figure = style.new_figure(_WIDTH_PX, _HEIGHT_PX, _DPI)
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
@@ -104,7 +104,7 @@ def _curve(order: int, name: str, rows: Sequence[Mapping[str, Any]]) -> Curve:
 
 
 def frame_axes(axes: Axes, title: str, denominator: Denominator) -> None:
-    """Set title, axis names with units, and no line that carries no figure."""
+    """Set title, axis names with units, and remove lines without information."""
     text: dict[str, Any] = {"fontfamily": style.FONT, "color": style.INK, "parse_math": False}
     quality = f"mAP@5, divided by {denominator}"
     axes.set_title(style.legible(title, limit=54), loc="left", pad=12, fontsize=12, **text)
@@ -137,7 +137,7 @@ def _draw(axes: Axes, order: int, curve: Curve) -> None:
 
 
 def limit_axes(axes: Axes, curves: Sequence[Curve]) -> None:
-    """Show costs from 0 bits, and quality from below the lowest figure to 1, the best there is."""
+    """Show costs from 0 bits, and quality from below the lowest value to 1, the best possible."""
     lowest = min(min(curve.values) for curve in curves)
     most = max(max(curve.bits) for curve in curves)
     axes.set_xlim(0, 1.03 * max(most, 1))
@@ -148,9 +148,9 @@ def label_ends(axes: Axes, curves: Sequence[Curve], *, gap: float = _LABEL_GAP) 
     """Name each curve where it ends, so that no legend has to be matched by colour.
 
     Args:
-      axes: with their limits set.
-      curves: drawn in them.
-      gap: a line of label, as a share of the height of the axes.
+      axes: axes with limits set.
+      curves: curves drawn in them.
+      gap: height of a label, as a share of the height of the axes.
     """
     end, floor = axes.get_xlim()[1], axes.get_ylim()[0]
     heights = [(curve.values[-1] - floor) / (1 - floor) for curve in curves]

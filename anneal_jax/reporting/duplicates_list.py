@@ -8,19 +8,19 @@ from anneal_jax.files import atomic
 from anneal_jax.retrieval.duplicates import Duplicates
 
 MAX_SHOWN = 20
-"""Rows of the table; the CSV has all."""
+"""Maximum rows of the table; the CSV has all."""
 
 _COLUMNS = ("kind", "difference", "first", "second")
 
 
 def duplicates_table(duplicates: Duplicates, ids: Sequence[str]) -> str:
-    """Return the first 20 pairs as text, below a sentence that counts them.
+    """Return the first 20 pairs as text, after a sentence with their number.
 
     Args:
-      duplicates: of an archive.
-      ids: of its tiles.
+      duplicates: duplicates of an archive.
+      ids: ids of its tiles.
 
-    >>> import numpy as np
+      >>> import numpy as np
     >>> pairs = np.array([[0, 2]], np.int32)
     >>> print(duplicates_table(Duplicates(pairs, pairs[:0], np.empty(0), False), ["a", "b", "c"]))
     1 tiles are identical to an earlier one; 0 pairs of others differ little.
@@ -34,7 +34,7 @@ def duplicates_table(duplicates: Duplicates, ids: Sequence[str]) -> str:
     ]
     if duplicates.is_cut:
         lines.append(
-            "There are more such pairs than can be listed; these are the nearest by a coarse look."
+            "There are more such pairs than can be listed; these are the nearest by a coarse comparison."
         )
     rows = [row for row, _ in zip(_rows(duplicates, ids), range(MAX_SHOWN), strict=False)]
     if rows:
@@ -48,11 +48,11 @@ def duplicates_table(duplicates: Duplicates, ids: Sequence[str]) -> str:
 
 
 def write_duplicates(duplicates: Duplicates, ids: Sequence[str], path: str | os.PathLike[str]) -> None:
-    """Write all pairs as CSV with the columns kind, difference, first, second; atomically.
+    """Atomically write all pairs as CSV with the columns kind, difference, first, second.
 
     Args:
-      duplicates: of an archive.
-      ids: of its tiles.
+      duplicates: duplicates of an archive.
+      ids: ids of its tiles.
       path: the file to create or replace.
     """
     with atomic.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Queries with their nearest neighbours, right and wrong marked by colour and by sign."""
+"""Draws queries with their nearest neighbours, marked right or wrong by colour and sign."""
 
 import os
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from matplotlib.patches import Circle, Rectangle
 
 from anneal_jax.reporting import style
 
-_SIDE_PX = 192  # about what a tile gets on a page, for dense screens
+_SIDE_PX = 192  # about the size of a tile on a page, for dense screens
 _GAP_PX, _QUERY_GAP_PX, _MARGIN_PX = 12, 40, 24
 _CAPTION_PX, _ROW_GAP_PX, _HEADER_PX = 38, 28, 52
-_TALLY_PX, _LETTER_PX = 180, 15  # room for `5 of 5 right`, and for a wide letter
-_TEXT_POINTS = 17  # of a picture that a page shows at two thirds of its size
+_TALLY_PX, _LETTER_PX = 180, 15  # widths of `5 of 5 right` and of a wide letter
+_TEXT_POINTS = 17  # for a picture that a page shows at two thirds of its size
 _NOTE_POINTS, _NOTE_LETTER_PX = 14, 12
 _TICK = ((-0.48, 0.04), (-0.12, 0.42), (0.52, -0.38))
 _CROSS = ((-0.4, -0.4), (0.4, 0.4), (0.0, 0.0), (-0.4, 0.4), (0.4, -0.4))
@@ -39,14 +39,14 @@ def plot_gallery(
 
     Args:
       query_tiles: uint8[Q, H, W, 3].
-      neighbour_tiles: uint8[Q, K, H, W, 3], the nearest of each query first.
-      relevant: bool[Q, K], whether a neighbour is similar to its query; None where nobody knows.
-      captions: Q names, one above each row.
+      neighbour_tiles: uint8[Q, K, H, W, 3], nearest first.
+      relevant: bool[Q, K], whether a neighbour is similar to its query; None if unknown.
+      captions: Q captions, one above each row.
       path: the PNG to create or replace.
       notes: Q times K lines, one below each neighbour.
 
     Raises:
-      ValueError: there is no query or no neighbour, or the shapes do not fit each other.
+      ValueError: there is no query or no neighbour, or the shapes do not match.
       WorkdirError: the folder of `path` does not exist.
     """
     _check(query_tiles, neighbour_tiles, relevant, captions)
@@ -100,7 +100,7 @@ class _Canvas:
         bottom = self.height - top - side
         box = (left / self.width, bottom / self.height, side / self.width, side / self.height)
         axes = self.figure.add_axes(box)
-        # "antialiased" smooths only where the factor is not whole: small tiles stay crisp.
+        # "antialiased" only smooths if the factor is not whole: small tiles stay crisp.
         axes.imshow(tile, extent=(0, side, side, 0), interpolation="antialiased", aspect="auto")
         axes.set_axis_off()
         return axes
@@ -117,7 +117,7 @@ def _check(
     expected = (len(queries), *neighbours.shape[1:2], *queries.shape[1:])
     if neighbours.shape != expected or 0 in expected:
         raise ValueError(
-            f"neighbour_tiles has shape {neighbours.shape} beside queries of {queries.shape}; "
+            f"neighbour_tiles has shape {neighbours.shape}, but query_tiles {queries.shape}; "
             "give uint8[Q, K, H, W, 3], K > 0"
         )
     if relevant is not None and relevant.shape != neighbours.shape[:2]:
@@ -127,12 +127,12 @@ def _check(
 
 
 def _side(tile_side: int) -> int:
-    """Side in pixels that a tile is drawn at."""
+    """Return the side in pixels at which a tile is drawn."""
     return tile_side * round(_SIDE_PX / tile_side) if tile_side <= _SIDE_PX // 2 else _SIDE_PX
 
 
 def _lefts(num_neighbours: int, side: int) -> list[int]:
-    """Left edges of the query and of its neighbours, which stand a little apart from it."""
+    """Return the left edges of the query and, after a gap, of its neighbours."""
     first = _MARGIN_PX + side + _QUERY_GAP_PX
     return [_MARGIN_PX, *(first + rank * (side + _GAP_PX) for rank in range(num_neighbours))]
 

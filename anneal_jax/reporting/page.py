@@ -1,4 +1,4 @@
-"""The report page of a run: one HTML file that opens by itself, with no script and no network."""
+"""The report page of a run: one self-contained HTML file, without scripts or network access."""
 
 import base64
 import html
@@ -21,7 +21,7 @@ class _Column(NamedTuple):
 
     heading: str
     unit: str
-    template: str  # filled with the fields of a row
+    template: str  # formatted with the fields of a row
 
 
 _COLUMNS = (
@@ -42,18 +42,18 @@ _COLUMNS = (
 
 _FILES = {
     "config.json": "every setting of the run",
-    "rounds.jsonl": "the table above, one line of JSON a round",
+    "rounds.jsonl": "the table above, one line of JSON per round",
     "answers.sqlite": "every question and its answer",
     "checkpoints": "the trained model of each round",
     "curve.png": "the learning curve",
     "gallery.png": "queries with their nearest neighbours",
-    "map.png": "where the nearest tiles of one query lie",
+    "map.png": "the places of one query's nearest tiles",
 }
 
 _DENOMINATORS: Mapping[Denominator, str] = {
-    "min(k,R)": "the most there could be",
-    "retrieved": "as many as were found",
-    "R": "all there are",
+    "min(k,R)": "the largest possible number",
+    "retrieved": "the number found",
+    "R": "the number of all of them",
 }
 
 
@@ -68,17 +68,17 @@ def write_report(
     notes: Sequence[str],
     denominator: Denominator = "min(k,R)",
 ) -> None:
-    """Write a run's report as one HTML file; every text is escaped, every image is inside it.
+    """Write a run's report as one HTML file with all text escaped and all images embedded.
 
     Args:
-      path: the page to create or replace; the files of the run that lie beside it are listed.
+      path: the page to create or replace; it lists the files of the run in the same folder.
       title: name of the run.
       sentence: the result, in one sentence.
-      config: settings of the run, by name; `rounds` tells the reader how to go on.
-      rows: the rounds, as `round_log.read_rounds` gives them. A column without figures is left out.
-      images: caption to PNG file; the first stands above the table of rounds, the others below.
-      notes: what a reader must know, such as tiles that were left out and why.
-      denominator: what mAP@5 divides by.
+      config: settings of the run by name; `rounds` is used to explain how to continue.
+      rows: the rounds, from `round_log.read_rounds`. Empty columns are left out.
+      images: maps captions to PNG files; the first one is above the table of rounds, the others below.
+      notes: notes for the reader, such as tiles that were left out and why.
+      denominator: divisor of mAP@5.
 
     Raises:
       FileNotFoundError: an image does not exist.
@@ -91,17 +91,17 @@ def write_report(
         section("Round by round", _rounds(rows)),
         *figures[1:],
         section("Notes", _list(map(escaped, notes))) if notes else "",
-        section("What the figures mean", _glossary(denominator)),
-        section("How to go on", _how_to_go_on(config)),
+        section("What the numbers mean", _glossary(denominator)),
+        section("How to continue", _how_to_go_on(config)),
         section("Settings", settings_list(config)),
-        section("Files beside this page", _list(_files(Path(path).parent))),
+        section("Files next to this page", _list(_files(Path(path).parent))),
     ]
     atomic.write_text(path, document(title, "\n".join(body)))
 
 
 def document(title: str, body: str, css: str = CSS) -> str:
     """Return a whole HTML page; `body` is markup, the title a text."""
-    # The policy forbids a browser to run or fetch anything, whatever a text might smuggle in.
+    # The policy forbids a browser to run or fetch anything, whatever a text might contain.
     return f"""<!DOCTYPE html>
 <html lang="en-GB">
 <head>
@@ -122,12 +122,12 @@ def document(title: str, body: str, css: str = CSS) -> str:
 
 
 def escaped(value: object) -> str:
-    """Escape a text for HTML; file names that are not UTF-8 show their bytes."""
+    """Escape text for HTML; file names that are not UTF-8 show their bytes."""
     return html.escape(str(value).encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def section(heading: str, content: str) -> str:
-    """Return markup below a heading."""
+    """Return a section with a heading."""
     return f"<section>\n<h2>{heading}</h2>\n{content}\n</section>"
 
 
@@ -136,7 +136,7 @@ def _list(items: Iterable[str]) -> str:
 
 
 def figure(caption: str, png: str | os.PathLike[str]) -> str:
-    """Return a PNG file as markup with the picture inside it."""
+    """Return markup with a PNG file embedded."""
     data = base64.b64encode(Path(png).read_bytes()).decode("ascii")
     text = escaped(caption)
     return (
@@ -173,7 +173,7 @@ def _line(cells: Sequence[str]) -> str:
 def _cell(column: _Column, row: Mapping[str, Any]) -> str:
     try:
         return escaped(column.template.format_map(row))
-    except (KeyError, TypeError):  # a round without this figure holds None, or no such field
+    except (KeyError, TypeError):  # a round without this value has None, or lacks the field
         return _NONE
 
 
@@ -183,20 +183,20 @@ def _heading(column: _Column) -> str:
 
 def _glossary(denominator: Denominator) -> str:
     entries = {
-        "bits": "The cost: one question put to a person is one bit, whatever the answer. "
+        "bits": "The cost: each question asked is one bit, whatever the answer. "
         "Derived pairs cost nothing; a class label costs log2 C bits, with C classes.",
         "mAP@5": "The quality of retrieval, from 0 to 1. For each query, the precisions at those "
-        "of the first k = 5 ranks that hold a similar image are summed and divided by "
+        "of the first k = 5 ranks with a similar image are summed and divided by "
         f"{denominator}, {_DENOMINATORS[denominator]}; R is the number of similar images in the "
         "archive searched. "
         "The figure is the mean over all queries. A query never counts as its own neighbour.",
         "precision@5": "The share of similar images among the five nearest, mean over all queries.",
-        "mAP@5, features": "The same by the backbone's features alone. Where the backbone is frozen, "
-        "nobody is asked for them: a run below that line is not yet worth its questions.",
-        "threshold": "The cosine similarity above which two images are taken for similar, and the "
-        "interval that the answers leave to it. Pairs near it are asked about.",
+        "mAP@5, features": "The same with the backbone's features alone. With a frozen backbone, "
+        "these need no questions: a run below that line is not yet worth its questions.",
+        "threshold": "The cosine similarity above which two images count as similar, and its "
+        "interval according to the answers. The questions are about pairs near it.",
         "derived, contradictory": "Pairs whose answer follows from two answered pairs that share "
-        "an image; a pair that follows both ways is contradictory and left out.",
+        "an image; a pair with both answers implied is contradictory and left out.",
     }
     items = (f"\n<dt>{name}</dt>\n<dd>{escaped(text)}</dd>" for name, text in entries.items())
     return "<dl>" + "".join(items) + "\n</dl>"
@@ -204,16 +204,16 @@ def _glossary(denominator: Denominator) -> str:
 
 def _how_to_go_on(config: Mapping[str, Any]) -> str:
     if not METHODS[config.get("supervision", "pairs")].asks:
-        return "<p>A baseline of active learning on pairs, for comparison, with an end of its own.</p>"
+        return "<p>A baseline for active learning on pairs, with a fixed end.</p>"
     now = f" (this run: {escaped(config['rounds'])})" if "rounds" in config else ""
     return (
         f"<p>Run the same command again with a larger <code>--config.rounds</code>{now}. "
-        "Every answer is kept, no question is asked twice, and the new rounds join the curve.</p>"
+        "Every answer is kept, no question is asked twice, and the new rounds extend the curve.</p>"
     )
 
 
 def settings_list(config: Mapping[str, Any]) -> str:
-    """Return settings as markup, by name."""
+    """Return settings by name as markup."""
     items = (
         f"\n<div><dt><code>{escaped(name)}</code></dt><dd><code>{_setting(value)}</code></dd></div>"
         for name, value in config.items()
@@ -222,7 +222,7 @@ def settings_list(config: Mapping[str, Any]) -> str:
 
 
 def _setting(value: object) -> str:
-    """Show a setting as `config.json` and the command line write it, texts without quotes."""
+    """Format a setting as in `config.json` and on the command line, text without quotes."""
     return escaped(value if isinstance(value, str) else json.dumps(value, default=str)) or "(empty)"
 
 

@@ -1,4 +1,4 @@
-"""The style sheets of report pages: light and dark, phone and desktop, no file and no network."""
+"""The style sheets of report pages: light and dark, phone and desktop, without files or network."""
 
 CSS = """
 :root {
@@ -111,4 +111,4 @@ QUERIES_CSS = (
 @media print { .tile b { print-color-adjust: exact; } }
 """
 )
-"""Of the page of queries."""
+"""Style sheet of the page of queries."""

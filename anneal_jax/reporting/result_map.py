@@ -1,4 +1,4 @@
-"""A map of where one query's nearest tiles lie: plate carrée, and across the 180th meridian too."""
+"""A map of one query's nearest tiles: plate carrée, including across the 180th meridian."""
 
 import os
 from typing import Any, NamedTuple
@@ -13,21 +13,21 @@ from PIL import Image
 from anneal_jax.data.earth_maps import MOSAIC_PIXELS_PER_DEGREE, is_mosaic_installed, read_mosaic
 from anneal_jax.reporting import style
 
-_WIDTH_PX, _DPI = 1600, 200  # twice what a page shows, for dense screens
-_MAP_SHARE = 0.925  # of the width
-_MIN_HEIGHT_PX, _MAX_HEIGHT_PX, _TEXT_PX = 600, 1400, 190  # of the map, and of title and legend with it
+_WIDTH_PX, _DPI = 1600, 200  # twice the size on a page, for dense screens
+_MAP_SHARE = 0.925  # share of the width
+_MIN_HEIGHT_PX, _MAX_HEIGHT_PX, _TEXT_PX = 600, 1400, 190  # heights of the map, and of title and legend
 _WHOLE_TURN_DEG = 360.0
-_TURNS_DEG = (-_WHOLE_TURN_DEG, 0.0, _WHOLE_TURN_DEG)  # all is drawn on each, and cut off out of view
+_TURNS_DEG = (-_WHOLE_TURN_DEG, 0.0, _WHOLE_TURN_DEG)  # all is drawn in each, and clipped to the view
 _WORLD_FROM_DEG = 180.0  # a view wider than this shows the whole Earth
-_MARGIN = 0.06  # around the tiles, as a share of what they span
+_MARGIN = 0.06  # around the tiles, as a share of their extent
 _MIN_SPAN_DEG = 1e-3
 _MOSAIC_FROM_PX = 200  # a narrower part of the mosaic would be a blur
-_PALE = 0.45  # how much white the mosaic is mixed with, so that marks stand out
+_PALE = 0.45  # share of white mixed into the mosaic, so that marks are visible
 _SEA = "#f3f5f7"
 
 
 class _Look(NamedTuple):
-    """How a kind of tile is marked; the area is in square points."""
+    """The marker of a kind of tile; the area is in square points."""
 
     marker: str
     colour: str
@@ -61,11 +61,12 @@ def plot_result_map(
 ) -> None:
     """Draw a query and its nearest tiles as a PNG 1600 pixels wide.
 
-    The query is a star, a right tile a green square, a wrong one a brown cross. NASA's mosaic lies below if
-    its package is installed and the view is wide enough for it; else the outlines of all tiles do.
+    The query is a star, a right tile a green square, a wrong one a brown cross. NASA's mosaic is the
+    background if its package is installed and the view is wide enough; otherwise the outlines of all tiles
+    are.
 
     Args:
-      boxes: float64[N, 4], west, south, east, north of every tile in degrees; NaN where unknown.
+      boxes: float64[N, 4], west, south, east, north of every tile in degrees; NaN if unknown.
       query: its row of `boxes`, with a known place.
       hits: int[K], rows of its nearest tiles, with known places.
       relevant: bool[K], whether each is right.
@@ -86,7 +87,7 @@ def plot_result_map(
     if not _draw_mosaic(axes, view):
         _draw_boxes(axes, known, facecolor="white", edgecolor=style.FAINT)
     looks = zip((_RIGHT, _WRONG), (boxes[hits[relevant]], boxes[hits[~relevant]]), strict=True)
-    for look, found in looks:  # the middles are marked because a box may be smaller than a pixel
+    for look, found in looks:  # mark the centres, because a box may be smaller than a pixel
         _draw_boxes(axes, found, facecolor="none", edgecolor=look.colour, zorder=2)
         _mark(axes, look, _centres(found, view))
     _mark(axes, _QUERY, _centres(boxes[[query]], view))
@@ -95,7 +96,7 @@ def plot_result_map(
 
 
 def view_of(boxes: npt.NDArray[np.float64]) -> View:
-    """Return the view that holds all boxes: round the shorter way, or the whole Earth.
+    """Return the view that contains all boxes: the shorter way around the Earth, or the whole Earth.
 
     Args:
       boxes: float64[N, 4], N > 0, west, south, east, north in degrees; east of a box across the 180th
@@ -115,9 +116,9 @@ def view_of(boxes: npt.NDArray[np.float64]) -> View:
 
 
 def _shortest_arc(west: npt.NDArray[np.float64], east: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return where the shortest arc begins that holds all of [west, east], and its length; degrees.
+    """Return the start and the length, in degrees, of the shortest arc that contains all [west, east].
 
-    It begins after the widest gap between them.
+    It starts after the widest gap between them.
     """
     starts = np.mod(west, _WHOLE_TURN_DEG)
     order = np.argsort(starts, kind="stable")
@@ -130,7 +131,7 @@ def _shortest_arc(west: npt.NDArray[np.float64], east: npt.NDArray[np.float64]) 
 
 
 def _centres(boxes: npt.NDArray[np.float64], view: View) -> npt.NDArray[np.float64]:
-    """Return float64[N, 2], x and y of the middle of each box, in the view's turn of the Earth."""
+    """Return float64[N, 2], x and y of the centre of each box, in the view's turn of the Earth."""
     middle = (boxes[:, 0] + boxes[:, 2]) / 2
     x = view.west + np.mod(middle - view.west, _WHOLE_TURN_DEG)
     return np.stack([x, (boxes[:, 1] + boxes[:, 3]) / 2], axis=1)
@@ -161,7 +162,7 @@ def _degrees(value: float, letters: str) -> str:
 
 
 def _draw_mosaic(axes: Axes, view: View) -> bool:
-    """Lay the paled mosaic below; False when there is none, or too little of it in view."""
+    """Draw the pale mosaic; return False if there is none, or too little of it in view."""
     width_px = (view.east - view.west) * MOSAIC_PIXELS_PER_DEGREE
     if width_px < _MOSAIC_FROM_PX or not is_mosaic_installed():
         return False
@@ -177,7 +178,7 @@ def _draw_mosaic(axes: Axes, view: View) -> bool:
 
 
 def _draw_boxes(axes: Axes, boxes: npt.NDArray[np.float64], **look: Any) -> None:
-    """Draw boxes float64[N, 4] whatever turn of the Earth they are in."""
+    """Draw boxes float64[N, 4] in any turn of the Earth."""
     west, south, east, north = boxes.T
     corners = np.stack([west, south, east, south, east, north, west, north], axis=1).reshape(-1, 4, 2)
     turns = np.concatenate([corners + np.array([turn, 0.0]) for turn in _TURNS_DEG])

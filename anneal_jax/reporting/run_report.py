@@ -1,4 +1,4 @@
-"""What a run shows a person: the curve, the gallery, the map, the page and the result in one sentence."""
+"""The report of a run: the curve, the gallery, the map, the page and a one-sentence result."""
 
 import dataclasses
 import pathlib
@@ -27,11 +27,11 @@ _WRITTEN = {"bcgue": "BCGUE", "mgue": "MGUE", "random": "random pairs"}
 
 
 def report_run(config: ExperimentConfig, outcome: Outcome, workdir: str | pathlib.Path) -> str:
-    """Write `report.html` and its pictures into the workdir: curve, gallery and, of tiles with places, map.
+    """Write `report.html` and its pictures into the workdir: curve, gallery and, if possible, map.
 
     Args:
       config: the settings of the run.
-      outcome: what `run_experiment` returned.
+      outcome: from `run_experiment`.
       workdir: the folder of the run.
 
     Returns:
@@ -64,12 +64,12 @@ def report_run(config: ExperimentConfig, outcome: Outcome, workdir: str | pathli
         notes=outcome.notes,
         denominator=DENOMINATOR,
     )
-    done = "" if outcome.num_new_rounds else "Every round was there already; nothing was asked. "
+    done = "" if outcome.num_new_rounds else "Every round was already finished; no questions were asked. "
     return f"{done}{sentence} See {workdir / 'report.html'}."
 
 
 def round_line(row: Row) -> str:
-    """Return one finished round in a line, for whoever watches a run.
+    """Return a one-line summary of a finished round.
 
     >>> round_line({"round_index": 2, "bits_spent": 1344, "mean_average_precision_at_5": 0.8571})
     'round 2: 1,344 bits spent, mAP@5 0.857'
@@ -79,7 +79,7 @@ def round_line(row: Row) -> str:
 
 
 def print_round(row: Row) -> None:
-    """Print `round_line` at once: what `run_experiment` takes as `on_round`.
+    """Print `round_line` immediately; for `on_round` of `run_experiment`.
 
     >>> print_round({"round_index": 2, "bits_spent": 1344, "mean_average_precision_at_5": 0.8571})
     round 2: 1,344 bits spent, mAP@5 0.857
@@ -88,7 +88,7 @@ def print_round(row: Row) -> None:
 
 
 def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
-    """Return the result in one sentence, with what it is compared to and counted over."""
+    """Return the result in one sentence, with its baseline and sample sizes."""
     last = outcome.rows[-1]
     split = outcome.dataset.split
     bits = f"{last['bits_spent']:,}"
@@ -97,11 +97,11 @@ def summarise(config: ExperimentConfig, outcome: Outcome) -> str:
     num_measured = int(np.count_nonzero(outcome.retrieval.num_relevant))
     queries = f"{num_measured} queries"
     if num_measured < len(split.query):
-        queries = f"{num_measured} of {len(split.query)} queries, the others have nothing to find"
+        queries = f"{num_measured} of {len(split.query)} queries, because the others have nothing to find"
     features = "frozen features" if config.regime == "frozen" else "its backbone's features"
     return (
         f"{_method(config)} on {config.archive}: mAP@5 {last['mean_average_precision_at_5']:.3f} after "
-        f"{cost}, where {features} reach {last['mean_average_precision_at_5_features']:.3f} "
+        f"{cost}, while {features} reach {last['mean_average_precision_at_5_features']:.3f} "
         f"({queries}, {len(split.archive)} tiles searched, denominator {DENOMINATOR})."
     )
 
@@ -117,7 +117,7 @@ def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path
     archive, split = outcome.dataset.archive, outcome.dataset.split
     rows = _shown_queries(outcome.retrieval)
     neighbours = outcome.retrieval.neighbours[rows]
-    # Small tiles are shown as the network saw them, pixel by pixel.
+    # Small tiles are shown pixel by pixel, as the network saw them.
     side = min(SHOWN_SIDE_PX, input_size(config))
     tiles = rgb_tiles(archive, np.concatenate([split.query[rows], neighbours.ravel()]), side)
     query_tiles, neighbour_tiles = tiles[: len(rows)], tiles[len(rows) :]
@@ -131,7 +131,7 @@ def _draw_gallery(config: ExperimentConfig, outcome: Outcome, path: pathlib.Path
 
 
 def _draw_map(outcome: Outcome, path: pathlib.Path) -> str:
-    """Map what the median query finds in the whole archive; return the caption, "" without a map."""
+    """Map the results of the median query in the whole archive; return the caption, "" without a map."""
     archive, labels = outcome.dataset.archive, outcome.dataset.labels
     if archive.boxes is None:
         return ""
@@ -147,7 +147,8 @@ def _draw_map(outcome: Outcome, path: pathlib.Path) -> str:
     return (
         f"The {len(hits)} nearest tiles of {name}, after the last round. The star is the query; green "
         f"squares are {relevant.sum()} tiles of its class, red crosses {(~relevant).sum()} others. It is "
-        "the median query: half of them find more, half fewer. All tiles were searched, asked about or not"
+        "the median query: half of the queries find more, half fewer. All tiles were searched, asked "
+        "about or not"
     )
 
 
@@ -156,7 +157,7 @@ def _median_find(
 ) -> tuple[int, IntArray]:
     """Return the query with the median share of its class among its nearest tiles, and these tiles.
 
-    The share is of what could be found: a class may have fewer tiles than are mapped.
+    The share is relative to the possible number: a class may have fewer tiles than are mapped.
     """
     queries = queries[:: -(-len(queries) // MAX_MAPPED_QUERIES)]
     own, every = queries.tolist(), placed.tolist()
@@ -170,7 +171,7 @@ def _median_find(
 
 
 def _shown_queries(retrieval: Retrieval) -> np.ndarray:
-    """Spread the shown queries evenly over those measured: chosen by place, never by result."""
+    """Choose queries spread evenly over those measured: by position, never by result."""
     measured = np.flatnonzero(retrieval.num_relevant)
     count = min(NUM_SHOWN_QUERIES, len(measured))
     return measured[np.unique(np.linspace(0, len(measured) - 1, count).round().astype(int))]

@@ -1,4 +1,4 @@
-"""What a search shows: a table, JSON, and a picture of each query with its nearest tiles."""
+"""The output of a search: a table, JSON, and a picture of each query with its nearest tiles."""
 
 import json
 import os
@@ -21,11 +21,11 @@ from anneal_jax.retrieval.results import Results, result_rows
 
 MAX_SHOWN_QUERIES, MAX_SHOWN_RESULTS = 20, 10
 _SIDE_PX = 192
-_LABEL_LETTERS = 11  # what fits beside a similarity, below a tile
+_LABEL_LETTERS = 11  # letters that fit next to a similarity, below a tile
 
 
 def results_table(results: Sequence[Results]) -> str:
-    """Return the results as text, a block of lines for each query.
+    """Return the results as text, with a block of lines per query.
 
     >>> query = Query("a.tif", -1, None)
     >>> print(results_table([Results(query, "", [7], ["river/3.tif"], [0.98765], ["river"])]))
@@ -46,26 +46,26 @@ def results_table(results: Sequence[Results]) -> str:
 
 
 def results_text(index: TileIndex, results: Sequence[Results], *, as_json: bool) -> str:
-    """Return the results as JSON, or as a table behind what the index has to say."""
+    """Return the results as JSON, or as a table after the notes of the index."""
     return results_json(index, results) if as_json else "\n".join([*index.notes, results_table(results)])
 
 
 def results_json(index: TileIndex, results: Sequence[Results]) -> str:
-    """Return the results as one strict JSON array, with date and bounds where they are known."""
+    """Return the results as one strict JSON array, with date and bounds if known."""
     return json.dumps([_as_json(index, found) for found in results], ensure_ascii=False, allow_nan=False)
 
 
 def draw_results(index: TileIndex, results: Sequence[Results], path: str | os.PathLike[str]) -> None:
-    """Draw the first 20 queries with their first 10 tiles; right and wrong are marked where known.
+    """Draw the first 20 queries with their first 10 tiles, marked right or wrong if known.
 
     Args:
-      index: that was searched.
-      results: of all queries.
+      index: the index that was searched.
+      results: results of all queries.
       path: the PNG to create or replace.
 
     Raises:
-      ConfigError: nothing was found, or the tiles are vectors, of which there is no picture.
-      ArchiveError: a tile is no longer where it was indexed.
+      ConfigError: nothing was found, or the tiles are vectors, which have no pictures.
+      ArchiveError: a tile is no longer at its indexed path.
     """
     shown = [found for found in results if found.ids][:MAX_SHOWN_QUERIES]
     if not shown:
@@ -107,7 +107,7 @@ def _as_json(index: TileIndex, found: Results) -> dict[str, Any]:
 
 
 def _relevance(shown: Sequence[Results], num_columns: int) -> npt.NDArray[np.bool_] | None:
-    """Return which tiles have their query's class; None unless the class of all is known."""
+    """Return whether each tile has its query's class; None unless all classes are known."""
     if not all(found.query_label and all(found.labels[:num_columns]) for found in shown):
         return None
     return np.array(
@@ -118,29 +118,29 @@ def _relevance(shown: Sequence[Results], num_columns: int) -> npt.NDArray[np.boo
 def _query_tile(index: TileIndex, query: Query) -> npt.NDArray[np.uint8]:
     if query.row >= 0:
         return _tile(index, query.row)
-    assert query.path is not None  # a query is one or the other
+    assert query.path is not None  # a query is either a row or a file
     if query.path.suffix == ".npy":
         raise _no_picture(query.name)
     return _tile_of_file(query.path)
 
 
 def _tile(index: TileIndex, row: int) -> npt.NDArray[np.uint8]:
-    """Return a tile uint8[192, 192, 3] of an archive, which is opened only where it is no folder."""
+    """Return a tile uint8[192, 192, 3] of an archive, which is only opened if it is not a folder."""
     if path := path_of(index, row):
         return _tile_of_file(path)
     source, (tile_id,) = index.source(row), index.ids([row])
     archive = opened_source(source)
     if archive.kind != "image":
         raise _no_picture(source)
-    resampling = "box" if source == "digits" else "bilinear"  # its tiles are 8 x 8
+    resampling = "box" if source == "digits" else "bilinear"  # digits are 8 x 8
     return rgb_tiles(archive, [archive.ids.index(tile_id)], _SIDE_PX, resampling)[0]
 
 
 def _tile_of_file(path: Path) -> npt.NDArray[np.uint8]:
-    """Return a file as a tile to look at; the pixels of small ones stay sharp, as in a gallery."""
+    """Return a file as a tile to display; small ones keep sharp pixels, as in a gallery."""
     pixels = read_image(path)
     return squash_tile(pixels, _SIDE_PX, "box" if max(pixels.shape) <= _SIDE_PX // 2 else "bilinear")
 
 
 def _no_picture(name: str) -> ConfigError:
-    return ConfigError(f"{name} holds vectors, of which there is no picture; search without --picture.")
+    return ConfigError(f"{name} holds vectors, which have no pictures; search without --picture.")

@@ -1,4 +1,4 @@
-"""What the pictures share: colours, one font, and how a figure is opened and saved.
+"""Shared style of the pictures: colours, one font, and how to create and save a figure.
 
 Figures are made with matplotlib's object interface: nothing here touches pyplot's global state.
 """
@@ -13,15 +13,15 @@ from matplotlib.font_manager import findfont, get_font
 from anneal_jax.files import atomic
 
 FONT = "DejaVu Sans"
-"""Ships with matplotlib, so that a picture is the same on every machine."""
+"""Font that ships with matplotlib, so that a picture is the same on every machine."""
 
 INK, MUTED, FAINT = "#1b1f24", "#57606a", "#d8dee4"
 
 RIGHT, WRONG = "#007a5a", "#c44601"
-"""Green and vermilion that differ in every common colour blindness; a sign goes with each."""
+"""Green and vermilion that differ in every common colour blindness; each also has a sign."""
 
 SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#a8508a", "#e69f00", "#56b4e9", "#1b1f24")
-"""Okabe and Ito's colours in an order that keeps neighbours apart; the purple is darkened."""
+"""Okabe and Ito's colours in an order with distinct neighbours; the purple is darkened."""
 
 SERIES_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -36,7 +36,7 @@ def new_figure(width_px: int, height_px: int, dpi: int = 100) -> Figure:
 
 
 def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG, atomically and without the date or the version of any program."""
+    """Atomically write a figure as PNG, without the date or any program's version."""
     with atomic.replacing(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
@@ -44,7 +44,8 @@ def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
 def legible(text: str, limit: int = 60) -> str:
     """Return text that the font can draw on one line, cut in the middle to `limit` characters.
 
-    Names of files hold anything: line ends become spaces, what the font lacks becomes a square.
+    File names can contain anything: line ends become spaces, and letters that the font lacks become
+    squares.
 
     Example:
       >>> legible("tile_of_a_very_long_archive_2019.tif", limit=16)

@@ -1,8 +1,8 @@
 """Logs rounds to a tracker as scalars, with the bits spent as the step. Both trackers are extras.
 
 TensorBoard files are written by tensorboardX, which needs neither TensorFlow nor TensorBoard. Weights &
-Biases stays offline unless its user has set it up: without `WANDB_MODE`, an API key or a login nothing is
-asked of the network, and `wandb sync` sends the files later.
+Biases stays offline unless the user has set it up: without `WANDB_MODE`, an API key or a login it does not
+use the network, and `wandb sync` uploads the files later.
 """
 
 import contextlib
@@ -38,20 +38,20 @@ def tracking(
     name: str,
     group: str = "",
 ) -> Iterator[Callable[[], None]]:
-    """Keep a tracker level with the `rounds.jsonl` of a run.
+    """Keep a tracker in step with the `rounds.jsonl` of a run.
 
-    How many rounds it was given is kept beside its files, in a folder of its name in the workdir: no round
-    is logged twice, and a tracker that is named later learns of the earlier ones.
+    The number of logged rounds is stored with the tracker's files, in a folder of its name in the workdir:
+    no round is logged twice, and a tracker that is added later also gets the earlier rounds.
 
     Args:
       tracker: `tensorboard`, `wandb`, or None.
       config: settings of the run.
       workdir: folder of the run.
-      name: of the run.
-      group: runs that belong together.
+      name: name of the run.
+      group: name of the group of runs.
 
     Yields:
-      What to call after each round. It is called once more when the context ends without an error.
+      A function to call after each round. It is called once more when the context ends without an error.
 
     Raises:
       ConfigError: there is no such tracker, or its package is not installed.
@@ -63,7 +63,7 @@ def tracking(
     folder = pathlib.Path(workdir) / tracker
     with contextlib.ExitStack() as stack:
 
-        @functools.cache  # opened once there is something to log: a workdir must begin empty
+        @functools.cache  # opened at the first round, because a workdir must be empty at first
         def log_row() -> _LogRow:
             return stack.enter_context(open_tracker(config, folder, name, group))
 
@@ -80,7 +80,7 @@ def tracking(
 def track_cell(
     tracker: str | None, config: ExperimentConfig, cell: Cell, workdir: str | pathlib.Path
 ) -> None:
-    """Give a tracker the rounds of a cell of a grid that it does not know yet.
+    """Send the rounds of a grid's cell that a tracker lacks.
 
     Args:
       tracker: see `tracking`.
@@ -94,11 +94,11 @@ def track_cell(
     settings = configure(config, cell.system, cell.seed)
     folder = cell_folder(workdir, cell.system, cell.seed)
     with tracking(tracker, settings, folder, name=f"{cell.system}, seed {cell.seed}", group=cell.system):
-        pass  # all rounds are there
+        pass  # all rounds exist
 
 
 def require_tracker(tracker: str | None) -> None:
-    """Refuse a tracker whose package is not there, before any work begins.
+    """Raise an error if the tracker's package is missing, before any work begins.
 
     Raises:
       ConfigError: as in `tracking`.
@@ -108,7 +108,7 @@ def require_tracker(tracker: str | None) -> None:
 
 
 def scalars(row: Row) -> dict[str, float]:
-    """Return the figures of a row that a tracker can draw.
+    """Return the numbers of a row that a tracker can plot.
 
     >>> scalars({"round_index": 1, "bits_spent": 112, "threshold": None, "selection_certified": True})
     {'round_index': 1.0, 'selection_certified': 1.0}
@@ -127,7 +127,7 @@ def _opener(tracker: str) -> "_Open":
     if importlib.util.find_spec(package) is None:
         raise ConfigError(
             f"--tracker={tracker} needs {package}, which is not installed; "
-            f"{how_to_install(tracker)} brings it."
+            f"install it with {how_to_install(tracker)}."
         )
     return open_tracker
 
@@ -143,8 +143,8 @@ def _tensorboard(
 ) -> Iterator[_LogRow]:
     import tensorboardX
 
-    del name, group  # TensorBoard names runs by their folders
-    # Files are named by the second; two openings within one would be one file.
+    del name, group  # TensorBoard names runs after their folders
+    # File names contain seconds; two files opened within one second would be the same file.
     suffix = f".from_round_{_num_logged(folder)}"
     with tensorboardX.SummaryWriter(str(folder), filename_suffix=suffix) as writer:
         settings = (f"    {key}: {value}" for key, value in dataclasses.asdict(config).items())
@@ -166,10 +166,10 @@ def _wandb(config: ExperimentConfig, folder: pathlib.Path, name: str, group: str
     folder.mkdir(parents=True, exist_ok=True)
     run = wandb.init(
         project=_PROJECT,
-        dir=str(folder.parent),  # where it makes its own folder `wandb`
+        dir=str(folder.parent),  # it creates its own folder `wandb` there
         name=name,
         group=group or None,
-        # The same run after a kill: its folder names it.
+        # Identifies the same run after a kill, by its folder.
         id=hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16],
         config=dataclasses.asdict(config),
         **mode,
@@ -181,10 +181,10 @@ def _wandb(config: ExperimentConfig, folder: pathlib.Path, name: str, group: str
 
 
 def _wandb_mode() -> dict[str, str]:
-    """Leave the mode to a user who has set W&B up; choose offline for all others, and no telemetry."""
+    """Leave the mode to users who have set up W&B; for others, choose offline and no telemetry."""
     if "WANDB_MODE" in os.environ or "WANDB_API_KEY" in os.environ or _has_login():
         return {"resume": "allow"}
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # it would look its server up, offline or not
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # it would contact its server, even offline
     return {"mode": "offline"}
 
 
@@ -202,4 +202,4 @@ _TRACKERS: Mapping[str, tuple[str, _Open]] = {
     "tensorboard": ("tensorboardX", _tensorboard),
     "wandb": ("wandb", _wandb),
 }
-"""Each tracker's package, and what opens it."""
+"""Each tracker's package, and the function that opens it."""

@@ -1,7 +1,7 @@
-"""Boxes on a globe: west, south, east, north, in degrees where they can be, else on a plain.
+"""Boxes on a globe: west, south, east, north, in degrees if possible, else on a plane.
 
-Longitudes are compared modulo 360. A box across the 180th meridian has its east above 180, as archives give
-it, or below its west, as RFC 7946 (section 5.2) writes it; both are read.
+Longitudes are compared modulo 360. A box across the 180th meridian has its east above 180, as in archives,
+or below its west, as in RFC 7946 (section 5.2); both forms are accepted.
 """
 
 import math
@@ -17,11 +17,11 @@ _TURNS = (-2, -1, 0, 1, 2)
 def checked_box(sides: Sequence[str]) -> tuple[float, float, float, float]:
     """Return a box from texts, its east at or above its west.
 
-    West may be above east, for a box across the 180th meridian, up to half the globe wide; wider ones are
-    taken for a mistake.
+    West may be above east, for a box across the 180th meridian of at most half the globe; a wider box
+    counts as a mistake.
 
     Raises:
-      ValueError: the texts are no box.
+      ValueError: the texts are not a box.
 
     >>> checked_box(["170", "-20", "-170", "-10"])
     (170.0, -20.0, 190.0, -10.0)
@@ -40,11 +40,11 @@ def checked_box(sides: Sequence[str]) -> tuple[float, float, float, float]:
 def touching(
     columns: Iterable[np.ndarray], wanted: tuple[float, float, float, float]
 ) -> list[npt.NDArray[np.bool_]]:
-    """Return, shard by shard, which boxes float64[n, 4] touch one; NaN touches nothing.
+    """Return, shard by shard, which boxes float64[n, 4] touch a given one; NaN touches nothing.
 
     Args:
-      columns: boxes in one unit: degrees where all of them can be, else any other.
-      wanted: in the same unit.
+      columns: boxes in one unit: degrees if all of them can be, else any other.
+      wanted: the box, in the same unit.
     """
     shards = [np.asarray(column) for column in columns]
     in_degrees = all(map(are_in_degrees, [np.array([wanted]), *shards]))

@@ -1,4 +1,4 @@
-"""One search from texts to named results."""
+"""Search from texts to named results."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,15 +25,15 @@ def search_by_names(
 
     Args:
       index: an opened index.
-      names: ids of tiles or image files, as `prepare_queries` takes them.
+      names: ids of tiles or image files, as for `prepare_queries`.
       k: 1 to 1,000.
-      conditions: that results must meet, as `parse_filter` returns them.
-      approximate: whether to search by the codes of faiss.
-      checkpoint: workdir of the model that made the index; by default where it lay then.
-      load: opens it.
+      conditions: conditions that results must meet, from `parse_filter`.
+      approximate: whether to search with the codes of faiss.
+      checkpoint: workdir of the index's model; by default its original path.
+      load: loads the model.
 
     Raises:
-      AnnealError: as `prepare_queries`, `make_searcher`, `allowed_tiles` and the searcher.
+      AnnealError: as for `prepare_queries`, `make_searcher`, `allowed_tiles` and the searcher.
     """
     queries = prepare_queries(index, names, checkpoint=checkpoint, load=load)
     search = make_searcher(index, approximate=approximate)

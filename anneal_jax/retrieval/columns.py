@@ -1,7 +1,7 @@
-"""The columns of an index, in one table: what each holds, where it comes from, what a search may ask of it.
+"""The columns of an index, in one table: their content, sources and possible conditions in a search.
 
-A shard of n tiles keeps an array [n, *shape] for each column, in an .npy file of its own. To add a column,
-add a row to the table; raise `manifest.FORMAT` if readers of the old format could misread the new files.
+A shard of n tiles stores an array [n, *shape] for each column in a separate .npy file. To add a column, add
+a row to the table; increase `manifest.FORMAT` if readers of the old format could misread the new files.
 """
 
 import datetime
@@ -14,25 +14,25 @@ from anneal_jax.retrieval.boxes import checked_box
 from anneal_jax.types import Archive
 
 MAX_NORM = 1.01
-"""Largest norm of a unit vector, which is a little off by its rounding."""
+"""Largest norm of a unit vector, allowing for rounding."""
 
 FilterKind = Literal["one of", "touches", "between"]
-"""How a condition on a column is read; see `filters`."""
+"""Kind of condition on a column; see `filters`."""
 
 
 class Column(NamedTuple):
-    """What is known of each tile under one name.
+    """A column: one property of each tile.
 
     Attributes:
-      name: in the names of its files.
-      doc: what it holds.
+      name: name, also in its file names.
+      doc: description of its content.
       dtypes: NumPy's names of the types it may be stored in; "S" is UTF-8 as wide as a shard's longest.
       shape: of one tile's value.
-      blank: value of a tile of which nothing is known; None if every tile has a value.
-      fields: columns of a metadata file that give it; none if no file can.
-      parse: from the texts of the fields to a value; ValueError if they cannot be read. Only a text's may
-        all be empty.
-      filter: the condition that a search may put on it; None: none.
+      blank: value of a tile for which it is unknown; None if every tile has a value.
+      fields: columns of a metadata file that provide it; none if no file can.
+      parse: converts the texts of the fields to a value; ValueError if they cannot be read. Only for a text
+        column may all be empty.
+      filter: kind of condition that a search may use; None if there is none.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Column(NamedTuple):
 
     @property
     def is_text(self) -> bool:
-        """Whether it holds UTF-8."""
+        """Whether it contains UTF-8."""
         return self.dtypes == ("S",)
 
     def blanks(self, num_rows: int) -> np.ndarray:
-        """Return the read-only column of tiles of which nothing is known; it takes no memory."""
+        """Return a read-only column of blank values, which takes no memory."""
         return np.broadcast_to(self.blank, (num_rows, *np.shape(self.blank)))
 
 
@@ -78,12 +78,12 @@ def parse_date(text: str) -> np.datetime64:
         if moment.tzinfo is not None:
             moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
     except OverflowError as error:  # of the years 1 and 9999
-        raise ValueError(f"{text!r} is no date in UTC: {error}") from error
+        raise ValueError(f"{text!r} is not a date in UTC: {error}") from error
     return np.datetime64(moment, "s")
 
 
 def is_day(text: str) -> bool:
-    """Return whether a date in ISO 8601 says no time.
+    """Return whether a date in ISO 8601 has no time.
 
     >>> is_day("2021-06-30"), is_day("20210630"), is_day("2021-06-30T00:00")
     (True, True, False)
@@ -131,14 +131,14 @@ COLUMNS: Mapping[str, Column] = {
         ),
     )
 }
-"""By name. Columns with a `blank` are there if the archive, or a metadata file, gave them."""
+"""Columns by name. Those with a `blank` exist if the archive or a metadata file provided them."""
 
 
 def archive_columns(archive: Archive) -> dict[str, np.ndarray]:
-    """Return what an archive knows of its tiles: those of `label`, `box` and `date` that it has."""
+    """Return the columns that an archive provides, among `label`, `box` and `date`."""
     found: dict[str, np.ndarray] = {}
     if archive.labels is not None:
-        found["label"] = encoded_texts([*archive.class_names, ""])[archive.labels]  # -1 is the last
+        found["label"] = encoded_texts([*archive.class_names, ""])[archive.labels]  # -1 selects the last
     if archive.boxes is not None:
         found["box"] = archive.boxes
     if archive.dates is not None:

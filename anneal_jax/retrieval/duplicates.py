@@ -1,4 +1,4 @@
-"""Tiles of an archive that are copies of one another, or nearly, found before any question is asked."""
+"""Finds exact and near copies among the tiles of an archive, before any question is asked."""
 
 import tempfile
 from typing import IO, NamedTuple
@@ -18,13 +18,13 @@ from anneal_jax.training.features import decoded_ahead
 from anneal_jax.types import Archive, FloatArray, IntArray, PairIndices
 
 MAX_DIFFERENCE = {"image": 4.0, "vector": 1e-3}
-"""Largest difference of near copies where none is given, by `Archive.kind`."""
+"""Default maximum difference of near copies, by `Archive.kind`."""
 
 MAX_PAIRS = 100_000
-"""Near copies that are listed at most."""
+"""Maximum number of near copies listed."""
 
-_SIDE_PX = 32  # of the small pictures that are compared
-_COARSE_PX = 8  # of those that find candidates
+_SIDE_PX = 32  # of the small pictures to compare
+_COARSE_PX = 8  # of the pictures to find candidates
 _TILES_AT_ONCE = 256
 _PAIRS_AT_ONCE = 4_096
 _HALF_WHITE = 127.5
@@ -35,12 +35,12 @@ class Duplicates(NamedTuple):
     """Copies among the tiles of an archive.
 
     Attributes:
-      identical: int32[M, 2], a tile and the first one with the same bytes, the latter first.
-      near: int32[P, 2], pairs of different tiles that differ little, the nearest first. Of identical tiles
-        only the first takes part.
-      differences: float64[P], of `near`. Of images: the root mean square, in levels of 255, over the values
-        of both at 32 x 32 pixels. Of vectors: 1 - cosine.
-      is_cut: whether more pairs are as near as these.
+      identical: int32[M, 2], the first tile with some bytes, and a later copy.
+      near: int32[P, 2], pairs of tiles that differ slightly, nearest first. Only the first of identical
+        tiles is used.
+      differences: float64[P], differences of `near`. For images: the root mean square, in levels of 255,
+        over the values of both at 32 x 32 pixels. For vectors: 1 - cosine.
+      is_cut: whether there are more such pairs.
     """
 
     identical: PairIndices
@@ -54,18 +54,18 @@ def find_duplicates(
 ) -> Duplicates:
     """Compare all tiles of an archive with each other.
 
-    Every pair whose difference is within the limit is found, unless they are more than `most_pairs`: a mean
-    over 4 x 4 pixels makes no two pictures differ more, and neither does the map onto the sphere on which
-    the all-pairs scan looks for the nearest; what it finds is then measured. Memory grows with 8 x 8 pixels
-    a tile; the 32 x 32 are in a temporary file.
+    Every pair with a difference within the limit is found, unless there are more than `most_pairs`:
+    averaging over 4 x 4 pixels never increases a difference, and neither does the map onto the sphere on
+    which the all-pairs scan searches for the nearest; the candidates are then measured. Memory holds 8 x 8
+    pixels per tile; the 32 x 32 pixels are in a temporary file.
 
     Args:
       archive: N tiles or vectors.
       max_difference: limit, as in `Duplicates.differences`; by default 4 levels, or 0.001.
-      most_pairs: near copies that are returned at most.
+      most_pairs: maximum number of near copies returned.
 
     Raises:
-      ConfigError: the limit is not above 0, or the disk of temporary files has not enough room.
+      ConfigError: the limit is not above 0, or the disk for temporary files lacks room.
       ArchiveError: a tile cannot be read.
     """
     limit = MAX_DIFFERENCE[archive.kind] if max_difference is None else max_difference
@@ -84,7 +84,7 @@ def find_duplicates(
             angle = limit / _HALF_WHITE
             pairs, is_cut = _nearest(_lifted(pictures), angle**2 / 2, most_pairs)
             differences = _differences(pictures, pairs)
-            del pictures  # a map of the file
+            del pictures  # unmaps the file
     is_near = differences <= limit
     pairs, differences = pairs[is_near], differences[is_near]
     order = np.lexsort((pairs[:, 1], pairs[:, 0], differences))
@@ -92,7 +92,7 @@ def find_duplicates(
 
 
 def _identical(archive: Archive) -> tuple[PairIndices, IntArray]:
-    """Return pairs (first of a group, copy), and the tiles that are no copies of an earlier one."""
+    """Return pairs (first of a group, copy), and the tiles that are not copies of an earlier one."""
     groups = duplicate_groups(archive.digests())
     _, first = np.unique(groups, return_index=True)
     copies = np.setdiff1d(np.arange(len(groups)), first)
@@ -126,21 +126,22 @@ def _small_pictures(archive: Archive, rows: IntArray, file: IO[bytes]) -> np.mem
 
 
 def _reserve(file: IO[bytes], num_bytes: int) -> None:
-    """Take the room of all small pictures at once: a map of a full disk would kill the process."""
+    """Reserve room for all small pictures: writing to a map on a full disk would kill the process."""
     try:
         atomic.reserve(file, num_bytes)
     except OSError as error:
         raise ConfigError(
-            f"{tempfile.gettempdir()} has not the {num_bytes:,} bytes that small pictures of the tiles "
-            f"take ({reason_of(error)}); set TMPDIR to a folder that has them."
+            f"{tempfile.gettempdir()} does not have the {num_bytes:,} bytes that small pictures of the "
+            f"tiles need ({reason_of(error)}); set TMPDIR to a folder that has them."
         ) from error
 
 
 def _lifted(pictures: np.memmap) -> FloatArray:
     """Return a point float32[M, 64 S + 1] on the unit sphere for each picture.
 
-    The root mean square difference, in units of 127.5 levels, is a distance of vectors v. The points are
-    (v, 1) scaled to unit length; as that only shortens, none are farther apart than their pictures.
+    The root mean square difference, in units of 127.5 levels, is a distance between vectors v. The points
+    are (v, 1) scaled to unit length; this only shortens distances, so no points are further apart than
+    their pictures.
     """
     factor = _SIDE_PX // _COARSE_PX
     points = []
@@ -159,7 +160,7 @@ def _on_sphere(vectors: FloatArray) -> FloatArray:
 
 
 def _nearest(points: FloatArray, limit: float, most_pairs: int) -> tuple[PairIndices, bool]:
-    """Return all pairs of points with 1 - cosine <= limit, and whether there may be more than fit."""
+    """Return all pairs of points with 1 - cosine <= limit, and whether there may be more."""
     num_all = count_pairs(len(points))
     num_pairs = min(most_pairs, num_all)
     scorer = threshold_scorer(points, threshold=1.0)

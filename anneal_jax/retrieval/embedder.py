@@ -41,24 +41,25 @@ from anneal_jax.training.network import (
 from anneal_jax.training.projection import Projection
 from anneal_jax.types import Archive, FloatArray, Params
 
-_ROWS_AT_ONCE = 4_096  # tiles whose features are held while they wait for the heads
+_ROWS_AT_ONCE = 4_096  # features held in memory before the heads
 
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embedder:
-    """A trained model that turns tiles, or ready vectors, into embeddings.
+    """A trained model that maps tiles, or precomputed vectors, to embeddings.
 
     Attributes:
-      workdir: of the run.
-      round_index: whose model this is.
-      fingerprint: SHA-256 of all that an embedding depends on besides its tile; equal models, wherever
-        their workdirs lie, have equal ones.
-      similarity: parameters of the similarity network; None before there is a model: centred features.
+      workdir: workdir of the run.
+      round_index: round of the model.
+      fingerprint: SHA-256 of everything that an embedding depends on besides its tile; equal models have
+        equal fingerprints, whatever their workdirs.
+      similarity: parameters of the similarity network; None before there is a model, which gives centred
+        features.
       mean: float32[F], and
       scale: float32[F], which standardise features.
-      network: turns a tile into a feature; None where the run was given ready vectors.
+      network: maps a tile to a feature; None if the run used precomputed vectors.
     """
 
     workdir: pathlib.Path
@@ -71,7 +72,7 @@ class Embedder:
 
     @property
     def kind(self) -> str:
-        """What is embedded: "image" or "vector", as in `Archive.kind`."""
+        """Kind of the input: "image" or "vector", as in `Archive.kind`."""
         return "image" if self.network else "vector"
 
     @property
@@ -80,10 +81,10 @@ class Embedder:
         return len(self.mean) if self.similarity is None else embedding_dim(self.similarity)
 
     def model_card(self, dtype: str = "float16") -> ModelCard:
-        """Return what an index of this model's embeddings says of it.
+        """Return the description of this model for an index of its embeddings.
 
         Args:
-          dtype: of the stored vectors, `float16` or `float32`.
+          dtype: dtype of the stored vectors, `float16` or `float32`.
         """
         return ModelCard(self.fingerprint, self.dim, dtype, str(self.workdir))
 
@@ -91,9 +92,9 @@ class Embedder:
         """Embed tiles in memory.
 
         Args:
-          images: uint8[N, H, W, S], RGB unless the archive of the run has other bands, or a sequence of
-            uint8[H, W, S] of different sizes; they are squashed to the network's size as those of an
-            archive are. Where `kind` is "vector": float[N, F].
+          images: uint8[N, H, W, S], RGB unless the run's archive has other bands, or a sequence of uint8[H,
+            W, S] of different sizes; they are resized to the network's size like those of an archive. If
+            `kind` is "vector": float[N, F].
 
         Returns:
           float32[N, D], unit norm.
@@ -112,22 +113,22 @@ class Embedder:
         return self._of_features(features)
 
     def embed_archive(self, archive: Archive, rows: npt.NDArray[np.integer]) -> FloatArray:
-        """Embed tiles of an archive; memory grows with the embeddings, never with the tiles.
+        """Embed tiles of an archive; memory holds the embeddings, but never all tiles.
 
         Args:
-          archive: of images or of vectors, as `kind` says.
-          rows: int[M], which tiles.
+          archive: an archive of images or vectors, depending on `kind`.
+          rows: int[M], rows of the tiles.
 
         Returns:
           float32[M, D], unit norm.
 
         Raises:
-          ArchiveError: the archive is of the other kind, its vectors have another length, or a tile
-            cannot be read.
+          ArchiveError: the archive has the other kind, its vectors have another length, or a tile cannot be
+            read.
         """
         if archive.kind != self.kind:
             raise ArchiveError(
-                f"{archive.spec} holds {archive.kind}s, and the model in {self.workdir} was trained on "
+                f"{archive.spec} holds {archive.kind}s, but the model in {self.workdir} was trained on "
                 f"{self.kind}s; give an archive of the same kind."
             )
         starts = range(0, len(rows), _ROWS_AT_ONCE)
@@ -146,9 +147,7 @@ class Embedder:
 
     def _of_features(self, features: FloatArray) -> FloatArray:
         if not np.isfinite(features).all():
-            raise ArchiveError(
-                "a feature is nan or infinite; look at the tiles, or vectors, that were given."
-            )
+            raise ArchiveError("a feature is nan or infinite; check the given tiles or vectors.")
         return Projection(self.mean, self.scale, self.similarity)(features)
 
     def _checked_vectors(self, vectors: np.ndarray) -> FloatArray:
@@ -161,18 +160,18 @@ class Embedder:
 
 
 def load_embedder(workdir: str | pathlib.Path, *, pretrained: str = "") -> Embedder:
-    """Restore the newest sound model of a run.
+    """Restore the newest intact model of a run.
 
-    It may have been trained on another machine, with other devices or another Python. A damaged round is
-    named in a warning, and the one before it is taken. The workdir is only read.
+    It may have been trained on another machine, with other devices or another Python version. A damaged
+    round causes a warning, and the previous one is used. The workdir is only read.
 
     Args:
       workdir: folder of a run.
-      pretrained: where the weights file of the run's backbone lies now; by default where it lay then.
+      pretrained: current path of the weights file of the run's backbone; by default its original path.
 
     Raises:
-      WorkdirError: the folder is not that of a run, or has no sound checkpoint.
-      WeightsError: the weights file is missing, or not the one that the run was trained on.
+      WorkdirError: the folder is not that of a run, or has no intact checkpoint.
+      WeightsError: the weights file is missing, or not the one used in the run.
     """
     workdir = pathlib.Path(workdir).expanduser().absolute()
     found = _restore(workdir)
@@ -184,7 +183,7 @@ def load_embedder(workdir: str | pathlib.Path, *, pretrained: str = "") -> Embed
         config = dataclasses.replace(config, pretrained=pretrained)
     params, mean, scale = (found.state[name] for name in ("params", "feature_mean", "feature_scale"))
     network, weights = _network(config, inputs, found)
-    # Of a network that learnt, the parameters are in the state itself.
+    # The state contains the parameters of a network that was trained.
     learnt = {"params": params if config.regime == "finetune" else params["similarity"]}
     return Embedder(
         workdir=workdir,
@@ -202,7 +201,7 @@ def _restore(workdir: pathlib.Path) -> Checkpoint:
         found = checkpoints.restore_newest()
     if found is None:
         raise WorkdirError(
-            f"{workdir} has no sound checkpoint; give the workdir of a run, or run its command "
+            f"{workdir} has no intact checkpoint; give the workdir of a run, or run its command "
             "again, which trains from the stored answers."
         )
     return found
@@ -211,7 +210,7 @@ def _restore(workdir: pathlib.Path) -> Checkpoint:
 def _network(
     config: ExperimentConfig, inputs: dict[str, str], found: Checkpoint
 ) -> tuple[Network | None, str]:
-    """Return the run's backbone, and a text that stands for its weights; neither for ready vectors."""
+    """Return the run's backbone, and a text identifying its weights; neither for precomputed vectors."""
     if config.regime == "finetune" and not holds_vectors(config.archive):
         backbone = prepared_backbone(config, inputs)
         return Network(backbone, found.state["params"]["backbone"], "", input_size(config, inputs)), ""
@@ -225,14 +224,14 @@ def _network(
 
 
 def frozen_network(config: ExperimentConfig, inputs: dict[str, str]) -> Network | None:
-    """Return the network that gives the features of the frozen regime; None for ready vectors.
+    """Return the network that computes the features of the frozen regime; None for precomputed vectors.
 
     Args:
       config: the settings of a workdir.
       inputs: its fingerprints.
 
     Raises:
-      WeightsError: the weights file is missing, or not the one that the features were computed by.
+      WeightsError: the weights file is missing, or not the one that computed the features.
     """
     if holds_vectors(config.archive):
         return None

@@ -1,7 +1,7 @@
-"""Approximate search by faiss (extra `faiss`), for archives larger than memory.
+"""Approximate search with faiss (extra `faiss`), for archives larger than memory.
 
-An inverted file of scalar codes, half a byte per number, proposes candidates; those are scored again
-with the stored vectors, as exact search does. What it misses is measured by benchmarks/search.py.
+An inverted file of scalar codes, half a byte per number, proposes candidates, which are scored again with
+the stored vectors, as in exact search. benchmarks/search.py measures what it misses.
 """
 
 import dataclasses
@@ -29,7 +29,8 @@ from anneal_jax.retrieval.search import Hits, Masks, similarities_of
 from anneal_jax.types import FloatArray
 
 MIN_TILES = 10_000
-"""Below it exact search takes milliseconds, and lists cannot be trained well."""
+"""Minimum number of tiles; with fewer, exact search takes milliseconds, and lists cannot be trained
+well."""
 
 _SAMPLES_PER_LIST = 64
 _FILE, _CARD = "faiss.index", "faiss.json"
@@ -37,13 +38,13 @@ _FILE, _CARD = "faiss.index", "faiss.json"
 
 @dataclasses.dataclass(frozen=True)
 class FaissSearcher:
-    """A `Searcher` by codes in memory, with its candidates settled by the stored vectors.
+    """A `Searcher` with codes in memory, whose candidates are scored with the stored vectors.
 
     Attributes:
       codes: a faiss index.
-      index: with the vectors.
-      num_probes: lists that a query visits; more find more and take longer.
-      num_candidates: per result wanted; likewise.
+      index: index with the vectors.
+      num_probes: number of lists that a query visits; more find more but take longer.
+      num_candidates: candidates per requested result; likewise.
     """
 
     codes: Any
@@ -86,11 +87,11 @@ class FaissSearcher:
 
 
 def build_faiss(index: TileIndex, *, seed: int = 0) -> None:
-    """Train codes on a sample of an index and keep them beside it, in `faiss.index`.
+    """Train codes on a sample of an index and store them in its folder, in `faiss.index`.
 
     Args:
-      index: 10,000 tiles at least.
-      seed: of the sample and of the training.
+      index: an index of at least 10,000 tiles.
+      seed: seed of the sample and of the training.
 
     Raises:
       RetrievalError: faiss is not installed, or there are too few tiles.
@@ -98,7 +99,7 @@ def build_faiss(index: TileIndex, *, seed: int = 0) -> None:
     faiss = import_faiss()
     if index.num_rows < MIN_TILES:
         raise RetrievalError(
-            f"{index.num_rows:,} tiles are searched exactly in milliseconds; faiss is for {MIN_TILES:,} "
+            f"exact search of {index.num_rows:,} tiles takes milliseconds; faiss is for {MIN_TILES:,} "
             "and more."
         )
     shards = index.column("vectors") or []
@@ -119,7 +120,7 @@ def open_faiss(index: TileIndex) -> FaissSearcher:
     """Return the searcher that `build_faiss` prepared.
 
     Raises:
-      RetrievalError: there is none, it is damaged, or tiles were added since.
+      RetrievalError: there is none, it is damaged, or tiles have been added since.
     """
     faiss = import_faiss()
     path = index.folder / _FILE
@@ -127,14 +128,14 @@ def open_faiss(index: TileIndex) -> FaissSearcher:
         card = read_sealed(index.folder / _CARD)
         seal, names = FileSeal(*card["seal"]), card["shards"]
     except FileNotFoundError as error:
-        raise RetrievalError(f"{index.folder} has no {_FILE}; launch/embed.py --faiss makes it.") from error
+        raise RetrievalError(f"{index.folder} has no {_FILE}; run launch/embed.py --faiss.") from error
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise _damage(index.folder / _CARD) from error
     if damaged_files(index.folder, {_FILE: seal}, progress="verifying faiss.index"):
         raise _damage(path)
     if names != _names(index):
         raise RetrievalError(
-            f"tiles were added since {path} was made; launch/embed.py --faiss makes it anew."
+            f"tiles were added after {path} was written; launch/embed.py --faiss writes it again."
         )
     return FaissSearcher(faiss.read_index(str(path)), index)
 
@@ -148,11 +149,11 @@ def import_faiss() -> Any:
     try:
         return importlib.import_module("faiss")
     except ImportError as error:
-        raise RetrievalError(f"faiss is not installed; {how_to_install('faiss')} brings it.") from error
+        raise RetrievalError(f"faiss is missing; install it with {how_to_install('faiss')}.") from error
 
 
 def _damage(path: Path) -> RetrievalError:
-    return RetrievalError(f"{path} is damaged; launch/embed.py --faiss makes it anew.")
+    return RetrievalError(f"{path} is damaged; launch/embed.py --faiss writes it again.")
 
 
 def _names(index: TileIndex) -> list[str]:
@@ -162,7 +163,7 @@ def _names(index: TileIndex) -> list[str]:
 def _sample(
     shards: Sequence[np.ndarray], starts: npt.NDArray[np.int64], num_rows: int, seed: int
 ) -> FloatArray:
-    """Return float32[M, D], rows drawn from every shard by its share."""
+    """Return float32[M, D], rows drawn from every shard in proportion to its size."""
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(int(starts[-1]))[:num_rows])
     parts = [

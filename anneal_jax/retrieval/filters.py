@@ -1,4 +1,4 @@
-"""Which tiles of an index a search may return: by class, by place, by date."""
+"""Filters the tiles of an index that a search may return: by class, place or date."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,23 +13,23 @@ from anneal_jax.retrieval.index_reader import TileIndex
 from anneal_jax.text import Names
 
 Conditions = Mapping[str, Any]
-"""What is asked of columns, by their names; all must hold, and a tile of which nothing is known meets none.
+"""Conditions by name of the column; all must hold, and a tile without a value meets none.
 
-What is asked depends on the column's `filter`. "one of": texts. "touches": (west, south, east, north), in
-the index's unit. "between": (first, last), both included, None for an open end.
+A condition depends on the column's `filter`. "one of": texts. "touches": (west, south, east, north), in the
+index's unit. "between": (first, last), both included, None for an open end.
 """
 
 
 def parse_filter(
     classes: Sequence[str], box: Sequence[str] | None, since: str | None, until: str | None
 ) -> Conditions:
-    """Return conditions from texts, as flags give them.
+    """Parse conditions from texts, as given by flags.
 
     Args:
-      classes: names of classes, one of which must be the tile's; empty: any.
+      classes: names of classes, one of which must be the tile's; empty allows any.
       box: west, south, east, north, which the tile's bounds must touch.
       since: date, or date and time, in ISO 8601, UTC.
-      until: likewise; a date means to its end.
+      until: likewise; a date includes the whole day.
 
     Raises:
       ConfigError: a text cannot be read.
@@ -45,7 +45,7 @@ def parse_filter(
         moments = parse_date(since) if since else None, last_moment(until) if until else None
     except ValueError as error:
         raise ConfigError(
-            f"the conditions cannot be read ({error}); a box is west,south,east,north, a date 2021-06-30."
+            f"the conditions cannot be read ({error}); boxes are west,south,east,north, dates 2021-06-30."
         ) from error
     return {
         **({"label": tuple(classes)} if classes else {}),
@@ -55,7 +55,7 @@ def parse_filter(
 
 
 def last_moment(text: str) -> np.datetime64:
-    """Return the moment that a date ends with, or the date and time that is given.
+    """Return the last moment of a date, or the given date and time.
 
     Raises:
       ValueError: it is not in ISO 8601.
@@ -67,11 +67,11 @@ def last_moment(text: str) -> np.datetime64:
 
 
 def allowed_tiles(index: TileIndex, conditions: Conditions) -> list[npt.NDArray[np.bool_]] | None:
-    """Return, shard by shard, bool[n]: which tiles meet the conditions; None where there are none.
+    """Return, shard by shard, bool[n]: whether each tile meets the conditions; None without conditions.
 
     Raises:
-      ConfigError: a column takes no condition, or is unknown.
-      RetrievalError: the index knows no such column, has no such class, or no tile meets the conditions.
+      ConfigError: a column allows no condition, or is unknown.
+      RetrievalError: the index has no such column or class, or no tile meets the conditions.
     """
     if not conditions:
         return None
@@ -106,7 +106,7 @@ def _is_between(shards: Sequence[np.ndarray], wanted: tuple[Any, Any]) -> list[n
     return [meets(values) for values in shards]
 
 
-# From the shards of a column and what is asked to which tiles meet it, shard by shard.
+# Each maps the shards of a column and a condition to the tiles that meet it, shard by shard.
 _FILTERS: Mapping[str | None, Callable[[Sequence[np.ndarray], Any], list[npt.NDArray[np.bool_]]]] = {
     "one of": _is_one_of,
     "touches": touching,
@@ -118,14 +118,14 @@ def _column(index: TileIndex, name: str) -> list[np.ndarray]:
     column = index.column(name)
     if column is None:
         raise RetrievalError(
-            f"the index in {index.folder} knows no {name} of its tiles; write a new one with "
+            f"the index in {index.folder} has no {name} of its tiles; write a new one with "
             "launch/embed.py --metadata=FILE.csv."
         )
     return column
 
 
 def _known_classes(shards: Sequence[np.ndarray], names: Sequence[str]) -> list[bytes]:
-    """Return the classes of the index that names mean, as they are stored."""
+    """Return the classes of the index that match names, as stored."""
     known = Names(value.decode() for shard in shards for value in np.unique(shard).tolist() if value)
     found = []
     for name in names:

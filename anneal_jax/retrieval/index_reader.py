@@ -1,4 +1,4 @@
-"""An index opened to be searched: vectors and columns of many tiles, mapped into memory."""
+"""An index opened for search: memory-mapped vectors and columns of many tiles."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from anneal_jax.text import forms_of
 from anneal_jax.types import Archive, FloatArray
 
 VERIFICATIONS = ("always", "once")
-"""How an index may be verified as it is opened."""
+"""Ways to verify an index when it is opened."""
 
 _VERIFIED = "verified.json"
 
@@ -31,10 +31,10 @@ class TileIndex:
     """The tiles of an index, numbered by row: shard after shard, in the order of their names.
 
     Attributes:
-      folder: of the index.
-      model: what made the vectors.
-      shards: their records.
-      starts: int64[S + 1], the first row of each shard, and the number of rows behind them.
+      folder: folder of the index.
+      model: the model of the vectors.
+      shards: records of the shards.
+      starts: int64[S + 1], first row of each shard, followed by the number of rows.
       notes: sentences for the user.
     """
 
@@ -47,12 +47,12 @@ class TileIndex:
 
     @property
     def num_rows(self) -> int:
-        """How many tiles there are."""
+        """Number of tiles."""
         return int(self.starts[-1])
 
     def column(self, name: str) -> list[np.ndarray] | None:
-        """Return a column shard by shard, each mapped into memory; None where no shard has it."""
-        if name not in self._mapped:  # a thousand shards take a while to map
+        """Return a column shard by shard, each memory-mapped; None if no shard has it."""
+        if name not in self._mapped:  # mapping a thousand shards takes a while
             if not any(name in record.files for record in self.shards):
                 return None
             self._mapped[name] = [
@@ -64,12 +64,12 @@ class TileIndex:
         return self._mapped[name]
 
     def take(self, name: str, rows: npt.ArrayLike) -> np.ndarray | None:
-        """Return a column of some rows, int[M]; None where no shard has it."""
+        """Return the values of a column for some rows, int[M]; None if no shard has it."""
         rows = np.asarray(rows, np.int64)
         columns = self.column(name)
         if columns is None:
             return None
-        dtype = np.result_type(*{column.dtype for column in columns})  # texts have their shard's width
+        dtype = np.result_type(*{column.dtype for column in columns})  # texts have the width of their shard
         taken = np.empty((len(rows), *columns[0].shape[1:]), dtype)
         which = np.searchsorted(self.starts, rows, side="right") - 1
         for shard in np.unique(which):
@@ -82,18 +82,18 @@ class TileIndex:
         return _texts(self.take("ids", rows))
 
     def labels(self, rows: npt.ArrayLike) -> list[str] | None:
-        """Return the classes of some rows, "" without one; None where the index knows none."""
+        """Return the classes of some rows, "" without one; None if the index has none."""
         found = self.take("label", rows)
         return None if found is None else _texts(found)
 
     def source(self, row: int) -> str:
-        """Return the spec of the archive that a row comes from."""
+        """Return the spec of a row's archive."""
         return self.shards[int(np.searchsorted(self.starts, row, side="right")) - 1].source
 
     def rows_of(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return the row of each id, -1 where the index has none such.
+        """Return the row of each id, -1 if the index does not have it.
 
-        An id that differs by form alone (`anneal_jax.text`) is taken where none is as it was written.
+        An id that differs only in Unicode form (`anneal_jax.text`) matches if there is no exact match.
         """
         forms = {tile_id: sorted(forms_of(tile_id)) for tile_id in ids}
         names = np.array(sorted({form.encode() for every in forms.values() for form in every}), np.bytes_)
@@ -110,16 +110,16 @@ class TileIndex:
 
 
 def open_index(folder: str | Path, *, verify: str = "always") -> TileIndex:
-    """Open an index, once its files are what its manifests say.
+    """Open an index after verifying its files against its manifests.
 
     Args:
-      folder: of the index.
+      folder: folder of the index.
       verify: `always` reads every file and checks its SHA-256, in parallel, with a progress bar. `once`
-        does so the first time and then trusts a file whose size, time and inode are as they were: it
-        opens at once, and does not notice a disk that loses bits.
+        does so the first time, and then trusts a file with unchanged size, time and inode: opening is then
+        immediate, but does not detect corruption of the disk.
 
     Raises:
-      RetrievalError: there is no index, or a file of it is damaged; the message names it.
+      RetrievalError: there is no index, or one of its files is damaged; the message names it.
       ConfigError: `verify` is unknown.
     """
     if verify not in VERIFICATIONS:
@@ -128,7 +128,7 @@ def open_index(folder: str | Path, *, verify: str = "always") -> TileIndex:
     manifests = read_manifests(folder)
     shards = tuple(sorted((s for manifest in manifests for s in manifest.shards), key=lambda s: s.name))
     if not shards:
-        raise RetrievalError(f"{folder} holds no index; write one with launch/embed.py.")
+        raise RetrievalError(f"{folder} contains no index; write one with launch/embed.py.")
     seals = {record.file_name(column): seal for record in shards for column, seal in record.files.items()}
     _verify(folder, seals, once=verify == "once")
     starts = np.cumsum([0, *(record.num_rows for record in shards)], dtype=np.int64)
@@ -143,13 +143,13 @@ def index_in_memory(
     fingerprint: str = "",
     notes: tuple[str, ...] = (),
 ) -> TileIndex:
-    """Return an archive whose embeddings are at hand as an index; nothing is written.
+    """Return an archive with its embeddings as an index, without writing files.
 
     Args:
-      archive: N tiles; what it knows of them are columns.
+      archive: N tiles; its metadata become columns.
       vectors: float32[N, D], unit norm or zero, its embeddings.
-      workdir: of the model that made them.
-      fingerprint: of that model; empty where nothing else is searched by.
+      workdir: workdir of their model.
+      fingerprint: fingerprint of that model; empty if only tiles of the index are searched by.
       notes: sentences for the user.
     """
     columns = {
@@ -167,7 +167,7 @@ def index_in_memory(
 
 def _verify(folder: Path, seals: dict[str, FileSeal], *, once: bool) -> None:
     trusted = _read_trusted(folder) if once else {}
-    states = {name: _state(folder / name) for name in seals}  # before reading: a later change is a doubt
+    states = {name: _state(folder / name) for name in seals}  # before reading, to detect later changes
     doubted = {
         name: seal
         for name, seal in seals.items()
@@ -177,14 +177,14 @@ def _verify(folder: Path, seals: dict[str, FileSeal], *, once: bool) -> None:
         more = f", and {len(damaged) - 1} more," if len(damaged) > 1 else ""
         raise RetrievalError(
             f"{folder / damaged[0]}{more} is damaged: it is missing, or its SHA-256 is not the one in the "
-            "manifest. Restore it, or write the index anew with launch/embed.py."
+            "manifest. Restore it, or write the index again with launch/embed.py."
         )
     if once and doubted:
         _write_trusted(folder, states)
 
 
 def _state(path: Path) -> list[int] | None:
-    """Return what changes when a file is written to: its size, time and inode."""
+    """Return the size, time and inode of a file, which change when it is written."""
     try:
         status = path.stat()
     except OSError:
@@ -196,7 +196,7 @@ def _read_trusted(folder: Path) -> dict[str, list[int] | None]:
     try:
         return dict(json.loads((folder / _VERIFIED).read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError, TypeError):
-        return {}  # nothing is trusted, so everything is read
+        return {}  # trust nothing, so read everything
 
 
 def _write_trusted(folder: Path, states: dict[str, list[int] | None]) -> None:
@@ -210,9 +210,7 @@ def _notes(missing: list[int]) -> tuple[str, ...]:
     if not missing:
         return ()
     which = ", ".join(map(str, missing))
-    return (
-        f"The index is not complete: process {which} has not come to its end. What is there is searched.",
-    )
+    return (f"The index is incomplete: process {which} has not finished. The search uses what is there.",)
 
 
 def _texts(stored: np.ndarray | None) -> list[str]:

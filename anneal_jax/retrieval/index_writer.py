@@ -1,8 +1,8 @@
-"""Write an index, or add to one: shard after shard, each on disk before the next begins.
+"""Writes an index or adds to one: shard by shard, each on disk before the next begins.
 
-What a kill leaves is used: the same call goes on behind the last shard. Tiles whose id the index has are
-not encoded again. Several processes share an archive by position: process p of P answers for rows p N / P
-to (p + 1) N / P, and writes shards and a manifest of its own.
+After a kill, the same call continues after the last shard. Tiles whose id the index already has are not
+encoded again. Several processes share an archive by position: process p of P handles rows p N / P to (p +
+1) N / P, and writes its own shards and manifest.
 """
 
 import fcntl
@@ -31,17 +31,17 @@ from anneal_jax.retrieval.shards import map_column, write_shard
 from anneal_jax.types import Archive, FloatArray
 
 SHARD_ROWS = 16_384
-"""Tiles per shard; a kill loses what was encoded of one."""
+"""Tiles per shard; a kill loses the progress within one."""
 
-_KEYS = ("ids", "digests")  # columns by which a tile is known again
+_KEYS = ("ids", "digests")  # columns that identify a tile
 
 
 class Appended(NamedTuple):
-    """What a call added.
+    """The result of a call.
 
     Attributes:
-      num_new: tiles that it encoded.
-      num_old: tiles of its share that were there already.
+      num_new: number of tiles encoded.
+      num_old: number of tiles of its share that already existed.
     """
 
     num_new: int
@@ -59,25 +59,25 @@ def append_tiles(
     num_processes: int | None = None,
     shard_rows: int = SHARD_ROWS,
 ) -> Appended:
-    """Put the tiles of an archive that an index lacks into it, which is made where it is absent.
+    """Add the tiles of an archive that an index lacks; create the index if it is missing.
 
-    Memory grows with the ids of the archive and with one shard, not with the tiles.
+    Memory holds the ids of the archive and one shard, but not all tiles.
 
     Args:
-      folder: of the index.
-      archive: N tiles; `embed` reads them.
-      embed: from the archive and rows int[M] to vectors float32[M, D] of unit norm.
-      model: what `embed` is.
-      metadata: columns of all N tiles that `columns` lists with a blank. A class that it does not give is
-        the archive's own, and so are boxes and dates where it has none at all.
-      process: number of this process, from 0; by default as `jax.distributed` has it.
-      num_processes: how many share the archive; each makes this call, at any time and in any order. By
-        default as `jax.distributed` has it.
+      folder: folder of the index.
+      archive: N tiles, which `embed` reads.
+      embed: maps the archive and rows int[M] to vectors float32[M, D] of unit norm.
+      model: description of `embed`.
+      metadata: columns of all N tiles, among those in `columns` with a blank. A missing class is taken from
+        the archive, and so are boxes and dates if the metadata have none at all.
+      process: number of this process, from 0; by default that of `jax.distributed`.
+      num_processes: number of processes that share the archive; each makes this call, at any time and in
+        any order. By default that of `jax.distributed`.
       shard_rows: tiles per shard.
 
     Raises:
-      RetrievalError: the index was made by another model or in another type; a tile that it has was
-        changed since; another process writes under the same number; or a file is damaged.
+      RetrievalError: the index has another model or another dtype; one of its tiles has changed since;
+        another process writes with the same number; or a file is damaged.
     """
     process = jax.process_index() if process is None else process
     num_processes = jax.process_count() if num_processes is None else num_processes
@@ -112,9 +112,9 @@ def append_tiles(
 
 @contextmanager
 def _locked(folder: Path, process: int) -> Iterator[None]:
-    """Hold a process's part of an index; the lock is the operating system's."""
+    """Lock a process's part of an index, with a lock of the operating system."""
     if folder.is_dir() and any(folder.iterdir()) and not list(folder.glob("lock-*")):
-        raise RetrievalError(f"{folder} holds files of something else; give a new folder for the index.")
+        raise RetrievalError(f"{folder} contains unrelated files; give a new folder for the index.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = (folder / f"lock-{process}").open("w")
@@ -125,8 +125,8 @@ def _locked(folder: Path, process: int) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RetrievalError(
-                f"another command writes into {folder} as process {process}; wait for it, or give each its "
-                "own number."
+                f"another command is writing to {folder} as process {process}; wait for it, or give each "
+                "its own number."
             ) from error
         yield
 
@@ -143,7 +143,7 @@ def _own_manifest(
                 "Give a new folder."
             )
         if old.dtype != model.dtype:
-            raise RetrievalError(f"{folder} stores {old.dtype}; go on with that, or give a new folder.")
+            raise RetrievalError(f"{folder} stores {old.dtype}; continue with that, or give a new folder.")
     own = next((manifest for manifest in manifests if manifest.process == process), None)
     if own is None:
         return Manifest(model, process, num_processes)
@@ -156,7 +156,7 @@ def _with(manifest: Manifest, *records: ShardRecord, is_complete: bool) -> Manif
 
 
 def _remove_leftovers(folder: Path, manifest: Manifest) -> None:
-    """Remove what a killed call of this process wrote and no manifest names."""
+    """Remove files of a killed call of this process that no manifest names."""
     unfinished = re.compile(rf"\.(shard-{manifest.process}-|manifest-{manifest.process}\.).*")
     written = re.compile(rf"shard-{manifest.process}-.*")
     named = {record.file_name(column) for record in manifest.shards for column in record.files}
@@ -168,7 +168,7 @@ def _remove_leftovers(folder: Path, manifest: Manifest) -> None:
 def _is_present(
     folder: Path, manifests: list[Manifest], ids: np.ndarray, digests: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.bool_]:
-    """Return bool[M]: which tiles the index has, by whichever process."""
+    """Return bool[M]: whether the index has each tile, from any process."""
     present = np.zeros(len(ids), np.bool_)
     if not any(manifest.shards for manifest in manifests):
         return present
@@ -183,7 +183,7 @@ def _is_present(
         changed = np.any(map_column(folder, record, "digests")[is_own] != digests[rows], axis=1)
         if changed.any():
             raise RetrievalError(
-                f"{int(changed.sum()):,} tiles changed since they were put into {folder}, first "
+                f"{int(changed.sum()):,} tiles have changed since they were added to {folder}, first "
                 f"{ids[rows[changed]][0].decode()!r}; write a new index, or restore them."
             )
         present[rows] = True
@@ -193,11 +193,11 @@ def _is_present(
 def _require_sound(folder: Path, record: ShardRecord) -> None:
     seals = {record.file_name(column): record.files[column] for column in _KEYS}
     if damaged := damaged_files(folder, seals):
-        raise RetrievalError(f"{folder / damaged[0]} is damaged; restore it, or write the index anew.")
+        raise RetrievalError(f"{folder / damaged[0]} is damaged; restore it, or write the index again.")
 
 
 def _known(own: dict[str, np.ndarray], given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the metadata's columns beside the archive's own; a class that it does not give is the own."""
+    """Return the archive's columns updated by the metadata; a missing class is the archive's own."""
     found = {**own, **given}
     if "label" in own and "label" in given:
         found["label"] = np.where(given["label"] == COLUMNS["label"].blank, own["label"], given["label"])
@@ -205,7 +205,7 @@ def _known(own: dict[str, np.ndarray], given: Mapping[str, np.ndarray]) -> dict[
 
 
 def _trimmed(column: np.ndarray) -> np.ndarray:
-    """Return texts only as wide as the longest that is left."""
+    """Return texts only as wide as the longest remaining one."""
     if column.dtype.kind != "S":
         return column
     return column.astype(f"S{max(1, int(np.strings.str_len(column).max(initial=1)))}")

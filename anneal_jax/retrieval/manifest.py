@@ -1,7 +1,7 @@
-"""What an index says of itself: the model that made its vectors, and its shards with their seals.
+"""The manifest of an index: the model of its vectors, and its shards with their seals.
 
-Every process that writes into an index keeps a manifest of its own, `manifest-PROCESS.json`, so that
-several hosts never write one file. A shard is part of the index from the moment its manifest names it.
+Every process that writes to an index has its own manifest, `manifest-PROCESS.json`, so that several hosts
+never write the same file. A shard becomes part of the index when its manifest names it.
 """
 
 import dataclasses
@@ -14,19 +14,19 @@ from anneal_jax.errors import RetrievalError
 from anneal_jax.files.seals import FileSeal, read_sealed, write_sealed
 
 FORMAT = 1
-"""Raised when a reader of the old files could misread the new ones."""
+"""Format version, increased if a reader of the old files could misread the new ones."""
 
 _NAME = re.compile(r"manifest-(\d+)\.json")
 
 
 class ModelCard(NamedTuple):
-    """What made the vectors of an index.
+    """The model of the vectors of an index.
 
     Attributes:
       fingerprint: SHA-256 of the model; vectors of two fingerprints are never mixed.
       dim: D, numbers per vector.
-      dtype: they are stored as, `float16` or `float32`.
-      workdir: where the model lay, to embed queries with.
+      dtype: dtype of the stored vectors, `float16` or `float32`.
+      workdir: path of the model, for embedding queries.
     """
 
     fingerprint: str
@@ -36,13 +36,13 @@ class ModelCard(NamedTuple):
 
 
 class ShardRecord(NamedTuple):
-    """One shard: some tiles, each column of theirs in a file.
+    """One shard: some tiles, with one file per column.
 
     Attributes:
-      name: what its files' names begin with.
-      num_rows: tiles in it.
-      source: spec of the archive that they come from.
-      files: seal of each file, by the name of the column that it holds.
+      name: prefix of its file names.
+      num_rows: number of tiles.
+      source: spec of their archive.
+      files: seal of each file, by column name.
     """
 
     name: str
@@ -51,20 +51,20 @@ class ShardRecord(NamedTuple):
     files: dict[str, FileSeal]
 
     def file_name(self, column: str) -> str:
-        """Return the name of the file that holds a column."""
+        """Return the file name of a column."""
         return f"{self.name}.{column}.npy"
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What one process wrote.
+    """The output of one process.
 
     Attributes:
-      model: what made the vectors.
+      model: the model of the vectors.
       process: number of the process, from 0.
-      num_processes: how many shared the work, at most so far.
-      is_complete: whether its last call came to its end.
-      shards: in the order in which they were written.
+      num_processes: largest number of processes that have shared the work.
+      is_complete: whether its last call finished.
+      shards: shards in the order in which they were written.
     """
 
     model: ModelCard
@@ -75,7 +75,7 @@ class Manifest:
 
 
 def manifest_path(folder: Path, process: int) -> Path:
-    """Return where a process keeps its manifest."""
+    """Return the path of a process's manifest."""
     return folder / f"manifest-{process}.json"
 
 
@@ -91,7 +91,7 @@ def read_manifest(path: Path) -> Manifest:
     """Return a manifest.
 
     Raises:
-      RetrievalError: it is damaged, or written by a newer version.
+      RetrievalError: it is damaged, or was written by a newer version.
     """
     try:
         content = read_sealed(path)
@@ -102,15 +102,15 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest(model=model, shards=shards, **content)
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise RetrievalError(
-            f"{path} is damaged ({str(error).rstrip('.')}); restore it, or write the index anew."
+            f"{path} is damaged ({str(error).rstrip('.')}); restore it, or write the index again."
         ) from error
 
 
 def read_manifests(folder: Path) -> list[Manifest]:
-    """Return the manifests of all processes, by number; none where the folder holds no index.
+    """Return the manifests of all processes, by number; none if the folder contains no index.
 
     Raises:
-      RetrievalError: one is damaged, missing or of another model than the first.
+      RetrievalError: one is damaged, missing or has another model than the first.
     """
     numbers = [int(found[1]) for path in folder.glob("*") if (found := _NAME.fullmatch(path.name))]
     manifests = [read_manifest(manifest_path(folder, number)) for number in sorted(numbers)]
@@ -120,13 +120,13 @@ def read_manifests(folder: Path) -> list[Manifest]:
 
 
 def missing_processes(manifests: Iterable[Manifest]) -> list[int]:
-    """Return the processes that have written nothing yet, or have not come to their end.
+    """Return the processes that have not written anything yet, or have not finished.
 
     >>> card = ModelCard("00ff", 4, "float16", "runs/a")
     >>> missing_processes([Manifest(card, 1, 3, is_complete=True), Manifest(card, 2, 3)])
     [0, 2]
 
-    A process that only took part when there were fewer has its part of the last archive before it:
+    A process that only took part when there were fewer still has its part of the last archive to do:
 
     >>> whole = Manifest(card, 0, 1, is_complete=True)
     >>> missing_processes([whole, Manifest(card, 1, 2, is_complete=True)])
@@ -141,7 +141,7 @@ def missing_processes(manifests: Iterable[Manifest]) -> list[int]:
 def _require_same_model(folder: Path, first: ModelCard, other: ModelCard) -> None:
     if (first.fingerprint, first.dim, first.dtype) != (other.fingerprint, other.dim, other.dtype):
         raise RetrievalError(
-            f"{folder} holds vectors of two models, or in two types; write them into two folders."
+            f"{folder} contains vectors of two models or two dtypes; write them to two folders."
         )
 
 

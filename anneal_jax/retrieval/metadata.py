@@ -1,8 +1,8 @@
-"""A metadata file laid beside an archive: what is known of its tiles besides their pixels.
+"""A metadata file for an archive: what is known about its tiles besides their pixels.
 
-A CSV file in UTF-8 whose header names `id` and any of the `fields` in the table of `columns`, of bounds all
-four; other columns are ignored. An empty field says that nothing is known. Ids are found as in a labels
-file (`anneal_jax.data.labels`).
+It is a CSV file in UTF-8 whose header names `id` and any of the `fields` in the table of `columns`, with
+all four bounds or none; other columns are ignored. An empty field means that the value is unknown. Ids are
+matched as in a labels file (`anneal_jax.data.labels`).
 """
 
 import itertools
@@ -23,12 +23,12 @@ _ROWS_AT_ONCE = 65_536
 
 
 class Metadata(NamedTuple):
-    """What a metadata file says of the tiles of an archive.
+    """The metadata of an archive's tiles.
 
     Attributes:
-      columns: of all N tiles, as shards store them; those that the file has.
-      num_matched: rows of the file whose tile the archive has.
-      num_others: rows of other tiles.
+      columns: columns in the file, for all N tiles, as stored in shards.
+      num_matched: number of rows whose tile is in the archive.
+      num_others: number of rows of other tiles.
     """
 
     columns: dict[str, np.ndarray]
@@ -37,18 +37,18 @@ class Metadata(NamedTuple):
 
     @property
     def note(self) -> str:
-        """A sentence about rows that went unused, or nothing."""
+        """A sentence about unused rows, or nothing."""
         if not self.num_others:
             return ""
-        return f"{self.num_others:,} rows of the metadata name tiles that the archive does not have."
+        return f"{self.num_others:,} rows of the metadata name tiles that are not in the archive."
 
 
 def read_metadata(path: str | Path, ids: Sequence[str]) -> Metadata:
-    """Read a metadata file in the order of an archive; memory grows with the archive, not the file.
+    """Read a metadata file in the order of an archive; memory depends on the archive, not the file.
 
     Args:
       path: the CSV file.
-      ids: of the archive's N tiles.
+      ids: ids of the archive's N tiles.
 
     Raises:
       RetrievalError: the file is missing or malformed, a field cannot be read, or no row names a tile.
@@ -76,7 +76,7 @@ def read_metadata(path: str | Path, ids: Sequence[str]) -> Metadata:
 
 
 class _Finder:
-    """Where in an archive the tiles lie that rows name; most are found among sorted bytes, in bulk."""
+    """Finds the archive rows of named tiles; most are found in bulk among sorted bytes."""
 
     def __init__(self, ids: Sequence[str], where: str):
         self._ids, self._where = ids, where
@@ -86,7 +86,7 @@ class _Finder:
         self._names: TileNames | None = None
 
     def places(self, names: list[str]) -> npt.NDArray[np.int64]:
-        """Return int64[n], the row of the archive that each name stands for, -1 for none."""
+        """Return int64[n], the row of the archive for each name, -1 if there is none."""
         places = self._as_written(names)
         for number in np.flatnonzero(places < 0).tolist():
             self._names = self._names or TileNames(self._ids)
@@ -102,7 +102,7 @@ class _Finder:
 
 
 def _columns_in(names: Sequence[str], path: Path) -> list[Column]:
-    """Return the columns that a header gives."""
+    """Return the columns in a header."""
     if "id" not in names:
         raise RetrievalError(
             f"metadata file {path} must have a column id; found {', '.join(names) or 'none'}."
@@ -146,10 +146,10 @@ def _fill(
 
 
 def _value(column: Column, row: dict[str, str]) -> Any:
-    """Return what a row says for a column; None for nothing.
+    """Return the value of a column in a row; None if empty.
 
     Raises:
-      ValueError: it cannot be read.
+      ValueError: the value cannot be read.
     """
     texts = [row[field] for field in column.fields]
     is_said = column.is_text or any(text.strip() for text in texts)
@@ -157,12 +157,12 @@ def _value(column: Column, row: dict[str, str]) -> Any:
 
 
 def _is_same(held: Any, value: Any) -> bool:
-    """Compare two values of a column; nothing known is the same as nothing known."""
+    """Return whether two values of a column are equal; unknown equals unknown."""
     return held == value if isinstance(held, bytes) else np.array_equal(held, value, equal_nan=True)
 
 
 def _blank(column: Column, num_tiles: int) -> np.ndarray:
-    # Texts are Python objects until the longest is known.
+    # Texts stay Python objects until the longest is known.
     return column.blanks(num_tiles).astype(object if column.is_text else column.dtypes[0])
 
 

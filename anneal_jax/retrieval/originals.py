@@ -1,4 +1,4 @@
-"""The tiles of an index as files: the archive's own bytes where a tile is a file of it."""
+"""The tiles of an index as files: the archive's own bytes if a tile is a file."""
 
 import functools
 import hashlib
@@ -16,7 +16,7 @@ _FOLDER = "folder:"
 
 
 def path_of(index: TileIndex, row: int) -> Path | None:
-    """Return the file that a tile of an index is; None where its archive is no folder of tiles."""
+    """Return the file of a tile in an index; None if its archive is not a folder of tiles."""
     source = index.source(row)
     if not source.startswith(_FOLDER):
         return None
@@ -25,19 +25,19 @@ def path_of(index: TileIndex, row: int) -> Path | None:
 
 @functools.lru_cache(maxsize=1)
 def opened_source(source: str) -> Archive:
-    """Open an archive once for all its tiles: that reads the whole of it."""
+    """Open an archive once for all its tiles, because opening reads the whole archive."""
     return open_archive(source)
 
 
 def original(index: TileIndex, row: int) -> TileFile:
-    """Return a tile of an index as a file; of a folder, the very bytes that were indexed.
+    """Return a tile of an index as a file; for a folder, exactly the indexed bytes.
 
     Args:
       index: an opened index.
-      row: of the tile. Its archive is opened only where it is no folder.
+      row: row of the tile. Its archive is only opened if it is not a folder.
 
     Raises:
-      ArchiveError: the tile is no longer there, changed since it was indexed, or is a vector.
+      ArchiveError: the tile is missing, has changed since it was indexed, or is a vector.
     """
     path = path_of(index, row)
     if path is None:
@@ -46,12 +46,12 @@ def original(index: TileIndex, row: int) -> TileFile:
         try:
             return archive.tile_file(archive.ids.index(tile_id))
         except ValueError as error:
-            raise ArchiveError(f"{source} has no tile {tile_id!r} any more; restore it.") from error
+            raise ArchiveError(f"{source} no longer has the tile {tile_id!r}; restore it.") from error
     try:
         data = read_tile(path)
     except ArchiveError as error:
-        raise ArchiveError(f"{path} {error}; restore it, or write the index anew.") from error
+        raise ArchiveError(f"{path} {error}; restore it, or write the index again.") from error
     digests = index.take("digests", [row])
     if digests is not None and hashlib.sha256(data).digest() != digests[0].tobytes():
-        raise ArchiveError(f"{path} changed since it was indexed; restore it, or write the index anew.")
+        raise ArchiveError(f"{path} has changed since it was indexed; restore it or write a new index.")
     return TileFile(path.suffix, data)

@@ -1,4 +1,4 @@
-"""Search an index by what a person has: a tile's id, an image file, or a vector."""
+"""Queries of an index: a tile's id, an image file, or a vector."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,15 +15,15 @@ from anneal_jax.retrieval.index_reader import TileIndex
 from anneal_jax.text import require_utf8
 from anneal_jax.types import FloatArray
 
-_MAX_IDS_COMPARED = 50_000  # beyond it a hint takes longer than the search
+_MAX_IDS_COMPARED = 50_000  # with more ids, a hint takes longer than the search
 
 
 class Query(NamedTuple):
-    """What is searched by.
+    """A query.
 
     Attributes:
-      name: as it was given.
-      row: of the index, if it is a tile of it; else -1.
+      name: the query as given.
+      row: row in the index if it is one of its tiles, else -1.
       path: its file, if it is one.
     """
 
@@ -33,10 +33,10 @@ class Query(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """Queries made ready for a searcher.
+    """Queries prepared for a searcher.
 
     Attributes:
-      queries: in the order in which they were given.
+      queries: the queries in the order given.
       embeddings: float32[Q, D], unit norm.
     """
 
@@ -45,12 +45,12 @@ class Queries(NamedTuple):
 
     @property
     def own_rows(self) -> npt.NDArray[np.int64]:
-        """int64[Q]: the row of each query that is a tile of the index, which is no hit for itself."""
+        """int64[Q]: the row of each query that is a tile of the index, and not a result of itself."""
         return np.array([query.row for query in self.queries], np.int64)
 
 
 def read_names(path: str | Path) -> list[str]:
-    """Return the lines of a text file that are not empty.
+    """Return the non-empty lines of a text file.
 
     Raises:
       ConfigError: it cannot be read.
@@ -69,24 +69,24 @@ def prepare_queries(
     checkpoint: str | Path = "",
     load: Callable[[str | Path], Embedder] = load_embedder,
 ) -> Queries:
-    """Find out what each text names, and embed it.
+    """Find what each text refers to, and embed it.
 
-    A text is the id of a tile in the index, or else an image file; where the model was given vectors, a
-    .npy file of float[F]. `id:NAME` and `file:PATH` leave no doubt. A search by ids alone needs no model.
+    A text is the id of a tile in the index, or else an image file, or an .npy file of float[F] if the model
+    takes vectors. `id:NAME` and `file:PATH` are unambiguous. A search by ids alone needs no model.
 
     Args:
       index: an opened index.
       names: the texts.
-      checkpoint: workdir of the model that made the index; by default where it lay then.
-      load: opens it.
+      checkpoint: workdir of the index's model; by default its original path.
+      load: loads the model.
 
     Raises:
-      RetrievalError: a text names nothing, or the model is not the one that made the index.
+      RetrievalError: a text refers to nothing, or the model is not that of the index.
       ArchiveError: a file cannot be read as a tile.
       WorkdirError: the checkpoint cannot be used.
     """
     if not names:
-        raise RetrievalError("there is nothing to search by; give --query=ID or --query=FILE.")
+        raise RetrievalError("there is no query; give --query=ID or --query=FILE.")
     ids = [require_utf8(name, "the query", RetrievalError).removeprefix("id:") for name in names]
     rows = np.where([name.startswith("file:") for name in names], -1, index.rows_of(ids))
     queries = tuple(_query(index, name, int(row)) for name, row in zip(names, rows, strict=True))
@@ -100,7 +100,7 @@ def prepare_queries(
         if embedder.fingerprint != index.model.fingerprint:
             raise RetrievalError(
                 f"the model in {embedder.workdir} is not the one that made {index.folder}: it was trained "
-                "on, or lies elsewhere; give --checkpoint, or write the index anew."
+                "on, or lies elsewhere; give --checkpoint, or write the index again."
             )
         embeddings[rows < 0] = _embed_files(embedder, paths)
     return Queries(queries, _unit(embeddings, names))
@@ -140,17 +140,17 @@ def _read_vector(path: Path) -> np.ndarray:
     with (
         refusing(
             lambda reason: ArchiveError(
-                f"{path} is no .npy file of a vector ({reason}); write it with numpy.save"
+                f"{path} is not an .npy file of a vector ({reason}); write it with numpy.save"
             )
         ),
         path.open("rb") as file,
-    ):  # NumPy leaves one open that it cannot read
+    ):  # NumPy leaves a file open if it cannot read it
         vector = np.load(file, allow_pickle=False)
     if not isinstance(vector, np.ndarray) or vector.dtype.kind != "f" or not _is_one_vector(vector.shape):
         shape = (
             f"{vector.dtype}{list(vector.shape)}" if isinstance(vector, np.ndarray) else "several arrays"
         )
-        raise ArchiveError(f"{path} holds {shape}; give one vector a file, float[F] or float[1, F]")
+        raise ArchiveError(f"{path} contains {shape}; give one vector per file, float[F] or float[1, F]")
     return vector.reshape(1, -1)
 
 
@@ -162,5 +162,5 @@ def _unit(embeddings: FloatArray, names: Sequence[str]) -> FloatArray:
     norms = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
     if not norms.all():
         name = names[int(np.argmin(norms))]
-        raise RetrievalError(f"the embedding of {name!r} is zero, and has no direction to search in.")
+        raise RetrievalError(f"the embedding of {name!r} is zero, so its cosines are undefined.")
     return (embeddings / norms).astype(np.float32)

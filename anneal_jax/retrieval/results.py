@@ -1,4 +1,4 @@
-"""What a search found: tiles with their similarities, and all that an index knows of each."""
+"""Search results: tiles with their similarities and everything that an index knows about each."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,18 +12,18 @@ from anneal_jax.retrieval.search import Hits
 
 
 class Results(NamedTuple):
-    """The tiles found for one query, best first; lists of one length.
+    """The tiles found for one query, best first; all lists have the same length.
 
     Attributes:
-      query: what was searched by.
-      query_label: its class, where the index knows it; else "".
-      rows: of the index.
-      ids: of the tiles.
-      similarities: cosines; NaN where nothing was searched by.
+      query: the query.
+      query_label: its class, if the index knows it, else "".
+      rows: rows of the index.
+      ids: ids of the tiles.
+      similarities: cosines; NaN without a query.
       labels: classes, "" without one.
-      groups: names of the groups that answers put the tiles into, "" without one; empty: not known.
-      marks: what a person said of each as a result, "right", "wrong" or "unsure", "" without a word;
-        empty: not known.
+      groups: names of the groups that answers put the tiles into, "" without one; an empty list if unknown.
+      marks: a person's mark of each result, "right", "wrong" or "unsure", "" without one; an empty list if
+        unknown.
     """
 
     query: Query
@@ -37,19 +37,19 @@ class Results(NamedTuple):
 
 
 class ResultRow(NamedTuple):
-    """One tile that was found, with all that is known of it; None for what is not.
+    """One result with everything known about the tile; None for unknown values.
 
     Attributes:
-      query: what was searched by.
-      rank: from 1.
-      id: of the tile.
+      query: the query.
+      rank: rank, from 1.
+      id: id of the tile.
       similarity: cosine with the query.
       class_name: its class.
-      group: that answers put it into.
-      mark: what a person said of it.
-      date: in ISO 8601, UTC.
-      box: west, south, east, north, as the index has it.
-      archive: spec of the archive that it comes from.
+      group: its group according to answers.
+      mark: a person's mark.
+      date: date in ISO 8601, UTC.
+      box: west, south, east, north, as in the index.
+      archive: spec of its archive.
     """
 
     query: str
@@ -65,7 +65,7 @@ class ResultRow(NamedTuple):
 
 
 def name_hits(index: TileIndex, queries: Sequence[Query], hits: Hits) -> list[Results]:
-    """Look up what the rows of a search are."""
+    """Add names and classes to the rows of a search."""
     results = []
     for query, all_rows, similarities in zip(queries, hits.rows, hits.similarities, strict=True):
         is_hit = all_rows >= 0
@@ -84,7 +84,7 @@ def name_hits(index: TileIndex, queries: Sequence[Query], hits: Hits) -> list[Re
 
 
 def result_rows(index: TileIndex, found: Results) -> Iterator[ResultRow]:
-    """Yield the tiles found for a query with all that the index knows of them, best first."""
+    """Yield the results of a query with everything that the index knows about them, best first."""
     dates, boxes = (index.take(column, found.rows) for column in ("date", "box"))
     nothing = [""] * len(found.rows)
     known = (found.ids, found.similarities, found.labels, found.groups or nothing, found.marks or nothing)

@@ -8,14 +8,14 @@ from anneal_jax.retrieval.search import Searcher, search_exact
 
 
 def make_searcher(index: TileIndex, *, approximate: bool = False) -> Searcher:
-    """Return what searches an index.
+    """Return the searcher of an index.
 
     Args:
       index: an opened index.
-      approximate: by the codes that `build_faiss` prepared.
+      approximate: whether to use the codes of `build_faiss`.
 
     Raises:
-      RetrievalError: `approximate`, and faiss or its codes are not there.
+      RetrievalError: `approximate` is set, but faiss or its codes are missing.
     """
     if approximate:
         return open_faiss(index)

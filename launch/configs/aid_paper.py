@@ -1,11 +1,11 @@
-"""AID (10,000 tiles, 30 classes) as in TGRS 2024: MGUE with clustering, 20% of the training images a round.
+"""AID (10,000 tiles, 30 classes) as in TGRS 2024: MGUE with clustering, 20% of training images per round.
 
 command   python launch/run.py --config=launch/configs/aid_paper.py --workdir=runs/aid_paper
 hardware  one GPU
 duration  untested: data absent
 expected  untested: data absent
 note      the default threshold trains five more networks of epochs_first epochs, once, before round 1
-weights   random, for none of ImageNet were at hand: untested with real ones. For those of ImageNet add
+weights   random, as none of ImageNet were available: untested with real ones. For those of ImageNet add
           --config.pretrained=hf:timm/resnet18.tv_in1k (docs/weights.md)
 data      ../shared/data/aid, a folder per class
 """

@@ -2,11 +2,11 @@
 
 command   python launch/run.py --config=launch/configs/ucm_paper.py --workdir=runs/ucm_paper
 hardware  one GPU
-duration  untested: no GPU at hand
+duration  untested: no GPU available
 expected  untested. The paper's curve (its Fig. 3) is read by eye and its mAP@5 has no stated denominator
 open      the paper names no initial weights, tile size, batch size or number of epochs: the values here
           are this project's
-weights   random, for none of ImageNet were at hand: untested with real ones. For those of ImageNet add
+weights   random, as none of ImageNet were available: untested with real ones. For those of ImageNet add
           --config.pretrained=hf:timm/resnet18.tv_in1k (docs/weights.md)
 """
 

@@ -1,4 +1,4 @@
-"""Imported first by every app: a Python without the package is answered in one line, not by a traceback."""
+"""Imported first by every app: without the package it prints a one-line error instead of a traceback."""
 
 import importlib.util
 import pathlib
@@ -9,7 +9,7 @@ _NEEDED = ("anneal_jax", "absl", "ml_collections", "jax", "flax", "optax", "nump
 _missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
 if _missing:
     _python = pathlib.Path(__file__).parents[2] / ".venv" / "bin" / "python"
-    _made = "" if _python.exists() else ", which `make page` makes"
+    _made = "" if _python.exists() else ", which `make page` creates"
     sys.exit(
         f"error: {sys.executable} has no {_missing[0]}; use .venv/bin/python{_made}, as in: "
         f".venv/bin/python {' '.join(sys.argv)}"

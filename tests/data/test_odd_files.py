@@ -36,7 +36,7 @@ from anneal_jax.retrieval.queries import _read_vector
 )
 def test_a_query_is_one_vector(tmp_path, array, found):
     np.save(tmp_path / "q.npy", array)
-    with pytest.raises(ArchiveError, match=rf"holds {found}; give one vector a file"):
+    with pytest.raises(ArchiveError, match=rf"contains {found}; give one vector per file"):
         _read_vector(tmp_path / "q.npy")
 
 
@@ -44,12 +44,12 @@ def test_a_query_may_be_a_row_and_no_archive_of_arrays(tmp_path):
     np.save(tmp_path / "q.npy", np.ones((1, 3), np.float16))
     assert _read_vector(tmp_path / "q.npy").tolist() == [[1, 1, 1]]
     np.savez(tmp_path / "q.npz", np.ones(3))
-    with pytest.raises(ArchiveError, match=r"holds several arrays; give one vector a file"):
+    with pytest.raises(ArchiveError, match=r"contains several arrays; give one vector per file"):
         _read_vector(tmp_path / "q.npz")
     (tmp_path / "p.npy").write_bytes(
         b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape'"
     )
-    with pytest.raises(ArchiveError, match=r"is no .npy file of a vector"):
+    with pytest.raises(ArchiveError, match=r"is not an .npy file of a vector"):
         _read_vector(tmp_path / "p.npy")
 
 
@@ -135,7 +135,7 @@ TRANSFORMERS = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": 224}
 )
 def test_odd_settings_beside_weights_are_refused(tmp_path, change):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({**TRANSFORMERS, **change}))
-    with pytest.raises(WeightsError, match=r"the preprocessing beside the weights in .* cannot be used"):
+    with pytest.raises(WeightsError, match=r"the preprocessing next to the weights in .* cannot be used"):
         read_preprocessing(tmp_path)
 
 
@@ -143,7 +143,7 @@ def test_odd_settings_beside_weights_are_refused(tmp_path, change):
 @pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe{", b"{", b"1" * 5000])
 def test_files_beside_weights_that_are_no_json_are_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(WeightsError, match=f"cannot read .*{name}, beside the weights"):
+    with pytest.raises(WeightsError, match=f"cannot read .*{name} next to the weights"):
         read_preprocessing(tmp_path)
         check_architecture(tmp_path, get_backbone("resnet18"))
 
@@ -152,7 +152,7 @@ def test_our_own_weights_that_do_not_say_enough(tmp_path):
     path = tmp_path / "w.safetensors"
     arrays = {"params/x": np.zeros(1, np.float32)}
     save_file(arrays, path, {"format": "anneal-jax 1"})
-    with pytest.raises(WeightsError, match=r"holds weights of '', not of 'resnet18'"):
+    with pytest.raises(WeightsError, match=r"has weights of '', not of 'resnet18'"):
         require_backbone(path, own_metadata(path) or {}, get_backbone("resnet18"))
     for text in ("{", "[]", '{"mean": 3}'):
         save_file(arrays, path, {"format": "anneal-jax 1", "backbone": "resnet18", "preparation": text})

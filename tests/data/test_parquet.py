@@ -226,7 +226,7 @@ def test_many_vectors_go_through_a_file(save, monkeypatch, tmp_path):
         ("", {"embedding": IDS}, "column 'embedding' cannot be used: holds string; a vector is a list"),
         ("", {"embedding": [[[1.0]]] * 6}, "holds lists of list<.*>; a vector is one list of float16"),
         ("", {"embedding": [[1], [2]]}, "holds lists of int64; a vector is one list of"),
-        ("", {"embedding": [[1.0], None]}, "column 'embedding' has null in place of a vector in row 1"),
+        ("", {"embedding": [[1.0], None]}, "column 'embedding' has null instead of a vector in row 1"),
         ("", {"embedding": [[1.0, None]]}, "has null among its numbers in row 0, counted from 0"),
         ("", {"embedding": [[1.0], [1.0, 2.0]]}, "another length than the 1 numbers .* in row 1"),
         ("", {"embedding": [[1.0], [np.nan]]}, "1 of 2 embeddings have NaN .* row 1, counted from 0"),
@@ -234,8 +234,8 @@ def test_many_vectors_go_through_a_file(save, monkeypatch, tmp_path):
         ("", {"embedding": lists(VECTORS[:, :0])}, r"float32\[6, 0\]; they must be"),
         ("", {"embedding": pa.array([], pa.list_(pa.float32()))}, "has no row"),
         ("", {"embedding": [[1.0]] * 3, "id": ["a", "b", "a"]}, r"'a' is in rows 0 and 2 .* \?id=none"),
-        ("", {"embedding": [[1.0]] * 2, "id": ["a", None]}, "'id' has null in place of an id in row 1"),
-        ("", {"embedding": [[1.0]] * 2, "id": [1.5, 2.5]}, "holds double, but must hold texts or whole numbers"),
+        ("", {"embedding": [[1.0]] * 2, "id": ["a", None]}, "'id' has null instead of an id in row 1"),
+        ("", {"embedding": [[1.0]] * 2, "id": [1.5, 2.5]}, "holds double, but must hold texts"),
         ("", {"embedding": [[1.0]], "date": ["summer"]}, r"'date' cannot be used: .*'summer'; \?date=none"),
         ("", {"embedding": [[1.0]], "geometry": [b"\1\2"]}, r"is not WKB .* row 0, .*\?geometry=none"),
         ("", {"embedding": [[1.0]], "geometry": [polygon(0, 0, 5e5, 5e6)]}, r"no degrees, .*geometry=none"),
@@ -275,7 +275,7 @@ def test_a_missing_package_is_named(save, monkeypatch):
     spec = save(embedding=lists(VECTORS))
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(
-        ArchiveError, match=r"pyarrow, which is not installed; pip install 'anneal-jax\[par"
+        ArchiveError, match=r"pyarrow, which is not installed; install it with pip install 'anneal-jax\[par"
     ):
         open_archive(spec)
 

@@ -127,7 +127,7 @@ def test_pooling_is_that_of_its_twin(seed, pool, codes):
     [
         ("pool=max", "pool=max is unknown; give one of mean, mean\\+std"),
         ("pool=mean&codes=alfaearth", r"unknown \(did you mean 'alphaearth'\?\)"),
-        ("pool=mean&rgb=1,2,3", "rgb is of scenes to look at, and pool makes vectors of them"),
+        ("pool=mean&rgb=1,2,3", "rgb only applies to pictures of scenes, not to vectors"),
         ("codes=plain", "codes only applies to pixel embeddings, .* pool=mean"),
         ("pool=mean&tile=50", "is 16 x 16 pixels, below a tile's 50"),
         ("pool=mean&bands=7", "has 5 bands"),

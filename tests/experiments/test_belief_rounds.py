@@ -96,7 +96,7 @@ def test_where_nothing_is_left_to_ask_the_run_ends_with_a_note(vectors, tmp_path
     asked_last = last["bits_spent"] - outcome.rows[-2]["bits_spent"]
     assert 0 < asked_last < 100
     num_round = len(outcome.rows) - 1
-    assert f"Round {num_round} asked {asked_last} questions: no more were left." in outcome.notes
+    assert f"Round {num_round} asked {asked_last} questions, because no more were left." in outcome.notes
     assert f"No question was left after round {num_round}" in outcome.notes[-1]
 
     def nobody(first, second):
@@ -124,20 +124,20 @@ def test_a_person_loses_no_answer_when_they_stop(vectors, tmp_path):
     labels = np.load(vectors)["labels"].astype(np.int32)
     config, truth, given = small(vectors), ClassOracle(labels), []
 
-    def tired(first, second):
+    def interrupted(first, second):
         if len(given) == 11:  # in the middle of round 1
             raise KeyboardInterrupt
         given.append((first, second))
         return truth(first, second)
 
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(config, tmp_path / "stopped", annotator=tired)
+        run_experiment(config, tmp_path / "stopped", annotator=interrupted)
     outcome = run_experiment(config, tmp_path / "stopped", annotator=truth)
     stored = answers_of(tmp_path / "stopped", outcome)
     assert stored.pair_indices[:11].tolist() == [list(pair) for pair in given]
     assert len(stored.answers) == 32
-    rested = run_experiment(config, tmp_path / "rested", annotator=truth)
-    assert without_times(rested.rows) == without_times(outcome.rows)
+    unbroken = run_experiment(config, tmp_path / "unbroken", annotator=truth)
+    assert without_times(unbroken.rows) == without_times(outcome.rows)
     records = AnswerStore(tmp_path / "stopped" / "answers.sqlite", outcome.dataset.archive.ids).records()
     assert {record.annotator for record in records} == {ANNOTATOR}
 
@@ -175,5 +175,5 @@ def test_tiles_with_no_pair_to_ask_about_are_refused(tmp_path, kind):
     np.savez(tmp_path / "v.npz", embeddings=embeddings, labels=np.arange(12) % 2)
     train_fraction = 0.1 if kind == "one tile" else 0.8
     config = small(tmp_path / "v.npz", train_fraction=train_fraction, query_fraction=0.1)
-    with pytest.raises(ConfigError, match="training tiles hold no pair to ask first"):
+    with pytest.raises(ConfigError, match="training tiles contain no pair to ask"):
         run_experiment(config, tmp_path / "run")

@@ -122,5 +122,5 @@ def test_what_the_first_process_cannot_use_ends_all(tmp_path):
         "launch/run.py", "--config=launch/configs/digits_paper.py", f"--workdir={tmp_path}"
     )
     assert codes == [2, 2]
-    assert "holds files of something else" in said[0][1]
+    assert "contains unrelated files" in said[0][1]
     assert "the first process cannot use" in said[1][1]

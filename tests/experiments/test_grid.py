@@ -113,7 +113,7 @@ def test_an_error_in_one_cell_is_reported_with_its_name_and_the_others_go_on(con
         ("group_ask", 1),
     ]
     assert [isinstance(each, FailedCell) for each in found] == [False, True, True, True]
-    assert "holds files of something else" in found[2].reason and "\n" not in found[2].reason
+    assert "contains unrelated files" in found[2].reason and "\n" not in found[2].reason
     assert "Traceback" in found[1].reason and "KeyError: 'fault'" in found[1].reason
     assert (tmp_path / "grid/random/seed_1/notes.txt").read_text() == "mine"
 
@@ -125,7 +125,7 @@ def test_workers_leave_what_one_process_leaves(config, tmp_path):
     alone = list(run_grid(config, systems, [0], tmp_path / "alone"))
     found = list(run_grid(config, systems, [0, 1], tmp_path / "grid", num_workers=2))
     (failed,) = [cell for cell in found if isinstance(cell, FailedCell)]
-    assert failed[:2] == ("random", 1) and "holds files of something else" in failed.reason
+    assert failed[:2] == ("random", 1) and "contains unrelated files" in failed.reason
     rows = {cell[:2]: without_times(cell.rows) for cell in found if cell != failed}
     assert sorted(rows) == [("mgue+clustering", 0), ("mgue+clustering", 1), ("random", 0)]
     assert {cell[:2]: without_times(cell.rows) for cell in alone}.items() <= rows.items()

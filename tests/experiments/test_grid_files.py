@@ -38,7 +38,7 @@ def test_cells_run_elsewhere_are_not_run_again(here, tmp_path, monkeypatch):
     assert unpack_cells([file, file], elsewhere, tmp_path / "there") == 0
     monkeypatch.setattr(grid, "run_experiment", None)
     assert list(run_grid(elsewhere, SYSTEMS, [0, 1], tmp_path / "there")) == cells
-    with pytest.raises(WorkdirError, match="was run elsewhere; what its queries found was not kept"):
+    with pytest.raises(WorkdirError, match="was run elsewhere, without storing the results of its queries"):
         grid.query_results(elsewhere, "class_labels", 0, tmp_path / "there")
     write_cells(cells, tmp_path / "there")
     assert unpack_cells([tmp_path / "there" / CELLS_FILE], elsewhere, tmp_path / "again") == len(cells)
@@ -59,7 +59,7 @@ def test_own_cells_stay_and_missing_ones_are_run(here, tmp_path):
     [
         (
             {"margin": 0.4},
-            "line 1 of .*cells.jsonl does not fit here: random seed 0 was run with another marg",
+            "line 1 of .*cells.jsonl does not belong here: random seed 0 was run with another marg",
         ),
         ({"rounds": 3}, "another rounds"),
     ],
@@ -83,7 +83,7 @@ def test_cells_of_other_tiles_are_refused(here, tmp_path):
 def test_what_is_no_cell_is_named_by_its_line(here, tmp_path, text):
     config, _, file = here
     file.write_text(file.read_text() + text + "\n")
-    with pytest.raises(WorkdirError, match=r"line 7 of .*cells.jsonl holds no cell"):
+    with pytest.raises(WorkdirError, match=r"line 7 of .*cells.jsonl is not a cell"):
         unpack_cells([file], config, tmp_path / "there")
     with pytest.raises(WorkdirError, match="cannot read the cells in"):
         unpack_cells([tmp_path / "absent.jsonl"], config, tmp_path / "there")

@@ -118,7 +118,7 @@ def test_a_person_who_errs_groups_worse(vectors, tmp_path):
 @pytest.mark.parametrize("supervision", [name for name, method in METHODS.items() if not method.can_err])
 def test_errors_are_refused_where_nobody_is_asked(tmp_path, supervision):
     config = ExperimentConfig(supervision=supervision, oracle_unsure=0.1)
-    with pytest.raises(ConfigError, match=rf"supervision='{supervision}' takes the true labels"):
+    with pytest.raises(ConfigError, match=rf"supervision='{supervision}' uses the true labels"):
         run_experiment(config, tmp_path)
 
 

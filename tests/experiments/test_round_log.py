@@ -62,7 +62,7 @@ def test_a_value_of_no_json_type_is_refused(log):
 def test_only_the_next_round_may_follow(log, round_index):
     for index in (0, 1):
         append_round(log, {"round_index": index})
-    with pytest.raises(ValueError, match=rf"round {round_index} stands where round 2 belongs"):
+    with pytest.raises(ValueError, match=rf"round {round_index} is in the place of round 2"):
         append_round(log, {"round_index": round_index})
 
 
@@ -88,7 +88,7 @@ def test_a_row_without_its_number_is_refused(log):
 def test_a_torn_or_edited_line_is_named(log, damaged):
     first = json.dumps({"round_index": 0}).encode()
     log.write_bytes(first + b"\n" + damaged + b"\n")
-    with pytest.raises(WorkdirError, match=r"rounds\.jsonl, line 2: .*torn or was edited"):
+    with pytest.raises(WorkdirError, match=r"rounds\.jsonl, line 2: .*incomplete or was edited"):
         read_rounds(log)
     with pytest.raises(WorkdirError, match="line 2"):
         append_round(log, {"round_index": 1})

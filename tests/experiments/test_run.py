@@ -90,7 +90,7 @@ def test_an_emptied_store_beside_a_log_is_refused(vectors, tmp_path):
     run_experiment(small(vectors, rounds=0), tmp_path)
     (tmp_path / "answers.sqlite").unlink()
     (tmp_path / "answers.sqlite.seal").unlink()
-    with pytest.raises(WorkdirError, match="answer store beside it does not"):
+    with pytest.raises(WorkdirError, match="answer store next to it does not"):
         run_experiment(small(vectors, rounds=1), tmp_path)
 
 
@@ -131,7 +131,7 @@ def test_an_empty_pool_ends_the_run_with_a_message(vectors, tmp_path):
     outcome = run_experiment(config, tmp_path)
     assert len(outcome.rows) < 6
     assert "pool was empty" in outcome.notes[-1]
-    assert "questions: no more were left" in outcome.notes[-2]
+    assert "questions, because no more were left" in outcome.notes[-2]
     num_train = len(outcome.dataset.split.train)
     last = outcome.rows[-1]
     assert last["num_labelled_pairs"] + last["num_derived_pairs"] == count_pairs(num_train)
@@ -181,13 +181,13 @@ def test_finetune_runs_on_tiles_goes_on_from_the_round_before_and_compiles_once(
         epochs_first=1,
         epochs=1,
         batch_size=32,
+        keep_features=True,
         learning_rate=0.000987,  # of no other test: the step is compiled here
     )
     before, sizes = _run_chunk._cache_size(), []
     outcome = run_experiment(
         config, tmp_path / "run", on_round=lambda row: sizes.append(_run_chunk._cache_size() - before)
     )
-    # Also for the fits that score the first answers out of sample.
     assert sizes == [1, 1, 1]
     num_known = [row["num_labelled_pairs"] for row in outcome.rows]
     assert num_known == sorted(set(num_known))
@@ -213,14 +213,14 @@ def test_an_archive_without_labels_is_refused_in_words(tmp_path):
 def test_a_person_loses_no_answer_when_they_stop(vectors, tmp_path):
     given = []
 
-    def tired(first: int, second: int) -> Answer:
+    def interrupted(first: int, second: int) -> Answer:
         if len(given) == 3:
             raise KeyboardInterrupt
         given.append((first, second))
         return Answer.SIMILAR
 
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(small(vectors, acquisition="random"), tmp_path, annotator=tired)
+        run_experiment(small(vectors, acquisition="random"), tmp_path, annotator=interrupted)
     ids = run_experiment(small(vectors, acquisition="random"), tmp_path).dataset.archive.ids
     stored = AnswerStore(tmp_path / "answers.sqlite", ids).answered(0)
     assert stored.pair_indices[:3].tolist() == [list(pair) for pair in given]
@@ -230,11 +230,11 @@ def test_a_person_loses_no_answer_when_they_stop(vectors, tmp_path):
 def test_other_vectors_under_the_same_path_are_refused(tmp_path):
     rng = np.random.default_rng(0)
     for _ in range(2):
-        labels = np.arange(40) % 4
-        np.savez(tmp_path / "v.npz", embeddings=rng.normal(size=(40, 5)), labels=labels)
+        labels = np.arange(NUM_IMAGES) % NUM_CLASSES
+        np.savez(tmp_path / "v.npz", embeddings=rng.normal(size=(NUM_IMAGES, 3 * DIM)), labels=labels)
         if not (tmp_path / "run").exists():
             run_experiment(small(tmp_path / "v.npz", rounds=0), tmp_path / "run")
-    with pytest.raises(WorkdirError, match="the tiles changed since"):
+    with pytest.raises(WorkdirError, match="the tiles changed after"):
         run_experiment(small(tmp_path / "v.npz", rounds=1), tmp_path / "run")
 
 
@@ -245,7 +245,7 @@ def test_too_few_tiles_to_ask_about_are_refused_with_their_number(tmp_path):
         labels=np.arange(12) % 2,
     )
     config = small(tmp_path / "v.npz", train_fraction=0.1, query_fraction=0.4)
-    with pytest.raises(ConfigError, match="1 training tiles hold no pair"):
+    with pytest.raises(ConfigError, match="1 training tiles contain no pair"):
         run_experiment(config, tmp_path / "run")
 
 
@@ -268,7 +268,7 @@ def test_queries_with_nothing_to_find_are_counted_and_not_shown(tmp_path):
     num_measured = int(np.sum(outcome.retrieval.num_relevant > 0))
     assert 0 < num_measured < num_queries
     sentence = summarise(config, outcome)
-    assert f"{num_measured} of {num_queries} queries, the others have nothing to find" in sentence
+    assert f"{num_measured} of {num_queries} queries, because the others have nothing to find" in sentence
 
 
 def test_a_refused_archive_leaves_no_config_behind(tmp_path):

@@ -71,7 +71,7 @@ def test_workers_are_bound_before_they_import_anything():
     cpus = os.sched_getaffinity(0)
     (bound,) = results([(os.sched_getaffinity, 0)], 1, cpus_each=1).values()
     assert len(bound) == 1 and bound < cpus | {-1}
-    with pytest.raises(ConfigError, match=f"more than the {len(cpus)} there are"):
+    with pytest.raises(ConfigError, match=f"exceed the {len(cpus)} available"):
         results([(abs, 1)], 1, cpus_each=len(cpus) + 1)
     assert os.sched_getaffinity(0) == cpus
 

@@ -115,7 +115,7 @@ def test_a_folder_with_something_in_it_is_left_as_it_is(index, tmp_path):
     found = [results_of(index, [0])]
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
-    with pytest.raises(UnwritableError, match="it holds files already; give a new folder"):
+    with pytest.raises(UnwritableError, match="it already contains files; give a new folder"):
         copy_results(index, found, tmp_path / "full", lambda row: original(index, row))
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
     with pytest.raises(UnwritableError, match="its folder does not exist"):
@@ -156,7 +156,7 @@ def test_what_has_no_place_has_no_file_of_places(index):
     found = [results_of(index, [0])]
     names = [name for name, _ in result_files(index, found, lambda row: original(index, row))]
     assert names[-1] == "results.csv"
-    with pytest.raises(ConfigError, match="knows no place of its tiles"):
+    with pytest.raises(ConfigError, match="has no places of its tiles"):
         results_geoparquet(index, found)
 
 

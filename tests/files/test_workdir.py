@@ -156,7 +156,7 @@ def test_another_archive_under_the_same_path_is_refused_by_name(tmp_path):
     config, inputs = ExperimentConfig(), {"tiles": "aa", "labels": "bb"}
     settle_config(tmp_path, config, inputs)
     settle_config(tmp_path, config, inputs)
-    with pytest.raises(WorkdirError, match=r"the labels changed since .* was made"):
+    with pytest.raises(WorkdirError, match=r"the labels changed after .* was made"):
         settle_config(tmp_path, config, {**inputs, "labels": "cc"})
 
 

@@ -107,7 +107,7 @@ def test_an_unreachable_hub_is_asked_once_and_named_by_the_files_address(hub, mo
     monkeypatch.setattr(hub, "get_hf_file_metadata", offline)
     with pytest.raises(
         WeightsError,
-        match=r"no answer from https://hub/owner/name/main/model\.safetensors \(no route\); connect",
+        match=r"no response from https://hub/owner/name/main/model\.safetensors \(no route\); connect",
     ):
         fetch("hf:owner/name")
     assert hub.asked == []
@@ -129,7 +129,7 @@ def test_a_refusal_names_the_page_of_the_licence_and_the_token(hub, monkeypatch,
     with pytest.raises(WeightsError) as refusal:
         fetch(f"hf:{repo}")
     assert str(refusal.value) == (
-        f"the hub does not give {repo} to everybody (HTTP {status}); check the name, accept {licence} at "
+        f"the hub restricts access to {repo} (HTTP {status}); check the name, accept {licence} at "
         f"https://huggingface.co/{repo} and set HF_TOKEN to a token of that account, or give the path of a "
         "downloaded model.safetensors"
     )

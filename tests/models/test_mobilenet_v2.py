@@ -132,7 +132,7 @@ def test_pickles_are_refused_unread(tmp_path, suffix):
 def test_missing_file_and_missing_importer_say_what_to_do(tmp_path, mobilenet_weights):
     with pytest.raises(WeightsError, match=r"no weights file at .*absent\.npz"):
         load_pretrained(get_backbone("mobilenet_v2"), tmp_path / "absent.npz")
-    with pytest.raises(WeightsError, match=r"'resnet18' are read from a \.safetensors file"):
+    with pytest.raises(WeightsError, match=r"'resnet18' must be a \.safetensors file"):
         load_pretrained(get_backbone("resnet18"), mobilenet_weights)
     with pytest.raises(WeightsError, match="no importer for backbone 'tiny_cnn'"):
         load_pretrained(get_backbone("tiny_cnn"), mobilenet_weights)

@@ -52,7 +52,7 @@ def test_another_file_is_refused_before_it_is_parsed(weights, change, tmp_path, 
     file.write_bytes(data)
     monkeypatch.setattr(packaged, "find_file", lambda: file)
     monkeypatch.setattr(packaged, "read_tensors", lambda *_: pytest.fail("it was parsed"))
-    with pytest.raises(WeightsError, match=r"other\.pth is not the file that this version knows.*anew"):
+    with pytest.raises(WeightsError, match=r"other\.pth does not have the expected size.*again"):
         load_pretrained(get_backbone("efficientnet_lite0"), "package")
 
 
@@ -192,5 +192,7 @@ def test_other_names_of_pytorch_are_refused_too(torch, tmp_path):
 def test_what_is_no_state_of_tensors_is_refused(torch, tmp_path):
     whole = _file({"a": _tensor(torch, 0, (6,), (1,))}, range(6))
     for data in (b"", b"PK\3\4", whole[:60], whole[:-1], _file({"a": 1}), _file([1])):
-        with pytest.raises(WeightsError, match=r"is no intact file of PyTorch's tensors .*; fetch it anew"):
+        with pytest.raises(
+            WeightsError, match=r"is not an intact file of PyTorch tensors .*; download it again"
+        ):
             read_tensors(data, tmp_path)

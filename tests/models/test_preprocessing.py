@@ -98,7 +98,7 @@ def test_nothing_is_read_from_other_files(tmp_path, config):
 )
 def test_what_cannot_be_used_is_refused(tmp_path, change):
     changed = TIMM | {"pretrained_cfg": TIMM["pretrained_cfg"] | change}
-    with pytest.raises(WeightsError, match=r"preprocessing beside the weights in .* cannot be used"):
+    with pytest.raises(WeightsError, match=r"preprocessing next to the weights in .* cannot be used"):
         read_preprocessing(_written(tmp_path, config=changed))
 
 
@@ -147,7 +147,7 @@ def test_a_run_does_not_go_on_when_the_files_beside_its_weights_come_or_go(tmp_p
     config = ExperimentConfig()
     settle_config(tmp_path, config, with_preprocessing if before else without)
     settle_config(tmp_path, config, with_preprocessing if before else without)
-    with pytest.raises(WorkdirError, match="the preprocessing changed since"):
+    with pytest.raises(WorkdirError, match="the preprocessing changed after"):
         settle_config(tmp_path, config, with_preprocessing if after else without)
 
 
@@ -167,5 +167,5 @@ def test_tiles_are_resized_by_the_filter_that_is_asked_for():
 
 def test_a_kind_of_file_that_the_backbone_is_not_read_from_is_refused(tmp_path):
     file = _file(tmp_path)
-    with pytest.raises(WeightsError, match=r"'mobilenet_v2' are read from a \.npz file"):
+    with pytest.raises(WeightsError, match=r"'mobilenet_v2' must be a \.npz file"):
         load_pretrained(get_backbone("mobilenet_v2"), file)

@@ -114,4 +114,4 @@ def test_a_cell_whose_results_are_gone_is_reported_and_the_others_are_shown(fold
     page = Page((tmp_path / "grid" / "queries.html").read_text(encoding="utf-8"))
     assert "random" not in page.texts_in("th") and "class_labels" in page.texts_in("th")
     (note,) = [text for text in page.texts_in("p") if text.startswith("random is not shown")]
-    assert "remove it, and it is made anew" in note
+    assert "remove it to have it written again" in note

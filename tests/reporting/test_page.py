@@ -69,8 +69,8 @@ def test_the_result_comes_first_then_curve_table_gallery(tmp_path, rows):
     order = [tag for tag, _ in page.elements if tag in {"h1", "img", "table"}]
     assert order == ["h1", "img", "table", "img"]
     headings = page.texts_in("h2")
-    assert headings[:3] == ["Round by round", "Notes", "What the figures mean"]
-    assert headings[3:] == ["How to go on", "Settings", "Files beside this page"]
+    assert headings[:3] == ["Round by round", "Notes", "What the numbers mean"]
+    assert headings[3:] == ["How to continue", "Settings", "Files next to this page"]
     assert "2 tiles left out" in page.texts_in("li")
 
 
@@ -148,7 +148,11 @@ def test_settings_read_as_a_command_line_takes_them(tmp_path):
 
 @pytest.mark.parametrize(
     ("denominator", "words"),
-    [("min(k,R)", "the most there could be"), ("retrieved", "as many as"), ("R", "all there are")],
+    [
+        ("min(k,R)", "the largest possible number"),
+        ("retrieved", "the number found"),
+        ("R", "the number of all of them"),
+    ],
 )
 def test_the_metric_names_its_denominator_and_says_that_a_query_never_counts(tmp_path, denominator, words):
     page = _report(tmp_path, denominator=denominator)
@@ -169,7 +173,7 @@ def test_it_tells_how_to_go_on_and_what_lies_beside_it(tmp_path):
 
 def test_a_baseline_of_pairs_is_not_reported_to_ask_more(tmp_path):
     page = _report(tmp_path, config={"rounds": 2, "supervision": "class_labels"})
-    assert "with an end of its own" in " ".join(page.texts_in("p"))
+    assert "with a fixed end" in " ".join(page.texts_in("p"))
     assert "--config.rounds" not in page.texts_in("code")
 
 

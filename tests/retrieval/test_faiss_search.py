@@ -82,7 +82,7 @@ def test_damage_and_age_are_noticed(built):
     append_tiles(built, Tiles(tuple(range(NUM_TILES))), clouds, CARD)
     open_faiss(open_index(built))  # nothing was added
     older = index.__class__(index.folder, index.model, index.shards[:-1], index.starts[:-1])
-    with pytest.raises(RetrievalError, match="tiles were added since"):
+    with pytest.raises(RetrievalError, match="tiles were added after"):
         open_faiss(older)
 
 
@@ -90,11 +90,13 @@ def test_what_needs_faiss_says_so(tmp_path, monkeypatch):
     append_tiles(tmp_path, Tiles(tuple(range(20))), clouds, CARD)
     index = open_index(tmp_path)
     monkeypatch.setattr(faiss_search, "import_faiss", lambda: None)
-    with pytest.raises(RetrievalError, match="20 tiles are searched exactly in milliseconds"):
+    with pytest.raises(RetrievalError, match="exact search of 20 tiles takes milliseconds"):
         build_faiss(index)
-    with pytest.raises(RetrievalError, match=r"has no faiss.index; launch/embed.py --faiss makes it"):
+    with pytest.raises(RetrievalError, match=r"has no faiss.index; run launch/embed.py --faiss"):
         open_faiss(index)
     monkeypatch.undo()
     monkeypatch.setitem(faiss_search.importlib.sys.modules, "faiss", None)
-    with pytest.raises(RetrievalError, match=r"faiss is not installed; pip install 'anneal-jax\[faiss\]'"):
+    with pytest.raises(
+        RetrievalError, match=r"faiss is missing; install it with pip install 'anneal-jax\[faiss\]'"
+    ):
         open_faiss(index)

@@ -42,7 +42,7 @@ def rows_of(index, *texts):
 def test_columns_are_joined_by_id(csv_file, index):
     metadata = read_metadata(csv_file, TILES.ids)
     assert (metadata.num_matched, metadata.num_others) == (4, 1)
-    assert metadata.note == "1 rows of the metadata name tiles that the archive does not have."
+    assert metadata.note == "1 rows of the metadata name tiles that are not in the archive."
     # A class that the file leaves open is the archive's own.
     assert index.labels(range(6)) == ["even", "river", "sea, open", "odd", "even", "odd"]
     assert index.take("date", [1, 2]).astype(str).tolist() == ["2021-06-30T10:00:00", "NaT"]
@@ -145,5 +145,5 @@ def test_a_missing_or_binary_metadata_file_is_refused(tmp_path):
     with pytest.raises(RetrievalError, match="cannot be read: No such file"):
         read_metadata(tmp_path / "none.csv", TILES.ids)
     (tmp_path / "binary.csv").write_bytes(b"id,label\n\xff\xfe\x00,b\n")
-    with pytest.raises(RetrievalError, match=r"is no CSV file in UTF-8"):
+    with pytest.raises(RetrievalError, match=r"is not a CSV file in UTF-8"):
         read_metadata(tmp_path / "binary.csv", TILES.ids)

@@ -110,7 +110,7 @@ def test_a_torn_note_of_what_is_trusted_trusts_nothing(folder):
 
 
 def test_what_is_no_index_is_reported_in_words(tmp_path):
-    with pytest.raises(RetrievalError, match=r"holds no index; write one with launch/embed.py"):
+    with pytest.raises(RetrievalError, match=r"contains no index; write one with launch/embed.py"):
         open_index(tmp_path / "absent")
     with pytest.raises(ConfigError, match="there is no verify 'twice'"):
         open_index(tmp_path, verify="twice")

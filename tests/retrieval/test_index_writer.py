@@ -1,8 +1,5 @@
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +8,7 @@ from anneal_jax.errors import RetrievalError
 from anneal_jax.retrieval import shards
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
-from tests.conftest import ROOT
+from tests.launching import run_python
 from tests.retrieval.small_index import CARD, DIM, Tiles, embed, flip, vector
 
 
@@ -67,7 +64,7 @@ def test_a_call_that_broke_is_gone_on_with(tmp_path, stop_at):
     with pytest.raises(KeyboardInterrupt):
         append_tiles(tmp_path, tiles(range(23)), breaking, CARD, shard_rows=5)
     if stop_at > 1:
-        assert "not complete: process 0 has" in open_index(tmp_path).notes[0]
+        assert "is incomplete: process 0 has" in open_index(tmp_path).notes[0]
     assert append_tiles(tmp_path, tiles(range(23)), breaking, CARD, shard_rows=5) == (
         23 - 5 * (stop_at - 1),
         5 * (stop_at - 1),
@@ -102,14 +99,7 @@ print("done")
 
 def killed(folder, numbers, moment, count):
     arguments = json.dumps([str(folder), list(numbers), moment, count])
-    return subprocess.run(
-        [sys.executable, "-c", KILLED, arguments],
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_python("-c", KILLED, arguments, environment={"XLA_FLAGS": ""})
 
 
 @pytest.mark.parametrize("count", [3, 12, 21])
@@ -130,7 +120,7 @@ def test_processes_share_an_archive_in_any_order(tmp_path):
     archive = tiles(range(23))
     for process in (2, 0):
         append_tiles(tmp_path, archive, embed, CARD, process=process, num_processes=3, shard_rows=4)
-    assert "process 1 has not come to its end" in open_index(tmp_path).notes[0]
+    assert "process 1 has not finished" in open_index(tmp_path).notes[0]
     append_tiles(tmp_path, archive, embed, CARD, process=1, num_processes=3, shard_rows=4)
     assert assert_holds(tmp_path, range(23)).notes == ()
     # One process alone adds to what three wrote.
@@ -156,7 +146,7 @@ def test_vectors_of_another_model_or_type_are_refused(tmp_path):
         RetrievalError, match=r"made by another model \(runs/model, a1a1.*Give a new folder"
     ):
         append_tiles(tmp_path, tiles(range(9)), embed, CARD._replace(fingerprint="b2" * 32))
-    with pytest.raises(RetrievalError, match="stores float16; go on with that"):
+    with pytest.raises(RetrievalError, match="stores float16; continue with that"):
         append_tiles(tmp_path, tiles(range(9)), embed, CARD._replace(dtype="float32"))
     # Where the model lies now does not matter.
     append_tiles(tmp_path, tiles(range(4)), embed, CARD._replace(workdir="elsewhere"))
@@ -172,7 +162,7 @@ def test_a_tile_that_changed_since_is_refused_by_name(tmp_path):
                 np.uint8
             )
 
-    with pytest.raises(RetrievalError, match=r"1 tiles changed since .* first 'tile 0002 é'"):
+    with pytest.raises(RetrievalError, match=r"1 tiles have changed since .* first 'tile 0002 é'"):
         append_tiles(tmp_path, Changed(tuple(range(6))), embed, CARD)
 
 
@@ -197,14 +187,14 @@ def test_a_vector_that_is_not_of_unit_norm_is_refused(tmp_path, bad):
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("draft")
-    with pytest.raises(RetrievalError, match="holds files of something else"):
+    with pytest.raises(RetrievalError, match="contains unrelated files"):
         append_tiles(tmp_path, tiles(range(3)), embed, CARD)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_two_commands_never_write_under_one_number(tmp_path):
     def embed_and_try_again(archive, rows):
-        with pytest.raises(RetrievalError, match=r"another command writes into .* as process 0"):
+        with pytest.raises(RetrievalError, match=r"another command is writing to .* as process 0"):
             append_tiles(tmp_path, archive, embed, CARD)
         append_tiles(tmp_path, archive, embed, CARD, process=1, num_processes=2)
         return embed(archive, rows)

@@ -122,7 +122,7 @@ def test_only_the_tiles_that_may_be_among_the_best_are_scored_again(monkeypatch)
     [
         (0, [[1.0, 0.0]], "k=0 is out of range; ask for 1 to 1,000"),
         (1001, [[1.0, 0.0]], "k=1001 is out of range"),
-        (1, [[1.0, 0.0, 0.0]], r"the queries are \[1, 3\], and the index holds vectors of 2 numbers"),
+        (1, [[1.0, 0.0, 0.0]], r"the queries are \[1, 3\], but the index holds vectors of 2 numbers"),
         (1, [[1.0, 0.0], [2.0, 0.0]], "query 1 has length 2; queries must be of unit norm"),
         (1, [[np.nan, 0.0]], "query 0 has length nan"),
     ],

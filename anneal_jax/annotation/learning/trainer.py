@@ -185,7 +185,7 @@ class TrainerProcess:
 
 
 def kept_model(folder: pathlib.Path, features: FloatArray) -> Result | None:
-    """Return the model that was in use; None where there is none, or it is not of these features.
+    """Return the model that was in use; None if there is none, or if it belongs to other features.
 
     Args:
       folder: folder of the jobs.

@@ -69,7 +69,7 @@ def opened(
     Args:
       config: the settings.
       workdir: created if missing.
-      pictures: archive of the tiles to look at, where that of the settings holds vectors.
+      pictures: archive of the tiles to look at, if that of the settings holds vectors.
       labels: CSV of class labels to start from; empty for none.
       sentence: what "similar" means; empty keeps the current sentence, or asks the first person.
       learns: whether a background process trains on the answers.

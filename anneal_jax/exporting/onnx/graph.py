@@ -1,7 +1,7 @@
-"""An ONNX graph as it is written: nodes, constants, and shapes that follow the size of the batch.
+"""An ONNX graph under construction: nodes, constants, and shapes that depend on the size of the batch.
 
-Arrays that JAX broadcasts to a shape before it combines them stay small, since ONNX broadcasts by itself;
-they are spread out where another operation needs them whole.
+Arrays that JAX broadcasts to a shape before combining them stay small, because ONNX broadcasts by itself;
+they are expanded when another operation needs the full shape.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import numpy as np
 from anneal_jax.errors import ConfigError
 
 OPSET, IR_VERSION = 18, 9
-"""Of 2022 and 2023: what readers that are older than this package understand."""
+"""Versions from 2022 and 2023, which older readers understand."""
 
 BATCH = "num_tiles"
 """Name of the batch's dimension."""
@@ -23,9 +23,9 @@ class Tensor(NamedTuple):
     """A value that depends on the input.
 
     Attributes:
-      name: in the graph.
-      shape: that it has in JAX; the batch is symbolic in it.
-      is_spread: whether it has that shape in the graph too, or 1 in place of some dimensions.
+      name: name in the graph.
+      shape: shape in JAX, with a symbolic batch.
+      is_spread: whether it has that shape in the graph too, rather than 1 for some dimensions.
     """
 
     name: str
@@ -37,10 +37,10 @@ Value = Tensor | np.ndarray
 
 
 class Graph:
-    """A graph as it is written: nodes and constants."""
+    """A graph under construction: nodes and constants."""
 
     def __init__(self, onnx: Any, source: str):
-        """Begin; `source` is the name of the input, whose first dimension is the batch."""
+        """Start a graph; `source` is the name of the input, whose first dimension is the batch."""
         self._onnx, self._source = onnx, source
         self._names = itertools.count()
         self._constants: dict[int, tuple[str, np.ndarray]] = {}  # holds the arrays, so that ids stay theirs
@@ -55,7 +55,7 @@ class Graph:
         return output
 
     def name(self, value: Value) -> str:
-        """Return the name of a value; a constant is written when it is first asked for."""
+        """Return the name of a value; a constant is written on first use."""
         if isinstance(value, Tensor):
             return value.name
         if id(value) not in self._constants:
@@ -65,14 +65,14 @@ class Graph:
         return self._constants[id(value)][0]
 
     def reshaped(self, value: Value, shape: Sequence[Any]) -> str:
-        """Add a reshape to a shape of which one dimension at most depends on the batch."""
+        """Add a reshape to a shape with at most one dimension that depends on the batch."""
         sizes = [size if isinstance(size, int) else -1 for size in shape]
         if sizes.count(-1) > 1:
             raise refusal(f"a reshape to {tuple(shape)}")
         return self.add("Reshape", value, np.array(sizes, np.int64))
 
     def whole(self, value: Value) -> Value:
-        """Spread a value out to the shape that it has in JAX."""
+        """Expand a value to its shape in JAX."""
         if not isinstance(value, Tensor) or value.is_spread:
             return value
         sizes = [self._size(size) for size in value.shape]
@@ -90,10 +90,10 @@ class Equation(NamedTuple):
     """One operation of a traced function.
 
     Attributes:
-      inputs: what it is applied to.
-      params: as JAX names them.
-      shape: of its output.
-      dtype: of its output.
+      inputs: its inputs.
+      params: its parameters, as named by JAX.
+      shape: shape of its output.
+      dtype: dtype of its output.
     """
 
     inputs: list[Value]
@@ -106,5 +106,5 @@ Rule = Callable[[Graph, Equation], Tensor]
 
 
 def refusal(what: str) -> ConfigError:
-    """Return the error for what has no rule."""
+    """Return the error for an operation without a rule."""
     return ConfigError(f"this model cannot be written to ONNX: there is no rule for {what}.")

@@ -1,10 +1,10 @@
-"""A trained model as an ONNX file, which ONNX Runtime and its many relatives read without JAX.
+"""A trained model as an ONNX file, which ONNX Runtime and other readers use without JAX.
 
   session = onnxruntime.InferenceSession("embedder.onnx")
   (embeddings,) = session.run(None, {"tiles": tiles})
 
-`tiles` are uint8[B, H, H, S] for any B, H the side that `embedder.onnx.json` tells; `embeddings`
-float32[B, D] of unit norm.
+`tiles` are uint8[B, H, H, S] for any B, with the side H in `embedder.onnx.json`; `embeddings` are
+float32[B, D] with unit norm.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ def export_onnx(embedder: Embedder) -> Any:
       embedder: from `load_embedder`.
 
     Raises:
-      ConfigError: onnx is not installed, or the network holds an operation that has no rule.
+      ConfigError: onnx is not installed, or the network contains an operation without a rule.
     """
     onnx = _import_onnx()
     name = "tiles" if embedder.kind == "image" else "vectors"
@@ -82,14 +82,14 @@ def export_onnx(embedder: Embedder) -> Any:
 
 
 def write_onnx(embedder: Embedder, path: str | os.PathLike[str]) -> None:
-    """Write the model to `path`, and beside it, to `path` + `.json`, what its input must be.
+    """Write the model to `path`, and a description of its input to `path` + `.json`.
 
     Args:
       embedder: from `load_embedder`.
       path: the file to create or replace.
 
     Raises:
-      ConfigError: as `export_onnx`.
+      ConfigError: as for `export_onnx`.
     """
     atomic.write_bytes(path, export_onnx(embedder).SerializeToString())
     facts = {**model_facts(embedder), "opset": OPSET}
@@ -97,17 +97,17 @@ def write_onnx(embedder: Embedder, path: str | os.PathLike[str]) -> None:
 
 
 def write_jaxpr(graph: Graph, closed: core.ClosedJaxpr, arguments: Sequence[Value]) -> list[Value]:
-    """Write a traced function, operation by operation, and return its outputs.
+    """Write a traced function to a graph, one operation at a time, and return its outputs.
 
-    What depends on weights alone is computed by JAX meanwhile.
+    Values that depend only on weights are computed by JAX.
 
     Args:
-      graph: to write into.
+      graph: the graph to write to.
       closed: the function.
-      arguments: what it is applied to.
+      arguments: its arguments.
 
     Raises:
-      ConfigError: it holds an operation that has no rule.
+      ConfigError: it contains an operation without a rule.
     """
     values: dict[Any, Value] = dict(zip(closed.jaxpr.invars, arguments, strict=True))
     values |= {var: np.asarray(c) for var, c in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
@@ -138,7 +138,7 @@ def _is_constant(inputs: Sequence[Value], shape: Sequence[Any]) -> bool:
 
 
 def _with_convolutions(embedder: Embedder) -> Embedder:
-    """Write depthwise convolutions as such: sums of shifted maps are faster in XLA on CPU alone."""
+    """Use real depthwise convolutions, because sums of shifted maps are only faster in XLA on a CPU."""
     network = embedder.network
     if network is None or not isinstance(network.backbone.network, MobileNetV2):
         return embedder
@@ -152,4 +152,4 @@ def _import_onnx() -> Any:
         importlib.import_module("onnx.numpy_helper")
         return importlib.import_module("onnx")
     except ImportError as error:
-        raise ConfigError(f"onnx is not installed; {how_to_install('onnx')} brings it.") from error
+        raise ConfigError(f"onnx is missing; install it with {how_to_install('onnx')}.") from error

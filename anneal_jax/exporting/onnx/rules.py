@@ -1,4 +1,4 @@
-"""What each operation of JAX is in ONNX."""
+"""The ONNX equivalent of each JAX operation."""
 
 import string
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from anneal_jax.exporting.onnx.graph import Equation, Graph, Rule, Tensor, Value
 
 
 def _elementwise(operator: str) -> Rule:
-    """One operator on arrays of one shape; it broadcasts, so nothing is spread out before."""
+    """Use one operator on arrays of the same shape; it broadcasts, so nothing is expanded first."""
 
     def rule(graph: Graph, equation: Equation) -> Tensor:
         inputs = equation.inputs
@@ -22,7 +22,7 @@ def _elementwise(operator: str) -> Rule:
 
 
 def _chain(*operators: str) -> Rule:
-    """Several operators of one input, one after another."""
+    """Use several operators with one input, one after another."""
 
     def rule(graph: Graph, equation: Equation) -> Tensor:
         (value,) = equation.inputs
@@ -78,7 +78,7 @@ def _reshape(graph: Graph, equation: Equation) -> Tensor:
 
 
 def _broadcast(graph: Graph, equation: Equation) -> Tensor:
-    """Insert dimensions of 1, and leave the spreading to whoever needs it."""
+    """Insert dimensions of 1, and leave the expansion to operations that need it."""
     value = graph.whole(equation.inputs[0])
     sizes = [1] * len(equation.shape)
     for place, size in zip(equation.params["broadcast_dimensions"], value.shape, strict=True):
@@ -110,7 +110,7 @@ def _concatenate(graph: Graph, equation: Equation) -> Tensor:
 def _pad(graph: Graph, equation: Equation) -> Tensor:
     low, high, inner = zip(*equation.params["padding_config"], strict=True)
     if min(low + high) < 0 or any(inner):
-        raise ConfigError("this model cannot be written to ONNX: it cuts, or pads between, numbers.")
+        raise ConfigError("this model cannot be written to ONNX: it uses negative or interior padding.")
     value, fill = graph.whole(equation.inputs[0]), equation.inputs[1]
     return Tensor(graph.add("Pad", value, np.array(low + high, np.int64), fill), equation.shape)
 
@@ -136,7 +136,7 @@ def _convolution(graph: Graph, equation: Equation) -> Tensor:
     params, numbers = equation.params, equation.params["dimension_numbers"]
     images, filters = map(graph.whole, equation.inputs)
     if params["batch_group_count"] != 1 or set(params["lhs_dilation"]) != {1}:
-        raise ConfigError("this model cannot be written to ONNX: a convolution is a transposed one.")
+        raise ConfigError("this model cannot be written to ONNX: it uses a transposed convolution.")
     assert isinstance(filters, np.ndarray)  # weights do not depend on tiles
     low, high = zip(*params["padding"], strict=True)
     convolved = graph.add(
@@ -152,11 +152,11 @@ def _convolution(graph: Graph, equation: Equation) -> Tensor:
 
 
 def _max_pool(graph: Graph, equation: Equation) -> Tensor:
-    """Pool over the two dimensions in the middle of [B, H, W, C]."""
+    """Pool over the two middle dimensions of [B, H, W, C]."""
     params = equation.params
     around = [params[name][axis] for name in ("window_dimensions", "window_strides") for axis in (0, 3)]
     if len(equation.shape) != 4 or set(around) != {1} or {*params["base_dilation"]} != {1}:
-        raise ConfigError("this model cannot be written to ONNX: it pools over more than places.")
+        raise ConfigError("this model cannot be written to ONNX: it pools over non-spatial axes.")
     low, high = zip(*params["padding"][1:3], strict=True)
     pooled = graph.add(
         "MaxPool",
@@ -209,4 +209,4 @@ RULES: dict[str, Rule] = {
     "conv_general_dilated": _convolution,
     "reduce_window_max": _max_pool,
 }
-"""Rule by the name that JAX gives to an operation."""
+"""Rules by JAX's name of the operation."""

@@ -64,7 +64,7 @@ def test_a_tile_that_is_lost_is_named_and_nothing_comes(make_client, make_sessio
 
 def test_places_are_given_where_they_are_known(client, make_client, make_session, tiles_folder):
     response = export(client, "results.geojson", {"rows": ROWS})
-    assert response.status_code == 409 and "knows no place" in response.json()["error"]
+    assert response.status_code == 409 and "has no places" in response.json()["error"]
     assert not client("GET", "/export/formats").json()["has_places"]
     boxes = np.array([(179.0 + tile, 10.0, 180.5 + tile, 11.0) for tile in range(NUM_TILES)])
     with served(tiles_folder, make_session(), boxes=boxes) as parts:
