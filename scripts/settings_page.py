@@ -28,8 +28,8 @@ them. `--help` of each app says the same; `--helpfull` adds the settings.
 ## Settings of a run
 
 A recipe, a file in `launch/configs/`, is an `ExperimentConfig` with some of these changed. On the command
-line each is given as `--config.NAME=VALUE` behind `--config=RECIPE`; in `launch/compare.py` also as
-`+NAME=VALUE` behind a system. In the columns N is a whole number, X a number.
+line each is given as `--config.NAME=VALUE` after `--config=RECIPE`; in `launch/compare.py` also as
+`+NAME=VALUE` after a system. In the columns N is a whole number, X a number.
 """
 
 
