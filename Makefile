@@ -13,7 +13,7 @@ demo: $(VENV)/installed-demo
 page: $(VENV)/installed-page
 
 test: $(VENV)/installed-dev lint
-	$(BIN)/pytest -n 2 $(COVERAGE)
+	$(BIN)/pytest -n 2 --dist worksteal $(COVERAGE)
 
 slow: $(VENV)/installed-dev
 	$(BIN)/pytest -m slow
@@ -36,7 +36,7 @@ docs:
 	PYTHON=$(PYTHON) scripts/docs
 
 clean:
-	rm -rf $(VENV) .docs-venv runs site
+	rm -rf $(VENV) .docs-venv .pytest_cache runs site
 
 $(VENV)/installed: requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \

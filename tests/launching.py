@@ -1,7 +1,7 @@
 """Processes of Python that start as forks of one that has loaded what they import, in a tenth of the time.
 
 Nothing else differs from `python COMMAND`: arguments, environment, streams, exit code and kills are those
-of a process. What Python reads when it starts, such as PYTHONUTF8, needs a real start, as in tests/cli.
+of a process. What is read when Python starts or JAX loads, such as PYTHONUTF8, needs a real start.
 """
 
 import atexit
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -45,16 +46,17 @@ class Forked:
         self.pid = _ask({**request, "environment": {**os.environ, **environment}})
 
     def wait(self) -> int:
-        """Wait for its end; return its exit code, or minus the number of the signal that killed it."""
-        if self._code is None:
-            self._code = _ask({"pid": self.pid, "options": 0})
-        assert self._code is not None
-        return self._code
+        """Wait for its end, ten minutes at most; return its exit code, or minus its signal."""
+        deadline = time.monotonic() + 600
+        while (code := self.poll()) is None:
+            assert time.monotonic() < deadline, f"process {self.pid} does not end"
+            time.sleep(0.005)
+        return code
 
     def poll(self) -> int | None:
         """Return what `wait` does if it has ended, else nothing."""
         if self._code is None:
-            self._code = _ask({"pid": self.pid, "options": os.WNOHANG})
+            self._code = _ask({"pid": self.pid})
         return self._code
 
     def kill(self) -> None:
@@ -111,7 +113,7 @@ def _serve() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if "pid" in request:
-            pid, status = os.waitpid(request["pid"], request["options"])
+            pid, status = os.waitpid(request["pid"], os.WNOHANG)
             print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
             continue
         with warnings.catch_warnings():

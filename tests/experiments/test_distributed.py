@@ -1,11 +1,9 @@
 """One run over several processes: all compute the same, one writes, and a later command goes on."""
 
 import json
-import os
 import re
 import socket
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,9 +12,8 @@ from anneal_jax.errors import ConfigError, WorkdirError
 from anneal_jax.experiments.distributed import held, is_first, join
 from anneal_jax.experiments.round_log import read_rounds, without_times
 from anneal_jax.experiments.run import run_experiment
-from tests.conftest import ROOT
+from tests.launching import run_python
 
-TIMEOUT_S = 600
 CHANGES = {
     "backbone": "tiny_cnn",
     "image_size": 8,
@@ -58,20 +55,14 @@ def together(*command):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    children = [
-        subprocess.Popen(
-            [sys.executable, *command, f"--distributed={address},2,{number}"],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(2)
-    ]
-    said = [child.communicate(timeout=TIMEOUT_S) for child in children]
-    return said, [child.returncode for child in children]
+
+    def run(number):
+        place = f"--distributed={address},2,{number}"
+        return run_python(*command, place, environment={"XLA_FLAGS": ""})
+
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(run, range(2)))
+    return [(done.stdout, done.stderr) for done in ended], [done.returncode for done in ended]
 
 
 AGAIN = """

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -22,13 +24,21 @@ def make_archive(folder, shift=0.0):
     return ExperimentConfig(archive=f"embeddings:{folder / 'vectors.npz'}", rounds=0, steps=1, batch_size=8)
 
 
-@pytest.fixture
-def here(tmp_path):
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
     """A finished comparison: its recipe, its cells and its file."""
-    config, workdir = make_archive(tmp_path / "data"), tmp_path / "here"
-    cells = list(run_grid(config, SYSTEMS, [0, 1], workdir))
-    write_cells(cells, workdir)
-    return config, cells, workdir / CELLS_FILE
+    place = tmp_path_factory.mktemp("finished")
+    config = make_archive(place / "data")
+    cells = list(run_grid(config, SYSTEMS, [0, 1], place / "here"))
+    write_cells(cells, place / "here")
+    return config, cells, place / "here" / CELLS_FILE
+
+
+@pytest.fixture
+def here(finished, tmp_path):
+    """The same with a copy of the file, which a test may change."""
+    config, cells, file = finished
+    return config, cells, pathlib.Path(shutil.copy(file, tmp_path))
 
 
 def test_cells_run_elsewhere_are_not_run_again(here, tmp_path, monkeypatch):

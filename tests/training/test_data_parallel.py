@@ -1,11 +1,7 @@
 """A whole network on eight devices, and on two real processes, learns what it learns on one device."""
 
 import dataclasses
-import os
-import pathlib
 import socket
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -22,8 +18,8 @@ from anneal_jax.training.learner import TrainingPairs
 from anneal_jax.training.network_fit import fit_network
 from anneal_jax.training.optimiser import Schedule
 from anneal_jax.training.tile_batches import draw_pair_tiles, pair_shape
+from tests.launching import Forked
 
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
 _NUM_TILES, _SIZE = 40, 16
 
 
@@ -152,20 +148,18 @@ def _free_address():
 @pytest.mark.parametrize("kind", ["resident", "host"])
 def test_two_processes_learn_what_one_learns(tmp_path, kind):
     (tmp_path / "child.py").write_text(_CHILD)
-    environment = os.environ | {
-        "PYTHONPATH": str(_ROOT),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-    }
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     address = _free_address()
     children = [
-        subprocess.Popen(
-            [sys.executable, "child.py", address, str(process), kind, f"out_{process}.npz"],
+        Forked(
+            *("child.py", address, process, kind, f"out_{process}.npz"),
+            stderr=tmp_path / f"stderr_{process}",
             cwd=tmp_path,
-            env=environment,
+            environment=environment,
         )
         for process in range(2)
     ]
-    assert [child.wait(timeout=600) for child in children] == [0, 0]
+    assert [child.wait() for child in children] == [0, 0], (tmp_path / "stderr_0").read_text()
     learner = make_learner(make_mesh(4))
     params = learner.fit_pairs(make_pairs(), 0, None)
     expected = [*jax.tree.leaves(params), learner.features(params)]

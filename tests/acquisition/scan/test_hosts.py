@@ -1,17 +1,13 @@
 """Two real processes on loopback find the pairs that one process finds."""
 
-import os
-import pathlib
 import socket
-import subprocess
-import sys
 
 import numpy as np
 
 from anneal_jax.acquisition.scan.all_pairs import scan_pairs
 from anneal_jax.acquisition.scan.scorers import threshold_scorer
+from tests.launching import Forked
 
-_ROOT = pathlib.Path(__file__).resolve().parents[3]
 _NUM_IMAGES = 150
 _CHILD = """
 import sys
@@ -55,21 +51,19 @@ def test_two_processes_return_the_pairs_of_one(tmp_path):
     crowded[:16] = np.eye(8, dtype=np.float32)[0]
     np.save(tmp_path / "crowded.npy", crowded)
     (tmp_path / "child.py").write_text(_CHILD)
-    environment = os.environ | {
-        "PYTHONPATH": str(_ROOT),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-    }
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     address = _free_address()
     files = ["embeddings.npy", "found_0.npz", "embeddings.npy", "found_1.npz"]
     children = [
-        subprocess.Popen(
-            [sys.executable, "child.py", address, str(process), *files[2 * process : 2 * process + 2]],
+        Forked(
+            *("child.py", address, process, *files[2 * process : 2 * process + 2]),
+            stderr=tmp_path / f"stderr_{process}",
             cwd=tmp_path,
-            env=environment,
+            environment=environment,
         )
         for process in range(2)
     ]
-    assert [child.wait(timeout=120) for child in children] == [0, 0]
+    assert [child.wait() for child in children] == [0, 0], (tmp_path / "stderr_0").read_text()
     expected = scan_pairs(threshold_scorer(embeddings, 0.25), _NUM_IMAGES, 300, tile_size=16)
     found = [dict(np.load(tmp_path / f"found_{process}.npz")) for process in range(2)]
     # Each did a part of the work, together all of it, and both hold the whole result.
