@@ -155,7 +155,7 @@ class AnswerStore(SealedFile):
             sets.rename_set(connection, sentence, annotator=annotator, key=key)
 
     def undo_set_change(self, *, annotator: str, key: str | None = None) -> bool:
-        """Undo a person's last `begin_set`, `go_to_set` or `rename_set`, if no answer was given since.
+        """Undo a person's last `begin_set`, `go_to_set` or `rename_set`, if nobody answered since.
 
         Returns:
           Whether there was one, or this key undid it before.

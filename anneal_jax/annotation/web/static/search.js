@@ -253,6 +253,7 @@ async function write(path, body) {
 
 // What this person did last, here or on another page.
 const undo = attempt(async () => {
+  if (!state.shown) return;
   const { undone } = await write("undo", {});
   $("undone").textContent = undone ? `Taken back: ${inShort(undone)}.` : "Nothing of yours is left to take back.";
   if (undone?.sentence) await search();
