@@ -67,8 +67,8 @@ class ExperimentConfig:
       max_steps: optimiser steps of each fit in the finetune regime at most; 0: as many as its epochs have.
       heads_first: the finetune regime trains the heads alone before the first fit, on the features of the
         backbone as it was pretrained.
-      keep_features: embeddings learnt from pairs hold the features beside what was learnt, as `belief_ask`
-        has it, weighed by the share of the training tiles that no known pair names.
+      feature_share: weight of the features' cosine in embeddings that are learnt from pairs, beside that
+        of what was learnt; 0 leaves it out, as the papers do. `belief_ask` weighs it by its doubt.
       batch_size: pairs per step; tiles per step where `group_loss` trains. The finetune regime groups
         pairs that share tiles: a step encodes 3/4 as many tiles, and takes fewer pairs where they share
         few.
@@ -136,7 +136,7 @@ class ExperimentConfig:
     epochs: int = 15
     max_steps: int = 0
     heads_first: bool = True
-    keep_features: bool = False
+    feature_share: float = 0.0
     batch_size: int = 256
     accumulation: int = 1
     num_devices: int = 0
@@ -242,6 +242,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "epochs_first": (1, 100_000),
     "epochs": (1, 100_000),
     "max_steps": (0, 10_000_000),
+    "feature_share": (0.0, 1.0),
     "batch_size": (2, 65_536),
     "accumulation": (1, 1024),
     "num_devices": (0, 65_536),

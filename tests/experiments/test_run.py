@@ -181,7 +181,7 @@ def test_finetune_runs_on_tiles_goes_on_from_the_round_before_and_compiles_once(
         epochs_first=1,
         epochs=1,
         batch_size=32,
-        keep_features=True,
+        feature_share=0.2,
         learning_rate=0.000987,  # of no other test: the step is compiled here
     )
     before, sizes = _run_chunk._cache_size(), []
