@@ -67,8 +67,8 @@ class ExperimentConfig:
       max_steps: maximum optimiser steps of each fit in the finetune regime; 0 uses those of its epochs.
       heads_first: whether the finetune regime trains the heads alone before the first fit, on the features
         of the pretrained backbone.
-      keep_features: whether embeddings learnt from pairs also hold the features, as those of `belief_ask`
-        do, weighted by the share of the training tiles that no known pair names.
+      feature_share: weight of the features' cosine in embeddings that are learnt from pairs, next to the
+        cosine of what was learnt; 0 omits it, as in the papers. `belief_ask` sets its weight by its doubt.
       batch_size: pairs per step, or tiles per step for training with `group_loss`. The finetune regime
         groups pairs that share tiles: a step encodes 3/4 as many tiles, and has fewer pairs if they share
         few.
@@ -138,7 +138,7 @@ class ExperimentConfig:
     epochs: int = 15
     max_steps: int = 0
     heads_first: bool = True
-    keep_features: bool = False
+    feature_share: float = 0.0
     batch_size: int = 256
     accumulation: int = 1
     num_devices: int = 0
@@ -244,6 +244,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "epochs_first": (1, 100_000),
     "epochs": (1, 100_000),
     "max_steps": (0, 10_000_000),
+    "feature_share": (0.0, 1.0),
     "batch_size": (2, 65_536),
     "accumulation": (1, 1024),
     "num_devices": (0, 65_536),

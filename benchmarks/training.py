@@ -117,16 +117,24 @@ def _data(options: argparse.Namespace) -> tuple[np.ndarray, TrainingPairs]:
 
 
 def _anneal(options: argparse.Namespace, images: np.ndarray, pairs: TrainingPairs) -> Callable[[], None]:
-    backbone = get_backbone("resnet18")
+    backbone, dtype = get_backbone("resnet18"), getattr(options, "compute_dtype", "float32")
+    unused = np.zeros((len(images), backbone.feature_dim), np.float32)  # a fit goes on, from no features
     learner = FinetuneLearner(
         feed=ResidentFeed(images, make_mesh(1)),
         backbone=backbone,
         variables=_random_variables(backbone, options.image_size),
-        heads_only=_heads(backbone.feature_dim, len(images), options.seed),
-        plan=_plan(options),
+        heads_only=FrozenLearner(
+            stored_features=unused,
+            mean=unused[0],
+            scale=unused[0] + 1,
+            train_images=np.arange(len(images), dtype=np.int32),
+            with_classifier=True,
+            seed=options.seed,
+            settings=FitSettings(learning_rate=LEARNING_RATE, margin=MARGIN, beta=BETA),
+        ),
+        plan=FinetunePlan(1, 1, batch_size=options.batch_size, augment="none", compute_dtype=dtype),
     )
-    start = learner.template()
-    few = TrainingPairs(pairs.pair_indices[:1], pairs.labels[:1])
+    start, few = learner.template(), TrainingPairs(pairs.pair_indices[:1], pairs.labels[:1])
     learner.fit_pairs(few, 0, start)  # compile
     return lambda: learner.fit_pairs(pairs, 0, start)
 
@@ -136,22 +144,6 @@ def _anneal_bfloat16(
 ) -> Callable[[], None]:
     half = argparse.Namespace(**{**vars(options), "compute_dtype": "bfloat16"})
     return _anneal(half, images, pairs)
-
-
-def _heads(feature_dim: int, num_images: int, seed: int) -> FrozenLearner:
-    """Return what holds the heads' numbers; nothing is trained on its features, since a fit goes on."""
-    return FrozenLearner(
-        stored_features=np.zeros((num_images, feature_dim), np.float32),
-        mean=np.zeros(feature_dim, np.float32),
-        scale=np.ones(feature_dim, np.float32),
-        train_images=np.arange(num_images, dtype=np.int32),
-        with_classifier=True,
-        seed=seed,
-        num_steps=1,
-        batch_size=1,
-        oversample=True,
-        settings=FitSettings(learning_rate=LEARNING_RATE, margin=MARGIN, beta=BETA),
-    )
 
 
 def _random_variables(backbone: Backbone, image_size: int) -> Any:
@@ -166,11 +158,6 @@ def _random_variables(backbone: Backbone, image_size: int) -> Any:
         return np.full(leaf.shape, name in ("scale", "var"), np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
-
-
-def _plan(options: argparse.Namespace) -> FinetunePlan:
-    dtype = getattr(options, "compute_dtype", "float32")
-    return FinetunePlan(1, 1, batch_size=options.batch_size, augment="none", compute_dtype=dtype)
 
 
 def _torch_plain(

@@ -134,3 +134,7 @@ def test_a_hint_is_given_only_for_what_is_near():
 @pytest.mark.parametrize(("old", "new"), [(True, "turn"), (False, "none")])
 def test_older_files_say_yes_or_no_to_augmentation(old, new):
     assert config_from_mapping({"augment": old}).augment == new
+
+
+def test_older_files_may_name_the_epochs_of_the_heads_alone():
+    assert config_from_mapping({"freeze_epochs": 10, "steps": 7}) == ExperimentConfig(steps=7)

@@ -153,8 +153,8 @@ class PairRounds(AskedRounds):
 
     def template(self) -> Params:
         """Return the learner's parameters for pairs."""
-        learner, template = self.setup.learner, self.setup.learner.template()
-        return learner.beside_features(template, 0.0) if self.setup.config.keep_features else template
+        learner, share = self.setup.learner, self.setup.config.feature_share
+        return learner.beside_features(learner.template(), share) if share else learner.template()
 
     def _select(self, round_index: int, model: Model | None) -> SelectedPairs:
         config, dataset, learner = self.setup.config, self.setup.dataset, self.setup.learner

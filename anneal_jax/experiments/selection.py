@@ -195,16 +195,9 @@ def fit_known(
     *,
     use: str,
 ) -> Params:
-    """Train on the pairs known; with `keep_features`, let embeddings hold the features beside that.
-
-    The features weigh as much as the share of the training tiles that no pair names: what was learnt from
-    few tiles finds others less well than the features do.
-    """
+    """Train on the pairs known, and let embeddings hold the `feature_share` of the settings."""
     params = learner.fit_pairs(pairs, round_index, previous, use=use)
-    if not config.keep_features:
-        return params
-    num_named = len(np.unique(pairs.pair_indices))
-    return learner.beside_features(params, 1 - num_named / len(learner.train_images))
+    return learner.beside_features(params, config.feature_share) if config.feature_share else params
 
 
 def cross_fit_similarities(

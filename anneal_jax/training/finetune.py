@@ -108,11 +108,6 @@ class FinetuneLearner:
         """float32[F], likewise."""
         return self.heads_only.scale
 
-    @property
-    def train_images(self) -> IntArray:
-        """int32[T], the training images."""
-        return self.heads_only.train_images
-
     def fit_pairs(
         self,
         pairs: TrainingPairs,

@@ -56,10 +56,10 @@ class FrozenLearner:
       train_images: int32[M], the training images.
       with_classifier: whether the pair classifier is trained; only where it is scored.
       seed: fixes every draw.
+      settings: numbers of the fit.
       num_steps: optimiser steps per fit.
       batch_size: pairs per step.
       oversample: draw both classes equally often.
-      settings: numbers of the fit.
       heads_use: what initial heads are drawn for: apart from a random backbone that learns with them.
     """
 
@@ -69,10 +69,10 @@ class FrozenLearner:
     train_images: IntArray
     with_classifier: bool
     seed: int
-    num_steps: int
-    batch_size: int
-    oversample: bool
     settings: FitSettings
+    num_steps: int = 600
+    batch_size: int = 256
+    oversample: bool = True
     heads_use: Use = Use.WEIGHTS
 
     @property

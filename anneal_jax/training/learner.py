@@ -35,7 +35,6 @@ class Learner(Protocol):
     Attributes:
       mean: float32[F], and
       scale: float32[F], of the features of the training images; part of every checkpoint.
-      train_images: int32[T], these images.
       heads_only: what trains the heads alone, on the features before the first round: in seconds.
     """
 
@@ -43,8 +42,6 @@ class Learner(Protocol):
     def mean(self) -> FloatArray: ...
     @property
     def scale(self) -> FloatArray: ...
-    @property
-    def train_images(self) -> IntArray: ...
     @property
     def heads_only(self) -> "Learner": ...
 

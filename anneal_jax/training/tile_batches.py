@@ -169,10 +169,9 @@ def bounded(batches: Iterable[Timed], max_batches: int, num_epochs: int) -> Iter
     >>> times
     [0.0, 2.25, 4.5, 6.75]
     """
+    pace = num_epochs / max_batches if max_batches else 0.0
     for number, timed in enumerate(itertools.islice(batches, max_batches or None)):
-        yield timed._replace(
-            epoch=max(timed.epoch, num_epochs * number / max_batches if max_batches else 0.0)
-        )
+        yield timed._replace(epoch=max(timed.epoch, number * pace))
 
 
 def validation_batches(pairs: TrainingPairs, shape: BatchShape) -> Iterator[TileBatch]:

@@ -181,7 +181,7 @@ def test_finetune_runs_on_tiles_goes_on_from_the_round_before_and_compiles_once(
         epochs_first=1,
         epochs=1,
         batch_size=32,
-        keep_features=True,
+        feature_share=0.2,
     )
     _run_chunk.clear_cache()
     sizes = []

@@ -167,17 +167,15 @@ def test_a_single_answer_cannot_be_held_out(config):
     assert not learner.fits
 
 
-def test_embeddings_keep_the_features_as_far_as_tiles_are_named_by_no_pair(config):
-    class LearnerOfTwenty(LearnerOfFits):
-        train_images = np.arange(20)
-
+def test_embeddings_hold_the_share_of_the_features_that_is_set(config):
+    class LearnerBeside(LearnerOfFits):
         def beside_features(self, params, share):
             return params, share
 
-    pairs = TrainingPairs(np.array([[0, 1], [1, 2], [1, 4]], np.int32), np.array([1, 0, 1], np.int8))
-    keeping = dataclasses.replace(config, keep_features=True)
-    fits = [fit_known(each, LearnerOfTwenty(), pairs, 0, None, use="") for each in (config, keeping)]
-    assert fits == [0, (0, 0.8)]
+    pairs = TrainingPairs(np.array([[0, 1], [1, 2]], np.int32), np.array([1, 0], np.int8))
+    keeping = dataclasses.replace(config, feature_share=0.3)
+    fits = [fit_known(each, LearnerBeside(), pairs, 0, None, use="") for each in (config, keeping)]
+    assert fits == [0, (0, 0.3)]
 
 
 @pytest.mark.parametrize("transitive", ["one_step", "closure"])

@@ -7,6 +7,8 @@ from anneal_jax.errors import ConfigError
 from anneal_jax.training.learner import TrainingPairs
 from anneal_jax.training.tile_batches import (
     BatchShape,
+    Timed,
+    bounded,
     draw_group_tiles,
     draw_pair_tiles,
     group_shape,
@@ -148,3 +150,18 @@ def test_devices_share_the_tiles_of_a_batch(batch_size, num_devices):
         assert shape.num_tiles % num_devices == 0
         assert shape.num_targets == batch_size
     assert pair_shape(batch_size, 1).num_tiles >= 2
+
+
+@pytest.mark.parametrize(
+    ("max_batches", "expected"),
+    [
+        (0, [0.0, 1.0, 2.0, 3.0]),
+        (2, [0.0, 2.0]),  # of four epochs' time, half at the second of two
+        (8, [0.0, 1.0, 2.0, 3.0]),  # the epochs end first
+    ],
+)
+def test_time_reaches_the_end_of_a_fit_at_its_last_epoch_or_step(max_batches, expected):
+    whole = [Timed(number, float(number)) for number in range(4)]
+    found = list(bounded(whole, max_batches, num_epochs=4))
+    assert [timed.epoch for timed in found] == expected
+    assert [timed.batch for timed in found] == list(range(len(expected)))
