@@ -5,10 +5,11 @@
   python benchmarks/levers.py --train --bits=500 --levers=recipe
 
 One line per lever and budget: the share of training tiles, asked about or not, that lie in a group of
-their own class (each group counts for the class of most of its settled tiles), the groups, the settled
-tiles, the mean doubt about a tile's group, and with --train the mAP@5 of queries, over min(k, R), and the
-precision@5 among training tiles, by what was learnt alone and with the features beside it; mean and half
-of the 95% t interval over the seeds. "less recipe" is the difference in the first, paired by seed.
+their own class (each group counts for the class of most of its settled tiles), the adjusted Rand index of
+all training tiles' groups, the groups, the settled tiles, the mean doubt about a tile's group, and with
+--train the mAP@5 of queries, over min(k, R), and the precision@5 among training tiles, by what was learnt
+alone and with the features beside it; mean and half of the 95% t interval over the seeds. "less recipe" is
+the difference from the recipe, paired by seed.
 "forecast" is what the page would have said at a budget of the next one, a hundred questions later
 (annotation/learning/loop.py), and "gained" what it brought:
 
@@ -23,8 +24,10 @@ import pathlib
 
 import numpy as np
 from paired import interval
+from sklearn.metrics import adjusted_rand_score
 
 from anneal_jax.acquisition.beliefs.choose import next_question
+from anneal_jax.acquisition.beliefs.learnt import learn_graph
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.session import BeliefSession
 from anneal_jax.acquisition.beliefs.state import (
@@ -43,6 +46,7 @@ from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import centred, represent, standardise
+from anneal_jax.training.start import settle_side, settle_start
 
 UCM = ExperimentConfig(
     archive="folder:../shared/data/ucm",
@@ -52,6 +56,12 @@ UCM = ExperimentConfig(
 
 LEVERS = {
     "recipe": {},
+    "as_before": {"graph": {"has_medoids": False}, "learns": "never"},
+    "no_medoids": {"graph": {"has_medoids": False}},
+    "never_learnt": {"learns": "never"},
+    "learnt_unguarded": {"learns": "always"},
+    "first_new_group_after_one": {"least_first_answers": 1},
+    "first_new_group_after_four": {"least_first_answers": 4},
     "sizes_as_they_are": {"balance": 0.0},
     "equal_sizes": {"balance": 1.0},
     "new_group_at_first_no": {"least_answers": 1},
@@ -78,6 +88,7 @@ LEVERS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--archive", default=UCM.archive, help="as a run's; digits takes pixels")
+    parser.add_argument("--backbone", default=UCM.backbone, choices=[UCM.backbone, "auto"])
     parser.add_argument("--bits", default="300,500,700,1000")
     parser.add_argument("--seeds", default="100,101,102,103,104")
     parser.add_argument("--levers", default=",".join(LEVERS))
@@ -90,10 +101,11 @@ def main() -> None:
     for lever in arguments.levers.split(","):
         for row in rows_of(lever, arguments):
             if lever == "recipe":
-                recipe[row["bits"]] = row["right"]
+                recipe[row["bits"]] = row
             elif row["bits"] in recipe:
-                less = np.subtract(row["right"], recipe[row["bits"]])
-                row["text"] += f"  less recipe {interval(less, '+')}"
+                for name in ("right", "rand_index"):
+                    less = np.subtract(row[name], recipe[row["bits"]][name])
+                    row["text"] += f"  {name} less recipe {interval(less, '+')}"
             rows.append(row)
             print("{lever:24s} {bits:6,d} bits  {text}".format(**row), flush=True)
     if arguments.json:
@@ -114,23 +126,36 @@ def rows_of(lever, arguments):
 
 def one_run(changes, budgets, seed, arguments):
     """Ask to the last budget; return the figures at each."""
-    dataset, learner = opened(arguments.archive, seed)
+    dataset, learner = opened(arguments.archive, arguments.backbone, seed)
     tiles = dataset.split.train
     graph = graph_of(learner, tiles, **changes.get("graph", {}))
-    settings = BeliefSettings(**{name: value for name, value in changes.items() if name != "graph"})
+    learns = changes.get("learns", "if_it_leads")
+    own = {name: value for name, value in changes.items() if name not in ("graph", "learns")}
+    settings = BeliefSettings(**own)
     oracle = ClassOracle(dataset.labels, arguments.wrong, arguments.unsure, seed)
-    state, figures = begin(graph), []
+    session = BeliefSession(tiles, graph, begin(graph))
+    state, figures = session.start, []
     for bits in range(1, budgets[-1] + 1):
-        state, pair = next_question(graph, state, settings)
+        state, pair = next_question(session.graph_of(state), state, settings)
         if pair is not None:
             answer = oracle(int(tiles[pair[0]]), int(tiles[pair[1]]))
-            state = add_answer(graph, state, *pair, answer, settings)
+            state = add_answer(session.graph_of(state), state, *pair, answer, settings)
+            state = learnt(graph, state, settings, learns)
         if bits in budgets:
-            figures.append(judged(graph, state, dataset.labels[tiles], settings))
-            figures[-1]["doubt"] = mean_doubt(BeliefSession(tiles, graph, state), state)
+            figures.append(judged(session.graph_of(state), state, dataset.labels[tiles], settings))
+            figures[-1]["doubt"] = mean_doubt(session, state)
             if arguments.train:
-                figures[-1] |= trained(dataset, learner, BeliefSession(tiles, graph, state), state)
+                figures[-1] |= trained(dataset, learner, session, state)
     return with_forecasts(budgets, figures)
+
+
+def learnt(graph, state, settings, learns):
+    """Learn the graph as the recipe does, or never, or without a guard."""
+    if learns == "never":
+        return state
+    if learns == "always" and state.learnt is not None:
+        state = state._replace(learnt=state.learnt._replace(lead=1e9))
+    return learn_graph(graph, state, settings)
 
 
 def with_forecasts(budgets, figures):
@@ -164,19 +189,27 @@ def trained(dataset, learner, session, state):
 
 
 @functools.cache
-def opened(archive, seed):
+def opened(archive, backbone, seed):
     """Open an archive once for all levers."""
-    recipe = UCM if archive != "digits" else ExperimentConfig(backbone="pixels", steps=300)
-    config = dataclasses.replace(recipe, archive=archive, seed=seed)
+    recipe = UCM if backbone == UCM.backbone else ExperimentConfig()
+    recipe = recipe if archive != "digits" else ExperimentConfig(backbone="pixels", steps=300)
+    config = settle_start(dataclasses.replace(recipe, archive=archive, seed=seed))
     dataset = load_dataset(config)
+    config = settle_side(config, dataset.archive)
     return dataset, make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
 
 
-def graph_of(learner, tiles, *, is_scaled=True, **options):
-    """Build the graph as a run does, or from features that are only centred."""
+def graph_of(learner, tiles, *, is_scaled=True, has_medoids=True, **options):
+    """Build the graph as a run does, or from features that are only centred, or without medoids.
+
+    Without them the best connected tile is the first group.
+    """
     features = learner.features(None)
     scaled = standardise(features[tiles], learner.mean, learner.scale)
-    return neighbour_graph(scaled if is_scaled else centred(features, tiles)[tiles], **options)
+    graph = neighbour_graph(scaled if is_scaled else centred(features, tiles)[tiles], **options)
+    if has_medoids:
+        return graph
+    return graph._replace(medoids=np.argmax(graph.smooth.sum(axis=1), keepdims=True))
 
 
 def judged(graph, state, classes, settings):
@@ -186,7 +219,12 @@ def judged(graph, state, classes, settings):
     counts = np.zeros((state.num_groups, classes.max() + 1))
     np.add.at(counts, (state.groups[settled], classes[settled]), 1)
     right = np.mean(np.argmax(counts, axis=1)[groups] == classes)
-    return {"right": float(right), "groups": state.num_groups, "settled": int(settled.size)}
+    return {
+        "right": float(right),
+        "rand_index": float(adjusted_rand_score(classes, groups)),
+        "groups": state.num_groups,
+        "settled": int(settled.size),
+    }
 
 
 def described(found):

@@ -64,6 +64,8 @@ TESTS = {
     "acquisition/beliefs/glances": "test_glances",
     "acquisition/beliefs/information": "test_glances",
     "acquisition/beliefs/judging": "../../annotation/test_doubts",
+    "acquisition/beliefs/learnt": "test_learnt",
+    "acquisition/beliefs/medoids": "test_medoids",
     "acquisition/beliefs/neighbours": "test_neighbours",
     "acquisition/beliefs/seconds": "test_seconds",
     "acquisition/beliefs/session": "../../experiments/test_belief_session",

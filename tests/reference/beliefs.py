@@ -122,3 +122,27 @@ def chance_of_new(groups, reached, tile, most, open_tile):
     typical = np.mean([lost[other] for other, group in enumerate(groups) if group == open_tile])
     chance = (alone + 0.5) / (len(settled) + 1) * lost[tile] / max(typical, 1e-6)
     return min(max(chance, 1e-4), most)
+
+
+def discriminants(directions, groups, kept):
+    """Return float64[M, D] by the eigenvectors of S_w^-1 S_b, scaled to variance 1 within groups.
+
+    S_w is shrunk to a multiple of one as chen2010shrinkage do (OAS).
+    """
+    directions = np.asarray(directions, np.float64)
+    tiles, numbers = directions[kept], groups[kept]
+    names = sorted(set(numbers.tolist()))
+    means = {name: tiles[numbers == name].mean(axis=0) for name in names}
+    rest = np.array([tile - means[name] for tile, name in zip(tiles, numbers, strict=True)])
+    count, dim = rest.shape
+    plain = rest.T @ rest / count
+    scale = np.trace(plain) / dim
+    alpha = np.mean(plain**2)
+    share = min(1.0, (alpha + scale**2) / ((count + 1) * (alpha - scale**2 / dim)))
+    within = (1 - share) * plain + share * scale * np.eye(dim)
+    offsets = np.array([means[name] - tiles.mean(axis=0) for name in names])
+    values, vectors = np.linalg.eig(np.linalg.solve(within, offsets.T @ offsets))
+    best = np.argsort(-values.real)[: min(len(names) - 1, dim)]
+    columns = [vectors[:, place].real for place in best]
+    columns = [column / np.sqrt(column @ within @ column) for column in columns]
+    return (directions - tiles.mean(axis=0)) @ np.array(columns).T
