@@ -33,7 +33,7 @@ class Found(NamedTuple):
     Attributes:
       bits: answers that it took.
       groups: int[M], the group of each training tile.
-      is_settled: bool[M], the tiles whose answers name the groups; None: those asked about.
+      is_settled: bool[M], the tiles that name a group; None: all of them.
       weights: float64[M], how often a tile is drawn to train on; None: by the root of its group's size.
       doubt: share of the features beside what is learnt; None: the judge chooses.
     """
