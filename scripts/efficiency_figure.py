@@ -84,7 +84,7 @@ def draw_answers(axes):
     )
     for level, at, text in (
         (bound, 163, "all class labels, worth 7,379 answers"),
-        (none, 1250, "features alone, no answer"),
+        (none, 1170, "features alone, no answer"),
     ):
         axes.axhline(level, color=MUTED, linewidth=1)
         axes.annotate(text, (at, level), (0, 3), textcoords="offset points", fontsize=11, color=MUTED)

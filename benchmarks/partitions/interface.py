@@ -50,6 +50,7 @@ Ask = Callable[[int, int], Answer]
 
 
 def unit(rows):
+    """Return rows of length one; zeros stay."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
