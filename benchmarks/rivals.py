@@ -15,18 +15,18 @@
 | aipc | `scikit-query`, Zhong et al. (2019), with PCKMeans | the number of classes |
 | graphid | `graphid`, by Crall (2017), made for people who err | nothing |
 
-Rivals group rows of unit length: the frozen features, less their mean. A group is of the class of most of
-its tiles that were asked about (of all its tiles if none was); `right` is the share of training tiles
-whose group is of their class, `rand` the adjusted Rand index of groups and classes over the training
-tiles, `map_at_5` that of held-out queries over min(k, R), by this project's learner trained on the groups.
-A rival has no doubt of its own to weigh the features by, so it gets the better of two representations:
-what was learnt alone, and with half of the features beside it; this favours the rivals. Every answer
-costs a bit, unsure ones too; unsure counts as no, but scikit-query passes over the tile.
+Rivals group rows of unit length: the frozen features, less their mean. `rand` is the adjusted Rand index of
+groups and classes over the training tiles; `right` the share of training tiles whose group is of their
+class. This project's groups are of the class of most of their settled tiles, a rival's of most of all their
+tiles, which favours the rivals. `map_at_5` is that of held-out queries over min(k, R), by this project's
+learner trained on the groups. A rival has no doubt of its own to weigh the features by, so it gets the
+better of what was learnt alone and of that with half of the features beside it; this favours them again.
+Every answer costs a bit, unsure ones too; unsure counts as no, but scikit-query passes over the tile.
 
 Where a rival is not run exactly as it was published:
   cobras: version 0.1.3 names a type that NumPy 1.24 removed; the name is lent to it while it runs.
   PCKMeans, npu, minmax: the inner loops are arrays with the same results (tests/test_rivals.py).
-  npu: PCKMeans is fitted again after 25 answers, not after each tile.
+  npu: PCKMeans is fitted again after 50 answers, not after each tile.
   graphid: version 0.1.2 needs `xdoctest`, which it does not declare, and its class `GraphID` fails at the
     first answer; the engine below it runs. It gets the ten nearest of each tile by (1 + cosine) / 2, for
     it brings no way to compare tiles of its own.
@@ -122,21 +122,16 @@ def one_run(arguments, name, method, seed):
     dataset, learner, archive = opened(name, seed, arguments.backbone)
     tiles, budgets = archive.session.tiles, [int(bits) for bits in arguments.bits.split(",")]
     oracle = ClassOracle(dataset.labels, *ERRORS[arguments.person], seed)
-    is_asked = np.zeros((len(budgets), len(tiles)), bool)
-    figures, num_asked, start = [], 0, time.process_time()
+    figures, start = [], time.process_time()
 
     def ask(first, second):
-        nonlocal num_asked
-        num_asked += 1
-        is_asked[np.array(budgets) >= num_asked, [[first], [second]]] = True
         return oracle(*sorted((int(tiles[first]), int(tiles[second]))))
 
     np.random.seed(seed)  # noqa: NPY002, the rivals draw from it
     try:
         for place, found in enumerate(METHODS[method](archive, ask, budgets)):
-            is_settled = is_asked[place] if found.is_settled is None else found.is_settled
             figures.append({"budget": budgets[place], "asked": found.bits})
-            figures[-1] |= judged(found.groups, is_settled, dataset.labels[tiles])
+            figures[-1] |= judged(found, dataset.labels[tiles])
             if str(budgets[place]) in arguments.train_at.split(","):
                 figures[-1] |= trained(found, dataset, learner, tiles)
     except Exception as error:  # another's code may fail in any way, and that is a result
@@ -157,16 +152,15 @@ def opened(name: str, seed: int, backbone: str) -> tuple[Dataset, Learner, Archi
     return dataset, learner, Archive(features, num_classes, session, seed)
 
 
-def judged(groups, is_settled, classes):
+def judged(found, classes):
     """Hold a partition against the classes."""
-    counts = np.zeros((groups.max() + 1, classes.max() + 1))
-    np.add.at(counts, (groups[is_settled], classes[is_settled]), 1)
-    unnamed = np.flatnonzero(~counts.any(axis=1)[groups])
-    np.add.at(counts, (groups[unnamed], classes[unnamed]), 1)
+    naming = slice(None) if found.is_settled is None else found.is_settled
+    counts = np.zeros((found.groups.max() + 1, classes.max() + 1))
+    np.add.at(counts, (found.groups[naming], classes[naming]), 1)
     return {
-        "groups": len(np.unique(groups)),
-        "rand": round(float(adjusted_rand_score(classes, groups)), 5),
-        "right": round(float(np.mean(np.argmax(counts, axis=1)[groups] == classes)), 5),
+        "groups": len(np.unique(found.groups)),
+        "rand": round(float(adjusted_rand_score(classes, found.groups)), 5),
+        "right": round(float(np.mean(np.argmax(counts, axis=1)[found.groups] == classes)), 5),
     }
 
 

@@ -33,7 +33,7 @@ class Found(NamedTuple):
     Attributes:
       bits: answers that it took.
       groups: int[M], the group of each training tile.
-      is_settled: bool[M], the tiles whose answers name the groups; None: those asked about.
+      is_settled: bool[M], the tiles that name a group; None: all of them.
       weights: float64[M], how often a tile is drawn to train on; None: by the root of its group's size.
       doubt: share of the features beside what is learnt; None: the judge chooses.
     """
@@ -50,6 +50,7 @@ Ask = Callable[[int, int], Answer]
 
 
 def unit(rows):
+    """Return rows of length one; zeros stay."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 

@@ -14,7 +14,7 @@ from sklearn.ensemble import RandomForestClassifier
 from anneal_jax.types import Answer
 from partitions.interface import Archive, Ask, Found
 
-NPU_REFIT = 25
+NPU_REFIT = 50
 """Answers after which NPU's clustering is fitted again."""
 
 
