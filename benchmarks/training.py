@@ -139,7 +139,7 @@ def _anneal_bfloat16(
 
 
 def _heads(feature_dim: int, num_images: int, seed: int) -> FrozenLearner:
-    """Return what holds the heads' numbers; nothing is trained on its features, since a fit goes on."""
+    """Return a learner with the heads' numbers; nothing is trained on its features."""
     return FrozenLearner(
         stored_features=np.zeros((num_images, feature_dim), np.float32),
         mean=np.zeros(feature_dim, np.float32),
@@ -316,7 +316,7 @@ _WAYS = {
 
 
 def _ways(options: argparse.Namespace) -> dict[str, Callable]:
-    """Return the ways asked for, or all that are of use here; without PyTorch where it is absent."""
+    """Return the requested ways, or all that are useful here; without PyTorch if it is missing."""
     is_cpu = jax.default_backend() == "cpu"
     names = options.ways or [name for name in _WAYS if not (is_cpu and name == "anneal bfloat16")]
     if importlib.util.find_spec("torch") is None:

@@ -22,8 +22,8 @@ _CODE = re.compile(r"(?<![`\w/])(--[\w-]+|launch/[\w./]+\w|\w+:[A-Z]+(?:/[A-Z]+)
 LAUNCH = pathlib.Path(__file__).resolve().parent.parent / "launch"
 HEAD = """# Settings and flags
 
-This page is printed by `scripts/settings_page.py` from the declarations themselves, and a test holds it to
-them. The same stands in `--help` of each app; `--helpfull` adds the settings.
+`scripts/settings_page.py` prints this page from the declarations, and a test keeps it up to date. The
+`--help` of each app shows the same; `--helpfull` adds the settings.
 
 ## Settings of a run
 

@@ -193,7 +193,7 @@ def test_a_workdir_of_an_older_version_opens_with_a_warning(digits_run, tmp_path
         manifest.unlink()
     embedder = load_embedder(tmp_path / "run")
     assert embedder.fingerprint == load_embedder(digits_run[0]).fingerprint
-    assert "round 1 in" in caplog.text and "whether it is sound cannot be told" in caplog.text
+    assert "round 1 in" in caplog.text and "so it cannot be verified" in caplog.text
 
 
 def test_weights_that_are_not_those_of_the_run_are_refused(digits_run, tmp_path, monkeypatch):

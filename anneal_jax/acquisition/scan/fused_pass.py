@@ -26,7 +26,7 @@ from anneal_jax.acquisition.scan.scorers import PairScorer, Precision
 from anneal_jax.acquisition.scan.tile_scores import MESH_AXIS
 from anneal_jax.pairs.canonical import PairKeys, contains
 
-_TILES_AT_ONCE = 16  # of each device: a call then takes milliseconds, long beside its start
+_TILES_AT_ONCE = 16  # per device: a call then takes milliseconds, much longer than its start
 _MIN_LISTED = 1 << 16
 _LISTED_PER_KEPT = 4
 _MAX_LISTED = 1 << 26  # 12 bytes each on every device
