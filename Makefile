@@ -20,7 +20,7 @@ slow: $(VENV)/installed-dev
 
 soak: $(VENV)/installed-dev
 	$(BIN)/pytest -m soak
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-soak.txt
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -r requirements-soak.txt
 	$(BIN)/python scripts/mutation.py
 
 lint: $(VENV)/installed-dev
@@ -42,18 +42,18 @@ $(VENV)/installed: requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "error: Python 3.11 to 3.13 is needed; name one, such as: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 $(VENV)/installed-demo: requirements-demo.txt $(VENV)/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-demo.txt
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -r requirements-demo.txt
 	@touch $@
 
 $(VENV)/installed-page: setup.py $(VENV)/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[serve,hub]'
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -e '.[serve,hub]'
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

@@ -67,6 +67,8 @@ class ExperimentConfig:
       max_steps: maximum optimiser steps of each fit in the finetune regime; 0 uses those of its epochs.
       heads_first: whether the finetune regime trains the heads alone before the first fit, on the features
         of the pretrained backbone.
+      keep_features: whether embeddings learnt from pairs also hold the features, as those of `belief_ask`
+        do, weighted by the share of the training tiles that no known pair names.
       batch_size: pairs per step, or tiles per step for training with `group_loss`. The finetune regime
         groups pairs that share tiles: a step encodes 3/4 as many tiles, and has fewer pairs if they share
         few.
@@ -136,6 +138,7 @@ class ExperimentConfig:
     epochs: int = 15
     max_steps: int = 0
     heads_first: bool = True
+    keep_features: bool = False
     batch_size: int = 256
     accumulation: int = 1
     num_devices: int = 0

@@ -110,6 +110,11 @@ def seconds_of(function: Callable[..., Any], *args: Any) -> float:
     return statistics.median(times)
 
 
+def name_device(rng: np.random.Generator, sizes: Sizes) -> Iterator[dict[str, Any]]:
+    del rng, sizes
+    yield {"row": "device", "device": jax.devices()[0].device_kind, "jax": jax.__version__}
+
+
 def measure_products(rng: np.random.Generator, sizes: Sizes) -> Iterator[dict[str, Any]]:
     side = sizes.product
     matrix = jnp.asarray(rng.standard_normal((side, side), np.float32))
@@ -242,10 +247,9 @@ def main(_: Any) -> None:
         return
     if jax.default_backend() != "gpu" and not _TINY.value:
         sys.exit("error: no GPU is to be seen; these kernels run on an NVIDIA GPU only.")
-    print(jax.__version__, *jax.devices())
     rng, sizes = np.random.default_rng(0), _TOY if _TINY.value else _WHOLE
     rows: list[dict[str, Any]] = []
-    for measure in (measure_products, check_distances, measure_distances, measure_logits):
+    for measure in (name_device, measure_products, check_distances, measure_distances, measure_logits):
         for row in measure(rng, sizes):
             rows.append(row)
             print(*(f"{name}={value}" for name, value in row.items()), flush=True)

@@ -47,7 +47,8 @@ def markdown(steps):
         rows = TABLES[name](step["figures"]) if step["figures"] else []
         if step["status"]:
             reason = "over its limit" if step["status"] in (124, 137) else f"status {step['status']}"
-            rows.append(f"This step did not end well: {reason}.")
+            nothing = "" if rows else "; it wrote nothing"
+            rows.append(f"This step did not end well: {reason}{nothing}.")
         parts.append("\n".join(rows))
     return "\n\n".join(parts)
 
@@ -68,7 +69,8 @@ def scan_rows(rows):
 def kernel_rows(rows):
     """Return the table of kernels alone and a sentence on what they list, from the rows of fused.py."""
     products = {row["precision"]: row["tflops"] for row in rows if row["row"] == "product"}
-    table = header("kernel alone", "rate", "beside it")
+    device = rows[0]
+    table = header(f"kernel alone, {device['device']}, JAX {device['jax']}", "rate", "beside it")
     precisions = {3: "bfloat16_3x", 1: "bfloat16"}
     for row in rows:
         if row["row"] == "mgue" and row["is_used"]:

@@ -1,13 +1,22 @@
-"""Strict settings for every test: no silent promotion, several devices, paths of the real data."""
+"""Settings of every test: no silent promotion, several devices, programs compiled once, the real data."""
 
 import os
 import pathlib
+import time
 
 # Before jax starts: eight CPU devices let every multi-device path run on any machine.
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# What one process of the tests has compiled, all others read, and those of later runs. An entry
+# that a killed process left unfinished is passed over.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".pytest_cache" / "xla")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+os.environ.setdefault("PYTHONWARNINGS", "ignore:Error reading persistent compilation cache entry")
 
 import jax
 import matplotlib
@@ -23,6 +32,14 @@ settings.load_profile("fast")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Forget what was compiled a week ago; most of that code has changed."""
+    del session
+    for program in pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).glob("*-cache"):
+        if program.stat().st_mtime < time.time() - 7 * 24 * 3600:
+            program.unlink(missing_ok=True)
 
 
 def _existing(path: pathlib.Path) -> pathlib.Path:

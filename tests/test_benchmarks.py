@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ import pytest
 from absl import flags
 
 from tests.conftest import ROOT
+from tests.launching import run_python
 
 PATHS = sorted((ROOT / "benchmarks").glob("*.py"))
 TEXTS = [*PATHS, *sorted((ROOT / "notebooks").glob("*.py"))]
@@ -22,7 +24,7 @@ TEXTS = [*PATHS, *sorted((ROOT / "notebooks").glob("*.py"))]
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_a_benchmark_explains_itself(path):
-    done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, check=False)
+    done = run_python(path, "--help")
     assert "Traceback" not in done.stderr and path.stem in done.stdout
     assert done.returncode in (0, 1)  # absl ends with 1
 
@@ -135,3 +137,119 @@ def test_a_small_run_of_a_benchmark_writes_its_rows(name, tmp_path):
     else:
         assert [row["start"] for row in rows] == ["random", "simsiam"]
         assert all(0 <= row["mAP@5"] <= 1 for row in rows)
+
+
+def _gpu_rows():
+    spec = importlib.util.spec_from_file_location("gpu_rows", ROOT / "benchmarks" / "gpu_rows.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _scan(way, **figures):
+    return {"way": way, "num_images": 1_000_000, "is_certified": None, **figures}
+
+
+def test_the_figures_of_a_gpu_become_rows():
+    measured = {"seconds": 4.5, "pairs_per_s": 1.1e11, "product_share": 0.281}
+    text = _gpu_rows().markdown(
+        {
+            "mgue": {
+                "command": "benchmarks/allpairs.py --way=mgue",
+                "seconds": 70,
+                "status": 0,
+                "figures": [_scan("mgue", **measured), _scan("mgue_xla", note="over 60 s")],
+            },
+            "fused": {
+                "command": "benchmarks/fused.py",
+                "seconds": 80,
+                "status": 0,
+                "figures": [
+                    {"row": "device", "device": "NVIDIA H200", "jax": "0.11.2"},
+                    {"row": "product", "precision": "bfloat16_3x", "tflops": 205.4},
+                    {"row": "product", "precision": "bfloat16", "tflops": 553.0},
+                    {
+                        "row": "check",
+                        "passes": 3,
+                        "listed": 13_949,
+                        "different": 13_948,
+                        "by_float32": 13_927,
+                        "largest_difference": 1.2e-6,
+                    },
+                    *(
+                        {
+                            "row": "mgue",
+                            "passes": 3,
+                            "is_used": is_used,
+                            "tflops": rate,
+                            "million_images_s": 1.59,
+                        }
+                        for is_used, rate in ((False, 99.0), (True, 161.0))
+                    ),
+                    {"row": "bcgue", "shape": None, "is_used": False, "pairs_per_s": 2.6e8},
+                    {"row": "bcgue", "shape": [128, 1, 64, 8, 3], "is_used": True, "pairs_per_s": 7.9e8},
+                ],
+            },
+            "kmeans": {"command": "benchmarks/kmeans.py", "seconds": 40, "status": 124, "figures": None},
+        }
+    )
+    assert "| MGUE | 1,000,000 | 4.50 | 1.1e+11 | 28% | no |" in text
+    assert "| MGUE, by XLA | 1,000,000 | over 60 s |" in text
+    assert "NVIDIA H200, JAX 0.11.2" in text
+    assert "| MGUE, passes: 3 | 161 TFLOP/s; XLA's plain product 205 | a million images in 1.59 s |" in text
+    assert "99" not in text
+    assert "| BCGUE, `bfloat16` | 7.9e+08 pairs/s | layers by XLA 2.6e+08 |" in text
+    assert "13,949 pairs listed, 13,948 different, 13,927 by float32; largest difference 1.2e-06" in text
+    assert text.endswith(
+        "`benchmarks/kmeans.py` (40 s)\n\nThis step did not end well: over its limit; it wrote nothing."
+    )
+
+
+def _fake_python(folder):
+    """Write an interpreter that leaves a row for each benchmark, and fails or never ends for some."""
+    path = folder / "python"
+    path.write_text(
+        "#!/usr/bin/env bash\n"
+        "for last; do :; done\n"
+        'case "$1" in\n'
+        f'*gpu_rows.py) exec "{sys.executable}" "$@" ;;\n'
+        "*fused.py) echo 'no GPU'; exit 3 ;;\n"
+        "*allpairs.py) echo '[]' >\"${last#--json=}\" ;;\n"
+        "esac\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_a_step_that_fails_loses_no_other(tmp_path):
+    settings = os.environ | {"OUT": str(tmp_path), "PYTHON": str(_fake_python(tmp_path))}
+    command = [ROOT / "benchmarks" / "gpu.sh", "--tiny"]
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    steps = json.loads((tmp_path / "gpu.json").read_text())
+    assert {name: step["status"] for name, step in steps.items()} == {
+        "mgue": 0,
+        "bcgue": 0,
+        "fused": 3,
+        "kmeans": 0,
+        "finetune": 0,
+    }
+    assert [steps[name]["figures"] for name in ("mgue", "fused")] == [[], None]
+    assert "no GPU" in done.stderr and "did not end well: status 3" in done.stdout
+
+
+@pytest.mark.slow
+def test_all_steps_of_a_gpu_run_at_toy_size(tmp_path):
+    settings = os.environ | {"OUT": str(tmp_path), "PYTHON": sys.executable}
+    command = [ROOT / "benchmarks" / "gpu.sh", "--tiny"]
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    steps = json.loads((tmp_path / "gpu.json").read_text())
+    assert {step["status"] for step in steps.values()} == {0} and len(steps) == 5, done.stderr
+    for start in (
+        "| MGUE | 300 |",
+        "| BCGUE, by XLA | 100 |",
+        "| MGUE, passes: 1 |",
+        "| library |",
+        "| anneal |",
+    ):
+        assert start in done.stdout

@@ -1,8 +1,6 @@
 """Scenes of 13 bands, from the questions to a map of the results."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pyogrio
@@ -21,8 +19,8 @@ from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.retrieval.queries import Query
 from anneal_jax.retrieval.results import Results
 from anneal_jax.training.network import load_network
-from tests.conftest import ROOT
 from tests.data.scene_files import write_scene
+from tests.launching import run_script
 
 BANDS = ",".join(map(str, range(1, 14)))
 OPTIONS = f"tile=16&bands={BANDS}&rgb=4,3,2"
@@ -85,16 +83,10 @@ def test_the_report_shows_the_visible_bands(place, tmp_path):
 def test_results_open_as_a_map(place, tmp_path):
     folder, config, _ = place
     archive = open_archive(config.archive)
-    done = subprocess.run(
-        [
-            *(sys.executable, "launch/search.py", f"--index={folder / 'index'}", "--k=4", "--json"),
-            *(f"--query={archive.ids[0]}", f"--query={archive.ids[-1]}"),
-            *(f"--geojson={tmp_path / 'found.geojson'}", f"--picture={tmp_path / 'found.png'}"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+    done = run_script(
+        *("search", f"--index={folder / 'index'}", "--k=4", "--json"),
+        *(f"--query={archive.ids[0]}", f"--query={archive.ids[-1]}"),
+        *(f"--geojson={tmp_path / 'found.geojson'}", f"--picture={tmp_path / 'found.png'}"),
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = [hit for query in json.loads(done.stdout) for hit in query["results"]]
@@ -117,16 +109,11 @@ def test_a_box_filters_by_degrees(place):
     folder, config, _ = place
     archive = open_archive(config.archive)
     box = ",".join(map(str, archive.boxes[5]))
-    done = subprocess.run(
-        [
-            *(sys.executable, "launch/search.py", f"--index={folder / 'index'}", "--json", "--k=50"),
-            *(f"--query={archive.ids[0]}", f"--box={box}"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
+    done = run_script(
+        *("search", f"--index={folder / 'index'}", "--json", "--k=50"),
+        *(f"--query={archive.ids[0]}", f"--box={box}"),
     )
+    assert done.returncode == 0, done.stderr
     found = {hit["id"] for hit in json.loads(done.stdout)[0]["results"]}
     assert archive.ids[5] in found and 1 <= len(found) <= 9  # and tiles that touch it
 

@@ -179,7 +179,7 @@ def fit_beliefs(
 
 def mean_doubt(session: BeliefSession, beliefs: Beliefs) -> float:
     """Return the mean over the tiles of 1 - the belief in their most likely group, in [0, 1]."""
-    _, belief = settled_groups(session.graph, beliefs)
+    _, belief = settled_groups(session.graph_of(beliefs), beliefs)
     return float(1 - np.mean(belief, dtype=np.float64))
 
 
@@ -188,7 +188,7 @@ def training_groups(session: BeliefSession, beliefs: Beliefs) -> TrainingGroups:
 
     The weight of a tile is its squared belief, divided by the root of the sum of these in its group.
     """
-    groups, belief = settled_groups(session.graph, beliefs)
+    groups, belief = settled_groups(session.graph_of(beliefs), beliefs)
     kept = np.flatnonzero(belief >= MIN_BELIEF)
     if not kept.size:  # before anything is certain, use the tiles that were asked about
         kept = np.flatnonzero(beliefs.groups >= 0)

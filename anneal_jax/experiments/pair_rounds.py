@@ -21,6 +21,7 @@ from anneal_jax.experiments.selection import (
     Knowledge,
     SelectedPairs,
     draw_first_pairs,
+    fit_known,
     gather_knowledge,
     questions_per_round,
     score_first_answers,
@@ -146,12 +147,14 @@ class PairRounds(AskedRounds):
     def fit(self, round_index: int, previous: Params | None) -> Fitted:
         """Train on the answered pairs and those that they imply."""
         knowledge, use = self.knowledge(round_index), f"round {round_index}: train"
-        params = self.setup.learner.fit_pairs(knowledge.training_pairs, round_index, previous, use=use)
+        config, learner = self.setup.config, self.setup.learner
+        params = fit_known(config, learner, knowledge.training_pairs, round_index, previous, use=use)
         return self.fitted(params, round_index, knowledge)
 
     def template(self) -> Params:
         """Return the learner's parameters for pairs."""
-        return self.setup.learner.template()
+        learner, template = self.setup.learner, self.setup.learner.template()
+        return learner.beside_features(template, 0.0) if self.setup.config.keep_features else template
 
     def _select(self, round_index: int, model: Model | None) -> SelectedPairs:
         config, dataset, learner = self.setup.config, self.setup.dataset, self.setup.learner

@@ -26,7 +26,7 @@ from anneal_jax.pairs.drawing import draw_class_balanced_pairs, draw_random_pair
 from anneal_jax.pairs.transitive import DerivedPairs, expand_one_step
 from anneal_jax.seeds import Use, host_rng, host_seed
 from anneal_jax.training.learner import Learner, Model, TrainingPairs, represent
-from anneal_jax.types import Answer, FloatArray, PairIndices
+from anneal_jax.types import Answer, FloatArray, PairIndices, Params
 
 NUM_FOLDS = 5
 """Number of folds of the cross-fit that scores the first answers out of sample."""
@@ -186,6 +186,27 @@ def pair_similarities(embeddings: FloatArray, pair_indices: PairIndices) -> Floa
     return np.einsum("pd,pd->p", embeddings[pair_indices[:, 0]], embeddings[pair_indices[:, 1]])
 
 
+def fit_known(
+    config: ExperimentConfig,
+    learner: Learner,
+    pairs: TrainingPairs,
+    round_index: int,
+    previous: Params | None,
+    *,
+    use: str,
+) -> Params:
+    """Train on the pairs known; with `keep_features`, let embeddings hold the features beside that.
+
+    The features weigh as much as the share of the training tiles that no pair names: what was learnt from
+    few tiles finds others less well than the features do.
+    """
+    params = learner.fit_pairs(pairs, round_index, previous, use=use)
+    if not config.keep_features:
+        return params
+    num_named = len(np.unique(pairs.pair_indices))
+    return learner.beside_features(params, 1 - num_named / len(learner.train_images))
+
+
 def cross_fit_similarities(
     config: ExperimentConfig, learner: Learner, pairs: TrainingPairs, num_images: int
 ) -> FloatArray:
@@ -211,7 +232,7 @@ def cross_fit_similarities(
         is_leak = contains(np.sort(keys[is_held_out]), pair_keys(derived.pair_indices, num_images))
         derived = TrainingPairs(derived.pair_indices[~is_leak], derived.pair_labels[~is_leak])
         use = f"threshold: fold {fold + 1} of {NUM_FOLDS}"
-        model = represent(learner, learner.fit_pairs(_joined(seen, derived), 0, None, use=use))
+        model = represent(learner, fit_known(config, learner, _joined(seen, derived), 0, None, use=use))
         held_out = pairs.pair_indices[is_held_out]
         similarities[is_held_out] = pair_similarities(model.embeddings, held_out)
     return similarities

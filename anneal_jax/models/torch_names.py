@@ -205,7 +205,7 @@ def _vit_slot(names: _VitNames, path: Paths, shapes: Shapes) -> Slot:
     if part in ("scale1", "scale2"):
         return _plain(path, shape, f"{block}.{getattr(names, part)}")
     if path[2:] == ("qkv", "bias") and names.qkv_biases:
-        return _partial(path, shape, [name and f"{block}.{name}" for name in names.qkv_biases])
+        return _vector_of_shares(path, shape, [name and f"{block}.{name}" for name in names.qkv_biases])
     is_gated = shapes[(*path[:2], "fc1", "bias")][0] > shapes[(*path[:2], "fc2", "kernel")][0]
     fc1 = names.gated_fc1 if is_gated else names.fc1
     modules = {"qkv": names.qkv, "proj": (names.proj,), "fc1": fc1, "fc2": (names.fc2,)}
@@ -241,7 +241,7 @@ def _plain(path: Paths, shape: tuple[int, ...], *names: str) -> Slot:
     return Slot(path, names, (share,) * len(names), lambda *parts: _from_torch(np.concatenate(parts)))
 
 
-def _partial(path: Paths, shape: tuple[int, ...], names: Sequence[str | None]) -> Slot:
+def _vector_of_shares(path: Paths, shape: tuple[int, ...], names: Sequence[str | None]) -> Slot:
     """A vector of equal shares; those without a name are zero."""
     present = [place for place, name in enumerate(names) if name]
     share = shape[0] // len(names)

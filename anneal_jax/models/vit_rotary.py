@@ -3,7 +3,7 @@
 As that of DINOv2 with registers (`anneal_jax.models.vit`), with patches of 16 px, layer norm with epsilon
 1e-5, and rotary positions in every block instead of position embeddings before the first. The feature is
 the class token after the last layer norm, which transformers calls `pooler_output`. DINOv3's keys have no
-bias: it is zero when weights are read.
+bias: it is zero when weights are read, and only training moves it.
 """
 
 import flax.linen as nn

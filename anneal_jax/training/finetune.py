@@ -21,6 +21,7 @@ from anneal_jax.training.head_steps import (
     flat_rows,
     group_objective,
     pair_objective,
+    without_features,
 )
 from anneal_jax.training.held_out import hold_out
 from anneal_jax.training.learner import TrainingPairs, standardise
@@ -107,6 +108,11 @@ class FinetuneLearner:
         """float32[F], likewise."""
         return self.heads_only.scale
 
+    @property
+    def train_images(self) -> IntArray:
+        """int32[T], the training images."""
+        return self.heads_only.train_images
+
     def fit_pairs(
         self,
         pairs: TrainingPairs,
@@ -129,6 +135,7 @@ class FinetuneLearner:
             return draw_pair_tiles(rng, learnt, shape, epochs=epochs, oversample=plan.oversample)
 
         if previous is not None:
+            previous = previous._replace(heads=without_features(previous.heads))
             return self._fit(draw, previous, plan.epochs, round_index, use, early_stop)
         start = self._start(lambda: self.heads_only.fit_pairs(learnt, round_index, None, use=use))
         return self._fit(draw, start, plan.epochs_first, round_index, use, early_stop)
@@ -154,9 +161,11 @@ class FinetuneLearner:
         return self._fit(draw, start, self.plan.epochs_first, round_index, use)
 
     def beside_features(self, params: NetworkParams, share: float) -> NetworkParams:
-        """Return `params`: the features are learnt themselves."""
-        del share
-        return params
+        """Return parameters whose embeddings hold a share of the features learnt, beside the rest.
+
+        Directions are the main ones of the first features: those of any later ones would take another pass.
+        """
+        return params._replace(heads=self.heads_only.beside_features(params.heads, share))
 
     def features(self, params: NetworkParams | None) -> FloatArray:
         """Return the features of every tile; None: by the network before the first round."""

@@ -148,6 +148,11 @@ def with_features(heads: HeadParams, basis: FloatArray, share: float) -> HeadPar
     return heads._replace(similarity={"params": heads.similarity["params"], _BESIDE: kept})
 
 
+def without_features(heads: HeadParams) -> HeadParams:
+    """Return what is trained of heads that may hold the features, too."""
+    return heads._replace(similarity={"params": heads.similarity["params"]})
+
+
 def embedding_dim(similarity: Params) -> int:
     """Return D, numbers per embedding."""
     learnt = jax.tree.leaves(similarity["params"])[-1].shape[-1]

@@ -35,6 +35,8 @@ class Learner(Protocol):
     Attributes:
       mean: float32[F], and
       scale: float32[F], of the features of the training images; part of every checkpoint.
+      train_images: int32[T], these images.
+      heads_only: what trains the heads alone, on the features before the first round: in seconds.
     """
 
     @property
@@ -42,9 +44,9 @@ class Learner(Protocol):
     @property
     def scale(self) -> FloatArray: ...
     @property
-    def heads_only(self) -> "Learner":
-        """What trains the heads alone, on the features before the first round: many times in seconds."""
-        ...
+    def train_images(self) -> IntArray: ...
+    @property
+    def heads_only(self) -> "Learner": ...
 
     def fit_pairs(
         self, pairs: TrainingPairs, round_index: int, previous: Params | None, *, use: str = ""
@@ -82,8 +84,6 @@ class Learner(Protocol):
 
     def beside_features(self, params: Params, share: float) -> Params:
         """Return parameters whose embeddings hold a share of the features beside what was learnt.
-
-        Only where the features stay as they are: a network that learns changes nothing by this.
 
         Args:
           params: trained ones, or a template.

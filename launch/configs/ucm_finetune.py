@@ -26,6 +26,7 @@ def get_config():
             rounds=6,
             epochs_first=40,
             epochs=15,
+            keep_features=True,
             max_steps=250,
             batch_size=128,
             learning_rate=1e-3,

@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +18,7 @@ from anneal_jax.answers.glances import AnsweredGlance
 from anneal_jax.types import Answer
 from tests.annotation.driving import look
 from tests.conftest import ROOT
+from tests.launching import Forked
 
 START_S = 600.0
 
@@ -30,7 +32,7 @@ class Server:
         *arguments: str,
         code: pathlib.Path = ROOT,
         port: int | None = 0,
-        stderr: int = subprocess.STDOUT,
+        stderr: int | None = None,
         before: str = "",
     ):
         """Start it; `before` is Python that its process runs first."""
@@ -40,29 +42,34 @@ class Server:
         if before:
             run = "import runpy; runpy.run_path('launch/annotate.py', run_name='__main__')"
             app = ["-c", f"import sys; sys.path.insert(0, 'launch'); {before}; {run}"]
-        command = [sys.executable, *app, *own, *arguments]
-        environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(code)}
-        self.process = subprocess.Popen(
-            command, cwd=code, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True
-        )
+        environment = {"XLA_FLAGS": "", "PYTHONPATH": str(code)}
+        with tempfile.NamedTemporaryFile(delete=False) as printed:
+            self._printed = pathlib.Path(printed.name)
+            if stderr is None and code == ROOT:
+                streams = {"stdout": self._printed, "stderr": self._printed}
+                self.process = Forked(*app, *own, *arguments, environment=environment, **streams)
+            else:  # other code is loaded anew, and a terminal is no file
+                streams = {"stdout": printed, "stderr": stderr or subprocess.STDOUT}
+                command, whole = [sys.executable, *app, *own, *arguments], {**os.environ, **environment}
+                self.process = subprocess.Popen(command, cwd=code, env=whole, **streams)
         self.url = self._address()
 
     def _address(self) -> str:
-        assert self.process.stdout is not None
-        deadline, said = time.monotonic() + START_S, []
-        while time.monotonic() < deadline and (line := self.process.stdout.readline()):
-            said.append(line)
-            if found := re.search(r"Open (http://\S+/)", line):
+        deadline, is_running = time.monotonic() + START_S, True
+        while time.monotonic() < deadline and is_running:
+            is_running = self.process.poll() is None  # looked at before what it has printed by then
+            printed = self._printed.read_text("utf-8")
+            if found := re.search(r"Open (http://\S+/)\s", printed):
                 return found[1]
+            time.sleep(0.02)
         self.kill()
-        raise AssertionError("the server did not start: " + "".join(said))
+        raise AssertionError(f"the server did not start: {printed}")
 
     def kill(self) -> None:
         """End it as a power cut would."""
         self.process.kill()
         self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
+        self._printed.unlink(missing_ok=True)
 
     def __enter__(self) -> "Server":
         return self

@@ -1,8 +1,6 @@
 """A page's workdir is searched as it is: by the model that the page would use, or a better one."""
 
 import csv
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from anneal_jax.experiments.answered_workdir import opened_answers
 from anneal_jax.reporting.answers_report import train_and_report
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
-from tests.conftest import ROOT
+from tests.launching import run_script
 
 TAB = "tab-number-1"
 
@@ -67,15 +65,9 @@ def test_a_file_finds_its_own_tile_first(workdir, tiles_folder):
 def test_the_command_line_copies_while_the_page_is_open(workdir, tiles_folder, tmp_path):
     from anneal_jax.files.workdir import locked
 
-    command = [sys.executable, "launch/search.py", f"--index={workdir}", "--query=tile03.png", "--k=4"]
+    command = ["search", f"--index={workdir}", "--query=tile03.png", "--k=4"]
     with locked(workdir):
-        done = subprocess.run(
-            [*command, f"--copy_to={tmp_path / 'out'}"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_script(*command, f"--copy_to={tmp_path / 'out'}")
     assert (done.returncode, done.stderr) == (0, "")
     with (tmp_path / "out" / "results.csv").open(newline="") as file:
         for row in csv.DictReader(file):

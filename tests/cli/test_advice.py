@@ -61,14 +61,14 @@ def test_every_flag_in_a_message_is_one_of_an_app():
 
 
 def test_every_option_in_a_message_about_scenes_exists():
-    told = {"range", "bands", "percentile"}  # by notes and refusals
+    explained = {"range", "bands", "percentile"}  # by notes and refusals
     scan = " ".join(
         text
         for name in ("scene_scan", "scenes", "geotiff", "tiling")
         for text in messages(ROOT / "anneal_jax" / "data" / f"{name}.py")
     )
     named = set(re.findall(r"\b([a-z_]+)=(?![a-z ]+\b=)", scan)) - {"on_bad_image"}
-    assert told <= named <= set(GEOTIFF_OPTIONS) | {"?bands"}
+    assert explained <= named <= set(GEOTIFF_OPTIONS) | {"?bands"}
     assert "skip" in CHOICES["on_bad_image"]
 
 

@@ -18,6 +18,7 @@ from anneal_jax.experiments.run import run_experiment
 from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.retrieval.index_writer import append_tiles
 from tests.conftest import ROOT
+from tests.launching import run_script
 from tests.small_disks import small_disk
 
 ANSWER = SharedAnswer(
@@ -45,17 +46,26 @@ def place(tmp_path_factory):
     return place
 
 
-def app(name, *arguments, before="", after="", **environment):
+def app(name, *arguments, **settings):
+    done = run_script(name, *arguments, **settings)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def app_in_shell(name, *arguments, after="", **environment):
+    """Start Python anew: its streams and settings are those of the shell from the first moment."""
     flags = " ".join(f"'{argument}'" for argument in arguments)
     done = subprocess.run(
-        ["bash", "-c", f"{before} '{sys.executable}' launch/{name}.py {flags} {after}"],
+        ["bash", "-c", f"'{sys.executable}' launch/{name}.py {flags} {after}"],
         cwd=ROOT,
         capture_output=True,
+        text=True,
+        encoding="utf-8",
         check=False,
         env={**os.environ, **environment},
     )
-    assert b"Traceback" not in done.stderr, done.stderr.decode()
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
 
 
 # Every flag that names a file to be written, and the rest of a command that gets as far as that.
@@ -132,15 +142,15 @@ def test_a_name_as_long_as_a_disk_takes_is_written(place, tmp_path):
 
 def test_what_a_terminal_lacks_is_escaped_and_json_stays_json(place):
     arguments = [f"--index={place}/index", "--query=té1", "--k=3"]
-    code, table, err = app("search", *arguments, PYTHONIOENCODING="ascii")
+    code, table, err = app_in_shell("search", *arguments, PYTHONIOENCODING="ascii")
     assert (code, err) == (0, "") and "t\\u00e91\n" in table
-    _, printed, _ = app("search", *arguments, "--json", PYTHONIOENCODING="ascii")
-    _, expected, _ = app("search", *arguments, "--json", PYTHONIOENCODING="utf-8")
+    _, printed, _ = app_in_shell("search", *arguments, "--json", PYTHONIOENCODING="ascii")
+    _, expected, _ = app("search", *arguments, "--json")
     assert json.loads(printed) == json.loads(expected) and "é" in expected
 
 
 def test_a_closed_pipe_ends_without_a_word_and_the_files_are_there(place, tmp_path):
-    code, _, err = app(
+    code, _, err = app_in_shell(
         *("duplicates", f"--archive=embeddings:{place}/v.npz", f"--csv={tmp_path}/d.csv"), after="| true"
     )
     assert (code, err) == (0, "") and (tmp_path / "d.csv").exists()
@@ -150,11 +160,11 @@ def test_a_closed_pipe_ends_without_a_word_and_the_files_are_there(place, tmp_pa
 def test_a_full_disk_behind_stdout_is_reported_and_the_files_are_there(place, tmp_path):
     code, _, err = app(
         *("duplicates", f"--archive=embeddings:{place}/v.npz", f"--csv={tmp_path}/d.csv"),
-        after="> /dev/full",
+        stdout="/dev/full",
     )
     assert code == 2 and "some output was not printed (No space left on device)" in err
     assert (tmp_path / "d.csv").exists()
-    assert app("duplicates", "--archive=digits", after=">&-")[0] == 0  # nobody listens
+    assert app_in_shell("duplicates", "--archive=digits", after=">&-")[0] == 0  # nobody listens
 
 
 def test_a_long_run_goes_on_when_nobody_listens(place, tmp_path):
@@ -162,17 +172,17 @@ def test_a_long_run_goes_on_when_nobody_listens(place, tmp_path):
         *("run", "--config=launch/configs/ucm_frozen.py", f"--workdir={tmp_path}/run"),
         *(f"--config.archive=embeddings:{place}/v.npz", "--config.pretrained=none", "--config.steps=5"),
         *("--config.rounds=1", "--config.pairs_per_round=5"),
-        after="> /dev/full",
+        stdout="/dev/full",
     )
     assert code == 2 and len((tmp_path / "run" / "rounds.jsonl").read_text().splitlines()) == 2
 
 
 def test_the_disk_of_temporary_files_is_full(tmp_path):
     with small_disk(tmp_path / "disk", "8k") as disk:
-        code, _, err = app("duplicates", "--archive=digits", TMPDIR=str(disk))
+        code, _, err = app("duplicates", "--archive=digits", environment={"TMPDIR": str(disk)})
         assert code == 2 and f"{disk} does not have the 5,520,384 bytes that small pictures" in err
         assert "set TMPDIR to a folder that has them." in err
-    code, _, err = app("duplicates", "--archive=digits", TMPDIR=str(tmp_path / "absent"))
+    code, _, err = app("duplicates", "--archive=digits", environment={"TMPDIR": str(tmp_path / "absent")})
     assert code == 0  # Python takes another folder
 
 
@@ -190,8 +200,7 @@ def test_a_checkpoint_on_a_full_disk_ends_in_a_sentence_and_the_run_continues(pl
     recipe = ("--config=launch/configs/digits.py", f"--config.archive=embeddings:{place}/v.npz")
     small = ("--config.rounds=0", "--config.steps=5", "--config.initial_fraction=0.2")
     with small_disk(tmp_path / "disk", "300k") as disk:
-        command = [sys.executable, "launch/run.py", *recipe, *small, f"--workdir={disk}/w"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = run_script("run", *recipe, *small, f"--workdir={disk}/w")
         # Now and then a thread of orbax, which the error has overtaken, reports that its loop is closed.
         assert done.returncode == 2, done.stderr
         assert "No space left on device" in done.stderr or "no room left" in done.stderr
@@ -204,10 +213,13 @@ def test_an_argument_outside_utf8_is_refused_with_what_to_do(place, encoding):
     bad = "$(printf 'caf\\xe9')" if encoding == "utf-8" else "té1"
     environment = {} if encoding == "utf-8" else {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}
     environment["PYTHONUTF8"] = "1" if encoding == "utf-8" else "0"
-    code, _, err = app("search", f"--index={place}/index", after=f"--query={bad}", **environment)
+    code, _, err = app_in_shell("search", f"--index={place}/index", after=f"--query={bad}", **environment)
     assert code == 2 and "is not valid UTF-8; rename it; or" in err and "set PYTHONUTF8=1" in err
-    followed = app("search", f"--index={place}/index", "--query=té1", LC_ALL="POSIX", PYTHONUTF8="1")
-    assert followed[0] == 0
+
+
+def test_the_advice_about_utf8_works_as_it_is_printed(place):
+    flags = (f"--index={place}/index", "--query=té1")
+    assert app_in_shell("search", *flags, LC_ALL="POSIX", PYTHONUTF8="1")[0] == 0
 
 
 def test_answers_are_exported_from_a_disk_that_takes_nothing(place, tmp_path):

@@ -2,15 +2,13 @@
 
 import dataclasses
 import json
-import os
 import signal
-import subprocess
-import sys
 
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.experiments import method
 from anneal_jax.experiments import run as run_module
 from anneal_jax.training.checkpoints import RoundCheckpoints
+from tests.launching import run_python
 
 COMMITS = [
     (AnswerStore, "record_all"),
@@ -106,11 +104,5 @@ run.run_experiment(config_from_mapping(settings), workdir)
 def run_in_process(config, workdir, *, killed_at=None):
     """Run in a process of its own; with `killed_at` (function, its call) it must die there by SIGKILL."""
     arguments = json.dumps([killed_at, dataclasses.asdict(config), str(workdir)])
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED_RUN, arguments],
-        check=False,
-        env={**os.environ, "XLA_FLAGS": ""},
-        capture_output=True,
-        text=True,
-    )
+    done = run_python("-c", _KILLED_RUN, arguments, environment={"XLA_FLAGS": ""})
     assert done.returncode == (0 if killed_at is None else -signal.SIGKILL), done.stderr

@@ -124,20 +124,20 @@ def test_a_person_loses_no_answer_when_they_stop(vectors, tmp_path):
     labels = np.load(vectors)["labels"].astype(np.int32)
     config, truth, given = small(vectors), ClassOracle(labels), []
 
-    def tired(first, second):
+    def interrupted(first, second):
         if len(given) == 11:  # in the middle of round 1
             raise KeyboardInterrupt
         given.append((first, second))
         return truth(first, second)
 
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(config, tmp_path / "stopped", annotator=tired)
+        run_experiment(config, tmp_path / "stopped", annotator=interrupted)
     outcome = run_experiment(config, tmp_path / "stopped", annotator=truth)
     stored = answers_of(tmp_path / "stopped", outcome)
     assert stored.pair_indices[:11].tolist() == [list(pair) for pair in given]
     assert len(stored.answers) == 32
-    rested = run_experiment(config, tmp_path / "rested", annotator=truth)
-    assert without_times(rested.rows) == without_times(outcome.rows)
+    unbroken = run_experiment(config, tmp_path / "unbroken", annotator=truth)
+    assert without_times(unbroken.rows) == without_times(outcome.rows)
     records = AnswerStore(tmp_path / "stopped" / "answers.sqlite", outcome.dataset.archive.ids).records()
     assert {record.annotator for record in records} == {ANNOTATOR}
 

@@ -1,8 +1,6 @@
 """A warm start as a command: from a recipe to weights that a run takes."""
 
 import dataclasses
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,8 +15,8 @@ from anneal_jax.training import factory
 from anneal_jax.training.feed import HostFeed, ResidentFeed
 from anneal_jax.training.network import load_network
 from anneal_jax.training.warmstart import WarmStart
-from tests.conftest import ROOT
 from tests.data.scene_files import write_scene
+from tests.launching import run_script
 
 
 @pytest.fixture
@@ -100,9 +98,8 @@ def test_what_cannot_be_written_or_trained_is_reported_before_the_work(config, g
 @pytest.mark.slow
 def test_the_command_writes_weights_that_a_run_takes(tmp_path):
     output = tmp_path / "warm.safetensors"
-    command = [
-        sys.executable,
-        "launch/warmstart.py",
+    done = run_script(
+        "warmstart",
         "--config=launch/configs/digits.py",
         "--config.backbone=tiny_cnn",
         "--config.image_size=8",
@@ -110,8 +107,7 @@ def test_the_command_writes_weights_that_a_run_takes(tmp_path):
         "--epochs=1",
         "--noturns",
         f"--output={output}",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    )
     assert done.returncode == 0, done.stderr
     assert (
         f"See {output}; give it as --config.pretrained={output} --config.backbone=tiny_cnn" in done.stdout

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import shutil
 
-import numpy as np
 import pytest
 
 from anneal_jax.config import ExperimentConfig
@@ -12,23 +11,19 @@ from anneal_jax.experiments.round_log import without_times
 from anneal_jax.experiments.run import run_experiment
 from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.training.start import choose_start
+from tests.conftest import ROOT
 from tests.experiments.breaking import damage_checkpoint
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    rng = np.random.default_rng(7)
-    labels = np.arange(80) % 4
-    embeddings = rng.normal(size=(4, 9))[labels] + rng.normal(size=(80, 9))
-    path = tmp_path_factory.mktemp("archive") / "vectors.npz"
-    np.savez(path, embeddings=embeddings.astype(np.float32), labels=labels)
+def config():
     return ExperimentConfig(
-        archive=f"embeddings:{path}",
+        archive=f"embeddings:{ROOT / 'tests' / 'golden' / 'vectors.npz'}",
         rounds=2,
-        steps=50,
+        steps=20,
         batch_size=16,
         pairs_per_round=12,
-        initial_fraction=0.1,
+        initial_fraction=0.05,
     )
 
 

@@ -181,13 +181,13 @@ def test_finetune_runs_on_tiles_goes_on_from_the_round_before_and_compiles_once(
         epochs_first=1,
         epochs=1,
         batch_size=32,
+        keep_features=True,
         learning_rate=0.000987,  # of no other test: the step is compiled here
     )
     before, sizes = _run_chunk._cache_size(), []
     outcome = run_experiment(
         config, tmp_path / "run", on_round=lambda row: sizes.append(_run_chunk._cache_size() - before)
     )
-    # Also for the fits that score the first answers out of sample.
     assert sizes == [1, 1, 1]
     num_known = [row["num_labelled_pairs"] for row in outcome.rows]
     assert num_known == sorted(set(num_known))
@@ -213,14 +213,14 @@ def test_an_archive_without_labels_is_refused_in_words(tmp_path):
 def test_a_person_loses_no_answer_when_they_stop(vectors, tmp_path):
     given = []
 
-    def tired(first: int, second: int) -> Answer:
+    def interrupted(first: int, second: int) -> Answer:
         if len(given) == 3:
             raise KeyboardInterrupt
         given.append((first, second))
         return Answer.SIMILAR
 
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(small(vectors, acquisition="random"), tmp_path, annotator=tired)
+        run_experiment(small(vectors, acquisition="random"), tmp_path, annotator=interrupted)
     ids = run_experiment(small(vectors, acquisition="random"), tmp_path).dataset.archive.ids
     stored = AnswerStore(tmp_path / "answers.sqlite", ids).answered(0)
     assert stored.pair_indices[:3].tolist() == [list(pair) for pair in given]
@@ -230,8 +230,8 @@ def test_a_person_loses_no_answer_when_they_stop(vectors, tmp_path):
 def test_other_vectors_under_the_same_path_are_refused(tmp_path):
     rng = np.random.default_rng(0)
     for _ in range(2):
-        labels = np.arange(40) % 4
-        np.savez(tmp_path / "v.npz", embeddings=rng.normal(size=(40, 5)), labels=labels)
+        labels = np.arange(NUM_IMAGES) % NUM_CLASSES
+        np.savez(tmp_path / "v.npz", embeddings=rng.normal(size=(NUM_IMAGES, 3 * DIM)), labels=labels)
         if not (tmp_path / "run").exists():
             run_experiment(small(tmp_path / "v.npz", rounds=0), tmp_path / "run")
     with pytest.raises(WorkdirError, match="the tiles changed after"):

@@ -1,5 +1,7 @@
 """What is known between two rounds, and that a round asks none of it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -12,7 +14,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.experiments import selection
 from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.experiments.run import run_experiment
-from anneal_jax.experiments.selection import gather_knowledge, score_first_answers
+from anneal_jax.experiments.selection import fit_known, gather_knowledge, score_first_answers
 from anneal_jax.pairs.canonical import count_pairs, pair_keys
 from anneal_jax.pairs.closure import expand_closure
 from anneal_jax.training.learner import TrainingPairs
@@ -98,7 +100,7 @@ class LearnerOfFits:
     """Notes what each model is trained on; the k-th has embeddings that no other has."""
 
     def __init__(self):
-        self.fits = []
+        self.fits, self.heads_only = [], self
 
     def fit_pairs(self, pairs, round_index, previous, *, use=""):
         assert previous is None
@@ -163,6 +165,19 @@ def test_a_single_answer_cannot_be_held_out(config):
     learner = LearnerOfFits()
     assert np.isnan(selection.cross_fit_similarities(config, learner, pair, NUM_IMAGES)).all()
     assert not learner.fits
+
+
+def test_embeddings_keep_the_features_as_far_as_tiles_are_named_by_no_pair(config):
+    class LearnerOfTwenty(LearnerOfFits):
+        train_images = np.arange(20)
+
+        def beside_features(self, params, share):
+            return params, share
+
+    pairs = TrainingPairs(np.array([[0, 1], [1, 2], [1, 4]], np.int32), np.array([1, 0, 1], np.int8))
+    keeping = dataclasses.replace(config, keep_features=True)
+    fits = [fit_known(each, LearnerOfTwenty(), pairs, 0, None, use="") for each in (config, keeping)]
+    assert fits == [0, (0, 0.8)]
 
 
 @pytest.mark.parametrize("transitive", ["one_step", "closure"])

@@ -24,18 +24,11 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime, whic
 
 SIDES = {"pixels": 8, "tiny_cnn": 32, "mobilenet_v2": 64, "efficientnet_lite0": 64}
 SLOW = (
-    "efficientnet_lite0",
-    "mobilenet_v2",
-    "resnet34",
-    "resnet50",
-    "vit_b14",
-    "vit_b14_reg4",
-    "vit_b16_dinov3",
-    "vit_s14",
-    "vit_s14_reg4",
-    "vit_s16_dinov3",
-    "vit_s16plus_dinov3",
+    *("efficientnet_lite0", "mobilenet_v2", "resnet50", "vit_s14", "vit_s14_reg4"),
+    *("vit_s16_dinov3", "vit_s16plus_dinov3"),
 )
+# More or wider layers of the kinds of the others.
+SOAK = ("resnet34", "vit_b14", "vit_b14_reg4", "vit_b16_dinov3")
 # The large one has the blocks of the base, 24 of them, and 1.2 GB of weights.
 NAMES = sorted(set(backbone_names()) - {"vit_l16_dinov3"})
 
@@ -73,7 +66,10 @@ def computed(model, **inputs):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NAMES],
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW) + [pytest.mark.soak] * (name in SOAK))
+        for name in NAMES
+    ],
 )
 def test_every_backbone(name):
     side = SIDES.get(name, 56 if "14" in name else 64)

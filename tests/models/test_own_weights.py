@@ -16,6 +16,7 @@ from anneal_jax.models.pretrained import (
     save_pretrained,
     weights_digest,
 )
+from tests.models.random_variables import random_variables
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def trained():
 
 
 def test_what_is_written_is_read_with_its_preparation(trained, tmp_path):
-    variables = trained.init(jax.random.key(0), 8)
+    variables = random_variables(lambda key: trained.init(key, 8), 0)
     file = tmp_path / "warm.safetensors"
     save_pretrained(file, trained, variables)
     fresh = get_backbone("tiny_cnn", num_bands=5, rgb_bands=None)
@@ -46,7 +47,7 @@ def test_what_is_written_is_read_with_its_preparation(trained, tmp_path):
 
 def test_a_network_with_statistics_is_kept_whole(tmp_path):
     backbone = get_backbone("resnet18")
-    variables = jax.tree.map(lambda array: array + 0.5, backbone.init(jax.random.key(0), 32))
+    variables = random_variables(lambda key: backbone.init(key, 32), 0)
     save_pretrained(tmp_path / "warm.safetensors", backbone, variables)
     loaded = load_pretrained(backbone, tmp_path / "warm.safetensors")
     assert jax.tree.all(jax.tree.map(np.array_equal, loaded, variables))
@@ -54,7 +55,7 @@ def test_a_network_with_statistics_is_kept_whole(tmp_path):
 
 def test_what_does_not_fit_is_refused(trained, tmp_path):
     file = tmp_path / "warm.safetensors"
-    save_pretrained(file, trained, trained.init(jax.random.key(0), 8))
+    save_pretrained(file, trained, random_variables(lambda key: trained.init(key, 8), 0))
     with pytest.raises(WeightsError, match=r"weights of 'tiny_cnn', not of 'resnet18'"):
         load_pretrained(get_backbone("resnet18"), file)
     with pytest.raises(WeightsError, match=r"1 of 6 arrays: params/conv1/kernel is \(3, 3, 5, 32\)"):

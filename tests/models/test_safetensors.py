@@ -15,6 +15,8 @@ from anneal_jax.models.inflate_bands import inflate_kernel
 from anneal_jax.models.pretrained import as_pretrained, load_pretrained
 from anneal_jax.models.resnet import BasicBlock, Bottleneck, ResNet
 from anneal_jax.models.vit import VisionTransformer
+from anneal_jax.models.vit_rotary import RotaryVisionTransformer
+from tests.models.random_variables import random_variables
 from tests.reference.networks import conv, vision_transformer_features
 
 WIDTHS = (64, 128, 256, 512)
@@ -201,6 +203,97 @@ def _twin_features(arrays, images):
     return vision_transformer_features(params, images, 3, positions[own:].reshape(3, 3, -1))
 
 
+_DINOV3_NAMES = {
+    "timm": {
+        "class_token": "cls_token",
+        "register_tokens": "reg_token",
+        "patch_embed": "patch_embed.proj",
+        "norm": "norm",
+        "block": "blocks.{}",
+        "proj": "attn.proj",
+        "scale": "gamma_{}",
+        "fc1": ("mlp.fc1_g", "mlp.fc1_x"),
+        "fc2": "mlp.fc2",
+    },
+    "hugging_face": {
+        "class_token": "embeddings.cls_token",
+        "register_tokens": "embeddings.register_tokens",
+        "patch_embed": "embeddings.patch_embeddings",
+        "norm": "norm",
+        "block": "layer.{}",
+        "proj": "attention.o_proj",
+        "scale": "layer_scale{}.lambda1",
+        "fc1": ("mlp.gate_proj", "mlp.up_proj"),
+        "fc2": "mlp.down_proj",
+    },
+}
+
+
+def _dinov3_arrays(params, family, has_biases):
+    """Name the twin's arrays of gated blocks as a family does, each matrix turned by hand."""
+    names, arrays = _DINOV3_NAMES[family], {}
+
+    def dense(name, layer):
+        arrays.update({f"{name}.weight": layer["kernel"].T, f"{name}.bias": layer["bias"]})
+
+    def norm(name, layer):
+        arrays.update({f"{name}.weight": layer["scale"], f"{name}.bias": layer["bias"]})
+
+    for token in ("class_token", "register_tokens"):
+        arrays[names[token]] = params[token][None]
+    arrays[f"{names['patch_embed']}.weight"] = params["patch_embed"]["kernel"].transpose(3, 2, 0, 1)
+    arrays[f"{names['patch_embed']}.bias"] = params["patch_embed"]["bias"]
+    norm(names["norm"], params["norm"])
+    for i in range(2):
+        block, start = params[f"blocks_{i}"], names["block"].format(i)
+        for n in (1, 2):
+            norm(f"{start}.norm{n}", block[f"norm{n}"])
+            arrays[f"{start}.{names['scale'].format(n)}"] = block[f"scale{n}"]
+        dense(f"{start}.{names['proj']}", block["proj"])
+        dense(f"{start}.{names['fc2']}", block["fc2"])
+        halves = [np.split(block["fc1"][leaf], 2, axis=-1) for leaf in ("kernel", "bias")]
+        for name, kernel, bias in zip(names["fc1"], *halves, strict=True):
+            dense(f"{start}.{name}", {"kernel": kernel, "bias": bias})
+        kernels = np.split(block["qkv"]["kernel"].T, 3)
+        biases = dict(zip("qkv", np.split(block["qkv"]["bias"], 3), strict=True))
+        if family == "timm":
+            arrays[f"{start}.attn.qkv.weight"] = np.concatenate(kernels)
+        for part, kernel in zip("qkv", kernels, strict=True):
+            if family == "hugging_face":
+                arrays[f"{start}.attention.{part}_proj.weight"] = kernel
+            if has_biases and part != "k":
+                bias_name = f"attn.{part}_bias" if family == "timm" else f"attention.{part}_proj.bias"
+                arrays[f"{start}.{bias_name}"] = biases[part]
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize(
+    ("family", "has_biases"), [("timm", False), ("timm", True), ("hugging_face", True)]
+)
+def test_dinov3_by_the_names_of_two_families(tmp_path, family, has_biases):
+    network = RotaryVisionTransformer(24, 2, 3, is_gated=True)
+    backbone = dataclasses.replace(get_backbone("vit_s16plus_dinov3"), network=network)
+    params = random_variables(lambda key: backbone.init(key, 32), 5)["params"]
+    for i in range(2):  # keys have no bias, and in timm's files without any the others have none
+        parts = np.split(params[f"blocks_{i}"]["qkv"]["bias"], 3)
+        params[f"blocks_{i}"]["qkv"]["bias"] = np.concatenate(
+            [parts[0] * has_biases, parts[1] * 0, parts[2] * has_biases]
+        )
+    file = _saved(tmp_path, _dinov3_arrays(params, family, has_biases))
+    variables = load_pretrained(as_pretrained(backbone, file), file)
+    jax.tree.map(np.testing.assert_array_equal, variables["params"], params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype(np.float32)}
+
+
+def test_weights_of_the_plus_variant_do_not_fit_the_plain(tmp_path):
+    network = RotaryVisionTransformer(24, 2, 3, is_gated=True)
+    params = random_variables(lambda key: network.init(key, np.zeros((1, 32, 32, 3), np.float32)), 5)
+    file = _saved(tmp_path, _dinov3_arrays(params["params"], "hugging_face", has_biases=True))
+    plain = dataclasses.replace(get_backbone("vit_s16_dinov3"), network=network.clone(is_gated=False))
+    with pytest.raises(WeightsError, match=r"layer\.0\.mlp\.gate_proj\.bias is \(96,\), expected absent"):
+        load_pretrained(plain, file)
+
+
 def test_the_codes_of_dinov2_resample_positions_in_their_own_ways(tmp_path):
     arrays, backbone = _timm_arrays(0), _small("vit_s14")
     timm = as_pretrained(backbone, _saved(tmp_path, arrays))
@@ -303,4 +396,5 @@ def test_bands_keep_the_filters_of_their_colours(tmp_path):
     kernel = variables["params"]["conv1"]["kernel"]
     np.testing.assert_allclose(kernel[:, :, [3, 1, 0]], 0.75 * plain, rtol=1e-6)
     np.testing.assert_allclose(kernel[:, :, 2], 0.75 * plain.mean(axis=2), atol=1e-7)
-    assert backbone.apply(variables, np.zeros((1, 33, 33, 4), np.uint8)).shape == (1, 512)
+    images = jax.ShapeDtypeStruct((1, 33, 33, 4), np.uint8)
+    assert jax.eval_shape(backbone.apply, variables, images).shape == (1, 512)

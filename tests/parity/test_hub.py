@@ -102,7 +102,8 @@ def test_a_gated_repository_is_asked_once_and_refused_in_one_sentence(server, tm
     assert last.startswith("anneal_jax.errors.WeightsError: the hub restricts access to")
     assert f"accept the DINOv3 License of Meta at https://huggingface.co/{repo}" in last
     assert "Retrying" not in done.stderr
-    assert server.asked == [f"HEAD /{repo}/resolve/main/model.safetensors"]
+    asked = [request for request in server.asked if repo in request]  # the client asks for more of its own
+    assert asked == [f"HEAD /{repo}/resolve/main/model.safetensors"]
 
 
 def test_an_unreachable_hub_is_one_sentence(tmp_path):

@@ -98,13 +98,13 @@ def grid_channel(rate, miss_rate):
 def mutual_information(prior, channel):
     """Return the nats that an answer tells of a tile's group, summed over both."""
     joint = np.asarray(prior, np.float64)[:, None] * channel
-    told = 0.0
+    information = 0.0
     for row in range(joint.shape[0]):
         for column in range(joint.shape[1]):
             if joint[row, column] > 1e-300:
                 apart = joint[row].sum() * joint[:, column].sum()
-                told += joint[row, column] * np.log(joint[row, column] / apart)
-    return told
+                information += joint[row, column] * np.log(joint[row, column] / apart)
+    return information
 
 
 def chance_of_new(groups, reached, tile, most, open_tile):

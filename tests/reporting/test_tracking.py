@@ -26,7 +26,7 @@ def row(index):
     }
 
 
-def tell(tracker, workdir, count):
+def report(tracker, workdir, count):
     """Append so many rounds to a log, each logged at once."""
     workdir.mkdir(parents=True, exist_ok=True)
     old = (
@@ -60,10 +60,10 @@ def read_events(folder):
 
 def test_tensorboard_gets_each_round_once_at_its_bits_and_earlier_ones_too(tmp_path):
     pytest.importorskip("tensorboardX")
-    tell(None, tmp_path, 1)
+    report(None, tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["rounds.jsonl"]
     for count in (2, 0, 1):
-        tell("tensorboard", tmp_path, count)
+        report("tensorboard", tmp_path, count)
     events = read_events(tmp_path / "tensorboard")
     assert [each[1:] for each in events if each[0] == "mean_average_precision_at_5"] == [
         (100, 0.5),
@@ -104,7 +104,7 @@ def wandb(monkeypatch, tmp_path):
 
 
 def test_wandb_stays_offline_unless_it_was_set_up(wandb, tmp_path, monkeypatch):
-    tell("wandb", tmp_path / "a", 2)
+    report("wandb", tmp_path / "a", 2)
     assert wandb.logs == [(100, 0.5), (150, 0.625)]
     (init,) = wandb.inits
     assert init["mode"] == "offline" and "resume" not in init
@@ -112,12 +112,12 @@ def test_wandb_stays_offline_unless_it_was_set_up(wandb, tmp_path, monkeypatch):
     assert (init["name"], init["group"], init["config"]["steps"]) == ("run", "group", CONFIG.steps)
     assert pathlib.Path(init["dir"]) == tmp_path / "a"
     monkeypatch.setenv("WANDB_MODE", "online")
-    tell("wandb", tmp_path / "a", 1)
+    report("wandb", tmp_path / "a", 1)
     assert wandb.inits[1]["resume"] == "allow" and "mode" not in wandb.inits[1]
     assert wandb.inits[1]["id"] == init["id"] and wandb.finished == 2
     monkeypatch.delenv("WANDB_MODE")
     (tmp_path / "netrc").write_text("machine api.wandb.ai login user password key\n")
-    tell("wandb", tmp_path / "b", 1)
+    report("wandb", tmp_path / "b", 1)
     assert "mode" not in wandb.inits[2] and wandb.inits[2]["id"] != init["id"]
 
 

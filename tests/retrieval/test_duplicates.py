@@ -2,8 +2,6 @@
 
 import csv
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from PIL import Image, ImageFilter
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ConfigError
 from anneal_jax.retrieval.duplicates import find_duplicates
-from tests.conftest import ROOT
+from tests.launching import run_script
 
 
 def brute_force(archive, limit):
@@ -91,13 +89,7 @@ def test_a_limit_must_be_positive(tiles):
 
 def test_from_the_command_line(tiles, tmp_path):
     arguments = [f"--archive=folder:{tiles}", f"--csv={tmp_path / 'found.csv'}"]
-    done = subprocess.run(
-        [sys.executable, "launch/duplicates.py", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_script("duplicates", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(
         "1 tiles are identical to an earlier one; 5 pairs of others differ little."

@@ -2,10 +2,7 @@
 
 import dataclasses
 import json
-import os
 import shutil
-import subprocess
-import sys
 from contextlib import closing
 
 import numpy as np
@@ -23,6 +20,7 @@ from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import represent
 from tests.conftest import ROOT
+from tests.launching import run_python
 
 DIGITS = ExperimentConfig(
     archive="digits", backbone="pixels", initial_draw="random", rounds=1, steps=50, pairs_per_round=50
@@ -84,25 +82,17 @@ def test_what_is_no_tile_is_refused(digits_run, tiles):
         load_embedder(digits_run[0]).embed(tiles)
 
 
-@pytest.fixture
-def vectors(tmp_path):
-    rng = np.random.default_rng(7)
-    labels = np.arange(80) % 4
-    embeddings = rng.normal(size=(4, 9))[labels] + 0.5 * rng.normal(size=(80, 9))
-    np.savez(tmp_path / "vectors.npz", embeddings=embeddings.astype(np.float32), labels=labels)
-    return tmp_path / "vectors.npz"
-
-
-SMALL = {"rounds": 1, "steps": 50, "batch_size": 16, "pairs_per_round": 12, "initial_fraction": 0.1}
+SMALL = {"rounds": 1, "steps": 20, "batch_size": 16, "pairs_per_round": 12, "initial_fraction": 0.05}
 
 
 @pytest.mark.parametrize(
     "supervision", ["pairs", "class_labels", "group_ask", "tcal", "all_pairs", "belief_ask"]
 )
 @pytest.mark.parametrize("acquisition", ["mgue", "bcgue"])
-def test_ready_vectors_under_every_kind_of_run(vectors, tmp_path, supervision, acquisition):
+def test_ready_vectors_under_every_kind_of_run(tmp_path, supervision, acquisition):
     if acquisition == "bcgue" and supervision != "pairs":
         pytest.skip("asks nothing")
+    vectors = ROOT / "tests" / "golden" / "vectors.npz"
     config = ExperimentConfig(
         archive=f"embeddings:{vectors}", supervision=supervision, acquisition=acquisition, **SMALL
     )
@@ -111,10 +101,10 @@ def test_ready_vectors_under_every_kind_of_run(vectors, tmp_path, supervision, a
     archive = open_archive(config.archive)
     np.testing.assert_allclose(embedder.embed(archive.load(np.arange(80), 0)), expected, atol=1e-6)
     np.testing.assert_allclose(embedder.embed_archive(archive, np.arange(80)), expected, atol=1e-6)
-    with pytest.raises(ArchiveError, match=r"takes float\[N, 9\], as it was trained on"):
+    with pytest.raises(ArchiveError, match=r"takes float\[N, 18\], as it was trained on"):
         embedder.embed(np.zeros((2, 8), np.float32))
     with pytest.raises(ArchiveError, match="a feature is nan or infinite"):
-        embedder.embed(np.full((1, 9), np.nan, np.float32))
+        embedder.embed(np.full((1, 18), np.nan, np.float32))
     with pytest.raises(
         ArchiveError, match=r"digits holds images, but the model in .* was trained on vectors"
     ):
@@ -224,13 +214,7 @@ np.save(sys.argv[3], embeddings)
 
 def test_a_run_on_eight_devices_opens_on_one(digits_run, tmp_path):
     workdir, expected = digits_run
-    done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, str(workdir), "1", str(tmp_path / "found.npy")],
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = (workdir, 1, tmp_path / "found.npy")
+    done = run_python("-c", ELSEWHERE, *arguments, environment={"XLA_FLAGS": ""})
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), expected[:20], atol=1e-6)

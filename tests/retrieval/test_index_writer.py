@@ -1,8 +1,5 @@
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +8,7 @@ from anneal_jax.errors import RetrievalError
 from anneal_jax.retrieval import shards
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
-from tests.conftest import ROOT
+from tests.launching import run_python
 from tests.retrieval.small_index import CARD, DIM, Tiles, embed, flip, vector
 
 
@@ -102,14 +99,7 @@ print("done")
 
 def killed(folder, numbers, moment, count):
     arguments = json.dumps([str(folder), list(numbers), moment, count])
-    return subprocess.run(
-        [sys.executable, "-c", KILLED, arguments],
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_python("-c", KILLED, arguments, environment={"XLA_FLAGS": ""})
 
 
 @pytest.mark.parametrize("count", [3, 12, 21])

@@ -4,8 +4,6 @@ import dataclasses
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -22,7 +20,7 @@ from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.retrieval.queries import prepare_queries, read_names
 from anneal_jax.retrieval.results import name_hits
 from anneal_jax.retrieval.search import search_exact
-from tests.conftest import ROOT
+from tests.launching import run_script
 
 CONFIG = ExperimentConfig(
     archive="digits", backbone="pixels", initial_draw="random", rounds=1, steps=100, pairs_per_round=100
@@ -50,16 +48,6 @@ def index(place):
     return open_index(place / "index")
 
 
-def app(name, *arguments):
-    return subprocess.run(
-        [sys.executable, f"launch/{name}.py", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def search(index, names, k=5, **options):
     queries = prepare_queries(index, names, **options)
     hits = search_exact(index.column("vectors"), queries.embeddings, k, own_rows=queries.own_rows)
@@ -68,16 +56,16 @@ def search(index, names, k=5, **options):
 
 def test_embed_and_search_from_the_command_line(place, tmp_path):
     arguments = [f"--checkpoint={place / 'run'}", f"--index={tmp_path / 'index'}"]
-    first = app("embed", *arguments, f"--archive=folder:{place / 'tiles'}")
+    first = run_script("embed", *arguments, f"--archive=folder:{place / 'tiles'}")
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.startswith("30 tiles encoded, 0 were already there.")
-    again = app("embed", *arguments, f"--archive=folder:{place / 'tiles'}")
+    again = run_script("embed", *arguments, f"--archive=folder:{place / 'tiles'}")
     assert again.stdout.startswith("0 tiles encoded, 30 were already there.")
 
     query = tmp_path / "unseen.png"
     Image.fromarray(open_archive("digits").load([40], 24)[0]).save(query)
     (tmp_path / "names.txt").write_text("digit 3/003.png\n\n")
-    found = app(
+    found = run_script(
         "search",
         *[f"--index={tmp_path / 'index'}", f"--query={query}", f"--queries={tmp_path / 'names.txt'}"],
         *["--k=3", "--json", f"--picture={tmp_path / 'found.png'}", "--class=digit 3", "--class=digit 4"],
@@ -95,7 +83,9 @@ def test_embed_and_search_from_the_command_line(place, tmp_path):
     with Image.open(tmp_path / "found.png") as picture:
         assert picture.width > 600
 
-    table = app("search", f"--index={tmp_path / 'index'}", "--query=digit 3/003.png", "--verify=once")
+    table = run_script(
+        "search", f"--index={tmp_path / 'index'}", "--query=digit 3/003.png", "--verify=once"
+    )
     assert table.stdout.splitlines()[1].split() == ["rank", "similarity", "class", "id"]
     assert len(table.stdout.splitlines()) == 7
 
@@ -120,7 +110,7 @@ def test_embed_and_search_from_the_command_line(place, tmp_path):
     ],
 )
 def test_a_mistake_is_one_sentence(place, arguments, sentence):
-    done = app("search", f"--index={place / 'index'}", *arguments)
+    done = run_script("search", f"--index={place / 'index'}", *arguments)
     assert done.returncode == 2 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")

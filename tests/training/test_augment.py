@@ -15,6 +15,7 @@ from anneal_jax.training.augment import (
 )
 from tests.reference import pictures as reference
 
+compiled_augment = jax.jit(augment, static_argnames=("choice", "is_rgb"))
 TILE = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3)
 
 
@@ -65,7 +66,7 @@ def test_a_crop_is_its_twin(dtype):
 def test_the_whole_tile_as_a_crop_is_the_tile():
     tiles = random_tiles(3)
     boxes = draw_boxes(jax.random.key(0), 3, Strength(smallest_area=1.0, largest_aspect=1.0))
-    np.testing.assert_allclose(crop(tiles, boxes), tiles, atol=1e-3)
+    np.testing.assert_allclose(jax.jit(crop)(tiles, boxes), tiles, atol=1e-3)
 
 
 def test_boxes_keep_to_the_ranges_and_use_them():
@@ -100,7 +101,7 @@ def test_choices(bands):
     tiles = jnp.asarray(random_tiles(16, bands=bands))
     key = jax.random.key(3)
     results = {
-        choice: np.asarray(augment(choice, key, tiles, is_rgb=bands == 3))
+        choice: np.asarray(compiled_augment(choice, key, tiles, is_rgb=bands == 3))
         for choice in ("none", "turn", "full")
     }
     np.testing.assert_array_equal(results["none"], tiles)
@@ -108,14 +109,14 @@ def test_choices(bands):
     full = results["full"]
     assert full.dtype == np.float32 and full.shape == tiles.shape
     assert full.min() >= 0 and full.max() <= 255
-    again = augment("full", key, tiles, is_rgb=bands == 3)
+    again = compiled_augment("full", key, tiles, is_rgb=bands == 3)
     np.testing.assert_array_equal(full, again)
-    assert (full != np.asarray(augment("full", jax.random.key(4), tiles, is_rgb=bands == 3))).any()
+    assert (full != np.asarray(compiled_augment("full", jax.random.key(4), tiles, is_rgb=bands == 3))).any()
 
 
 def test_a_picture_without_any_strength_is_the_tile():
     tiles = random_tiles(4)
     none = Strength(1.0, 1.0, 0.0, 0.0, 0.0, turns=False)
-    np.testing.assert_allclose(
-        another_picture(jax.random.key(0), tiles, none, is_rgb=True), tiles, atol=1e-3
-    )
+    compiled = jax.jit(another_picture, static_argnums=2, static_argnames="is_rgb")
+    found = compiled(jax.random.key(0), tiles, none, is_rgb=True)
+    np.testing.assert_allclose(found, tiles, atol=1e-3)

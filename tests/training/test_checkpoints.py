@@ -1,8 +1,4 @@
-import os
-import pathlib
 import signal
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +8,7 @@ import pytest
 from anneal_jax.errors import WorkdirError
 from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.head_steps import HeadParams
+from tests.launching import run_python
 
 SAVE = """
 import os, signal, sys
@@ -112,16 +109,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_sentence(checkpoints, files, dam
 
 def test_a_round_is_on_disk_when_save_returns_whatever_kills_the_process_then(tmp_path):
     # One device there, eight here: a restore does not depend on either.
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    root = pathlib.Path(__file__).resolve().parents[2]
-    killed = subprocess.run(
-        [sys.executable, "-c", SAVE, str(tmp_path)],
-        cwd=root,
-        check=False,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    killed = run_python("-c", SAVE, tmp_path, environment={"XLA_FLAGS": ""})
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     reopened = RoundCheckpoints(tmp_path)
     restored = reopened.restore(3, {"weights": np.zeros(5, np.float32)})

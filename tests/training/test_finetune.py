@@ -17,7 +17,7 @@ from anneal_jax.training.feed import ResidentFeed, make_mesh
 from anneal_jax.training.finetune import FinetuneLearner, FinetunePlan, NetworkLoss
 from anneal_jax.training.frozen import FrozenLearner
 from anneal_jax.training.head_steps import FitSettings, init_heads, pair_objective
-from anneal_jax.training.learner import TrainingPairs
+from anneal_jax.training.learner import TrainingPairs, centred, represent
 from anneal_jax.training.network_fit import _loss_of, _run_chunk
 from anneal_jax.training.tile_batches import BatchShape, TileBatch, draw_pair_tiles
 
@@ -113,6 +113,20 @@ def test_a_round_goes_on_from_the_last_and_leaves_it_as_it_was(learner, classes)
     assert not np.array_equal(start, fresh)
     assert are_equal(second, learner.fit_pairs(pairs, 1, kept))
     assert not are_equal(second, learner.fit_pairs(pairs, 1, None))
+
+
+def test_embeddings_may_hold_the_features_learnt_which_no_later_round_trains(learner, classes):
+    pairs = answered_pairs(classes, 12)
+    first = learner.fit_pairs(pairs, 0, None)
+    both = learner.beside_features(first, 0.4)
+    features, learnt = learner.features(first), embed(learner, first).astype(np.float64)
+    kept = ((features - learner.mean) / learner.scale).astype(
+        np.float64
+    ) @ learner.heads_only.main_directions
+    kept /= np.linalg.norm(kept, axis=1, keepdims=True)
+    found = embed(learner, both)
+    np.testing.assert_allclose(found @ found.T, 0.6 * learnt @ learnt.T + 0.4 * kept @ kept.T, atol=1e-5)
+    assert are_equal(learner.fit_pairs(pairs, 1, both), learner.fit_pairs(pairs, 1, first))
 
 
 def test_a_fit_is_fixed_by_seed_round_and_augmentation(learner, classes):
@@ -234,6 +248,26 @@ def test_heads_learn_alone_before_the_first_fit(learner, classes):
     by_classes = one_step.fit_classes(TRAIN, classes[TRAIN], 2, weights=weights)
     expected = alone.fit_classes(TRAIN, classes[TRAIN], 2, weights=weights)
     assert 0 < largest_change(by_classes.heads, expected) < ONE_STEP
+
+
+def test_prepared_heads_keep_up_with_the_features(learner, classes):
+    """In a few steps of the whole network heads that begin at random learn too little."""
+
+    def lead(heads_first):
+        short = replan(learner, max_steps=5, heads_first=heads_first, backbone_rate=0.1)
+        model = represent(short, short.fit_classes(TRAIN, classes[TRAIN]))
+        own = precision(centred(model.features, TRAIN), classes)
+        return precision(model.embeddings, classes) - own
+
+    assert lead(heads_first=True) > max(-0.01, lead(heads_first=False) + 0.03)
+
+
+def precision(vectors, classes, cut_off=3):
+    """Share of tiles of the same class among the nearest, each tile a query among all others."""
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = vectors @ vectors.T - 2 * np.eye(len(vectors))
+    nearest = np.argsort(-cosines, axis=1)[:, :cut_off]
+    return np.mean(classes[nearest] == classes[:, None])
 
 
 ONE_STEP = 1.01 * FitSettings().learning_rate

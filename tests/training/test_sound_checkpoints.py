@@ -1,11 +1,8 @@
 """Damage to a checkpoint is noticed, whatever is hit; left-overs of a kill are cleaned."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 from contextlib import closing
 
 import numpy as np
@@ -13,7 +10,7 @@ import pytest
 
 from anneal_jax.errors import WorkdirError
 from anneal_jax.training.checkpoints import MANIFEST, RoundCheckpoints
-from tests.conftest import ROOT
+from tests.launching import run_python
 
 NUM_FLIPS = 10
 STATE = {"weights": np.arange(300, dtype=np.float32).reshape(20, 15), "mean": np.full(7, 0.5, np.float32)}
@@ -148,14 +145,8 @@ die()
 )
 def test_kill_9_during_a_save_leaves_the_round_before_it(checkpoints, moment, is_there):
     checkpoints.save(0, state(0))
-    killed = subprocess.run(
-        [sys.executable, "-c", SAVE, json.dumps([str(checkpoints.folder), moment])],
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = json.dumps([str(checkpoints.folder), moment])
+    killed = run_python("-c", SAVE, arguments, environment={"XLA_FLAGS": ""})
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert ("saved" in killed.stdout) == is_there
     with closing(RoundCheckpoints(checkpoints.folder)) as reopened:

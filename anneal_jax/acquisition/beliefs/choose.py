@@ -2,9 +2,9 @@
 
 A question is about one tile and a group, shown by the group's founder, or, where that was asked about, by
 its member nearest to the tile. The tile is the one about which most is left open, in a neighbourhood where
-much is left open; its groups are asked in the order of belief until one is settled. Where two groups look
-like one, their oldest members are compared. A settled tile that its neighbours contradict is asked about
-again.
+much is left open; before all others come the medoids of the archive's clusters. Its groups are asked in the
+order of belief until one is settled. If two groups look like one once the medoids are done, their oldest
+members are compared. A settled tile that its neighbours contradict is asked about again.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,9 @@ from anneal_jax.acquisition.beliefs.state import (
     chances,
     joining_chances,
     membership,
+    open_medoids,
     own_beliefs,
+    refusals_of_new,
     unreached,
 )
 from anneal_jax.acquisition.beliefs.update import settle_subject
@@ -93,10 +95,16 @@ def _entropy(shares: FloatArray) -> FloatArray:
 
 
 def worth_asking(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> FloatArray:
-    """Return what a question about each tile is worth, float32[M]: much is open about it and around it."""
+    """Return what a question about each tile is worth, float32[M]: much is open about it and around it.
+
+    The medoids that are not done are worth more than all others, in their order.
+    """
     nats = openness(graph, state, settings)
     around: FloatArray = np.asarray(graph.smooth @ nats, np.float32)
-    return np.multiply(nats, around + OWN_WEIGHT * nats, dtype=np.float32)
+    worth = np.multiply(nats, around + OWN_WEIGHT * nats, dtype=np.float32)
+    first = open_medoids(graph, state)
+    worth[first] = max(1, worth.max()) * (1 + np.arange(first.size, 0, -1))
+    return worth
 
 
 def _most_open_tile(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> int | None:
@@ -113,7 +121,7 @@ def partner(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> 
 def partners(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> Iterator[tuple[int, int]]:
     """Yield the groups worth asking the subject about, the likeliest first, each with its tile to show."""
     believed = chances(graph, state, state.subject, settings)
-    must_ask = len(state.replies) < min(settings.least_answers, state.num_groups)
+    must_ask = len(state.replies) < refusals_of_new(graph, state, settings)
     least = MIN_GROUP if must_ask else max(MIN_GROUP, believed[-1])
     for group in np.argsort(-believed[:-1], kind="stable"):
         if believed[group] < least:
@@ -153,8 +161,8 @@ def joining_pair(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings
     The founders first, then the second of both, and so on: each question has tiles of its own. The nearest
     members would be those that a slip has put into the wrong group.
     """
-    if state.num_groups < 3:
-        return None
+    if state.num_groups < 3 or open_medoids(graph, state).size:
+        return None  # two groups look like one as long as those between them are not found
     chance = np.triu(joining_chances(graph, state, settings), 1)
     for flat in np.argsort(-chance, axis=None, kind="stable")[:3]:
         one, other = np.unravel_index(flat, chance.shape)

@@ -20,7 +20,9 @@ def chance_alike(session: BeliefSession, beliefs: Beliefs, first: int, second: i
     is_known = np.array_equal(session.tiles.take(places, mode="clip"), (first, second))
     if not is_known or not beliefs.num_groups:
         return None
-    one, other = (chances(session.graph, beliefs, int(place), BeliefSettings()) for place in places)
+    one, other = (
+        chances(session.graph_of(beliefs), beliefs, int(place), BeliefSettings()) for place in places
+    )
     return float(one[:-1] @ other[:-1])
 
 
@@ -38,7 +40,7 @@ def likely_members(
     Returns:
       (tile, belief) by group, the most believed first.
     """
-    groups, belief = settled_groups(session.graph, beliefs)
+    groups, belief = settled_groups(session.graph_of(beliefs), beliefs)
     known = np.array([group_of.get(tile, -1) for tile in session.tiles.tolist()])
     named = _groups_of_beliefs(beliefs, groups, known)
     found: dict[int, list[tuple[int, float]]] = {}

@@ -17,6 +17,7 @@ from anneal_jax.acquisition.beliefs.choose_several import (
     settle_stuck,
 )
 from anneal_jax.acquisition.beliefs.glances import KINDS, MISS_RATE, Glance, GlanceSeconds, open_glances
+from anneal_jax.acquisition.beliefs.learnt import current_graph, learn_graph
 from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
 from anneal_jax.acquisition.beliefs.state import Beliefs
 from anneal_jax.answers.store import Answered
@@ -37,6 +38,10 @@ class BeliefSession(NamedTuple):
     graph: NeighbourGraph
     start: Beliefs
 
+    def graph_of(self, beliefs: Beliefs) -> NeighbourGraph:
+        """Return the graph that beliefs spread along: the learnt one while it leads."""
+        return current_graph(self.graph, beliefs)
+
 
 def ask_next(session: BeliefSession, beliefs: Beliefs) -> tuple[Beliefs, tuple[int, int] | None]:
     """Choose the next question.
@@ -45,7 +50,7 @@ def ask_next(session: BeliefSession, beliefs: Beliefs) -> tuple[Beliefs, tuple[i
       (beliefs, pair): the state to learn the answer with, and indices (i, j) into the archive, i < j. Where
       nothing is left to ask, the state given, which follows from the answers alone, and None.
     """
-    chosen, pair = next_question(session.graph, beliefs)
+    chosen, pair = next_question(session.graph_of(beliefs), beliefs)
     if pair is None:
         return beliefs, None
     return chosen, (int(session.tiles[pair[0]]), int(session.tiles[pair[1]]))
@@ -59,7 +64,8 @@ def add_answer(
     if not np.isin(pair, session.tiles).all():
         return beliefs
     places = np.searchsorted(session.tiles, pair)
-    return update.add_answer(session.graph, beliefs, int(places[0]), int(places[1]), answer)
+    graph, first, second = session.graph_of(beliefs), int(places[0]), int(places[1])
+    return learn_graph(session.graph, update.add_answer(graph, beliefs, first, second, answer))
 
 
 def replay(session: BeliefSession, answered: Answered) -> Beliefs:
@@ -81,7 +87,7 @@ def propose_several(
     session: BeliefSession, state: Interleaved, *, mixes_first: bool = False
 ) -> Iterator[tuple[int, int]]:
     """Propose pairs of the archive, each good whatever is answered to those before it, the best first."""
-    for first, second in open_questions(session.graph, state, mixes_first=mixes_first):
+    for first, second in open_questions(session.graph_of(state.beliefs), state, mixes_first=mixes_first):
         yield int(session.tiles[first]), int(session.tiles[second])
 
 
@@ -102,8 +108,8 @@ def add_interleaved_answer(
     places = np.searchsorted(session.tiles, (first, second))
     if not np.array_equal(session.tiles.take(places, mode="clip"), (first, second)):
         return state
-    return choose_several.add_interleaved_answer(
-        session.graph,
+    state = choose_several.add_interleaved_answer(
+        session.graph_of(state.beliefs),
         state,
         int(places[0]),
         int(places[1]),
@@ -111,6 +117,7 @@ def add_interleaved_answer(
         miss_rate=miss_rate,
         is_last=is_last,
     )
+    return state._replace(beliefs=learn_graph(session.graph, state.beliefs))
 
 
 def propose_glances(
@@ -122,7 +129,9 @@ def propose_glances(
     mixes_first: bool = False,
 ) -> Iterator[Glance]:
     """Propose glances at tiles of the archive, as `open_glances` does by their places."""
-    for glance in open_glances(session.graph, state, seconds, kinds, mixes_first=mixes_first):
+    for glance in open_glances(
+        session.graph_of(state.beliefs), state, seconds, kinds, mixes_first=mixes_first
+    ):
         subject, *others = session.tiles[[glance.subject, *glance.others]].tolist()
         yield glance._replace(subject=subject, others=tuple(others))
 
@@ -131,7 +140,8 @@ def keep_off(session: BeliefSession, state: Interleaved, first: int, second: int
     """Never propose a pair, and learn nothing about it; a tile without any other question is settled."""
     keys = keys_within(session.tiles, np.array([(first, second)], np.int32))
     asked = np.union1d(state.beliefs.asked, keys)
-    return settle_stuck(session.graph, state._replace(beliefs=state.beliefs._replace(asked=asked)))
+    graph = session.graph_of(state.beliefs)
+    return settle_stuck(graph, state._replace(beliefs=state.beliefs._replace(asked=asked)))
 
 
 def beliefs_of_page(session: BeliefSession, answered: Answered) -> Beliefs:

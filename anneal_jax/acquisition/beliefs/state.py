@@ -11,13 +11,16 @@ Source: this project's. The walk is the harmonic function of zhu2003semi, with a
 groups, the prices of errors and the joining of groups are ours.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
 from anneal_jax.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from anneal_jax.acquisition.beliefs.learnt import Learnt
 
 OPEN = -1
 """The group of a tile that is not settled; as a subject: no tile."""
@@ -32,6 +35,7 @@ class BeliefSettings(NamedTuple):
       join_confidence: belief at which two groups are joined: one slip must not be enough.
       balance: 0 trusts the share of walks that end in a group as it is; 1 makes all groups equally large.
       least_answers: refusals after which a tile may found a group of its own.
+      least_first_answers: the same, as long as the tiles to ask about first are not done.
       most_new: largest chance that a tile belongs to no group found so far.
       most_checks: answers about one tile after which it is not doubted again.
       joining: chance before any answer that a group lies within the one that surrounds it.
@@ -48,6 +52,7 @@ class BeliefSettings(NamedTuple):
     join_confidence: float = 0.99
     balance: float = 0.5
     least_answers: int = 4
+    least_first_answers: int = 2
     most_new: float = 0.5
     most_checks: int = 8
     joining: float = 0.5
@@ -92,6 +97,7 @@ class Beliefs(NamedTuple):
       replies: to the questions about the subject, each about a group.
       wrong: expected number of wrong answers among those to settled questions.
       judged: number of those answers.
+      learnt: the graph learnt from the answers, once there are enough.
     """
 
     groups: IntArray
@@ -107,6 +113,7 @@ class Beliefs(NamedTuple):
     replies: tuple[Reply, ...] = ()
     wrong: float = 0.0
     judged: int = 0
+    learnt: "Learnt | None" = None
 
     @property
     def num_groups(self) -> int:
@@ -115,7 +122,7 @@ class Beliefs(NamedTuple):
 
 
 def begin(graph: NeighbourGraph) -> Beliefs:
-    """Return the beliefs before any answer: the best connected tile is the first group."""
+    """Return the beliefs before any answer: the first of the medoids is the first group."""
     num_tiles = len(graph.features)
     empty = np.zeros((num_tiles, 0), np.float32)
     state = Beliefs(
@@ -129,7 +136,23 @@ def begin(graph: NeighbourGraph) -> Beliefs:
         is_from_grid=np.zeros(num_tiles, np.bool_),
         asked=np.empty(0, np.int64),
     )
-    return spread(graph, found_group(state, int(np.argmax(graph.smooth.sum(axis=1)))), BeliefSettings(), 30)
+    return spread(graph, found_group(state, int(graph.medoids[0])), BeliefSettings(), 30)
+
+
+def open_medoids(graph: NeighbourGraph, state: Beliefs) -> IntArray:
+    """Return the tiles to ask about first that are not done, in their order."""
+    return graph.medoids[(state.groups[graph.medoids] == OPEN) & ~state.is_aside[graph.medoids]]
+
+
+def refusals_of_new(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> int:
+    """Return the refusals after which the subject may found a group.
+
+    Fewer while medoids are asked about: most stand for a group that is not found yet, and each group that
+    is missing draws the tiles of its whole cluster to a wrong one.
+    """
+    is_first = open_medoids(graph, state).size > 0
+    least = settings.least_first_answers if is_first else settings.least_answers
+    return min(least, state.num_groups)
 
 
 def error_rate(state: Beliefs, settings: BeliefSettings) -> float:

@@ -14,6 +14,7 @@ from anneal_jax.acquisition.beliefs.state import (
     found_group,
     joining_chances,
     likelihoods,
+    refusals_of_new,
     spread,
 )
 from anneal_jax.types import Answer
@@ -127,7 +128,7 @@ def settle_if_sure(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettin
     is_new = best == state.num_groups
     if is_new and state.groups[tile] != OPEN:
         return state._replace(subject=OPEN, replies=())
-    may_be_new = len(state.replies) >= min(settings.least_answers, state.num_groups)
+    may_be_new = len(state.replies) >= refusals_of_new(graph, state, settings)
     suffices = may_be_new if is_new else believed[best] >= settings.confidence
     return settle_subject(graph, state, settings) if suffices else state
 

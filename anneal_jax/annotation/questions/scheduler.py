@@ -152,18 +152,19 @@ class QuestionScheduler:
     ) -> Question | GlanceQuestion | None:
         """Return a glance without the tiles that may not be asked about; None if too few remain.
 
-        Pairs that measure the model in use are held back: a person easily overlooks an odd tile of a grid,
-        and such answers would make precision look better than it is.
+        Pairs that measure the model in use are held back from choices and grids: a person easily overlooks
+        an odd tile of a grid, and such answers would make precision look better than it is.
         """
         if tiles_in_question(glance) & in_question:
             return None
         pair_of = {
             other: (min(glance.subject, other), max(glance.subject, other)) for other in glance.others
         }
+        held_back = frozenset() if glance.kind == "pair" else self._held_back
         others = tuple(
             other
             for other, pair in pair_of.items()
-            if pair not in self._held_back and self.is_unknown(*pair) and self._may_ask(pair, taken)
+            if pair not in held_back and self.is_unknown(*pair) and self._may_ask(pair, taken)
         )
         if len(others) < (2 if glance.kind == "grid" else 1):
             return None

@@ -5,6 +5,7 @@ import importlib.resources
 import importlib.util
 
 import pytest
+from PIL import Image
 
 from anneal_jax.annotation.web.pages import PAGES
 from tests.annotation.scripted import Server
@@ -188,8 +189,11 @@ def test_the_map_has_a_list_of_its_tiles_which_says_what_is_marked(browser, tmp_
     west, south = np.arange(30) * 3.0 - 45, np.arange(30) % 5 * 2.0
     columns = {"west": west, "south": south, "east": west + 1, "north": south + 1}
     parquet.write_table(pa.table({"embedding": vectors.tolist(), **columns}), tmp_path / "places.parquet")
-    archive = f"--archive=embeddings:{tmp_path / 'places.parquet'}"
-    with Server(tmp_path / "work", archive, "--sentence=Same land use") as server:
+    (tmp_path / "thumbs").mkdir()  # nobody judges what has no picture
+    for row in range(30):
+        Image.new("RGB", (16, 16), (8 * row, 90, 40)).save(tmp_path / "thumbs" / f"row{row:02d}.png")
+    flags = (f"--archive=embeddings:{tmp_path / 'places.parquet'}", f"--thumbnails={tmp_path / 'thumbs'}")
+    with Server(tmp_path / "work", *flags, "--sentence=Same land use") as server:
         server.volunteer([(3, 9)])
         server.volunteer([(3, 12)], "dissimilar")
         page = browser.new_page(viewport={"width": 1280, "height": 800})

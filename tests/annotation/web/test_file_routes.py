@@ -1,14 +1,12 @@
 """Answers as files: from the page, and by command."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from anneal_jax.answers.file_format import parse_answers, write_answers
 from tests.annotation.web.test_app import SESSION, TAB
-from tests.conftest import ROOT
+from tests.launching import run_script
 
 FILE = {"content-type": "application/octet-stream"}
 
@@ -62,18 +60,13 @@ def test_a_file_needs_this_servers_origin_and_its_own_type(client):
     assert client("POST", "/answers/add?name=a.csv", content=b"", headers=headers).status_code == 403
 
 
-def launch(*arguments):
-    command = [sys.executable, "launch/answers.py", *arguments]
-    return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
-
-
 def test_files_are_merged_and_what_they_differ_on_is_reported(client, tmp_path):
     say(client, 2)
     rows = parse_answers(client("GET", "/answers.jsonl").content, "a.jsonl")
     ada, ben, both = (tmp_path / name for name in ("ada.csv", "ben.jsonl", "both.csv"))
     write_answers(ada, rows)
     write_answers(ben, [rows[0]._replace(key="of-ben", annotator="Ben", answer="dissimilar"), rows[1]])
-    done = launch(f"--merge={ada},{ben}", f"--export={both}")
+    done = run_script("answers", f"--merge={ada},{ben}", f"--export={both}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"3 answers are in {both}.\ndisagreement on ")
     assert "Ada: similar, Ben: dissimilar" in done.stdout
@@ -92,14 +85,16 @@ def test_a_workdir_gives_out_and_takes_in_by_command(tiles_folder, tmp_path):
             view = parts.session.open_tab(TAB, name)
             parts.session.answer(TAB, view["questions"][0]["key"], said, 1.0)
     out = tmp_path / "ben.jsonl"
-    assert launch(f"--workdir={tmp_path / 'ben'}", f"--export={out}").stdout.startswith("1 answers")
+    assert run_script("answers", f"--workdir={tmp_path / 'ben'}", f"--export={out}").stdout.startswith(
+        "1 answers"
+    )
     assert json.loads(out.read_text())["annotator"] == "ben"
-    done = launch(f"--workdir={tmp_path / 'ada'}", f"--import={out}")
+    done = run_script("answers", f"--workdir={tmp_path / 'ada'}", f"--import={out}")
     assert done.stdout.startswith("1 answers were added, 0 were here") and "disagreement on" in done.stdout
-    assert launch(f"--workdir={tmp_path / 'ada'}", f"--import={out}").stdout.startswith(
+    assert run_script("answers", f"--workdir={tmp_path / 'ada'}", f"--import={out}").stdout.startswith(
         "0 answers were added"
     )
-    done = launch(f"--workdir={tmp_path}", f"--export={out}")
+    done = run_script("answers", f"--workdir={tmp_path}", f"--export={out}")
     assert done.returncode == 2 and "holds no answers" in done.stderr
 
 

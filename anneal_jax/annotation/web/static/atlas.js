@@ -114,7 +114,7 @@ export function drawGrid(pen, plane, at, seen, [width, height], { line, text }) 
 }
 
 function degrees(value, letters, decimals) {
-  const letter = Math.abs(value) < 1e-9 ? "" : letters[Number(value > 0)];
+  const letter = Math.abs(value) < 1e-9 || letters === "WE" && Math.abs(value) === 180 ? "" : letters[Number(value > 0)];
   return `${Math.abs(value).toFixed(decimals)}°${letter}`;
 }
 

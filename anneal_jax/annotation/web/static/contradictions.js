@@ -9,8 +9,8 @@ let panel = null;
 let shown = null; // the contradiction in the panel
 let opener = null;
 
-const button = () => document.getElementById("contradictions") || document.body.appendChild(
-  element("button", { id: "contradictions", className: "alert floating", hidden: true }));
+const button = () => document.getElementById("contradictions") || document.querySelector(".bar").appendChild(
+  element("button", { id: "contradictions", className: "alert in-bar", hidden: true }));
 
 // Shows how many there are. The panel only opens on request, because a page must not move under the pointer.
 export function noteContradictions({ num_contradictions: count }) {
