@@ -7,7 +7,7 @@
 One line per lever and budget: the share of training tiles, asked about or not, that lie in a group of
 their own class (each group counts for the class of most of its settled tiles), the groups, the settled
 tiles, the mean doubt about a tile's group, and with --train the mAP@5 of queries, over min(k, R), and the
-precision@5 among training tiles, by what was learnt alone and with the features beside it; mean and half
+precision@5 among training tiles, by what was learnt, alone and combined with the features; mean and half
 of the 95% t interval over the seeds. "less recipe" is the difference in the first, paired by seed.
 "forecast" is what the page would have said at a budget of the next one, a hundred questions later
 (annotation/learning/loop.py), and "gained" what it brought:
@@ -144,7 +144,7 @@ def with_forecasts(budgets, figures):
 
 
 def trained(dataset, learner, session, state):
-    """Train on what is believed; return how well that finds tiles, alone and with features beside it."""
+    """Train on what is believed; return how well that finds tiles, alone and combined with features."""
     images, groups, weights = training_groups(session, state)
     alone = learner.fit_classes(images, groups, weights=weights)
     figures, names = {}, range(len(session.tiles))

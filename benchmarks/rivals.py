@@ -1,4 +1,4 @@
-"""Other people's ways to group an archive by questions, beside this project's, all judged alike.
+"""Compares other people's ways to group an archive by questions with this project's.
 
   pip install 'anneal-jax[rivals]'
   python benchmarks/rivals.py                                        # UC Merced and RSSCN7, truthful
@@ -20,7 +20,7 @@ its tiles that were asked about (of all its tiles if none was); `right` is the s
 whose group is of their class, `rand` the adjusted Rand index of groups and classes over the training
 tiles, `map_at_5` that of held-out queries over min(k, R), by this project's learner trained on the groups.
 A rival has no doubt of its own to weigh the features by, so it gets the better of two representations:
-what was learnt alone, and with half of the features beside it; this favours the rivals. Every answer
+what was learnt alone, and combined with half of the features; this favours the rivals. Every answer
 costs a bit, unsure ones too; unsure counts as no, but scikit-query passes over the tile.
 
 Where a rival is not run exactly as it was published:

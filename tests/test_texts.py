@@ -131,7 +131,6 @@ TURNS = {
     r"stands? (in|at|behind|where|there|beside|below|above|before)": "is in, is at, is below",
     r"(for|what|all) (that|which|it) stands?": "which is",
     r"let go of": "drops, removes",
-    r"(take|takes|taken|taking|took) (it |an? \w+ |answers? )?back": "retracts, undoes",
     r"take[sn]? up (?!to)": "loads, starts from",
     r"(put|puts) again": "asks again",
     r"beside (it|them|its|the|a|an|this|that|each|others?)": "next to, besides, and",
@@ -145,7 +144,7 @@ TURNS = {
     r"(made|created) where": "created if missing",
     r"(?<!there\s)(is|are) no (?!longer|more|worse|better|less|different|fewer|larger|further)": "is not a",
     r"(None|NaN|NaT|nan|empty|False|-1|fewer|nothing|none|\d|\"\") where": "if",
-    r", where (it|they|there|this|these|none|no|nothing|nobody|somebody|one) (is|are|was|has|have|can)": "if",
+    r", where (it|they|there|none|no|nothing|nobody|somebody|one) (is|are|was|has|have|can)": "if",
     r"where (there (is|are)|none (is|was|has)|nothing (is|was)|nobody|it is absent|absent)": "if",
     r"(is|are|was) there already": "already exists",
     r"brings? (it|what|them|both)": "install it with",
@@ -159,10 +158,9 @@ TURNS = {
     r"as it was when": "unchanged since",
     r"of it (is|are|was) ": "a name for the part",
     r"also (those|when|where|if|after|an?|in) ": "including, even",
-    r"ready vectors": "precomputed vectors",
 }
-# Turns that are meant as they are, by file: a term of the project, or an idiom.
-MEANT: set[tuple[str, str]] = set()
+# Turns that are meant as they are, by file.
+MEANT = {("anneal_jax/reporting/comparison_claims.py", "be told")}  # the verdict in published results
 ROOT = pathlib.Path(__file__).parents[1]
 # The pages under docs/lab are notebooks of measurements, outside the site's navigation.
 READ = ("anneal_jax", "launch", "scripts", "benchmarks", "README.md", "CHANGELOG.md", "docs", ":!docs/lab")
@@ -213,7 +211,7 @@ def texts_of(name: str, source: str) -> Iterator[tuple[int, str]]:
 
 
 def findings(name: str, source: str) -> list[str]:
-    """Return a sentence for each turn in a file; code between backticks, and doctests, may say what they like."""
+    """Return a sentence for each turn in a file; code in backticks and doctests are left out."""
     found = []
     for first, text in texts_of(name, source):
         prose = re.sub(r"^\s*(>>>|\.\.\.).*$|`[^`\n]*`", "", text, flags=re.MULTILINE)
@@ -234,7 +232,7 @@ PLANTED = [
     ),
     ("a.py", "x = 1  # the run goes\n# on after a kill\n", 1, "goes on"),
     ("a.py", 'raise ValueError(f"{x} is told " "again")\n', 1, "is told"),
-    ("a.js", "go();\nconst text = `Nothing is taken back.`; // anew\n", 2, "taken back"),
+    ("a.js", "go();\nconst text = `Nothing at hand.`; // anew\n", 2, "at hand"),
     ("a.html", "<p>What was\nsaid so</p>\n", 2, "said so"),
     ("a.md", "Text.\n\n```\ngoes on\n```\n\nIt stands\nin the table.\n", 7, "stands in"),
 ]
@@ -247,9 +245,9 @@ def test_a_planted_turn_is_found_where_it_is(name, source, line, turn):
 
 
 def test_code_and_plain_sentences_are_left_alone():
-    source = '"""There is no such tile; it is no longer open, so the run continues.\n\n>>> beside(the, other)\n"""\n'
+    source = '"""There is no such tile; the run continues.\n\n>>> beside(the, other)\n"""\n'
     assert findings("a.py", f"from beside import the\n{source}") == []
-    assert findings("a.md", "The function `goes on` is no function.\n")[0].startswith("a.md:1: 'is no'")
+    assert findings("a.md", "Call `goes on`.\n") == []
 
 
 def test_the_project_says_it_in_plain_english():

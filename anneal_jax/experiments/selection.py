@@ -195,7 +195,7 @@ def fit_known(
     *,
     use: str,
 ) -> Params:
-    """Train on the pairs known; with `keep_features`, let embeddings hold the features beside that.
+    """Train on the known pairs; with `keep_features`, embeddings also include the features.
 
     The features weigh as much as the share of the training tiles that no pair names: what was learnt from
     few tiles finds others less well than the features do.

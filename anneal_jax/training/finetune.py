@@ -161,7 +161,7 @@ class FinetuneLearner:
         return self._fit(draw, start, self.plan.epochs_first, round_index, use)
 
     def beside_features(self, params: NetworkParams, share: float) -> NetworkParams:
-        """Return parameters whose embeddings hold a share of the features learnt, beside the rest.
+        """Return parameters whose embeddings include a share of the learnt features.
 
         Directions are the main ones of the first features: those of any later ones would take another pass.
         """

@@ -76,8 +76,8 @@ def _settle_either(
 ) -> Beliefs:
     """Settle one tile of a pair of open ones, since an answer says how a tile belongs to a group.
 
-    Marks on search results are about such pairs: one tile and many others. Whatever was said of it
-    before holds on, so that they tell of one group, which it stands for.
+    Marks on search results are about such pairs: one tile and many others. Earlier answers about it still
+    hold, so they all concern one group, which it represents.
     """
     if state.groups[first] != OPEN or state.groups[second] != OPEN:
         return state

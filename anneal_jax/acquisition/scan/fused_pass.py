@@ -124,8 +124,8 @@ def collect_fused(
 ) -> None:
     """Offer to `best` every pair of the tiles that may be among the best and is not known.
 
-    At first there is no bound, so that far more pairs are found than can be listed. Those that are
-    listed tell a bound, with which the tile is looked through again.
+    At first there is no bound, so that far more pairs are found than can be listed. Those that are listed
+    give a bound, with which the tile is searched again.
 
     Args:
       best: takes the pairs in.
