@@ -171,7 +171,10 @@ def test_a_damaged_round_is_named_and_the_one_before_it_taken(digits_run, tmp_pa
     (damaged,) = (tmp_path / "run" / "checkpoints" / "1" / "default" / "d").iterdir()
     damaged.write_bytes(damaged.read_bytes()[:-1])
     assert load_embedder(tmp_path / "run").round_index == 0
-    assert "checkpoint of round 1 in" in caplog.text and "The newest sound round before it" in caplog.text
+    assert (
+        "checkpoint of round 1 in" in caplog.text
+        and "Using the newest intact round before it" in caplog.text
+    )
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "0")
     with pytest.raises(WorkdirError, match="has no intact checkpoint"):
         load_embedder(tmp_path / "run")
