@@ -29,11 +29,11 @@ step() { # NAME LIMIT_S SCRIPT FLAGS...: run a benchmark, then write all that is
 rm -f "$out/gpu.json"
 if [ "${1:-}" = --tiny ]; then
   toy=(--num_pairs=20 --product_side=64)
-  step mgue 180 allpairs.py --way=mgue --way=mgue_xla --num_images=300 --precision=bfloat16_3x "${toy[@]}"
-  step bcgue 180 allpairs.py --way=bcgue --way=bcgue_xla --num_images_classifier=100 --precision=bfloat16 "${toy[@]}"
-  step fused 180 fused.py --tiny --calls=1
-  step kmeans 180 kmeans.py --size=60,15,8
-  step finetune 180 training.py --archive=digits --image-size=16 --batch-size=16 --pairs=40 --turns=1 --matrix=64 \
+  step mgue 300 allpairs.py --way=mgue --way=mgue_xla --num_images=300 --precision=bfloat16_3x "${toy[@]}"
+  step bcgue 300 allpairs.py --way=bcgue --way=bcgue_xla --num_images_classifier=100 --precision=bfloat16 "${toy[@]}"
+  step fused 300 fused.py --tiny --calls=1
+  step kmeans 300 kmeans.py --size=60,15,8
+  step finetune 300 training.py --archive=digits --image-size=16 --batch-size=16 --pairs=40 --turns=1 --matrix=64 \
     --no-memory --ways anneal
 else
   step mgue 150 allpairs.py --way=mgue --way=mgue_xla --num_images=100000,1000000 --precision=bfloat16_3x \

@@ -63,6 +63,16 @@ def rotate(vectors: jax.Array, rotation: Rotation) -> jax.Array:
       float[B, T, H, C] of the same dtype.
     """
     cosines, sines = (jnp.asarray(part)[None, :, None] for part in rotation)
-    first, second = jnp.split(vectors.astype(jnp.float32), 2, axis=-1)
+    first, second = halves(vectors.astype(jnp.float32))
     turned = first * cosines - second * sines, second * cosines + first * sines
     return jnp.concatenate(turned, axis=-1).astype(vectors.dtype)
+
+
+def halves(values: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the first and the second half of the last axis."""
+    # Not by `jnp.split`, for which an export to ONNX has no rule.
+    cut = values.shape[-1] // 2
+    return (
+        jax.lax.slice_in_dim(values, 0, cut, axis=-1),
+        jax.lax.slice_in_dim(values, cut, None, axis=-1),
+    )

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from anneal_jax.errors import ConfigError
-from anneal_jax.models.rotary import Rotation, rotate
+from anneal_jax.models.rotary import Rotation, halves, rotate
 
 
 class TransformerBlock(nn.Module):
@@ -56,7 +56,7 @@ class TransformerBlock(nn.Module):
         if not self.is_gated:
             hidden = nn.Dense(width, dtype=self.dtype, name="fc1")(hidden)
             return nn.gelu(hidden, approximate=False)
-        gate, passed = jnp.split(nn.Dense(2 * width, dtype=self.dtype, name="fc1")(hidden), 2, axis=-1)
+        gate, passed = halves(nn.Dense(2 * width, dtype=self.dtype, name="fc1")(hidden))
         return nn.silu(gate) * passed
 
     @nn.nowrap
