@@ -287,7 +287,7 @@ def _renewed(settings: Mapping[str, Any]) -> dict[str, Any]:
     renewed = dict(settings)
     if isinstance(augment := renewed.get("augment"), bool):
         renewed["augment"] = "turn" if augment else "none"
-    renewed.pop("freeze_epochs", None)  # `heads_first` now, of a fit that an old run has behind it
+    renewed.pop("freeze_epochs", None)  # now `heads_first`, for a fit that an old run has finished
     return renewed
 
 

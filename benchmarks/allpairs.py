@@ -1,4 +1,4 @@
-"""Measure the all-pairs scan beside the ways in which a user would write it without this library.
+"""Compare the all-pairs scan with the ways in which a user would write it without this library.
 
   python benchmarks/allpairs.py --num_images=10000,20000,100000 --json=allpairs.json
 
@@ -263,7 +263,7 @@ def measure_apart(way: str, num_images: int) -> dict[str, Any]:
 
 
 def growth_exponent(row: dict[str, Any], previous: dict[str, Any]) -> float | None:
-    """Return g where seconds grow as N^g from the row before, or None where either has none."""
+    """Return g such that seconds grow as N^g from the previous row, or None if either has none."""
     if "seconds" not in row or "seconds" not in previous:
         return None
     size_ratio = row["num_images"] / previous["num_images"]

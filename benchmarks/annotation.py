@@ -5,7 +5,7 @@
 
 The person answers by the class folders, with mistakes and doubts; models are trained in the background as
 for anybody. At the end of it: latencies over HTTP, from sending an answer to having the next question, and
-precision@5 of the model in use by the audits beside the true one. In alternation with the answers, one of
+precision@5 of the model in use by the audits, and the true one. In alternation with the answers, one of
 the same kind is committed to a store of its own, without a server: that is how long the disk takes; and the
 server's CPU time is reported, which other work on the machine does not change. The second command prints
 the time from a start with nothing cached until the page has a question and a picture; FOLDER holds the code

@@ -7,7 +7,7 @@
 which other programs ran), of one count of the derived pairs, and the memory the graph grew by. Shapes:
 
 - `classes`: 1,000 classes, half of the answers similar;
-- `ring`: one group, which a retraction searches as a whole, and finds that it still hangs together;
+- `ring`: one group, which a retraction searches as a whole, and finds still connected;
 - `path`: one group that a retraction cuts in two;
 - `apart`: two hubs that dissimilar answers hold apart from 25,000 tiles each, joined and cut again.
 
@@ -67,7 +67,7 @@ def speed():
         if shape == "apart":
             chosen = [len(answers) - 1] * 100
         retractions = []
-        for key in chosen:  # the graph stays as large: what is taken back is given again
+        for key in chosen:  # the graph keeps its size: retracted answers are added again
             retractions.append(timed(graph.retract, key))
             *pair, is_similar = answers[key]
             inserts.append(timed(graph.insert, key, *pair, is_similar=is_similar))

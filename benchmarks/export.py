@@ -4,7 +4,7 @@
 
 The page is served as to a person, by features of pixels, which take no time to compute. For each format the
 request that the button makes is sent `--repeats` times; the median and the slowest time until the last
-byte are printed, and how much came. The command line is timed beside it, from its start to its end.
+byte are printed, and how much came. The command line is timed too, from its start to its end.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
   python benchmarks/first_gain.py
 
-Of each seed, the least number of answers from which on mAP@5 of unseen queries is above that of the
-features by 0.05, on the line between two budgets. The page says such a number before it can measure one
+For each seed, the least number of answers after which mAP@5 of unseen queries exceeds that of the features
+by 0.05, on the line between two budgets. The page says such a number before it can measure one
 (`static/progress.js`).
 """
 

@@ -150,7 +150,7 @@ class Person:
         self._middle = [float(np.median(cosines[is_alike == alike])) for alike in (False, True)]
 
     def look(self, glance):
-        """Return the tiles picked, whether nothing could be told, and the seconds it took."""
+        """Return the tiles picked, whether the person was unsure, and the seconds it took."""
         said = {other: self._answer(glance.subject, other) for other in glance.others}
         if glance.kind == "grid":
             odd = [other for other, answer in said.items() if answer == Answer.DISSIMILAR]
@@ -205,7 +205,7 @@ def precision_within(session, beliefs, dataset, learner):
 
 
 def first_place(value, least, num_places):
-    """Return the first place from which on a value is at least `least`, if it grows; or infinity."""
+    """Return the first place with a value of at least `least`, for growing values; or infinity."""
     low, high = 0, num_places - 1
     if value(high) < least:
         return float("inf")

@@ -70,7 +70,7 @@ def kernel_rows(rows):
     """Return the table of kernels alone and a sentence on what they list, from the rows of fused.py."""
     products = {row["precision"]: row["tflops"] for row in rows if row["row"] == "product"}
     device = rows[0]
-    table = header(f"kernel alone, {device['device']}, JAX {device['jax']}", "rate", "beside it")
+    table = header(f"kernel alone, {device['device']}, JAX {device['jax']}", "rate", "alternatives")
     precisions = {3: "bfloat16_3x", 1: "bfloat16"}
     for row in rows:
         if row["row"] == "mgue" and row["is_used"]:

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _session(folder: pathlib.Path, num_tiles: int) -> AnnotationSession:
-    """Group tiles by how often their number divides by two; the first of a group is told of all others."""
+    """Group tiles by how often their number divides by two; the first of each is compared with all."""
     directions = np.random.default_rng(0).normal(size=(num_tiles, 32)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     store = AnswerStore(folder / "answers.sqlite", [str(tile) for tile in range(num_tiles)])

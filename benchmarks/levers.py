@@ -169,7 +169,7 @@ def with_forecasts(budgets, figures):
 
 
 def trained(dataset, learner, session, state):
-    """Train on what is believed; return how well that finds tiles, alone and with features beside it."""
+    """Train on what is believed; return how well that finds tiles, alone and combined with features."""
     images, groups, weights = training_groups(session, state)
     alone = learner.fit_classes(images, groups, weights=weights)
     figures, names = {}, range(len(session.tiles))

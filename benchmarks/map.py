@@ -23,7 +23,7 @@ REDRAW = """key => new Promise((resolve) => {
   const begun = performance.now();
   const map = document.querySelector("#map");
   map.dispatchEvent(new KeyboardEvent("keydown", { key }));
-  requestAnimationFrame(() => resolve((performance.now() - begun) / 1000)); // behind the map's own drawing
+  requestAnimationFrame(() => resolve((performance.now() - begun) / 1000)); // after the map's own drawing
 })"""
 
 LASSO = """() => new Promise((resolve) => {

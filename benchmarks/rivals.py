@@ -1,4 +1,4 @@
-"""Other people's ways to group an archive by questions, beside this project's, all judged alike.
+"""Compares other people's ways to group an archive by questions with this project's.
 
   pip install 'anneal-jax[rivals]'
   python benchmarks/rivals.py                                        # UC Merced and RSSCN7, truthful

@@ -123,7 +123,7 @@ def subsample(labels, form, rng):
 
 
 def table(shape, systems, cells):
-    """Write a shape's figures; what is trained once stands in a sentence."""
+    """Write a shape's figures; what is trained once is reported in a sentence."""
     curves = {name: np.array([figures(rows[name]) for rows in cells]) for name in systems}
     bits = np.mean([[row["bits_spent"] for row in rows["belief_ask"]] for rows in cells], axis=0)
     frozen = np.array([rows["belief_ask"][0]["mean_average_precision_at_5_features"] for rows in cells])

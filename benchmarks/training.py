@@ -303,7 +303,7 @@ _WAYS = {
 
 
 def _ways(options: argparse.Namespace) -> dict[str, Callable]:
-    """Return the ways asked for, or all that are of use here; without PyTorch where it is absent."""
+    """Return the requested ways, or all that are useful here; without PyTorch if it is missing."""
     is_cpu = jax.default_backend() == "cpu"
     names = options.ways or [name for name in _WAYS if not (is_cpu and name == "anneal bfloat16")]
     if importlib.util.find_spec("torch") is None:

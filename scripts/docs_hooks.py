@@ -32,7 +32,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def api_pages() -> dict[str, str]:
-    """Return a page for each folder of the package, and one for the modules next to them."""
+    """Return a page for each folder of the package, and one for the top-level modules."""
     pages: dict[str, list[str]] = {}
     for path in sorted((ROOT / "anneal_jax").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts

@@ -1,4 +1,4 @@
-"""Change the code of a module in small ways, one at a time, and see whether its tests notice.
+"""Change the code of a module in small ways, one at a time, and check whether its tests fail.
 
   .venv/bin/python scripts/mutation.py --mutants=6 --modules=evaluation/metrics,pairs/canonical
 
@@ -137,7 +137,7 @@ def check_module(name: str, most: int, seed: int) -> None:
 
 
 def require_that_tests_look(path: pathlib.Path, command: str) -> None:
-    """Refuse to go on where the tests fail as they are, or pass without the module."""
+    """Stop if the tests fail on the unchanged code, or pass without the module."""
     source = path.read_bytes()
     assert subprocess.run(command.split(), capture_output=True, check=False).returncode == 0, command  # noqa: S603
     path.write_text("raise ImportError\n")

@@ -118,7 +118,7 @@ def picture(page: "Page", name: str) -> None:
 
 
 def shrink(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Write a picture again with a palette of its own."""
+    """Write a picture again with its own palette."""
     with Image.open(source) as image:
         image.convert("RGB").quantize(NUM_COLOURS).save(target, optimize=True)
 

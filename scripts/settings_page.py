@@ -22,8 +22,8 @@ _CODE = re.compile(r"(?<![`\w/])(--[\w-]+|launch/[\w./]+\w|\w+:[A-Z]+(?:/[A-Z]+)
 LAUNCH = pathlib.Path(__file__).resolve().parent.parent / "launch"
 HEAD = """# Settings and flags
 
-`scripts/settings_page.py` prints this page from the declarations themselves, and a test compares it with
-them. `--help` of each app says the same; `--helpfull` adds the settings.
+`scripts/settings_page.py` prints this page from the declarations, and a test keeps it up to date. The
+`--help` of each app shows the same; `--helpfull` adds the settings.
 
 ## Settings of a run
 

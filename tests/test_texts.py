@@ -1,6 +1,17 @@
-"""Text that comes from outside, wherever it enters: not UTF-8, or different by form alone."""
+"""Text from outside, wherever it enters: not UTF-8, or different in form alone. And the project's own text.
 
+What the project says to people is plain English: `TURNS` lists the turns of phrase that read as translated.
+"""
+
+import ast
+import functools
+import io
+import pathlib
+import re
+import subprocess
+import tokenize
 import unicodedata
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -108,3 +119,141 @@ def test_texts_of_vectors_are_utf8(tmp_path, key, texts):
 def test_a_spec_outside_utf8_is_refused():
     with pytest.raises(ArchiveError, match=r"the archive 'folder:/caf.udce9' is not valid UTF-8"):
         open_archive("folder:/caf\udce9")
+
+
+# Turn -> what to write instead. A space stands for any white space, so a turn may cross a line.
+TURNS = {
+    r"(is|are|be|was|were) told": "is reported, is called, is shown",
+    r"tells?( (that|how|what|which|whether|where|of|apart))?": "reports, says, shows, returns",
+    r"said so|says so itself": "reported",
+    r"hears?|heard": "receives, learns",
+    r"(go|goes|going|gone|went) on( with)?": "continues",
+    r"stands? (in|at|behind|where|there|beside|below|above|before)": "is in, is at, is below",
+    r"(for|what|all) (that|which|it) stands?": "which is",
+    r"let go of": "drops, removes",
+    r"take[sn]? up (?!to)": "loads, starts from",
+    r"(put|puts) again": "asks again",
+    r"beside (it|them|its|the|a|an|this|that|each|others?)": "next to, besides, and",
+    r"behind (it|them|its|the|each|all|which|those)": "after",
+    r"anew": "again",
+    r"in place of": "instead of",
+    r"at hand": "available",
+    r"by now": "now, already",
+    r"any more": "no longer",
+    r"(has|have) not (the|a|an|that|enough|so)": "does not have",
+    r"(made|created) where": "created if missing",
+    r"(?<!there\s)(is|are) no (?!longer|more|worse|better|less|different|fewer|larger|further)": "is not a",
+    r"(None|NaN|NaT|nan|empty|False|-1|fewer|nothing|none|\d|\"\") where": "if",
+    r", where (it|they|there|none|no|nothing|nobody|somebody|one) (is|are|was|has|have|can)": "if",
+    r"where (there (is|are)|none (is|was|has)|nothing (is|was)|nobody|it is absent|absent)": "if",
+    r"(is|are|was) there already": "already exists",
+    r"brings? (it|what|them|both)": "install it with",
+    r"from which on": "the minimum, from ... on",
+    r"whomever": "whoever",
+    r"be it (by|in|through|of)": "whether, even if",
+    r"(passes|passed) over (?!the)": "skips",
+    r"(hold|holds|held) [\w\s]{0,30}against": "checks against, compares with",
+    r"hangs? (on|together)": "depends on, is connected",
+    r"(come|came|comes) to (its|their|an?|the) end": "finishes",
+    r"as it was when": "unchanged since",
+    r"of it (is|are|was) ": "a name for the part",
+    r"also (those|when|where|if|after|an?|in) ": "including, even",
+}
+# Turns that are meant as they are, by file.
+MEANT = {("anneal_jax/reporting/comparison_claims.py", "be told")}  # the verdict in published results
+ROOT = pathlib.Path(__file__).parents[1]
+# The pages under docs/lab are notebooks of measurements, outside the site's navigation.
+READ = ("anneal_jax", "launch", "scripts", "benchmarks", "README.md", "CHANGELOG.md", "docs", ":!docs/lab")
+
+
+@functools.cache
+def turns() -> list[tuple[re.Pattern[str], str]]:
+    """Return what to look for, and what to write instead."""
+    spaced = {turn.replace(" ", r"\s+"): better for turn, better in TURNS.items()}
+    return [(re.compile(rf"(?<![\w-])({turn})(?![\w-])"), better) for turn, better in spaced.items()]
+
+
+def strings_of(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the first line of each string in Python code, and the string."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def comments_of(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the first line of each comment in Python code, and all of its lines."""
+    lines: list[str] = []
+    first = 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            if lines and token.start[0] != first + len(lines):
+                yield first, "\n".join(lines)
+                lines = []
+            first = first if lines else token.start[0]
+            lines.append(token.string.lstrip("# "))
+    if lines:
+        yield first, "\n".join(lines)
+
+
+def texts_of(name: str, source: str) -> Iterator[tuple[int, str]]:
+    """Yield the first line of each text for people in a file, and the text."""
+    if name.endswith(".py"):
+        yield from strings_of(source)
+        yield from comments_of(source)
+    elif name.endswith(".js"):
+        for match in re.finditer(r"//.*|/\*.*?\*/|\"[^\"\n]* [^\"\n]*\"|`[^`]* [^`]*`", source):
+            yield 1 + source.count("\n", 0, match.start()), match[0].replace("`", "")
+    elif name.endswith(".md"):
+        code = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+        yield 1, code.sub(lambda block: "\n" * block[0].count("\n"), source)
+    else:
+        yield 1, source
+
+
+def findings(name: str, source: str) -> list[str]:
+    """Return a sentence for each turn in a file; code in backticks and doctests are left out."""
+    found = []
+    for first, text in texts_of(name, source):
+        prose = re.sub(r"^\s*(>>>|\.\.\.).*$|`[^`\n]*`", "", text, flags=re.MULTILINE)
+        for pattern, better in turns():
+            for match in pattern.finditer(prose):
+                line, turn = first + prose.count("\n", 0, match.start()), " ".join(match[0].split())
+                if (name, turn) not in MEANT:
+                    found.append(f"{name}:{line}: {turn!r}; write: {better}")
+    return found
+
+
+PLANTED = [
+    (
+        "a.py",
+        'x = 1\n\n\ndef f():\n    """Return x.\n\n    None where\n    there is none.\n    """\n',
+        7,
+        "None where",
+    ),
+    ("a.py", "x = 1  # the run goes\n# on after a kill\n", 1, "goes on"),
+    ("a.py", 'raise ValueError(f"{x} is told " "again")\n', 1, "is told"),
+    ("a.js", "go();\nconst text = `Nothing at hand.`; // anew\n", 2, "at hand"),
+    ("a.html", "<p>What was\nsaid so</p>\n", 2, "said so"),
+    ("a.md", "Text.\n\n```\ngoes on\n```\n\nIt stands\nin the table.\n", 7, "stands in"),
+]
+
+
+@pytest.mark.parametrize(("name", "source", "line", "turn"), PLANTED)
+def test_a_planted_turn_is_found_where_it_is(name, source, line, turn):
+    found = findings(name, source)
+    assert any(sentence.startswith(f"{name}:{line}: {turn!r}; write: ") for sentence in found), found
+
+
+def test_code_and_plain_sentences_are_left_alone():
+    source = '"""There is no such tile; the run continues.\n\n>>> beside(the, other)\n"""\n'
+    assert findings("a.py", f"from beside import the\n{source}") == []
+    assert findings("a.md", "Call `goes on`.\n") == []
+
+
+def test_the_project_says_it_in_plain_english():
+    listed = subprocess.run(
+        ["git", "ls-files", "--", *READ], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    names = [name for name in listed.stdout.split() if name.endswith((".py", ".js", ".html", ".md"))]
+    found = [line for name in names for line in findings(name, (ROOT / name).read_text(encoding="utf-8"))]
+    assert not found, "\n".join(found)

@@ -1,4 +1,4 @@
-"""Pairs that would move the classifier most, and each another way: BADGE carried over to pairs."""
+"""Pairs that would change the classifier most, each in a different way: BADGE adapted to pairs."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ from anneal_jax.acquisition.scan.rescoring import last_hidden
 from anneal_jax.pairs.canonical import PairKeys
 from anneal_jax.types import ClassifierTables, FloatArray, PairIndices
 
-_SAMPLED_PAIRS = 16_384  # one in twenty is similar: fewer would hold hardly any uncertain one
+_SAMPLED_PAIRS = 16_384  # one in twenty is similar: a smaller sample would hardly contain uncertain ones
 _BLOCK_PAIRS = 1_024
 
 
@@ -21,17 +21,17 @@ def rank_by_gradients(
 
     Each next pair is the one whose gradient, `gradient_embeddings`, is farthest from those chosen and from
     zero, the gradient of a pair that teaches nothing. BADGE draws the next one in proportion to the squared
-    distance instead (k-means++); the farthest does not depend on the order of images. Looks at a uniform
-    sample of the pool. Time is k times the size of the sample.
+    distance instead (k-means++); the farthest does not depend on the order of images. The pairs come from a
+    uniform sample of the pool. The time is proportional to k times the size of the sample.
 
     Args:
       classifier: the pair classifier.
       known: int64[M], sorted keys of the pairs that must not be chosen.
       num_pairs: k.
-      seed: of the sample.
+      seed: seed of the sample.
 
     Returns:
-      int32[P, 2], in the order chosen, and float32[P], not increasing; P = min(k, size of the pool).
+      int32[P, 2], in the order chosen, and float32[P], non-increasing; P = min(k, size of the pool).
 
     Source: ash2020badge; on pairs, and without its draw, it is this project's.
     """
@@ -42,10 +42,10 @@ def rank_by_gradients(
 
 
 def gradient_embeddings(classifier: ClassifierTables, pairs: PairIndices) -> npt.NDArray[np.float64]:
-    """Return the gradient of each pair's BCE by the last layer, were its likelier answer the true one.
+    """Return the gradient of each pair's BCE in the last layer, as if its more likely answer were true.
 
-    (p - y) [a, 1], with a what enters the last layer, p the classifier's probability and y = 1 where p is
-    above 1/2, 0 elsewhere: long where the classifier is unsure, zero where it is sure.
+    (p - y) [a, 1], with a the input of the last layer, p the classifier's probability and y = 1 if p is
+    above 1/2, else 0: long if the classifier is uncertain, zero if it is certain.
 
     Args:
       classifier: the pair classifier.
@@ -62,7 +62,7 @@ def gradient_embeddings(classifier: ClassifierTables, pairs: PairIndices) -> npt
         block = pairs[start : start + _BLOCK_PAIRS]
         hidden = last_hidden(classifier.as_first, classifier.as_second, inner, block)
         logits = (hidden @ kernel.astype(np.float64) + bias)[:, 0]
-        # |p - y| is the chance of the less likely answer, here without cancellation.
+        # |p - y| is the probability of the less likely answer, computed without cancellation.
         push = np.where(logits > 0, -1.0, 1.0) * special.expit(-np.abs(logits))
         found.append(push[:, None] * np.pad(hidden, [(0, 0), (0, 1)], constant_values=1.0))
     return np.concatenate(found)

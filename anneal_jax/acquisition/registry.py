@@ -66,7 +66,7 @@ class Candidates(NamedTuple):
       pair_indices: int32[P, 2], canonical, unique, none of them known.
       utilities: float32[P], larger is more worth asking; not increasing.
       scan: the scan that found these pairs, or those that they were chosen from, and how far it can be
-        trusted; None where there was no scan.
+        trusted; None if there was no scan.
     """
 
     pair_indices: PairIndices
@@ -78,7 +78,7 @@ class Acquisition(NamedTuple):
     """A way to choose questions.
 
     Attributes:
-      propose: returns the `num_pairs` best pairs of the pool, fewer where the pool is smaller.
+      propose: returns the `num_pairs` best pairs of the pool, fewer if the pool is smaller.
       needs_classifier: whether the pair classifier must be trained.
       needs_threshold: whether MGUE's threshold must be estimated.
     """

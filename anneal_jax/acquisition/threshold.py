@@ -130,7 +130,7 @@ ESTIMATORS: Mapping[str, Callable[[Similarities, Labels], ThresholdEstimate]] = 
 def estimate_threshold(
     estimator: str, similarities: Similarities, labels: Labels
 ) -> ThresholdEstimate | None:
-    """Estimate tau, or return None where one class has no pair and nothing can be said.
+    """Estimate tau, or return None if one class has no pair, so that there is no estimate.
 
     Args:
       estimator: a name in `ESTIMATORS`.

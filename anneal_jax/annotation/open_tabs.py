@@ -17,7 +17,7 @@ AHEAD = 3
 """Questions that a tab holds: one is shown, the others are prefetched."""
 
 _MAX_TABS = 64
-_MAX_TIMES = 600  # answers whose seconds tell how long a person looks
+_MAX_TIMES = 600  # newest answers from which a person's speed is estimated
 
 
 class OpenTabs:
@@ -34,13 +34,13 @@ class OpenTabs:
           StoreError: it is not known.
         """
         if tab_id not in self._tabs:
-            raise StoreError("this page is not known to the server any more; load it again.")
+            raise StoreError("the server no longer knows this page; reload it.")
         tab = self._tabs[tab_id] = self._tabs.pop(tab_id)
         tab.touch()
         return tab
 
     def open(self, tab_id: str, annotator: str, mode: str) -> None:
-        """Begin, or go on with, a page.
+        """Open a page or continue with it.
 
         Raises:
           StoreError: the name of the annotator cannot be stored.
@@ -66,7 +66,7 @@ class OpenTabs:
             tab.keep(kept)
 
     def withdraw_known(self, scheduler: QuestionScheduler) -> None:
-        """Withdraw the questions whose answers follow by now."""
+        """Withdraw the questions whose answers are now implied."""
         self.keep(
             lambda _, q: (
                 q.kind != "training" or q.is_check or all(scheduler.is_unknown(*pair) for pair in q.pairs)
@@ -106,7 +106,7 @@ def open_question(tab: Tab, key: str, kind: type[_Q]) -> _Q:
     """
     question = tab.find(key)
     if not isinstance(question, kind):
-        raise StoreError("this question is not open any more; it was not stored.")
+        raise StoreError("this question is no longer open; the answer was not stored.")
     return question
 
 

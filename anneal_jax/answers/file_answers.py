@@ -1,13 +1,12 @@
-"""Answers about image files that are no tiles of the archive: of a file people searched by, and a tile.
+"""Answers about image files outside the archive: each compares a file that people searched by with a tile.
 
-The first answer about a file gives it a place of its own in the answer store: the SHA-256 of its bytes and
-its feature, neither a name nor a path. Answers about files belong to a set, as all do, but are kept apart
-from those about pairs of tiles. They steer the search by that file. Nothing follows from them, nothing is
-trained on them, they cost no bits, and exported answers leave them out: nobody else could know which file
-they mean.
+The first answer about a file adds the file to the answer store: the SHA-256 of its bytes and its feature,
+but neither name nor path. Answers about files belong to a set, like all answers, but are stored separately
+from those about pairs of tiles. They refine the search by that file. They imply nothing, are not trained
+on, cost no bits, and are not exported, because nobody else could know which file they mean.
 
-Each of their rows names the last answer and the last change of sets before it. So there is one order of all
-that people said and did, and undo follows it.
+Each of their rows names the last answer and the last change of sets before it, which gives a single order
+of all answers and changes for undo to follow.
 """
 
 import base64
@@ -27,11 +26,11 @@ from anneal_jax.types import Answer, FloatArray
 
 
 class StoredFile(NamedTuple):
-    """A file that has a place in the store.
+    """A file in the store.
 
     Attributes:
       digest: SHA-256 of its bytes, 64 hexadecimal digits.
-      feature: float32[F], as the backbone gave it.
+      feature: float32[F], output of the backbone.
     """
 
     digest: str
@@ -43,12 +42,12 @@ class FileAnswer(NamedTuple):
 
     Attributes:
       file_answer_id: counts from 1 in the order given.
-      file_id: of the file, from 1.
+      file_id: id of the file, from 1.
       tile: an index into the archive.
-      answer: what was said.
-      annotator: who said it.
-      answered_at: when, in UTC.
-      last_answer: id of the last answer about a pair that was given or taken back before; 0: none was.
+      answer: the answer.
+      annotator: name of the person.
+      answered_at: time in UTC.
+      last_answer: id of the last answer about a pair that was given or retracted before; 0 for none.
     """
 
     file_answer_id: int
@@ -61,15 +60,15 @@ class FileAnswer(NamedTuple):
 
 
 class SaidOfFile(NamedTuple):
-    """What somebody says of a file and a tile.
+    """A person's answer about a file and a tile.
 
     Attributes:
       digest: SHA-256 of the file's bytes, 64 hexadecimal digits.
-      feature: float32[F] of the file; kept when it is new.
+      feature: float32[F] of the file; stored if the file is new.
       tile: an index into the archive.
-      answer: what is said; None takes back what stands of this file and tile.
-      annotator: who says it.
-      key: names the request: the same key again stores nothing. None makes a fresh one.
+      answer: the answer; None retracts the standing answer about this file and tile.
+      annotator: name of the person.
+      key: identifies the request: repeating it stores nothing. None generates a new key.
     """
 
     digest: str
@@ -81,14 +80,14 @@ class SaidOfFile(NamedTuple):
 
 
 def say_of_file(store: AnswerStore, said: SaidOfFile) -> None:
-    """Store what is said of a file and a tile in the present set.
+    """Store an answer about a file and a tile in the current set.
 
-    It takes an earlier answer about the two back. When this returns, it is on disk, all of it or nothing.
-    The same answer again stores nothing.
+    It retracts an earlier answer about the two. When this returns, everything is on disk, or nothing.
+    Repeating the same answer stores nothing.
 
     Raises:
       StorageFullError: the disk is full; nothing was stored.
-      StoreError: there is no such tile, the feature is not finite, or the key is another answer's.
+      StoreError: there is no such tile, the feature is not finite, or the key is in use.
     """
     annotator = text_of("annotator", said.annotator)
     key = secrets.token_hex(16) if said.key is None else text_of("key", said.key)
@@ -114,31 +113,31 @@ def say_of_file(store: AnswerStore, said: SaidOfFile) -> None:
 
 
 def answers_about(store: AnswerStore, digest: str) -> list[FileAnswer]:
-    """Return the answers about a file that stand in the present set, in the order given."""
+    """Return the standing answers of the current set about a file, in the order given."""
     with store.reading() as connection:
         return _standing(connection, "digest = ?", digest)
 
 
 def file_answers(store: AnswerStore) -> list[FileAnswer]:
-    """Return the answers about all files that stand in the present set, in the order given."""
+    """Return the standing answers of the current set about all files, in the order given."""
     with store.reading() as connection:
         return _standing(connection, "TRUE")
 
 
 def undo_of_file(store: AnswerStore, *, annotator: str, key: str | None = None) -> FileAnswer | None:
-    """Take back a person's last answer that stands in the present set, if it is about a file.
+    """Undo a person's last standing answer in the current set, if it is about a file.
 
     Args:
-      store: holds the answers.
-      annotator: whose.
-      key: the caller's name for this request; the same key again undoes no second answer.
+      store: the store of answers.
+      annotator: name of the person.
+      key: the caller's key for this request; repeating it does not undo a second answer.
 
     Returns:
-      The answer that was taken back; None if the last one is about a pair, or none is left.
+      The retracted answer; None if the last one is about a pair, or none is left.
 
     Raises:
       StorageFullError: the disk is full; nothing was undone.
-      StoreError: the key is that of an answer.
+      StoreError: the key belongs to an answer.
     """
     with store.changing() as connection:
         before = connection.execute("SELECT retracts FROM file_answers WHERE key = ?", (key,)).fetchone()
@@ -158,7 +157,7 @@ def undo_of_file(store: AnswerStore, *, annotator: str, key: str | None = None) 
 
 
 def answered_files(store: AnswerStore) -> dict[int, int]:
-    """Return how many answers about each file stand in the present set, by its id, the last one first."""
+    """Return the number of standing answers of the current set about each file, by its id, latest first."""
     with store.reading() as connection:
         return dict(
             connection.execute(
@@ -169,7 +168,7 @@ def answered_files(store: AnswerStore) -> dict[int, int]:
 
 
 def find_file(store: AnswerStore, file_id: int) -> StoredFile | None:
-    """Return a file by its id, from 1, whatever stands about it; None if there is none."""
+    """Return a file by its id, from 1, even without standing answers; None if there is none."""
     with store.reading() as connection:
         row = connection.execute(
             "SELECT digest, feature FROM files WHERE file_id = ?", (file_id,)
@@ -178,7 +177,7 @@ def find_file(store: AnswerStore, file_id: int) -> StoredFile | None:
 
 
 def _standing(connection: sqlite3.Connection, condition: str, *values: str) -> list[FileAnswer]:
-    """Return the answers of the present set that stand, as far as they meet a condition."""
+    """Return the standing answers of the current set that meet a condition."""
     present, _ = current_set(connection)
     return _fetched(connection, "standing_file_answers", f"set_id = {present} AND {condition}", *values)
 
@@ -203,7 +202,7 @@ def _append(
     annotator: str,
     key: str | None,
 ) -> None:
-    """Append a row about a file, a set and a tile: an answer, or the taking back of one."""
+    """Append a row about a file, a set and a tile: an answer, or a retraction."""
     last = connection.execute(
         "SELECT (SELECT coalesce(max(answer_id), 0) FROM answers),"
         " (SELECT coalesce(max(change_id), 0) FROM set_changes)"
@@ -215,7 +214,7 @@ def _append(
 
 
 def _place_of(connection: sqlite3.Connection, said: SaidOfFile) -> int:
-    """Return the id of a file, which gets its place here if it has none yet."""
+    """Return the id of a file, adding it if it is new."""
     row = connection.execute("SELECT file_id FROM files WHERE digest = ?", (said.digest,)).fetchone()
     if row is not None:
         return row[0]
@@ -226,10 +225,10 @@ def _place_of(connection: sqlite3.Connection, said: SaidOfFile) -> int:
 
 
 def _is_repeated(connection: sqlite3.Connection, said: SaidOfFile, key: str) -> bool:
-    """Tell whether a request was stored before.
+    """Return whether a request was stored before.
 
     Raises:
-      StoreError: its key belongs to something else that was said.
+      StoreError: its key belongs to another answer.
     """
     row = connection.execute(
         "SELECT digest, tile, answer FROM file_answers JOIN files USING (file_id) WHERE key = ?", (key,)

@@ -176,13 +176,13 @@ def sentences_by_earlier(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 def _set_named(connection: sqlite3.Connection, sentence: str, present: int) -> int | None:
-    """Return the set that has a sentence, or else the one that had it; None where there is none."""
+    """Return the set that has a sentence, or else the one that had it; None if there is none."""
     now_called = sentences_by_earlier(connection).get(folded(sentence), sentence)
     return _set_called(connection, sentence, present) or _set_called(connection, now_called, present)
 
 
 def _set_called(connection: sqlite3.Connection, sentence: str, present: int) -> int | None:
-    """Return the set that has a sentence now, spelt in whatever form; None where there is none."""
+    """Return the set that has a sentence now, spelt in whatever form; None if there is none."""
     names = [name for (name,) in connection.execute("SELECT sentence FROM named_sets").fetchall()]
     (spelling, *_) = Names(names).find(sentence) or [sentence]
     found = connection.execute(

@@ -41,7 +41,7 @@ def config_of(value: object, *, labels: str | None = None) -> ExperimentConfig:
 
     Args:
       value: of the flag `--config`.
-      labels: a CSV file of class labels, in place of the recipe's; None leaves those.
+      labels: a CSV file of class labels, instead of the recipe's; None keeps those.
 
     Raises:
       ConfigError: there is no recipe, or it cannot be used.

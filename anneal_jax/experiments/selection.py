@@ -195,7 +195,7 @@ def fit_known(
     *,
     use: str,
 ) -> Params:
-    """Train on the pairs known, and let embeddings hold the `feature_share` of the settings."""
+    """Train on the known pairs; embeddings include the features with the weight `feature_share`."""
     params = learner.fit_pairs(pairs, round_index, previous, use=use)
     return learner.beside_features(params, config.feature_share) if config.feature_share else params
 

@@ -45,7 +45,7 @@ class VisionTransformer(nn.Module):
       width: D, values per token.
       depth: blocks.
       num_heads: attention heads; a divisor of `width`.
-      num_registers: tokens beside the class token that carry no patch and no feature.
+      num_registers: tokens besides the class token that carry no patch and no feature.
       position_side: patches along a side that the position embeddings are for.
       position_resampling: how they are brought to another number.
       dtype: of the computation; parameters are float32.
@@ -131,7 +131,7 @@ def _bicubic_matrix(length: int, new_length: int, offset: float) -> np.ndarray:
     matrix = np.zeros((new_length, length))
     for tap in range(-1, 3):
         places = np.floor(centres).astype(int) + tap
-        clamped = np.clip(places, 0, length - 1)  # beyond the border its value goes on
+        clamped = np.clip(places, 0, length - 1)  # beyond the border its value is repeated
         np.add.at(matrix, (np.arange(new_length), clamped), _cubic(np.abs(centres - places)))
     return matrix.astype(np.float32)
 

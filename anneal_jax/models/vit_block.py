@@ -1,7 +1,7 @@
 """What the vision transformers have in common: patches become tokens, and blocks mix them.
 
 Pre-norm blocks with a learned scale on each branch (LayerScale) and exact GELU, as DINOv2 has them
-(oquab2024dinov2). DINOv3 turns queries and keys in them; its plus variants have a gate in place of GELU.
+(oquab2024dinov2). DINOv3 turns queries and keys in them; its plus variants have a gate instead of GELU.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class TransformerBlock(nn.Module):
       num_heads: attention heads; a divisor of D.
       dtype: of the computation; parameters are float32.
       epsilon: of the layer norms.
-      is_gated: whether the dense layers are SwiGLU (shazeer2020glu), a gate in place of GELU.
+      is_gated: whether the dense layers are SwiGLU (shazeer2020glu), a gate instead of GELU.
     """
 
     num_heads: int

@@ -1,7 +1,7 @@
 """The vision transformer of DINOv3 (simeoni2025dinov3).
 
 As that of DINOv2 with registers (`anneal_jax.models.vit`), with patches of 16 px, layer norm with epsilon
-1e-5, and rotary positions in every block in place of position embeddings before the first. The feature is
+1e-5, and rotary positions in every block instead of position embeddings before the first. The feature is
 the class token after the last layer norm, which transformers calls `pooler_output`. DINOv3's keys have no
 bias: it is zero when weights are read, and only training moves it.
 """
@@ -27,7 +27,7 @@ class RotaryVisionTransformer(nn.Module):
       width: D, values per token.
       depth: blocks.
       num_heads: attention heads; `width` is a multiple of four times as many.
-      num_registers: tokens beside the class token that carry no patch and no feature.
+      num_registers: tokens besides the class token that carry no patch and no feature.
       is_gated: whether the blocks have SwiGLU, as in the plus variants.
       dtype: of the computation; parameters are float32.
     """

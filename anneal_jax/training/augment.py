@@ -1,4 +1,4 @@
-"""Augmentation on the device: other pictures of one tile, drawn anew each time from a key.
+"""Augmentation on the device: random variants of a tile, drawn from a key each time.
 
 A tile seen from above has no preferred direction (`turn`); a crop shows a part of it, enlarged, and colour
 differs with season, sun and sensor (`full`). Every draw has static shapes, so that nothing compiles twice.
@@ -13,16 +13,16 @@ _WHITE = 255.0
 
 
 class Strength(NamedTuple):
-    """How far the pictures of a tile may lie from it.
+    """How far the variants of a tile may differ from it.
 
     Attributes:
-      smallest_area: share of the tile that a crop shows at least, in (0, 1]; 1 with `largest_aspect` 1
-        leaves the tile whole.
-      largest_aspect: a crop is at most so many times as wide as high, or as high as wide; at least 1.
+      smallest_area: minimum share of the tile that a crop shows, in (0, 1]; 1 with `largest_aspect` 1 keeps
+        the whole tile.
+      largest_aspect: maximum ratio of the longer to the shorter side of a crop; at least 1.
       brightness: values are multiplied by a factor of at least 1 - brightness and at most 1 + brightness.
       contrast: likewise, the distances from the mean of the tile.
       saturation: likewise, the distances from the grey picture; only of RGB.
-      turns: whether tiles are mirrored and turned by right angles.
+      turns: whether tiles are mirrored and rotated by right angles.
     """
 
     smallest_area: float = 0.5
@@ -48,7 +48,7 @@ class Colours(NamedTuple):
 
 
 def augment(choice: str, key: jax.Array, tiles: jax.Array, *, is_rgb: bool) -> jax.Array:
-    """Augment a batch as the setting `augment` says.
+    """Augment a batch according to the setting `augment`.
 
     Args:
       choice: `none`, `turn` (`flip_and_turn`) or `full` (`another_picture` at its usual strength).
@@ -65,7 +65,7 @@ def augment(choice: str, key: jax.Array, tiles: jax.Array, *, is_rgb: bool) -> j
 
 
 def another_picture(key: jax.Array, tiles: jax.Array, strength: Strength, *, is_rgb: bool) -> jax.Array:
-    """Crop, mirror and turn, and recolour each tile, independently of the others.
+    """Crop, mirror, rotate and recolour each tile, independently of the others.
 
     Args:
       key: of the draw.
@@ -84,7 +84,7 @@ def another_picture(key: jax.Array, tiles: jax.Array, strength: Strength, *, is_
 
 
 def flip_and_turn(key: jax.Array, tiles: jax.Array) -> jax.Array:
-    """Mirror and turn each tile by a right angle, each of the eight ways equally likely.
+    """Mirror and rotate each tile by right angles, with all eight orientations equally likely.
 
     Args:
       key: of the draw.
@@ -129,7 +129,7 @@ def crop(tiles: jax.Array, boxes: jax.Array) -> jax.Array:
 
 
 def draw_colours(key: jax.Array, num_tiles: int, num_groups: int, strength: Strength) -> Colours:
-    """Draw uniform factors for each tile: `num_groups` is 1 where its bands share theirs, or S."""
+    """Draw uniform factors for each tile: `num_groups` is 1 if its bands share them, or S."""
     keys = jax.random.split(key, 3)
     shapes = ((num_tiles, num_groups), (num_tiles, num_groups), (num_tiles,))
     spreads = (strength.brightness, strength.contrast, strength.saturation)

@@ -1,8 +1,8 @@
-"""One checkpoint per round, complete before the round counts as done, and known to be sound.
+"""One checkpoint per round, complete before the round counts as finished, and verified when read.
 
-A step is a folder `checkpoints/<round_index>/`: what orbax wrote, and last of all `manifest.json` with the
-SHA-256 of each of its files and what the round was made from. A step without one was never finished, or
-comes from a version that wrote none. Orbax by itself restores flipped bits without a word.
+A step is a folder `checkpoints/<round_index>/` with the files of orbax and, written last, `manifest.json`
+with the SHA-256 of each file and the provenance of the round. A step without one was never finished, or is
+from a version that wrote none. Orbax itself restores flipped bits without an error.
 """
 
 import contextlib
@@ -44,9 +44,9 @@ class Checkpoint(NamedTuple):
 
     Attributes:
       round_index: the round.
-      state: arrays of NumPy, in the structure of the template, or in dicts where there was none.
-      provenance: what the round was made from, as `save` got it, with `versions`; None where the step
-        has no manifest.
+      state: NumPy arrays, in the structure of the template, or in dicts without one.
+      provenance: what the round was made from, as passed to `save`, with `versions`; None if the step has
+        no manifest.
     """
 
     round_index: int
@@ -58,16 +58,16 @@ class RoundCheckpoints:
     """Orbax checkpoints of a workdir, one step per round.
 
     Attributes:
-      folder: where the steps lie, `checkpoints/<round_index>/`.
+      folder: folder of the steps, `checkpoints/<round_index>/`.
     """
 
     def __init__(self, folder: str | pathlib.Path, *, read_only: bool = False):
         """Open the folder.
 
         Args:
-          folder: created where it is absent.
-          read_only: change nothing: an absent folder holds no rounds. Otherwise what a kill left half
-            written is removed, so that one process at a time may open the folder.
+          folder: created if missing.
+          read_only: change nothing; a missing folder has no rounds. Otherwise unfinished steps of a killed
+            run are removed, so only one process at a time may open the folder.
         """
         import orbax.checkpoint as ocp
 
@@ -76,7 +76,7 @@ class RoundCheckpoints:
             _remove_leftovers(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
         alone = _alone()
-        # Not orbax's `read_only`, which warns of itself three times; without `create` nothing is written.
+        # Not orbax's `read_only`, which warns three times; without `create` nothing is written.
         options = ocp.CheckpointManagerOptions(create=False, multiprocessing_options=alone)
         self._manager = ocp.CheckpointManager(
             self.folder,
@@ -129,29 +129,27 @@ class RoundCheckpoints:
     def restore_newest(
         self, last_round: int | None = None, template: Params | None = None
     ) -> Checkpoint | None:
-        """Return the newest sound round, and warn of each newer one that is damaged.
+        """Return the newest intact round, and warn about each newer one that is damaged.
 
         Args:
           last_round: the newest to look at; None is all.
           template: as in `restore`.
 
         Returns:
-          The round, or None where none is sound. Rounds without a manifest come after those with one.
+          The round, or None if none is intact. Rounds without a manifest come after those with one.
         """
         if last_round is not None and last_round not in self._manager.all_steps():
-            _log.warning(
-                "%s has no checkpoint of round %d; an older one is taken.", self.folder, last_round
-            )
+            _log.warning("%s has no checkpoint of round %d; using an older one.", self.folder, last_round)
         for round_index in self._newest_first(last_round):
             try:
                 found = self._read(round_index, template)
             except WorkdirError as error:
-                _log.warning("%s The newest sound round before it is taken.", _without_advice(error))
+                _log.warning("%s Using the newest intact round before it.", _without_advice(error))
                 continue
             if found.provenance is None:
                 _log.warning(
-                    "the checkpoint of round %d in %s has no %s, as older versions wrote it: whether it is "
-                    "sound cannot be told.",
+                    "the checkpoint of round %d in %s has no %s, because an older version wrote it, "
+                    "so it cannot be verified.",
                     *(round_index, self.folder, MANIFEST),
                 )
             return found

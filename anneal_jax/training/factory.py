@@ -27,12 +27,12 @@ def make_learner(
 
     Args:
       config: the settings.
-      archive: N tiles, or ready vectors.
+      archive: N tiles, or precomputed vectors.
       train_rows: int32[T], the training images, by which features are standardised.
       with_classifier: whether a pair classifier is trained, too.
 
     Raises:
-      ConfigError: the finetune regime is asked of ready vectors, which have no backbone; or as in
+      ConfigError: the finetune regime was requested for vectors, which have no backbone; or as for
         `load_network`, or the cache folder cannot be written to.
       ArchiveError: a tile cannot be read.
       WeightsError: the weights file cannot be used, or gives features that are not finite.
@@ -41,9 +41,7 @@ def make_learner(
         features = _frozen_features(config, archive)
         return _frozen_learner(config, features, train_rows, with_classifier=with_classifier)
     if archive.kind == "vector":
-        raise ConfigError(
-            f"regime='finetune' needs tiles, and {config.archive} holds ready vectors; use frozen."
-        )
+        raise ConfigError(f"regime='finetune' needs tiles, but {config.archive} holds vectors; use frozen.")
     network = load_network(config)
     if config.batch_norm == "live":
         network.backbone.require_batch_norm()
@@ -97,7 +95,7 @@ def tile_feed(config: ExperimentConfig, archive: Archive, network: Network) -> T
 
     Raises:
       ArchiveError: a tile cannot be read.
-      ConfigError: the cache folder cannot be written to, or has not enough space.
+      ConfigError: the cache folder cannot be written to, or lacks space.
     """
     tiles = open_tiles(
         archive,

@@ -22,7 +22,7 @@ from anneal_jax.training.prefetch import done_ahead
 from anneal_jax.types import Archive, FloatArray
 
 CODE_VERSION = 1
-"""Part of every cache key: raise it when decoding, resizing or a network changes its output."""
+"""Part of every cache key; increase it when the output of decoding, resizing or a network changes."""
 
 _CHECKSUM_BYTES = 32
 
@@ -42,8 +42,8 @@ def extract_features(
 ) -> FloatArray:
     """Compute every tile's feature, or read them from the cache.
 
-    A cache file that is truncated, altered or another key's is reported, computed anew and
-    replaced, never used. The vectors of an archive of kind "vector" are returned as they are.
+    A cache file that is truncated, altered or belongs to another key is reported, never used, and replaced
+    after computing the features again. The vectors of an archive of kind "vector" are returned unchanged.
 
     Args:
       archive: N tiles.
@@ -52,8 +52,8 @@ def extract_features(
       image_size: side to which tiles are resized, in pixels.
       weights_digest: text that stands for `variables` in the key: a file's SHA-256, or a name
         that says how random weights were drawn.
-      cache_dir: folder for cached features, made where absent; None keeps none.
-      batch_size: tiles per step; None takes `default_batch_size()`.
+      cache_dir: folder for cached features, created if missing; None disables caching.
+      batch_size: tiles per step; None uses `default_batch_size()`.
       code_version: see `CODE_VERSION`.
 
     Returns:
@@ -85,7 +85,7 @@ def cache_key(
     weights_digest: str,
     code_version: int = CODE_VERSION,
 ) -> str:
-    """Return the SHA-256, in hexadecimal, of all that a feature depends on.
+    """Return the hexadecimal SHA-256 of everything that a feature depends on.
 
     That is: the bytes and order of the tiles, the weights, the backbone with its input scaling
     and dtype, the image size and the version of the code.
@@ -185,7 +185,7 @@ def _make_writable(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ConfigError(
-            f"computed features cannot be kept in {folder} ({reason_of(error)}); set "
+            f"computed features cannot be stored in {folder} ({reason_of(error)}); set "
             "cache_dir=FOLDER to one that can be written to."
         ) from error
 
@@ -193,7 +193,7 @@ def _make_writable(folder: Path) -> None:
 def _write_cache(path: Path, key: str, features: FloatArray) -> None:
     """Write an .npy with a checksum of key and content after its end, where readers ignore it.
 
-    Where the disk is full the features are not kept, and what they were computed for goes on.
+    If the disk is full, the features are not cached, and the work continues.
     """
     try:
         with replacing(path) as temporary:
@@ -207,7 +207,7 @@ def _write_cache(path: Path, key: str, features: FloatArray) -> None:
 
 
 def _read_cache(path: Path, key: str) -> FloatArray | None:
-    """Return the cached features, or None where there are none or they cannot be trusted."""
+    """Return the cached features, or None if there are none or they cannot be trusted."""
     if not path.exists():
         return None
     content_bytes = path.stat().st_size - _CHECKSUM_BYTES

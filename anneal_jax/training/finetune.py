@@ -1,4 +1,4 @@
-"""The finetune regime: the whole network learns, and each round goes on from the one before."""
+"""The finetune regime: the whole network learns, and each round continues from the previous one."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ class FinetunePlan(NamedTuple):
       augment: `none`, `turn` or `full`, see `training.augment`.
       batch_norm: `frozen` or `live`.
       compute_dtype: `float32` or `bfloat16`.
-      holdout_fraction: share of the answered pairs that tells when to stop; 0 trains to the end.
+      holdout_fraction: share of the answered pairs held out to decide when to stop; 0 trains to the end.
       patience: measurements of these in a row, one an epoch, without a smaller loss before a fit stops.
     """
 
@@ -79,7 +79,7 @@ class FinetuneLearner:
     """Trains backbone and heads on the tiles themselves; a `Learner`.
 
     Heads that begin at random spoil pretrained features before they have learnt anything themselves, and
-    lag behind them after. So they are trained alone first, on stored features, where a step costs next to
+    lag afterwards. So they are trained alone first, on stored features, where a step costs next to
     nothing (kumar2022finetuning).
 
     Attributes:
@@ -156,7 +156,7 @@ class FinetuneLearner:
         return self._fit(draw, start, self.plan.epochs_first, round_index, use)
 
     def beside_features(self, params: NetworkParams, share: float) -> NetworkParams:
-        """Return parameters whose embeddings hold a share of the features learnt, beside the rest.
+        """Return parameters whose embeddings include a share of the learnt features.
 
         Directions are the main ones of the first features: those of any later ones would take another pass.
         """

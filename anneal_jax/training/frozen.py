@@ -1,4 +1,4 @@
-"""The frozen regime: features computed once, heads trained anew each round."""
+"""The frozen regime: features computed once, new heads trained each round."""
 
 import dataclasses
 import functools
@@ -109,7 +109,7 @@ class FrozenLearner:
         weights: npt.NDArray[np.float64] | None = None,
         use: str = "train",
     ) -> HeadParams:
-        """Train the similarity network anew on class labels, or on other groups."""
+        """Train a new similarity network on class labels or other groups."""
         if weights is None:
             batches = self.group_batches(images, classes, round_index)
         else:

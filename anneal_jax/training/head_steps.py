@@ -21,7 +21,7 @@ class HeadParams(NamedTuple):
 
     Attributes:
       similarity: of the similarity network G.
-      classifier: of the pair classifier BC; None where nothing is scored by it.
+      classifier: of the pair classifier BC; None if nothing is scored by it.
     """
 
     similarity: Params
@@ -91,7 +91,7 @@ def pair_objective(
     *,
     weights: jax.Array | None = None,
 ) -> jax.Array:
-    """Return ANNEAL's loss of a batch of pairs, without the classifier's part where there is none.
+    """Return ANNEAL's loss of a batch of pairs, without the classifier's part if there is none.
 
     Args:
       heads: their parameters.

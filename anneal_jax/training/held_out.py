@@ -1,4 +1,4 @@
-"""Answered pairs that a fit does not train on, by which it knows when to stop."""
+"""Answered pairs that a fit does not train on, used to decide when to stop."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class HeldOut(NamedTuple):
 
     Attributes:
       learnt: pairs to train on.
-      held_out: answered pairs that are not.
+      held_out: answered pairs that are not trained on.
     """
 
     learnt: TrainingPairs
@@ -23,11 +23,10 @@ class HeldOut(NamedTuple):
 def hold_out(pairs: TrainingPairs, share: float, *, num_tiles: int, seed: int) -> HeldOut:
     """Set a share of the answered pairs aside.
 
-    A pair is on one side for good: a later round, which goes on from this one's parameters, has never
-    trained on what it holds out. A coin of its own decides; but those answered before the first pair that
-    is to be trained on are trained on too, since a fit needs one. Pairs that follow from answers are left
-    out of both parts where they share a tile with a pair that is held out: by one transitive step, they may
-    follow from it.
+    A pair stays on one side permanently: a later round, which continues from this round's parameters, has
+    never trained on its held-out pairs. Each pair is decided by its own coin, except that pairs before the
+    first one to train on are trained on too, because a fit needs one. Implied pairs are left out of both
+    parts if they share a tile with a held-out pair, because one transitive step may imply them from it.
 
     Args:
       pairs: all that is known; answers in the order asked, so that later ones only follow.

@@ -70,7 +70,7 @@ class Learner(Protocol):
         weights: npt.NDArray[np.float64] | None = None,
         use: str = "",
     ) -> Params:
-        """Train anew on the class labels, or other groups, int32[M] of tiles int32[M].
+        """Train from scratch on the class labels, or other groups, int32[M] of tiles int32[M].
 
         `weights`, float64[M], says how often each is drawn; by default all equally often.
 

@@ -40,7 +40,7 @@ def prepared_backbone(config: ExperimentConfig, inputs: Mapping[str, str] | None
 
     Raises:
       ConfigError: no backbone has the configured name.
-      WeightsError: the weights, or what lies beside them, cannot be used.
+      WeightsError: the weights, or the files next to them, cannot be used.
     """
     config, bands = choose_start(config), bands_of(config.archive)
     backbone = get_backbone(config.backbone, num_bands=len(bands.numbers), rgb_bands=bands.rgb)

@@ -203,7 +203,7 @@ class _Watch:
         self._early_stop, self._feed, self._constants = early_stop, feed, constants
 
     def is_over(self, state: Any, epoch: float) -> bool:
-        """Measure if a further epoch is complete; tell whether the last `patience` were in vain.
+        """Measure after each completed epoch; return whether the last `patience` brought no improvement.
 
         One batch, or one chunk, may span many epochs. They give one measurement, which counts once.
         """

@@ -52,6 +52,6 @@ def to_arrays(projection: Projection) -> dict[str, np.ndarray]:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> Projection:
-    """Return the projection that `to_arrays` named; other arrays are passed over."""
+    """Return the projection from the arrays of `to_arrays`; other arrays are ignored."""
     flat = {name.removeprefix(_PREFIX): arrays[name] for name in arrays if name.startswith(_PREFIX)}
     return Projection(**traverse_util.unflatten_dict(flat, sep="/"))

@@ -58,7 +58,7 @@ def draw_image_batches(
       rng: source of randomness.
       num_images: how many there are.
       num_steps: T.
-      batch_size: B; where there are fewer images, their number, so that none meets itself.
+      batch_size: B, or the number of images if that is smaller, so that none meets itself.
 
     Returns:
       int[T, min(B, num_images)] in [0, num_images); the images of one step differ.
@@ -81,7 +81,7 @@ def draw_group_batches(
       images: int32[M], indices into the archive.
       groups: int32[M], the group of each, not negative.
       num_steps: T.
-      batch_size: B; where there are fewer images, the rest of each row is left empty.
+      batch_size: B; if there are fewer images, the rest of each row is empty.
     """
     drawn = draw_image_batches(rng, len(images), num_steps=num_steps, batch_size=batch_size)
     rest = [(0, 0), (0, batch_size - drawn.shape[1])]

@@ -113,7 +113,7 @@ def _take_batch(draws: _Draws, num_tiles: int, num_pairs: int) -> list[int]:
         neighbour = None if len(batch.draws) < num_seeds else _next_neighbour(draws, batch, kind, room)
         draw = draws.next_in_order(kind) if neighbour is None else neighbour
         if batch.num_new_tiles(draws.ends[draw]) > room:
-            quotas[kind] = 0  # nothing of this kind fits any more
+            quotas[kind] = 0  # no more of this kind fit
             continue
         _take(draws, batch, draw)
     return batch.draws

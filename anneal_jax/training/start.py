@@ -1,6 +1,6 @@
-"""What a run starts from where nobody chose it: `backbone=auto`, `pretrained=auto` and `image_size=0`.
+"""The defaults of a run's start: `backbone=auto`, `pretrained=auto` and `image_size=0`.
 
-A workdir keeps what was settled, so that its meaning never changes when weights are installed or removed.
+A workdir records the choice, so that it does not change when weights are installed or removed.
 """
 
 import dataclasses
@@ -22,11 +22,11 @@ SMALL_TILE, SMALL_SIDE = 128, 160
 
 
 def settle_start(config: ExperimentConfig, workdir: str | pathlib.Path | None = None) -> ExperimentConfig:
-    """Replace `auto` by what it means: that of an old workdir, or what `choose_start` says.
+    """Replace `auto` by the values of an existing workdir, or those of `choose_start`.
 
     Args:
       config: the settings.
-      workdir: of the run; None where there is none.
+      workdir: workdir of the run; None if there is none.
 
     Raises:
       ConfigError: as `choose_start`.

@@ -35,11 +35,11 @@ class TileBatch(NamedTuple):
 
     Attributes:
       rows: int32[U], tiles of the archive, each once; what is left over holds row 0.
-      is_tile: bool[U], False where a place is left over.
+      is_tile: bool[U], False for an unused place.
       places: int32[B, 2] for pairs, int32[B] for groups: positions in `rows`.
-      targets: float32[B], 1 similar, 0 dissimilar; or int32[B], groups, -1 where a place is left over.
+      targets: float32[B], 1 similar, 0 dissimilar; or int32[B], groups, -1 for an unused place.
       weights: float32[B], of each target in the sum that is the loss: 1 / B however few there are, so that
-        in a whole fit all weigh the same; 0 where a place is left over.
+        in a whole fit all weigh the same; 0 for an unused place.
     """
 
     rows: Any

@@ -4,7 +4,7 @@ command   python launch/run.py --config=launch/configs/ucm.py --workdir=runs/ucm
 hardware  2 CPU cores
 duration  50 s with cached features; computing them takes about 20 s more, once
 expected  mAP@5 0.913 at 504 bits, 0.942 at 1,008 over seeds 0 to 9 (docs/lab/label_efficiency.md)
-data      ../shared/data/ucm and ../shared/weights beside the project; --config.archive=folder:PATH and
+data      ../shared/data/ucm and ../shared/weights next to the project; --config.archive=folder:PATH and
           --config.pretrained=FILE name others
 """
 

@@ -1,9 +1,9 @@
-r"""UC Merced, the whole network trained from ImageNet weights, each round going on from the last.
+r"""UC Merced, the whole network trained from ImageNet weights, each round continuing from the last.
 
 command   python launch/compare.py --config=launch/configs/ucm_finetune.py --seeds=1 --first_seed=100 \
               --workers=1 --workdir=runs/ucm_finetune
-          random, BCGUE and MGUE with clustering, one after another; the same command goes on after a kill.
-          One system alone: launch/run.py with --config.acquisition=mgue and --config.seed=100
+          random, BCGUE and MGUE with clustering, one after another; the same command continues after a
+          kill. One system alone: launch/run.py with --config.acquisition=mgue and --config.seed=100
 hardware  2 CPU cores
 duration  untested at full length. By its steps 50 minutes a system and seed: 7 fits of at most 250 steps of
           96 tiles, at 60 tiles a second with gradients

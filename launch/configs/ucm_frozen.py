@@ -4,7 +4,7 @@ command   python launch/run.py --config=launch/configs/ucm_frozen.py --workdir=r
 hardware  2 CPU cores
 duration  58 s with cached features; computing them takes about 20 s more, once
 expected  mAP@5 0.911 at 2,687 bits, 0.864 to 0.941 over seeds 0 to 4 (docs/results.md)
-data      ../shared/data/ucm and ../shared/weights beside the project; --config.archive=folder:PATH and
+data      ../shared/data/ucm and ../shared/weights next to the project; --config.archive=folder:PATH and
           --config.pretrained=FILE name others
 """
 

@@ -170,7 +170,7 @@ def test_an_answer_that_was_taken_back_is_not_corrected(make_session):
         session.correct(TAB, old["answer_id"], Answer.DISSIMILAR, "other-key")  # two pages, or two clicks
     (now,) = session.answers()
     session.retract(TAB, now["answer_id"], "retract-key")
-    with pytest.raises(StoreError, match="taken back already"):
+    with pytest.raises(StoreError, match="already retracted"):
         session.correct(TAB, now["answer_id"], Answer.SIMILAR, "third-key")
     assert session.answers() == [] and len(session.store.records()) == 2
     with pytest.raises(StoreError, match="there is no answer 99"):

@@ -61,9 +61,9 @@ def test_an_act_is_all_or_nothing(store):
     (first, *_) = store.standing()
     for given_, retracted, message in (
         ([], [], "an act needs at least one answer"),
-        ([Given(0, 3, YES, "Ada")], [first.answer_id, 99], "taken back meanwhile"),
+        ([Given(0, 3, YES, "Ada")], [first.answer_id, 99], "retracted in the meantime"),
         ([Given(0, 3, YES, "Ada"), Given(3, 3, YES, "Ada")], [first.answer_id], "two different tiles"),
-        ([Given(0, 3, YES, "Ada")], [first.answer_id, first.answer_id], "taken back meanwhile"),
+        ([Given(0, 3, YES, "Ada")], [first.answer_id, first.answer_id], "retracted in the meantime"),
     ):
         with pytest.raises(StoreError, match=message):
             store.give_together(given_, retracted, annotator="Ada")

@@ -136,7 +136,7 @@ def test_an_unknown_question_is_refused(store):
 def test_a_round_is_asked_once(store):
     store.add_round(0, PAIRS)
     questions = store.unanswered(0)
-    with pytest.raises(StoreError, match="round 0 was asked already"):
+    with pytest.raises(StoreError, match="round 0 was already asked"):
         store.add_round(0, PAIRS[:1])
     assert store.unanswered(0) == questions
 

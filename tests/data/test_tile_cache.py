@@ -155,5 +155,5 @@ def test_what_cannot_be_cached_is_refused(archive, tmp_path):
         open_tiles(archive, 4, cache_dir=tmp_path / "file")
     vectors = FakeArchive()
     vectors.kind = "vector"
-    with pytest.raises(ArchiveError, match="ready vectors"):
+    with pytest.raises(ArchiveError, match="vectors"):
         open_tiles(vectors, 4, cache_dir=tmp_path)

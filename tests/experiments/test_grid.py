@@ -34,7 +34,7 @@ def test_a_wrong_name_is_found_before_anything_runs(config, tmp_path, monkeypatc
     monkeypatch.setattr(grid, "run_experiment", None)
     with pytest.raises(ConfigError, match="there is no system 'tcall'"):
         list(run_grid(config, ["random", "tcall"], [0], tmp_path / "grid"))
-    with pytest.raises(ConfigError, match="exists in the frozen regime only"):
+    with pytest.raises(ConfigError, match="only exists in the frozen regime"):
         list(run_grid(dataclasses.replace(config, regime="finetune"), ["tcal"], [0], tmp_path / "grid"))
     absent = dataclasses.replace(config, archive=f"embeddings:{tmp_path / 'absent.npz'}")
     with pytest.raises(ArchiveError, match=r"absent\.npz"):

@@ -102,7 +102,7 @@ def test_a_label_costs_log2_of_the_classes_that_training_images_have(vectors):
 @pytest.mark.parametrize("supervision", ["tcal", "all_pairs"])
 def test_the_other_regime_is_refused_in_words(tmp_path, supervision):
     config = ExperimentConfig(supervision=supervision, regime="finetune")
-    with pytest.raises(ConfigError, match=rf"supervision='{supervision}' exists in the frozen regime only"):
+    with pytest.raises(ConfigError, match=rf"supervision='{supervision}' only exists in the frozen regime"):
         run_experiment(config, tmp_path)
 
 

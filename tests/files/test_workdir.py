@@ -121,7 +121,7 @@ def test_a_setting_that_an_old_workdir_did_not_know_has_its_default(tmp_path):
 
 
 def test_a_folder_that_no_run_left_is_refused(tmp_path):
-    with pytest.raises(WorkdirError, match=r"holds no config\.json; give the workdir of a run"):
+    with pytest.raises(WorkdirError, match=r"contains no config\.json; give the workdir of a run"):
         read_config(tmp_path)
 
 

@@ -170,7 +170,7 @@ def test_a_graph_counts_what_it_could_never_list():
 
 def test_what_cannot_be_inserted_or_taken_back_is_refused():
     graph = graph_of([(0, 1, 1)])
-    with pytest.raises(ValueError, match="answer 0 is in the graph already"):
+    with pytest.raises(ValueError, match="answer 0 is already in the graph"):
         graph.insert(0, 2, 3, is_similar=True)
     with pytest.raises(ValueError, match="answer 1 joins image 2 with itself"):
         graph.insert(1, 2, 2, is_similar=True)

@@ -171,7 +171,10 @@ def test_a_damaged_round_is_named_and_the_one_before_it_taken(digits_run, tmp_pa
     (damaged,) = (tmp_path / "run" / "checkpoints" / "1" / "default" / "d").iterdir()
     damaged.write_bytes(damaged.read_bytes()[:-1])
     assert load_embedder(tmp_path / "run").round_index == 0
-    assert "checkpoint of round 1 in" in caplog.text and "The newest sound round before it" in caplog.text
+    assert (
+        "checkpoint of round 1 in" in caplog.text
+        and "Using the newest intact round before it" in caplog.text
+    )
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "0")
     with pytest.raises(WorkdirError, match="has no intact checkpoint"):
         load_embedder(tmp_path / "run")
@@ -183,7 +186,7 @@ def test_a_workdir_of_an_older_version_opens_with_a_warning(digits_run, tmp_path
         manifest.unlink()
     embedder = load_embedder(tmp_path / "run")
     assert embedder.fingerprint == load_embedder(digits_run[0]).fingerprint
-    assert "round 1 in" in caplog.text and "whether it is sound cannot be told" in caplog.text
+    assert "round 1 in" in caplog.text and "so it cannot be verified" in caplog.text
 
 
 def test_weights_that_are_not_those_of_the_run_are_refused(digits_run, tmp_path, monkeypatch):

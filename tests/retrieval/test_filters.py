@@ -91,7 +91,7 @@ def test_a_search_returns_only_what_is_allowed(index):
             r"no tile .* has the class 'evn' \(did you mean 'even'",
         ),
         (([], ["7", "50", "6", "51"], None, None), ConfigError, "bounds 7, 50, 6, 51 are not west <= east"),
-        (([], ["7", "50", "6"], None, None), ConfigError, "a box is west,south,east,north"),
+        (([], ["7", "50", "6"], None, None), ConfigError, "boxes are west,south,east,north"),
         (([], None, "June", None), ConfigError, "a date 2021-06-30"),
     ],
 )

@@ -52,7 +52,7 @@ def test_a_flipped_bit_is_noticed_wherever_it_is(checkpoints, caplog):
             checkpoints.restore(1, STATE)
         caplog.clear()
         assert_is(checkpoints.restore_newest(), 0)
-        assert f"in {name}. The newest sound round before it is taken." in caplog.text
+        assert f"in {name}. Using the newest intact round before it." in caplog.text
         flip(path, place, bit)
     assert_is(checkpoints.restore_newest(template=STATE), 1)
 
@@ -68,7 +68,7 @@ def test_the_newest_sound_round_up_to_a_given_one(checkpoints, caplog):
     assert_is(checkpoints.restore_newest(2, STATE), 1)
     assert checkpoints.restore_newest(0) is None
     assert_is(checkpoints.restore_newest(9), 3)
-    assert "has no checkpoint of round 9; an older one is taken" in caplog.text
+    assert "has no checkpoint of round 9; using an older one" in caplog.text
 
 
 def test_a_checkpoint_says_what_it_was_made_from(checkpoints):
@@ -97,7 +97,7 @@ def test_a_round_of_an_older_version_is_taken_with_a_warning_after_all_others(ch
     found = checkpoints.restore_newest()
     assert_is(found, 1)
     assert found.provenance is None
-    assert "round 1 in" in caplog.text and "whether it is sound cannot be told" in caplog.text
+    assert "round 1 in" in caplog.text and "so it cannot be verified" in caplog.text
 
 
 def test_a_reader_changes_nothing_and_makes_nothing(checkpoints, tmp_path):

@@ -32,7 +32,7 @@ UNREACHED_WEIGHT = 2.0
 """Nats that a tile counts for if nothing at all is known about it."""
 
 OWN_WEIGHT = 0.3
-"""Weight of a tile's own uncertainty beside that of its neighbourhood."""
+"""Weight of a tile's own uncertainty relative to that of its neighbourhood."""
 
 MAX_SHOWN = 20
 """Members of a group that are compared with those of another one."""
@@ -52,8 +52,8 @@ def next_question(
       settings: how answers are weighed.
 
     Returns:
-      (state, pair): the beliefs, with the tile in question noted, and its pair (i, j), i < j, or None
-      where nothing is left to ask.
+      (state, pair): the beliefs, with the tile in question noted, and its pair (i, j), i < j, or None if
+      nothing is left to ask.
     """
     settings = settings or BeliefSettings()
     while True:
@@ -73,7 +73,7 @@ def next_question(
 
 
 def openness(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> FloatArray:
-    """Return how much is left open about each tile, float32[M], in nats; 0 where nothing is to be asked.
+    """Return the uncertainty about each tile, float32[M], in nats; 0 if there is nothing to ask.
 
     The entropy of its groups, and more the fewer walks from it meet a settled tile. A settled tile counts
     where its neighbours and its answers together deny its group. Tiles put aside wait for all others.
@@ -114,7 +114,7 @@ def _most_open_tile(graph: NeighbourGraph, state: Beliefs, settings: BeliefSetti
 
 
 def partner(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings) -> int | None:
-    """Return the tile to compare the subject with; None where no group is worth a question."""
+    """Return the tile to compare the subject with; None if no group is worth a question."""
     return next((tile for _, tile in partners(graph, state, settings)), None)
 
 
@@ -178,7 +178,7 @@ def joining_pair(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings
 
 
 def _clear(state: Beliefs, tiles: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Return the tiles that nobody was unsure about, or all where there is none such."""
+    """Return the tiles that nobody was unsure about, or all if there are none."""
     clear = tiles[~state.is_aside[tiles]]
     return clear if clear.size else tiles
 

@@ -1,10 +1,10 @@
-"""Several questions of `belief_ask` open at once, each good whatever is answered to the others.
+"""Several open questions of `belief_ask`, each a good one whatever the answers to the others.
 
-A page holds the next questions before the present one is answered. Asked one tile after the other, they
-would hang on that answer. Here several tiles are in question, in different places of the archive, a
+A page needs the next questions before the current one is answered. One tile after another, they would
+depend on that answer. Here several tiles from different parts of the archive are in question, with one
 question each; the follow-up about a tile comes when its own answer is known.
 
-The state is a function of the answers in their order, whatever was proposed meanwhile.
+The state is a function of the answers in order, whatever was proposed in the meantime.
 """
 
 from collections.abc import Iterator
@@ -30,16 +30,16 @@ Replies = tuple[Reply, ...]
 
 
 NUM_MIXED, YES_EVERY = 20, 3
-"""Of so many first answers, one in so many is a yes, on a page that mixes them."""
+"""Number of first questions that a page mixes, and one in how many of them is likely a yes."""
 
 
 class Interleaved(NamedTuple):
-    """What is believed, and what was said of tiles whose questions are not done.
+    """The beliefs, and the replies about tiles whose questions are not finished.
 
     Attributes:
-      beliefs: with no tile in question.
-      pending: replies by tile, the one asked about last at the end.
-      begun: tiles that the answers of a glance spoke of, as long as its last answer is not there.
+      beliefs: beliefs without a tile in question.
+      pending: replies by tile, the most recent tile last.
+      begun: tiles in the answers of a glance whose last answer is still missing.
     """
 
     beliefs: Beliefs
@@ -61,14 +61,14 @@ def add_interleaved_answer(
     """Learn from an answer about any two tiles.
 
     Args:
-      graph: of the tiles.
-      state: before the answer; it stays as it is.
-      first: a tile, in [0, M).
-      second: another one.
+      graph: graph of the tiles.
+      state: state before the answer; not modified.
+      first: one tile, in [0, M).
+      second: the other tile.
       answer: similar, dissimilar or unsure.
       settings: how answers are weighed.
-      miss_rate: as `add_answer`.
-      is_last: as `add_answer`.
+      miss_rate: as for `add_answer`.
+      is_last: as for `add_answer`.
     """
     settings = settings or BeliefSettings()
     beliefs, pending = state.beliefs, dict(state.pending)
@@ -98,13 +98,13 @@ def add_interleaved_answer(
 def settle_stuck(
     graph: NeighbourGraph, state: Interleaved, settings: BeliefSettings | None = None
 ) -> Interleaved:
-    """Settle the tiles in question about which nothing is left to ask, the one asked about last first.
+    """Settle the tiles in question that have no questions left, the most recent first.
 
-    Their questions may have been answered otherwise, or lost their worth by what was said of other tiles.
+    Their questions may have been answered elsewhere, or lost their value through answers about other tiles.
 
     Args:
-      graph: of the tiles.
-      state: after all answers; it stays as it is.
+      graph: graph of the tiles.
+      state: state after all answers; not modified.
       settings: how answers are weighed.
     """
     settings = settings or BeliefSettings()
@@ -116,16 +116,16 @@ def settle_stuck(
         if partner(graph, asking, settings) is None:
             beliefs = settle_subject(graph, asking, settings)
             del pending[tile]
-            waiting = list(pending)  # what is believed of the others has changed
+            waiting = list(pending)  # the beliefs about the others have changed
     return Interleaved(beliefs, pending)
 
 
 def welcome_pair(graph: NeighbourGraph, state: Interleaved) -> tuple[int, int] | None:
-    """Return a pair that is likely alike, while few of the first answers were yes; else None.
+    """Return a pair that is likely similar, if few of the first answers were yes; else None.
 
-    The first questions that gain most are nearly all answered "no", and a person who says no thirty times
-    doubts the page. So one in three of the first `NUM_MIXED` is a yes, from the first on. Asked is the
-    group that has fewest tiles, and the tile nearest to the one that founded it.
+    Nearly all of the most informative first questions are answered "no", and a person who says no thirty
+    times doubts the page. Therefore one in three of the first `NUM_MIXED` is likely a yes. It is about the
+    group with the fewest tiles, and the tile nearest to its founder.
 
     Args:
       graph: of the tiles.
@@ -158,9 +158,9 @@ def open_questions(
     *,
     mixes_first: bool = False,
 ) -> Iterator[tuple[int, int]]:
-    """Propose pairs, the best first, lazily: one about each tile in question, then about other tiles.
+    """Propose pairs lazily, best first: one about each tile in question, then about other tiles.
 
-    Those of other tiles are about tiles that are no neighbours of each other, as long as there are such.
+    The other tiles are not neighbours of each other, while there are such tiles.
 
     Args:
       graph: of the tiles.
@@ -190,7 +190,7 @@ def open_questions(
 
 
 def asking_about(beliefs: Beliefs, tile: int, replies: Replies) -> Beliefs:
-    """Return what is believed with a tile in question, or none where it is OPEN."""
+    """Return the beliefs with a tile in question, or with none if it is OPEN."""
     groups = tuple(reply._replace(about=int(beliefs.groups[reply.about])) for reply in replies)
     return beliefs._replace(subject=tile, replies=groups)
 
@@ -206,7 +206,7 @@ def _question(
 def _subject(
     graph: NeighbourGraph, state: Interleaved, first: int, second: int, settings: BeliefSettings
 ) -> int:
-    """Return the tile that a question was about, or OPEN where `add_answer` can tell."""
+    """Return the tile that a question was about, or OPEN if `add_answer` can find it."""
     groups, pending = state.beliefs.groups, state.pending
     for tile, other in ((first, second), (second, first)):
         if tile in pending and groups[other] != OPEN:
@@ -215,7 +215,7 @@ def _subject(
         return better_known(state.beliefs, first, second)
     if groups[first] == OPEN or groups[second] == OPEN or groups[first] == groups[second]:
         return OPEN
-    # Both are settled: their groups were compared, or one of them is doubted.
+    # Both are settled: their groups were compared, or one of them is in doubt.
     if (min(first, second), max(first, second)) == joining_pair(graph, state.beliefs, settings):
         return OPEN
     tiles = np.array([first, second])

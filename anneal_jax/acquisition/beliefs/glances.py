@@ -59,10 +59,10 @@ from anneal_jax.types import Answer, FloatArray
 KINDS = ("pair", "choice", "grid")
 
 MISS_RATE = 0.05
-"""Share of the odd tiles of a grid that a person overlooks."""
+"""Share of odd tiles in a grid that a person overlooks."""
 
 MAX_CHOICES, MIN_TILES, MAX_TILES = 5, 6, 12
-"""Groups of a choice, and tiles of a grid."""
+"""Maximum groups of a choice, and tiles of a grid."""
 
 MIN_ALIKE, MAX_NEW = 0.3, 0.1
 """Chances of its group and of a new one that a tile of a grid has. Others want a choice, which can found a
@@ -73,8 +73,8 @@ SHARPNESS = 2.0
 widely, and the likeliest group is right more often than they say."""
 
 GRID_MARGIN = 8.0
-"""How many times the gain per second of a pair or choice a grid must have to come before it: most of its
-tiles are right already, whatever beliefs say."""
+"""Factor by which a grid's gain per second must exceed that of a pair or choice to be preferred: most of
+its tiles are already right, whatever the beliefs say."""
 
 
 class Glance(NamedTuple):
@@ -82,7 +82,7 @@ class Glance(NamedTuple):
 
     Attributes:
       kind: one of `KINDS`.
-      subject: the tile asked about; in a grid the tile that stands for the group.
+      subject: the tile asked about; in a grid, the tile that represents the group.
       others: pair: the other tile; choice: a tile for each of 2 to 5 groups, the likeliest first; grid: 2
         to 12 tiles.
       gain_per_s: expected gain, >= 0, in the units of `worth_asking` a second.
@@ -95,14 +95,14 @@ class Glance(NamedTuple):
 
 
 class GlanceAnswer(NamedTuple):
-    """One of the pair answers that a glance comes to; the arguments of `add_interleaved_answer`.
+    """One of the pair answers that a glance implies; the arguments of `add_interleaved_answer`.
 
     Attributes:
       first: the glance's subject.
       second: another of its tiles.
       answer: of this pair.
-      miss_rate: chance that a difference was overlooked; 0 but for tiles that were not clicked.
-      is_last: whether it is the glance's last; no tile is settled before it.
+      miss_rate: probability that a difference was overlooked; 0 except for tiles that were not clicked.
+      is_last: whether it is the glance's last answer; no tile is settled before it.
     """
 
     first: int
@@ -112,20 +112,20 @@ class GlanceAnswer(NamedTuple):
     is_last: bool = True
 
     def reading(self) -> dict[str, Any]:
-        """Return how the answer is to be read: the keywords of `add_interleaved_answer`."""
+        """Return the keyword arguments of `add_interleaved_answer` for this answer."""
         return {"miss_rate": self.miss_rate, "is_last": self.is_last}
 
 
 def answers_of(
     glance: Glance, picked: Collection[int], *, is_unsure: bool = False, miss_rate: float = MISS_RATE
 ) -> list[GlanceAnswer]:
-    """Return the pair answers that a glance's answer comes to, in the order to learn them in.
+    """Return the pair answers that a glance's answer implies, in the order in which to learn from them.
 
     Args:
       glance: what was shown.
       picked: those of `glance.others` that the person pointed at: the tile that the subject is like, of a
         pair or a choice; in a grid the tiles that are not like it.
-      is_unsure: whether she could not tell; nothing is picked then. In a grid it says nothing at all.
+      is_unsure: whether the person was unsure; nothing is picked then. In a grid it has no meaning.
       miss_rate: share of odd tiles that are overlooked in a grid, in [0, 1).
 
     >>> [answer.answer.name for answer in answers_of(Glance("choice", 9, (1, 2, 3), 0.0), {2})]
@@ -159,18 +159,18 @@ def next_glance(
     *,
     mixes_first: bool = False,
 ) -> Glance | None:
-    """Choose the next glance: the one of most expected gain per second about the tile in question.
+    """Choose the next glance: the one with the largest expected gain per second about the tile in question.
 
     Args:
       graph: of the tiles.
       state: after all answers; the page's mode `pairs` has the same.
-      seconds: expected of the person; by default of anybody.
-      kinds: allowed ones, of `KINDS`.
+      seconds: expected times of the person; by default of an average person.
+      kinds: allowed kinds, among `KINDS`.
       settings: how answers are weighed.
       mixes_first: as `open_questions`.
 
     Returns:
-      The glance, its tiles by their places in the graph, or None where nothing is left to ask.
+      The glance, with tiles as positions in the graph, or None if nothing is left to ask.
     """
     return next(open_glances(graph, state, seconds, kinds, settings, mixes_first=mixes_first), None)
 
@@ -184,9 +184,9 @@ def open_glances(
     *,
     mixes_first: bool = False,
 ) -> Iterator[Glance]:
-    """Propose glances, the best first, lazily, each good whatever is answered to those before it.
+    """Propose glances lazily, best first, each a good one whatever the answers to those before it.
 
-    Arguments as those of `next_glance`. Two groups that may be one are compared before all else.
+    The arguments are those of `next_glance`. Two groups that may be one are compared first.
     `mixes_first` is that of `open_questions`.
     """
     seconds, settings = seconds or GlanceSeconds(), settings or BeliefSettings()
@@ -228,12 +228,12 @@ def sharpened(believed: FloatMatrix) -> FloatMatrix:
 
 
 class _Hopes(NamedTuple):
-    """What is expected of the tiles, the same for all glances that are proposed at one time.
+    """The expectations for the tiles, the same for all glances proposed together.
 
     Attributes:
       worth: float64[M], of a question about each, less where it is nearly sure.
       tiles: int[T], the open ones that are worth a question.
-      gains: float64[T, G], of each in a grid of each group; 0 where it is in question already.
+      gains: float64[T, G], gain of each tile in a grid of each group; 0 if it is already in question.
       costs: float64[T, G], seconds of each in a grid of each group.
     """
 
@@ -246,7 +246,7 @@ class _Hopes(NamedTuple):
 def _hopes(
     state: Interleaved, worth: FloatArray, seconds: GlanceSeconds, settings: BeliefSettings
 ) -> _Hopes:
-    """Return what is expected of the tiles, by sharpened beliefs."""
+    """Return the expectations for the tiles, from sharpened beliefs."""
     beliefs, rate = state.beliefs, error_rate(state.beliefs, settings)
     sharp_worth = worth.astype(np.float64)
     tiles = np.flatnonzero((beliefs.groups == OPEN) & (worth > 0))
@@ -308,9 +308,9 @@ def _best_grid(
     Args:
       graph: of the tiles.
       beliefs: about them.
-      hopes: what is expected of them.
-      is_left: bool[M], tiles that no glance before is about.
-      seconds: expected of the person.
+      hopes: expectations for them.
+      is_left: bool[M], tiles that no earlier glance is about.
+      seconds: expected times of the person.
     """
     best = None
     for group in range(beliefs.num_groups):
@@ -334,7 +334,7 @@ def _grid(
     costs: FloatMatrix,
     seconds: GlanceSeconds,
 ) -> Glance | None:
-    """Return the grid beside an anchor that gains most per second; None where two tiles are too many.
+    """Return the grid around an anchor with the largest gain per second; None if two tiles are too many.
 
     Tiles are added in the order of their own gain per second, until the next would lower that of all.
     """

@@ -1,4 +1,4 @@
-"""What an answer is expected to tell of a tile's group: mutual information, in nats.
+"""Expected information of an answer about a tile's group: mutual information, in nats.
 
 Source: lindley1956measure.
 """
@@ -10,18 +10,18 @@ FloatMatrix = npt.NDArray[np.float64]
 
 
 def information(outcomes: FloatMatrix, noise: FloatMatrix | float) -> FloatMatrix:
-    """Return the nats that an answer tells: the entropy of its outcomes less that of its noise, >= 0."""
+    """Return the information of an answer in nats: entropy of its outcomes less that of its noise, >= 0."""
     return np.maximum(entropy(outcomes) - noise, 0)
 
 
 def choice_information(believed: FloatMatrix, num_groups: int, rate: float) -> float:
-    """Return the nats that a choice among groups is expected to tell of a tile's group.
+    """Return the expected information in nats of a choice among groups about a tile's group.
 
     A wrong answer is any of the other outcomes, which are the groups and "none".
 
     Args:
-      believed: float64[G + 1], chances of the groups, those that are shown first.
-      num_groups: k of them are shown.
+      believed: float64[G + 1], probabilities of the groups, with those shown first.
+      num_groups: number k of groups shown.
       rate: share of wrong answers, in [0, 1).
     """
     outcomes = np.append(believed[:num_groups], believed[num_groups:].sum())
@@ -31,10 +31,10 @@ def choice_information(believed: FloatMatrix, num_groups: int, rate: float) -> f
 
 
 def grid_information(alike: FloatMatrix, rate: float, miss_rate: float) -> FloatMatrix:
-    """Return the nats that a tile of a grid is expected to tell of whether it is one of the group.
+    """Return the expected information in nats about whether a tile of a grid belongs to the group.
 
     Args:
-      alike: chances that tiles are of the group, any shape.
+      alike: probabilities that tiles belong to the group, any shape.
       rate: share of wrong answers, in [0, 1).
       miss_rate: share of odd tiles that are overlooked, in [0, 1).
     """
@@ -45,7 +45,7 @@ def grid_information(alike: FloatMatrix, rate: float, miss_rate: float) -> Float
 
 
 def click_chances(alike: FloatMatrix, rate: float, miss_rate: float) -> FloatMatrix:
-    """Return the chances that tiles of a grid are clicked; arguments as those of `grid_information`."""
+    """Return the probabilities that tiles of a grid are clicked; arguments as for `grid_information`."""
     return alike * rate + (1 - alike) * (1 - rate) * (1 - miss_rate)
 
 

@@ -14,7 +14,7 @@ def chance_alike(session: BeliefSession, beliefs: Beliefs, first: int, second: i
     Each of the two is judged as if it were not settled in its group, so that a slip shows.
 
     Returns:
-      In [0, 1]; None where the beliefs do not know one of the tiles, or no group yet.
+      In [0, 1]; None if the beliefs do not include one of the tiles, or any group yet.
     """
     places = np.searchsorted(session.tiles, (first, second))
     is_known = np.array_equal(session.tiles.take(places, mode="clip"), (first, second))
@@ -35,7 +35,7 @@ def likely_members(
       session: the tiles.
       beliefs: after all answers.
       group_of: a number of the group of each tile that has one.
-      least: belief from which on a tile is named.
+      least: minimum belief for a tile to be included.
 
     Returns:
       (tile, belief) by group, the most believed first.

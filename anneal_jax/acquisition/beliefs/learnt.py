@@ -1,7 +1,7 @@
-"""The neighbour graph learnt from the answers, in place of that of the features if it tells groups better.
+"""The neighbour graph learnt from the answers, used instead of the features' if it separates groups better.
 
 Features that separate classes badly join tiles of different groups, and no answer about a few tiles undoes
-that. So each time a quarter more tiles are settled, the directions that tell the believed groups apart are
+that. So each time a quarter more tiles are settled, the directions that separate the believed groups are
 learnt, and every tile is joined to those that are near by both, among those near by the features.
 
 A learnt graph may be worse, as long as the groups are wrong. So it is judged by the tiles that were settled
@@ -36,7 +36,7 @@ MIN_BELIEF, MIN_MEMBERS = 0.6, 3
 """Belief in their group of the tiles that are learnt from, and how many of them a group needs."""
 
 LEARNT_SHARE = 0.5
-"""Weight of what was learnt in the cosine of two tiles, beside that of the features."""
+"""Weight of the learnt directions in the cosine of two tiles, relative to the features."""
 
 LEAST_CHANCE = 0.01
 """Chance of its group that a held-back tile counts for at least, so that one slip does not decide."""
@@ -63,7 +63,7 @@ def current_graph(graph: NeighbourGraph, state: Beliefs) -> NeighbourGraph:
 
 
 def learn_graph(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings | None = None) -> Beliefs:
-    """Learn the graph anew if enough tiles were settled since it was learnt last.
+    """Learn the graph again if enough tiles were settled since the last time.
 
     Args:
       graph: by the features.

@@ -51,11 +51,11 @@ def neighbour_graph(
 ) -> NeighbourGraph:
     """Join every tile to its nearest ones.
 
-    An edge weighs max(0, cosine)^sharpness. It stands where either tile counts the other among its nearest.
+    An edge weighs max(0, cosine)^sharpness. It exists if either tile has the other among its nearest.
 
     Args:
       features: float32[M, F], centred, or better standardised.
-      num_neighbours: of each tile; fewer where there are not so many tiles.
+      num_neighbours: number of neighbours of each tile; fewer if there are not enough tiles.
       sharpness: >= 0.
 
     Source: zhu2003semi, with the weights of edges of iscen2019label.

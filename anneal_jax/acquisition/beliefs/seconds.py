@@ -1,4 +1,4 @@
-"""How long a person looks at a glance: what is expected of anybody, and what one person's own times say."""
+"""Expected seconds for a glance: those of an average person, and those fitted to a person's own times."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,16 +7,17 @@ import numpy as np
 import numpy.typing as npt
 
 SPREAD = 0.5
-"""Prior standard deviation of a part's seconds, relative to what is expected of anybody."""
+"""Prior standard deviation of a part's seconds, relative to the expectation for an average person."""
 
 COMMON = 0.7
-"""Prior correlation between the parts: whoever is slow at pairs is slow at grids."""
+"""Prior correlation between the parts: a person who is slow at pairs is slow at grids."""
 
 NOISE = 0.6
-"""Standard deviation of one glance's seconds, relative to what is expected."""
+"""Standard deviation of one glance's seconds, relative to the expectation."""
 
 LONGEST, SLOWEST = 4.0, 0.25
-"""A glance counts for at most, and a part is fitted to at least, so many times what is expected."""
+"""Limits relative to the expectation: the most that a glance counts for, and the least for a fitted
+part."""
 
 
 class GlanceTime(NamedTuple):
@@ -24,8 +25,8 @@ class GlanceTime(NamedTuple):
 
     Attributes:
       kind: "pair", "choice" or "grid".
-      num_shown: tiles beside the one asked about: 1 of a pair, k of a choice, n of a grid.
-      num_clicks: tiles clicked in a grid; 0 of others.
+      num_shown: number of tiles besides the one asked about: 1 for a pair, k for a choice, n for a grid.
+      num_clicks: number of tiles clicked in a grid; 0 for others.
       elapsed_s: seconds from when it was shown to its answer.
     """
 
@@ -58,15 +59,15 @@ class GlanceSeconds(NamedTuple):
     grid_click: float = 0.7
 
     def of(self, kind: str, num_shown: int = 1, num_clicks: float = 0.0) -> float:
-        """Return the expected seconds of a glance; arguments as those of `GlanceTime`."""
+        """Return the expected seconds of a glance; arguments as for `GlanceTime`."""
         return float(np.dot(_counts(kind, num_shown, num_clicks), self))
 
     @classmethod
     def fit(cls, times: Sequence[GlanceTime]) -> "GlanceSeconds":
-        """Return the seconds that are likeliest after a person's own times; without any, those of anybody.
+        """Return the most likely seconds given a person's own times; by default an average person's.
 
-        Linear regression with a Gaussian prior around what is expected of anybody. A time beyond `LONGEST`
-        times that counts as so much: the person went away.
+        Linear regression with a Gaussian prior around the expectation for an average person. A time beyond
+        `LONGEST` times the expectation is cut to that, because the person went away.
 
         Args:
           times: in any order.

@@ -1,7 +1,7 @@
 """Ask about the groups of an archive's tiles, one question after another or several at once.
 
-The state is a function of the answers in their order, so that an interrupted run, and a workdir that a
-person has answered, go on from the store alone.
+The state is a function of the answers in order, so that an interrupted run, and a workdir with a person's
+answers, continue from the store alone.
 """
 
 from collections.abc import Collection, Iterator
@@ -26,7 +26,7 @@ from anneal_jax.types import Answer, IntArray
 
 
 class BeliefSession(NamedTuple):
-    """What questions are chosen from.
+    """The tiles from which questions are chosen.
 
     Attributes:
       tiles: int32[M], sorted indices into the archive: the training tiles, or a sample of them.

@@ -39,9 +39,9 @@ class BeliefSettings(NamedTuple):
       most_new: largest chance that a tile belongs to no group found so far.
       most_checks: answers about one tile after which it is not doubted again.
       joining: chance before any answer that a group lies within the one that surrounds it.
-      least_joining: chance that two groups are one from which on it is asked.
-      least_denied: tiles that their own group denied, from which on it may be split.
-      split_share: share of a group that these must be, too.
+      least_joining: minimum probability that two groups are one for it to be asked.
+      least_denied: minimum number of tiles denied by their own group for it to be split.
+      split_share: minimum share of a group that these must be, too.
       error_rate: expected share of wrong answers, before there is evidence.
       error_weight: answers that this expectation counts for.
       error_range: the estimate of that share never leaves it.
@@ -176,7 +176,7 @@ def likelihoods(rate: float, reply: Reply) -> tuple[float, float]:
 
 
 def spread(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings, num_steps: int = 8) -> Beliefs:
-    """Let belief spread from the settled tiles, going on from where it had come.
+    """Spread belief from the settled tiles, starting from the current state.
 
     reached <- (1 - death) walk @ reached, the rows of settled tiles held at their groups.
     """
@@ -247,7 +247,7 @@ def settled_groups(
     """Return the likeliest group int32[M] of every tile, and the belief float32[M] in it.
 
     A settled tile keeps its group, and is believed as its neighbours and its answers together allow; so is
-    an open one that answers spoke of. The belief is 0 where no settled tile is near.
+    an open one that answers spoke of. The belief is 0 if no settled tile is near.
     """
     settings = settings or BeliefSettings()
     state = spread(graph, state, settings, 30)

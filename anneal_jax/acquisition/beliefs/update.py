@@ -76,8 +76,8 @@ def _settle_either(
 ) -> Beliefs:
     """Settle one tile of a pair of open ones, since an answer says how a tile belongs to a group.
 
-    Marks on search results are about such pairs: one tile and many others. Whatever was said of it
-    before holds on, so that they tell of one group, which it stands for.
+    Marks on search results are about such pairs: one tile and many others. Earlier answers about it still
+    hold, so they all concern one group, which it represents.
     """
     if state.groups[first] != OPEN or state.groups[second] != OPEN:
         return state
@@ -169,7 +169,7 @@ def _judge_replies(state: Beliefs, believed: npt.NDArray[np.float64]) -> Beliefs
 
 
 def _hold_apart(state: Beliefs, tile: int, settings: BeliefSettings) -> Beliefs:
-    """A sure member's "no" to another group tells the two groups apart, as much as one answer can.
+    """A sure member's "no" to another group separates the two groups, as much as one answer can.
 
     More of them add nothing. Were the two one, a tile would come to the second group only by a slip about
     the first, and every slip would be counted, none of the many answers that were right.
@@ -188,9 +188,9 @@ def _hold_apart(state: Beliefs, tile: int, settings: BeliefSettings) -> Beliefs:
 def _split(state: Beliefs, group: int, settings: BeliefSettings) -> Beliefs:
     """Take out of a group the tiles that were denied by it, if they are more than slips explain.
 
-    A slip about a kind's first tile lets that kind into a group of another one. The next tiles of it are
-    denied by the founder, and let in by the first. They get a group of their own, and what denied them is
-    forgotten. If the two are one after all, they are joined again, like any two that overlap.
+    A slip about a kind's first tile lets that kind into a group of another one. The next tiles of that kind
+    are denied by the founder, and let in by the first. They get a group of their own, and what denied them
+    is forgotten. If the two are one after all, they are joined again, like any two that overlap.
     """
     members = np.flatnonzero(state.groups == group)
     rate, weight = error_rate(state, settings), _log_odds(state, settings)
@@ -246,7 +246,7 @@ def _join(state: Beliefs, kept: int, dropped: int) -> Beliefs:
 
 
 def _drop_empty(state: Beliefs) -> Beliefs:
-    """Number the groups anew where one has lost its last tile."""
+    """Renumber the groups if one has lost its last tile."""
     is_used = np.bincount(state.groups[state.groups != OPEN], minlength=state.num_groups) > 0
     if is_used.all():
         return state

@@ -103,7 +103,7 @@ class BestPairs:
         """Take over the limit of another buffer, where that is the tighter.
 
         Buffers that each saw a part of the pool must do so before they merge: what one of them had to
-        drop is missing from the whole, and the others' limits do not tell.
+        drop is missing from the whole, and the others' limits do not show it.
         """
         self._trim()
         if (bound, last_hash) < (self.bound, self.last_hash):
@@ -111,7 +111,7 @@ class BestPairs:
             self._kept = self._kept.where(self._beats_bound(self._kept))
 
     def tighten_from_sample(self, pairs: ScoredPairs) -> bool:
-        """Tighten the bound by pairs that will be offered later, and tell whether that was possible.
+        """Tighten the bound by pairs that will be offered later, and return whether that was possible.
 
         If more of them than fit are within some distance, then what is kept in the end is within it too.
 

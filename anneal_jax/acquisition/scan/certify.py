@@ -1,4 +1,4 @@
-"""The end of a scan: order the candidates by their float64 scores, and tell how sure the result is."""
+"""The end of a scan: order the candidates by their float64 scores, and report how certain the result is."""
 
 import math
 from typing import NamedTuple
@@ -35,7 +35,7 @@ def settle(best: BestPairs, scorer: PairScorer, num_pairs: int, proved_bound: fl
       best: the candidates by their tile distances.
       scorer: re-scores them.
       num_pairs: h, at least 1.
-      proved_bound: eps; inf where none is proved. There, and where an error above it is measured (a
+      proved_bound: eps; inf if none is proved. There, and where an error above it is measured (a
         device that does not add as the proof assumes), eight times the largest error measured takes its
         place. Errors are measured on 4,096 candidates or more, those nearest to the boundary; that is an
         estimate, not a proof.

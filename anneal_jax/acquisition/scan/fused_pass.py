@@ -26,7 +26,7 @@ from anneal_jax.acquisition.scan.scorers import PairScorer, Precision
 from anneal_jax.acquisition.scan.tile_scores import MESH_AXIS
 from anneal_jax.pairs.canonical import PairKeys, contains
 
-_TILES_AT_ONCE = 16  # of each device: a call then takes milliseconds, long beside its start
+_TILES_AT_ONCE = 16  # per device: a call then takes milliseconds, much longer than its start
 _MIN_LISTED = 1 << 16
 _LISTED_PER_KEPT = 4
 _MAX_LISTED = 1 << 26  # 12 bytes each on every device
@@ -124,8 +124,8 @@ def collect_fused(
 ) -> None:
     """Offer to `best` every pair of the tiles that may be among the best and is not known.
 
-    At first there is no bound, so that far more pairs are found than can be listed. Those that are
-    listed tell a bound, with which the tile is looked through again.
+    At first there is no bound, so that far more pairs are found than can be listed. Those that are listed
+    give a bound, with which the tile is searched again.
 
     Args:
       best: takes the pairs in.

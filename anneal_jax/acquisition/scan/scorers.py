@@ -282,7 +282,7 @@ def _checked(array: npt.ArrayLike, name: str) -> FloatArray:
         raise ValueError(f"{name} must have two axes, [N, D]; this array has shape {values.shape}.")
     with np.errstate(invalid="ignore", over="ignore"):
         if math.isfinite(np.max(np.einsum("nd,nd->n", values, values), initial=0.0)):
-            return values  # five times faster than what follows, which tells large from infinite
+            return values  # five times faster than the next check, which separates large from infinite
         # A sum is finite unless a term is not: float64 cannot overflow on float32 terms.
         broken = np.flatnonzero(~np.isfinite(np.sum(values, axis=1, dtype=np.float64)))
     if broken.size:

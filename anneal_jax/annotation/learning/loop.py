@@ -97,7 +97,7 @@ class LearningLoop:
             self._trainer.start(self._session.trainable(), self._session.reserved(), answer_ids, set_id)
 
     def _is_current(self, result: Result) -> bool:
-        """Return whether the answers that a model was trained on still stand in the current set."""
+        """Return whether all answers that a model was trained on still count in the current set."""
         return result.snapshot.stands(self._session.set_id, self._session.standing)
 
     def _plan(self, result: Result) -> QuestionPlan:

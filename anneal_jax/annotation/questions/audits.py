@@ -72,7 +72,7 @@ class AuditDraws(NamedTuple):
         return Precision(share, *wilson(sum(counted), len(counted)), len(counted), is_stale)
 
     def _labels(self, known: Known) -> list[int | None]:
-        """Return the known labels of the draws, up to the point where there are too many gaps."""
+        """Return the known labels of the draws, until there are too many gaps."""
         labels: list[int | None] = []
         num_open = 0
         for pair in self.pairs:

@@ -56,7 +56,7 @@ _QUERIES, _FOUND, _CHANGE_SEED = 6, 5, 0
 
 
 def create_app(context: AppContext, access: Access) -> ASGIApp:
-    """Return the app behind its access checks; all paths begin with the token."""
+    """Return the app, wrapped in its access checks; all paths begin with the token."""
     routes = [
         *(Route(f"/{page.path}", _fixed(page_html(page), "text/html")) for page in PAGES),
         *(Route(f"/static/{name}", _file(name)) for name in static_files()),

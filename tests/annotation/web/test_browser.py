@@ -401,9 +401,7 @@ def test_vectors_without_pictures_are_searched_by_name_and_with_them_judged(brow
         page.fill("#name", "Ada")
         page.click("#welcome button")
         page.wait_for_selector("#empty:not([hidden])")
-        assert page.text_content("#empty").startswith(
-            "These are vectors without pictures, so nobody can judge"
-        )
+        assert page.text_content("#empty").startswith("These vectors have no pictures, so nobody can judge")
         assert not page.is_visible("#left") and not page.is_visible("#right")
         for key in "sdu":
             page.keyboard.press(key)

@@ -95,7 +95,7 @@ def test_a_workdir_gives_out_and_takes_in_by_command(tiles_folder, tmp_path):
         "0 answers were added"
     )
     done = run_script("answers", f"--workdir={tmp_path}", f"--export={out}")
-    assert done.returncode == 2 and "holds no answers" in done.stderr
+    assert done.returncode == 2 and "contains no answers" in done.stderr
 
 
 @pytest.mark.parametrize(

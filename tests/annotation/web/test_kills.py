@@ -256,7 +256,10 @@ def test_a_second_server_is_refused_and_a_run_trains_on_the_answers(tiles_folder
     with pytest.raises(WorkdirError, match="a person's answers"):
         run_experiment(config, workdir)
     sentence = train_on_answers(config, workdir)
-    assert sentence.startswith("Trained on the groups that 30 answers") and "nothing was asked" in sentence
+    assert (
+        sentence.startswith("Trained on the groups that 30 answers")
+        and "no questions were asked" in sentence
+    )
     assert train_on_answers(config, workdir).startswith("No questions were asked, and nothing has changed")
     tiles = open_archive(f"folder:{tiles_folder}")
     embeddings = load_embedder(workdir).embed_archive(tiles, np.arange(60))

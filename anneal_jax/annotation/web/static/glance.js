@@ -22,7 +22,7 @@ export function drawGlance(question, subject, others, pick) {
   return [subject, ...others.querySelectorAll("img")];
 }
 
-// A tile or a group of those shown beside the subject, to be enlarged; without one the subject alone.
+// A tile or a group of those shown next to the subject, for enlarging; by default the subject alone.
 export function picturesOf(stage, other) {
   const named = (image, name) => ({ src: image.src, name });
   const subject = named(stage.querySelector(".subject img"), "the first tile");

@@ -26,7 +26,7 @@ function outlook({ num_answers: given, progress, expected_gain: gain, least_gain
   if (!progress.is_forecast) {
     return given < progress.aim
       ? `Search usually improves after ${number(progress.least)} to ${number(progress.aim)} answers.`
-      : "Search has usually improved by now; this archive takes longer.";
+      : "Search has usually improved at this point; this archive takes longer.";
   }
   if (gain < least || given >= progress.aim) return "More answers will hardly help.";
   return `After about ${number(progress.aim)} answers, more will hardly help.`;
