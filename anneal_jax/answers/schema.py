@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from anneal_jax.answers import hash_chain
 from anneal_jax.errors import StoreError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 DEFAULT_SENTENCE = "Are these two alike?"
 """Definition of "similar" for a project that gives none."""
@@ -60,6 +60,9 @@ _NEW_IN_4 = (
     " LEFT JOIN glances USING (glance_id) WHERE given.answer IS NOT NULL",
     "CREATE TABLE files (file_id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, feature TEXT NOT NULL,"
     " checksum BLOB NOT NULL) STRICT",
+)
+
+_NEW_IN_5 = (
     "CREATE TABLE file_answers (file_answer_id INTEGER PRIMARY KEY,"
     " file_id INTEGER NOT NULL REFERENCES files, set_id INTEGER NOT NULL REFERENCES sets,"
     " tile INTEGER NOT NULL REFERENCES images, answer INTEGER CHECK (answer IN (0, 1, 2)),"
@@ -71,6 +74,19 @@ _NEW_IN_4 = (
     "CREATE VIEW standing_file_answers AS SELECT * FROM file_answers AS given WHERE answer IS NOT NULL"
     " AND NOT EXISTS (SELECT 1 FROM file_answers AS undo WHERE undo.retracts = given.file_answer_id)",
 )
+
+_IN_4_ALONE = (
+    "CREATE TABLE file_answers (file_answer_id INTEGER PRIMARY KEY,"
+    " file_id INTEGER NOT NULL REFERENCES files, set_id INTEGER NOT NULL REFERENCES sets,"
+    " tile INTEGER NOT NULL REFERENCES images, answer INTEGER CHECK (answer IN (0, 1, 2)),"
+    " retracts INTEGER UNIQUE REFERENCES file_answers, annotator TEXT NOT NULL, answered_at TEXT NOT NULL,"
+    " key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL,"
+    " CHECK ((answer IS NULL) = (retracts IS NOT NULL))) STRICT",
+    "CREATE INDEX file_answers_by_file ON file_answers (file_id)",
+    "CREATE VIEW standing_file_answers AS SELECT * FROM file_answers AS given WHERE answer IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM file_answers AS undo WHERE undo.retracts = given.file_answer_id)",
+)
+"""What schema 5 replaces."""
 
 STATEMENTS = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
@@ -103,6 +119,7 @@ STATEMENTS = (
     " AND NOT EXISTS (SELECT 1 FROM answers AS undo WHERE undo.retracts = given.answer_id)",
     *_NEW_IN_3,
     *_NEW_IN_4,
+    *_NEW_IN_5,
 )
 
 
@@ -217,13 +234,39 @@ def _migrate_from_2(connection: sqlite3.Connection) -> None:
 def _migrate_from_3(connection: sqlite3.Connection) -> None:
     """Add tables for renamed sets, acts, glances and files, which an older file lacks."""
     connection.execute("DROP VIEW history")
-    for statement in _NEW_IN_4:
+    for statement in (*_NEW_IN_4, *_IN_4_ALONE):
         connection.execute(statement)
+
+
+def _migrate_from_4(connection: sqlite3.Connection) -> None:
+    """Place answers about files among all answers by their time, and after every change of sets until then.
+
+    Changes of sets have no time of their own; each names the last answer before it.
+    """
+    rows = connection.execute(
+        "SELECT file_id, set_id, tile, answer, retracts, coalesce((SELECT max(answer_id) FROM answers"
+        " WHERE answers.answered_at <= said.answered_at), 0) AS last_answer, annotator, answered_at, key"
+        " FROM file_answers AS said ORDER BY file_answer_id"
+    ).fetchall()
+    changes = connection.execute("SELECT change_id, last_answer FROM set_changes").fetchall()
+    connection.execute("DROP VIEW standing_file_answers")
+    connection.execute("DROP TABLE file_answers")
+    for statement in _NEW_IN_5:
+        connection.execute(statement)
+    hash_chain.append(
+        connection,
+        "file_answers",
+        [
+            (*row[:6], max((change for change, last in changes if last <= row[5]), default=0), *row[6:])
+            for row in rows
+        ],
+    )
 
 
 _MIGRATIONS: Mapping[str, Callable[[sqlite3.Connection], None]] = {
     "2": _migrate_from_2,
     "3": _migrate_from_3,
+    "4": _migrate_from_4,
 }
 
 

@@ -1,6 +1,10 @@
 """Answers about files that are no tiles: kept by digest and feature, apart from all that is trained on."""
 
+import contextlib
 import itertools
+import pathlib
+import shutil
+import sqlite3
 import subprocess
 import sys
 
@@ -25,6 +29,8 @@ from anneal_jax.errors import StoreError
 from anneal_jax.types import Answer
 from tests.conftest import ROOT
 
+OLD_4 = pathlib.Path(__file__).parent / "data" / "answers_v4.sqlite"
+OLD_IDS = [f"Äcker 森/tile_{index}.tif" for index in range(6)]
 IDS = [f"tile{number}" for number in range(6)]
 FEATURE = np.float32([0.1, -2.5, 1e-30])
 FILE, OTHER = "ab" * 32, "cd" * 32
@@ -256,3 +262,31 @@ def test_a_kill_while_marks_are_taken_back_leaves_all_of_each_step(tmp_path):
     else:
         say(store, *mark, key=key)
     assert said(store) == after
+
+
+def test_answers_about_files_of_the_fourth_version_keep_their_place(tmp_path):
+    """They had no place among other answers; their times give it."""
+    path = tmp_path / "answers.sqlite"
+    for suffix in ("", ".seal"):
+        shutil.copy(f"{OLD_4}{suffix}", f"{path}{suffix}")
+    store = AnswerStore(path, OLD_IDS)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(
+            "SELECT tile, answer, retracts, last_answer, last_change FROM file_answers"
+        ).fetchall()
+    assert rows == [
+        (2, int(YES), None, 1, 0),
+        (3, int(NO), None, 1, 0),
+        (3, None, 2, 1, 0),
+        (4, int(UNSURE), None, 2, 1),
+        (4, None, 4, 2, 1),
+        (4, int(YES), None, 2, 1),
+    ]
+    assert undo_of_file(store, annotator="Ada").tile == 4
+    assert not store.undo_set_change(annotator="Ada")  # marks came after it
+    store.go_to_set(1, annotator="Ada")
+    assert undo_of_file(store, annotator="Ada") is None  # the pair came after it
+    assert [record.first for record in store.undo(annotator="Ada")] == [2]
+    assert undo_of_file(store, annotator="Ada").tile == 2
+    store.close()
+    AnswerStore(path, OLD_IDS).close()
