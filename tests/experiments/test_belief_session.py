@@ -85,7 +85,7 @@ def stored(tmp_path, dataset, given):
     return store
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_replay_of_any_part_of_the_answers_believes_what_was_believed_then(vectors, tmp_path, seed):
     dataset, session = opened(vectors)
     annotator = ClassOracle(dataset.labels, wrong_share=0.15, unsure_share=0.15, seed=seed)
@@ -169,7 +169,7 @@ def test_tiles_are_trained_on_once_they_are_believed(vectors):
     images, groups, weights = training_groups(session, states[-1])
     right = np.mean([len(set(dataset.labels[images[groups == group]])) == 1 for group in np.unique(groups)])
     assert right == 1 and len(images) > 0.9 * len(session.tiles)
-    _, belief = settled_groups(session.graph, states[-1])
+    _, belief = settled_groups(session.graph_of(states[-1]), states[-1])
     belief = belief[np.searchsorted(session.tiles, images)].astype(np.float64)
     assert (belief >= MIN_BELIEF).all()
     # A group is drawn as often as the root of its size says, and the surest of its tiles most often.

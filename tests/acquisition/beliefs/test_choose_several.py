@@ -177,13 +177,13 @@ def test_an_answer_between_two_settled_tiles_that_nobody_doubts_is_about_their_g
 
 def test_what_was_said_of_a_tile_holds_on_where_it_is_compared_with_an_open_one():
     features, labels = blobs(2, num_classes=4)
-    graph = neighbour_graph(features)
+    graph = neighbour_graph(features, num_neighbours=1)
     beliefs = begin(graph)
-    for label in (1, 2, 3):
+    founder = int(np.flatnonzero(beliefs.groups == 0)[0])
+    for label in set(range(4)) - {int(labels[founder])}:
         beliefs = found_group(beliefs, int(np.flatnonzero((labels == label) & (beliefs.groups == OPEN))[0]))
     beliefs = spread(graph, beliefs, BeliefSettings())
-    founder = int(np.flatnonzero(beliefs.groups == 0)[0])
-    tile, other = np.flatnonzero((labels == 0) & (unreached(beliefs) == 1)).tolist()[:2]
+    tile, other = np.flatnonzero((labels == labels[founder]) & (unreached(beliefs) == 1)).tolist()[:2]
     state = add_interleaved_answer(graph, Interleaved(beliefs, {}), tile, founder, Answer.SIMILAR)
     assert state.pending == {tile: (Reply(founder, True),)}  # one yes about a tile far from all groups
     state = add_interleaved_answer(graph, state, tile, other, Answer.DISSIMILAR)

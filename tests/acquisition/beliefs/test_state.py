@@ -98,7 +98,7 @@ def test_chances_follow_bayes(seed, replies):
     state = spread(graph, state, SETTINGS, 100)
     subject = int(others[2])
     # Nothing is settled by these answers: the tile is looked at before and after them.
-    never = SETTINGS._replace(confidence=2.0, least_answers=99)
+    never = SETTINGS._replace(confidence=2.0, least_answers=99, least_first_answers=99)
     before = chances(graph, state, subject, never)
     new = before[-1]
     rate = error_rate(state, never)
