@@ -39,11 +39,11 @@ RIVALS = {"cobras": (BLACK, "-."), "minmax": (MUTED, (0, (1, 1)))}
 
 LABELS_ABOVE = {
     "belief_ask (this project)": (172, 0.942, BLUE),
-    "group_ask\n(baseline)": (200, 0.738, GREEN),
+    "group_ask": (335, 0.853, GREEN),
     "class labels,\nrandom tiles": (370, 0.612, PURPLE),
     "papers' BCGUE": (1450, 0.818, VERMILION),
     "papers' MGUE": (1450, 0.788, ORANGE),
-    "COBRAS": (900, 0.6, BLACK),
+    "COBRAS": (172, 0.664, BLACK),
 }
 LABELS_BELOW = {
     "belief_ask, the page's mix of\npairs, choices and grids": (4.0, 1.073, BLUE),
