@@ -4,9 +4,9 @@
 
 Above, mAP@5 of held-out queries by answers: docs/measured/ucm_from_zero.jsonl (seeds 10 to 14),
 ucm_frozen.jsonl (the papers' methods, seeds 0 to 4) and rivals.jsonl (seeds 100 to 102), MobileNetV2.
-Below, the share of training tiles in a group of their own class against a person's minutes:
-ucm_glances.jsonl (EfficientNet-Lite0) and rivals.jsonl (MobileNetV2) at 1.6 s an answer. Curves are means
-over the seeds; bands, of belief_ask, are 95% t intervals. Nothing is asked or trained here.
+Below, the share of training tiles in a group of their own class against a person's minutes: rivals.jsonl
+(MobileNetV2) at 1.6 s an answer, and the page's mix from ucm_glances.jsonl (EfficientNet-Lite0). Curves
+are means over the seeds; bands, of belief_ask, are 95% t intervals. Nothing is asked or trained here.
 """
 
 import argparse
@@ -34,20 +34,21 @@ BY_ANSWERS = {
 }
 """System: file, colour, line."""
 
+OURS = {"belief_ask": (BLUE, "--"), "group_ask": (GREEN, "-")}
 RIVALS = {"cobras": (BLACK, "-."), "minmax": (MUTED, (0, (1, 1)))}
-"""Method of rivals.jsonl: colour, line."""
+"""Methods of rivals.jsonl: colour, line."""
 
 LABELS_ABOVE = {
     "belief_ask (this project)": (172, 0.942, BLUE),
-    "group_ask\n(baseline)": (200, 0.738, GREEN),
+    "group_ask": (335, 0.853, GREEN),
     "class labels,\nrandom tiles": (370, 0.612, PURPLE),
     "papers' BCGUE": (1450, 0.818, VERMILION),
     "papers' MGUE": (1450, 0.788, ORANGE),
-    "COBRAS": (900, 0.6, BLACK),
+    "COBRAS": (172, 0.664, BLACK),
 }
 LABELS_BELOW = {
     "belief_ask, the page's mix of\npairs, choices and grids": (4.0, 1.073, BLUE),
-    "belief_ask, pairs alone": (6.2, 0.886, BLUE),
+    "belief_ask, pairs": (7.4, 0.878, BLUE),
     "group_ask": (14.5, 0.935, GREEN),
     "COBRAS": (14.5, 0.848, BLACK),
     "MinMax, told 21 classes": (11.4, 0.745, MUTED),
@@ -98,12 +99,11 @@ def draw_answers(axes):
 
 def draw_minutes(axes):
     """Draw the share of tiles told rightly against minutes."""
-    for plan, style in (("pairs", "--"), ("mixed", "-")):
-        rows = kept("ucm_glances", plan=plan, person="truthful", trained=False)
-        length = min(len(row["right"]) for row in rows)
-        values = np.array([row["right"][:length] for row in rows])
-        curve(axes, rows[0]["step_s"] * np.arange(length) / 60, values, BLUE, style)
-    for method, (colour, style) in {"group_ask": (GREEN, "-"), **RIVALS}.items():
+    rows = kept("ucm_glances", plan="mixed", person="truthful", trained=False)
+    length = min(len(row["right"]) for row in rows)
+    values = np.array([row["right"][:length] for row in rows])
+    curve(axes, rows[0]["step_s"] * np.arange(length) / 60, values, BLUE, "-")
+    for method, (colour, style) in (OURS | RIVALS).items():
         bits, values = figures_at([row for row in rival_rows(method) if not row["train_at"]], "right")
         curve(axes, bits * ANSWER_S / 60, values, colour, style)
     axes.set(xlim=(0, 18), ylim=(0.3, 1.08))
