@@ -8,7 +8,7 @@ One line per lever and budget: the share of training tiles, asked about or not, 
 their own class (each group counts for the class of most of its settled tiles), the adjusted Rand index of
 all training tiles' groups, the groups, the settled tiles, the mean doubt about a tile's group, and with
 --train the mAP@5 of queries, over min(k, R), and the precision@5 among training tiles, by what was learnt
-alone and with the features beside it; mean and half of the 95% t interval over the seeds. "less recipe" is
+alone and combined with the features; mean and half of the 95% t interval over the seeds. "less recipe" is
 the difference from the recipe, paired by seed.
 "forecast" is what the page would have said at a budget of the next one, a hundred questions later
 (annotation/learning/loop.py), and "gained" what it brought:

@@ -20,7 +20,7 @@ groups and classes over the training tiles; `right` the share of training tiles 
 class. This project's groups are of the class of most of their settled tiles, a rival's of most of all their
 tiles, which favours the rivals. `map_at_5` is that of held-out queries over min(k, R), by this project's
 learner trained on the groups. A rival has no doubt of its own to weigh the features by, so it gets the
-better of what was learnt alone and of that with half of the features beside it; this favours them again.
+better of what was learnt alone and of that combined with half of the features; this favours them again.
 Every answer costs a bit, unsure ones too; unsure counts as no, but scikit-query passes over the tile.
 
 Where a rival is not run exactly as it was published:

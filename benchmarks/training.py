@@ -118,7 +118,7 @@ def _data(options: argparse.Namespace) -> tuple[np.ndarray, TrainingPairs]:
 
 def _anneal(options: argparse.Namespace, images: np.ndarray, pairs: TrainingPairs) -> Callable[[], None]:
     backbone, dtype = get_backbone("resnet18"), getattr(options, "compute_dtype", "float32")
-    unused = np.zeros((len(images), backbone.feature_dim), np.float32)  # a fit goes on, from no features
+    unused = np.zeros((len(images), backbone.feature_dim), np.float32)  # a fit continues, without features
     learner = FinetuneLearner(
         feed=ResidentFeed(images, make_mesh(1)),
         backbone=backbone,

@@ -53,7 +53,7 @@ LABELS_BELOW = {
     "COBRAS": (14.5, 0.848, BLACK),
     "MinMax, told 21 classes": (11.4, 0.745, MUTED),
 }
-"""Text: place in the units of the axes, colour. They stand where nothing is drawn: look after new rows."""
+"""Text: place in the units of the axes, colour. They are in empty areas; check them after new rows."""
 
 
 def main() -> None:

@@ -98,7 +98,7 @@ def _as_float32(file: Path, stored: Any, name: str) -> np.ndarray:
         kind = stored.get_slice(name).get_dtype()
     if kind not in _READ_TYPES:
         raise WeightsError(
-            f"{file}: {name} is stored as {kind} without a usable scale; give the file "
+            f"{file}: {name} is stored as {kind}, without a usable scale; give the file "
             "in float32, float16 or bfloat16"
         )
     with refusing(functools.partial(_damaged, file)):

@@ -238,7 +238,7 @@ def test_many_vectors_go_through_a_file(save, monkeypatch, tmp_path):
         ("", {"embedding": [[1.0]] * 2, "id": [1.5, 2.5]}, "holds double, but must hold texts"),
         ("", {"embedding": [[1.0]], "date": ["summer"]}, r"'date' cannot be used: .*'summer'; \?date=none"),
         ("", {"embedding": [[1.0]], "geometry": [b"\1\2"]}, r"is not WKB .* row 0, .*\?geometry=none"),
-        ("", {"embedding": [[1.0]], "geometry": [polygon(0, 0, 5e5, 5e6)]}, r"not degrees, .*geometry=none"),
+        ("", {"embedding": [[1.0]], "geometry": [polygon(0, 0, 5e5, 5e6)]}, r"not degrees, .*try=none"),
         ("", {"embedding": pa.array([[1]], pa.list_(pa.int8())), "scale": [0.0]}, "a scale that is no"),
     ],
 )  # fmt: skip

@@ -90,7 +90,10 @@ def test_a_workdir_gives_out_and_takes_in_by_command(tiles_folder, tmp_path):
     )
     assert json.loads(out.read_text())["annotator"] == "ben"
     done = run_script("answers", f"--workdir={tmp_path / 'ada'}", f"--import={out}")
-    assert done.stdout.startswith("1 answers were added, 0 were here") and "disagreement on" in done.stdout
+    assert (
+        done.stdout.startswith("1 answers were added, 0 were already here")
+        and "disagreement on" in done.stdout
+    )
     assert run_script("answers", f"--workdir={tmp_path / 'ada'}", f"--import={out}").stdout.startswith(
         "0 answers were added"
     )
