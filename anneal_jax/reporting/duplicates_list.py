@@ -20,7 +20,7 @@ def duplicates_table(duplicates: Duplicates, ids: Sequence[str]) -> str:
       duplicates: duplicates of an archive.
       ids: ids of its tiles.
 
-      >>> import numpy as np
+    >>> import numpy as np
     >>> pairs = np.array([[0, 2]], np.int32)
     >>> print(duplicates_table(Duplicates(pairs, pairs[:0], np.empty(0), False), ["a", "b", "c"]))
     1 tiles are identical to an earlier one; 0 pairs of others differ little.
