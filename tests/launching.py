@@ -130,6 +130,7 @@ def _become(command: list[str], streams: list[str], cwd: str, environment: dict[
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
+    sys.path[1:1] = environment.get("PYTHONPATH", "").split(os.pathsep)
     if command[0] == "-c":
         sys.argv, sys.path[0] = ["-c", *command[2:]], ""
         exec(compile(command[1], "<string>", "exec"), {"__name__": "__main__"})

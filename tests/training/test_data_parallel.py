@@ -18,7 +18,7 @@ from anneal_jax.training.learner import TrainingPairs
 from anneal_jax.training.network_fit import fit_network
 from anneal_jax.training.optimiser import Schedule
 from anneal_jax.training.tile_batches import draw_pair_tiles, pair_shape
-from tests.launching import Forked
+from tests.launching import ROOT, Forked  # conftest sets flags, and children import this file
 
 _NUM_TILES, _SIZE = 40, 16
 
@@ -148,7 +148,10 @@ def _free_address():
 @pytest.mark.parametrize("kind", ["resident", "host"])
 def test_two_processes_learn_what_one_learns(tmp_path, kind):
     (tmp_path / "child.py").write_text(_CHILD)
-    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
     address = _free_address()
     children = [
         Forked(
