@@ -70,7 +70,7 @@ def neighbour_graph(
     places, cosines = np.zeros((num_tiles, 0), np.int32), np.zeros((num_tiles, 0), np.float32)
     if count := min(max(NUM_CANDIDATES, num_neighbours), num_tiles - 1):
         distances, places = _nearest(units, count)
-        cosines = 1 - distances**2 / 2
+        cosines = (1 - distances**2 / 2).astype(np.float32)
         is_bare = lengths < MIN_NORM
         cosines[is_bare | is_bare[places, 0]] = 0
     walk, smooth = _matrices(places[:, :num_neighbours], cosines[:, :num_neighbours], sharpness)
@@ -88,8 +88,8 @@ def joined(
 ) -> NeighbourGraph:
     """Return the graph over the same tiles by other cosines, float32[M, C], of `graph.near`."""
     best = np.argsort(-cosines, axis=1, kind="stable")[:, :num_neighbours]
-    places, cosines = (np.take_along_axis(one, best, axis=1) for one in (graph.near, cosines))
-    walk, smooth = _matrices(places, cosines, sharpness)
+    places = np.take_along_axis(graph.near, best, axis=1)
+    walk, smooth = _matrices(places, np.take_along_axis(cosines, best, axis=1), sharpness)
     return graph._replace(walk=walk, smooth=smooth)
 
 
@@ -112,7 +112,12 @@ def _matrices(
 def _main_directions(centred: FloatArray) -> FloatArray:
     """Return float32[M, D], centred features in the directions in which they differ most."""
     count = min(NUM_DIRECTIONS, *centred.shape)
-    left, lengths, _ = randomized_svd(centred, count, n_iter=4, random_state=0)
+    left, lengths, _ = randomized_svd(
+        centred,
+        count,
+        n_iter=4,  # pyright: ignore[reportArgumentType]
+        random_state=0,
+    )
     return np.asarray(left * lengths, np.float32)
 
 
