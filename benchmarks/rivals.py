@@ -27,7 +27,7 @@ Where a rival is not run exactly as it was published:
   PCKMeans, npu, minmax: the inner loops are arrays with the same results (tests/test_rivals.py).
   npu: PCKMeans is fitted again after 50 answers, not after each tile.
   graphid 0.1.2, made for people who err, is not here: it needs `xdoctest`, which it does not declare, and
-    its class `GraphID` ends with an AttributeError after the first answer.
+    its class `GraphID` ends with an AttributeError when it is asked for its groups.
 
 Each archive, method, person and seed is one JSON line, which a second call does not compute again.
 """
