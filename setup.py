@@ -63,7 +63,7 @@ setup(
             "transformers>=5",
         ],
         # Only benchmarks/rivals.py imports them. Later versions of scikit-query refuse NumPy 2.3.
-        "rivals": ["cobras-ts==0.1.3", "graphid==0.1.2", "scikit-query==0.4.1", "xdoctest>=1.3"],
+        "rivals": ["cobras-ts==0.1.3", "scikit-query==0.4.1"],
         # In an environment of its own: scripts/docs.
         "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=1.0"],
         "mutation": ["cosmic-ray>=8.4"],

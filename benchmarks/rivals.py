@@ -13,7 +13,6 @@
 | npu | `scikit-query`, Xiong, Azimi & Fern (2014), with PCKMeans | the number of classes |
 | minmax | `scikit-query`, Mallapragada et al. (2008), with PCKMeans | the number of classes |
 | aipc | `scikit-query`, Zhong et al. (2019), with PCKMeans | the number of classes |
-| graphid | `graphid`, by Crall (2017), made for people who err | nothing |
 
 Rivals group rows of unit length: the frozen features, less their mean. `rand` is the adjusted Rand index of
 groups and classes over the training tiles; `right` the share of training tiles whose group is of their
@@ -27,9 +26,8 @@ Where a rival is not run exactly as it was published:
   cobras: version 0.1.3 names a type that NumPy 1.24 removed; the name is lent to it while it runs.
   PCKMeans, npu, minmax: the inner loops are arrays with the same results (tests/test_rivals.py).
   npu: PCKMeans is fitted again after 50 answers, not after each tile.
-  graphid: version 0.1.2 needs `xdoctest`, which it does not declare, and its class `GraphID` fails at the
-    first answer; the engine below it runs. It gets the ten nearest of each tile by (1 + cosine) / 2, for
-    it brings no way to compare tiles of its own.
+  graphid 0.1.2, made for people who err, is not here: it needs `xdoctest`, which it does not declare, and
+    its class `GraphID` ends with an AttributeError when it is asked for its groups.
 
 Each archive, method, person and seed is one JSON line, which a second call does not compute again.
 """
@@ -43,7 +41,6 @@ import time
 import numpy as np
 from paired import interval
 from partitions.cobras import cobras
-from partitions.crall import graphid
 from partitions.interface import Archive, root_weights, unit
 from partitions.ours import belief_ask, group_ask
 from partitions.scikit_query import aipc, minmax, npu
@@ -59,9 +56,7 @@ from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import Learner, centred, represent
 from anneal_jax.training.start import settle_side, settle_start
 
-METHODS = {
-    method.__name__: method for method in (belief_ask, group_ask, cobras, npu, minmax, aipc, graphid)
-}
+METHODS = {method.__name__: method for method in (belief_ask, group_ask, cobras, npu, minmax, aipc)}
 """Each yields a `Found` at each of its budgets."""
 
 ERRORS = {"truthful": (0.0, 0.0), "erring": (0.05, 0.05)}
