@@ -6,7 +6,7 @@
 
 Tiles are random features in 21 clusters, and the oracle answers truthfully. One line per size: seconds
 for the graph, then the median, the 95th percentile and the longest time to learn from an answer and choose
-the next question, the longest when the graph is learnt anew, and the mean processor time of that, which a
+the next question, the longest when the graph is learnt again, and the mean processor time of that, which a
 busy machine hardly changes.
 """
 

@@ -49,7 +49,7 @@ def test_a_choice_is_one_of_those_listed_and_its_docstring_tells_which(name):
         config_from_mapping({name: "?"})
     words = documented_settings()[name]
     quoted = set(re.findall(r"`([^`]+)`", words))
-    assert set(CHOICES[name]) <= quoted or "a name of `" in words
+    assert set(CHOICES[name]) <= quoted or "a name in `" in words
 
 
 def test_the_choices_are_what_is_registered():

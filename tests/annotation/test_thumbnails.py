@@ -72,7 +72,7 @@ def test_a_column_of_paths_begins_at_the_folder_of_the_file(tmp_path):
         open_thumbnails(archive, "id")
     with pytest.raises(ArchiveError, match=r"has no column 'chips'; it has embedding, chip, id, number"):
         open_thumbnails(archive, "chips")
-    with pytest.raises(ArchiveError, match=r"holds double; texts"):
+    with pytest.raises(ArchiveError, match=r"holds double, but must hold texts"):
         open_thumbnails(archive, "number")
     with pytest.raises(ArchiveError, match=r"'chip' is not a folder or file, and embeddings:e.npz is not"):
         open_thumbnails(archive_of(), "chip")

@@ -114,7 +114,7 @@ def test_any_answer_is_taken_back_once(store):
     assert store.retract(2, annotator="Ada") == first and first.undone_at
     store.record(2, DISSIMILAR, annotator="Ben")
     assert words(store) == [SIMILAR, DISSIMILAR, SIMILAR]
-    with pytest.raises(StoreError, match="there is no answer 99 to take back"):
+    with pytest.raises(StoreError, match="there is no answer 99 to retract"):
         store.retract(99, annotator="Ada")
     with pytest.raises(StoreError, match="there is no answer 4 to take back"):
         store.retract(4, annotator="Ada")  # a row that takes another back is no answer

@@ -129,12 +129,18 @@ def test_two_hundred_flipped_bits_are_noticed(tmp_path):
         ("UPDATE files SET feature = ''", "row 1 of its table files"),
         ("UPDATE file_answers SET tile = 5 WHERE file_answer_id = 2", "row 2 of its table file_answers"),
         ("DELETE FROM file_answers WHERE file_answer_id = 2", "row 2 of its table file_answers"),
-        ("UPDATE images SET image_id = 'field/tile_z.png' WHERE image_index = 5", "tiles' names"),
+        (
+            "UPDATE images SET image_id = 'field/tile_z.png' WHERE image_index = 5",
+            "the names of the tiles have changed",
+        ),
         ("INSERT INTO meta VALUES ('more', '')", "table meta has changed"),
         ("UPDATE meta SET value = '0' WHERE key = 'image_ids_sha256'", "archive with other tile names"),
         ("DELETE FROM meta WHERE key = 'schema_version'", "has schema None; this version reads"),
         ("CREATE TABLE extra (x)", "the layout of its tables has changed"),
-        ("DELETE FROM rounds; DELETE FROM images WHERE image_index = 11", "tiles' names"),
+        (
+            "DELETE FROM rounds; DELETE FROM images WHERE image_index = 11",
+            "the names of the tiles have changed",
+        ),
     ],
 )
 def test_a_change_to_any_table_is_noticed_also_in_a_store_that_was_not_closed(tmp_path, change, message):

@@ -291,7 +291,7 @@ def test_two_openers_see_each_others_answers(path):
     question = other.unanswered(0)[0]
     other.record(question.question_id, Answer.SIMILAR, annotator="other")
     assert question not in one.unanswered(0)
-    with pytest.raises(StoreError, match="answered similar already"):
+    with pytest.raises(StoreError, match="already answered similar"):
         one.record(question.question_id, Answer.DISSIMILAR, annotator="one")
 
 

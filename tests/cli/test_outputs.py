@@ -93,7 +93,7 @@ def test_every_output_flag_is_looked_at():
     for script in (ROOT / "launch").glob("*.py"):
         text = script.read_text("utf-8")
         for flag, words in re.findall(r'DEFINE_string\(\s*"(\w+)", None, "([^"]*)"', text):
-            if re.search(r"(to write|to draw|to be written|File for)", words):
+            if re.search(r"(to write|[Ff]ile for|PNG for)", words):
                 found.add(f"{script.stem} --{flag}")
     assert found == set(OUTPUTS)
 

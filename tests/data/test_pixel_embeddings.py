@@ -131,7 +131,7 @@ def test_pooling_is_that_of_its_twin(seed, pool, codes):
         ("codes=plain", "codes only applies to pixel embeddings, .* pool=mean"),
         ("pool=mean&tile=50", "is 16 x 16 pixels, below a tile's 50"),
         ("pool=mean&bands=7", "has 5 bands"),
-        ("pool=mean&tile=8", "holds 5 bands of 8 bits without a file of scales .* or give codes=plain"),
+        ("pool=mean&tile=8", "has 5 bands of 8 bits without a file of scales .* or give codes=plain"),
         ("pool=mean&tile=8&codes=scales", "has no file of scales next to it; put t_scales.npy there"),
     ],
 )

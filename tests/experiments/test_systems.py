@@ -80,7 +80,7 @@ def test_a_name_has_one_spelling_which_reads_as_itself_and_is_safe_in_a_list_and
         ("mgue+oversample=yes", "oversample=yes cannot be used; give true or false."),
         ("mgue+margin=3", "mgue+margin=3: margin=3.0 is out of range; give -1.0 to 1.0."),
         ("mgue+threshold=gausian", "there is no threshold 'gausian' (did you mean 'gaussian'?)"),
-        ("mgue+margin=0.1+margin=0.2", "gives margin twice"),
+        ("mgue+margin=0.1+margin=0.2", "contains margin twice; give it once."),
         ("mgue+seed=3", "all systems of a comparison share seed; change it for all, seed=VALUE"),
         ("mgue+diversity=true", "the system's name determines diversity"),
         ("srl_all+group_loss=info_nce", "the system's name determines group_loss"),

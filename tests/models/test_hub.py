@@ -155,5 +155,5 @@ def test_other_forms_are_refused_before_the_network_is_asked(hub, source):
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(WeightsError, match=r"pip install 'anneal-jax\[hub\]' brings"):
+    with pytest.raises(WeightsError, match=r"to download it, pip install 'anneal-jax\[hub\]'"):
         fetch("hf:timm/resnet18.tv_in1k")

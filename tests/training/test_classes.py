@@ -31,12 +31,11 @@ def learner():
         zeros,
         ones,
         np.arange(len(features), dtype=np.int32),
-        False,
-        0,
-        50,
-        16,
-        True,
-        FitSettings(feature_dropout=0.1),
+        with_classifier=False,
+        seed=0,
+        num_steps=50,
+        batch_size=16,
+        settings=FitSettings(feature_dropout=0.1),
     )
     return ClassLearner(frozen, NUM_CLASSES)
 

@@ -11,8 +11,6 @@ Source: the directions are those of fisher1936use with the covariance of chen201
 prediction by what comes after it is dawid1984prequential.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
@@ -23,6 +21,7 @@ from anneal_jax.acquisition.beliefs.state import (
     OPEN,
     Beliefs,
     BeliefSettings,
+    Learnt,
     membership,
     settled_groups,
     spread,
@@ -40,20 +39,6 @@ LEARNT_SHARE = 0.5
 
 LEAST_CHANCE = 0.01
 """Chance of its group that a held-back tile counts for at least, so that one slip does not decide."""
-
-
-class Learnt(NamedTuple):
-    """A graph that was learnt from answers.
-
-    Attributes:
-      graph: over the same tiles as that of the features.
-      was_settled: bool[M], tiles that were settled when it was learnt.
-      lead: nats by which learnt graphs found the groups of later tiles likelier than the features did.
-    """
-
-    graph: NeighbourGraph
-    was_settled: npt.NDArray[np.bool_]
-    lead: float
 
 
 def current_graph(graph: NeighbourGraph, state: Beliefs) -> NeighbourGraph:

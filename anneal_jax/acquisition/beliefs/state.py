@@ -11,16 +11,13 @@ Source: this project's. The walk is the harmonic function of zhu2003semi, with a
 groups, the prices of errors and the joining of groups are ours.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph
 from anneal_jax.types import FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from anneal_jax.acquisition.beliefs.learnt import Learnt
 
 OPEN = -1
 """The group of a tile that is not settled; as a subject: no tile."""
@@ -78,6 +75,20 @@ class Reply(NamedTuple):
     miss_rate: float = 0.0
 
 
+class Learnt(NamedTuple):
+    """A graph that was learnt from answers.
+
+    Attributes:
+      graph: over the same tiles as that of the features.
+      was_settled: bool[M], tiles that were settled when it was learnt.
+      lead: nats by which learnt graphs found the groups of later tiles likelier than the features did.
+    """
+
+    graph: NeighbourGraph
+    was_settled: npt.NDArray[np.bool_]
+    lead: float
+
+
 class Beliefs(NamedTuple):
     """What the answers so far say about M tiles and the G groups found among them.
 
@@ -113,7 +124,7 @@ class Beliefs(NamedTuple):
     replies: tuple[Reply, ...] = ()
     wrong: float = 0.0
     judged: int = 0
-    learnt: "Learnt | None" = None
+    learnt: Learnt | None = None
 
     @property
     def num_groups(self) -> int:

@@ -64,7 +64,7 @@ def test_a_mark_of_a_file_that_cannot_be_stored_is_one_sentence(client):
         (400, "other must be a whole number", {"other": "4"}),
         (400, "drop it again", {"dropped": "x"}),
         (400, "answer must be one of similar, dissimilar, unsure, none", {"answer": "yes"}),
-        (400, "annotator must be a text", {"annotator": 3}),
+        (400, "annotator must be text", {"annotator": 3}),
         (400, "must be sent to /volunteer", {"tile": 5}),
         (400, "key must be 8 to 64", {"key": "k"}),
     ]:
