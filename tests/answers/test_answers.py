@@ -116,7 +116,7 @@ def test_any_answer_is_taken_back_once(store):
     assert words(store) == [SIMILAR, DISSIMILAR, SIMILAR]
     with pytest.raises(StoreError, match="there is no answer 99 to retract"):
         store.retract(99, annotator="Ada")
-    with pytest.raises(StoreError, match="there is no answer 4 to take back"):
+    with pytest.raises(StoreError, match="there is no answer 4 to retract"):
         store.retract(4, annotator="Ada")  # a row that takes another back is no answer
 
 

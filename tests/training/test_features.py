@@ -183,7 +183,7 @@ def test_an_error_while_decoding_reaches_the_caller(archive):
 
 def test_a_cache_folder_that_cannot_be_made_is_refused_before_the_work(archive, tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"kept in .*file/below .*set cache_dir=FOLDER"):
+    with pytest.raises(ConfigError, match=r"stored in .*file/below .*set cache_dir=FOLDER"):
         _extract(archive, cache_dir=tmp_path / "file" / "below")
     assert not archive.loads.any()
 
