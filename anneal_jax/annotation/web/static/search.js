@@ -282,7 +282,7 @@ const placeOfFocus = () => placeOf(document.activeElement);
 
 function tellMarks() {
   const { num_right: right, num_wrong: wrong, is_refined: isRefined } = state.shown;
-  $("marked").textContent = right + wrong ? `${right} right, ${wrong} wrong${isRefined ? "; the order follows them" : ""}` : "";
+  $("marked").textContent = right + wrong ? `${right} right, ${wrong} wrong${isRefined ? "; results are re-ranked by them" : ""}` : "";
   $("refine").disabled = right + wrong === 0;
   $("plain").hidden = !isRefined;
 }
