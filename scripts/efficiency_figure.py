@@ -2,7 +2,7 @@
 
   python scripts/efficiency_figure.py
 
-Above, mAP@5 of held-out queries by answers: docs/measured/ucm_from_zero.jsonl (seeds 10 to 14),
+Above, mAP@5 of held-out queries by answers: ucm_belief_ask.jsonl and ucm_from_zero.jsonl (seeds 10 to 14),
 ucm_frozen.jsonl (the papers' methods, seeds 0 to 4) and rivals.jsonl (seeds 100 to 102), MobileNetV2.
 Below, the share of training tiles in a group of their own class against a person's minutes: rivals.jsonl
 (MobileNetV2) at 1.6 s an answer, and the page's mix from ucm_glances.jsonl (EfficientNet-Lite0). Curves
@@ -26,7 +26,7 @@ ANSWER_S = 1.6
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, _, BLACK = SERIES_COLOURS
 
 BY_ANSWERS = {
-    "belief_ask": ("ucm_from_zero", BLUE, "-"),
+    "belief_ask": ("ucm_belief_ask", BLUE, "-"),
     "group_ask": ("ucm_from_zero", GREEN, "-"),
     "random_labels": ("ucm_from_zero", PURPLE, ":"),
     "bcgue+clustering": ("ucm_frozen", VERMILION, "--"),
