@@ -1,4 +1,4 @@
-"""The pages that are open, the questions that each holds, and how long the people before them look."""
+"""The open pages, the questions that each holds, and how fast the people who use them answer."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -14,24 +14,24 @@ from anneal_jax.errors import StoreError
 _Q = TypeVar("_Q", Question, GlanceQuestion)
 
 AHEAD = 3
-"""Questions that a tab holds: one is shown, the others are prefetched."""
+"""Number of questions that a tab holds: one is shown, the others are prefetched."""
 
 _MAX_TABS = 64
 _MAX_TIMES = 600  # newest answers from which a person's speed is estimated
 
 
 class OpenTabs:
-    """Open pages by their names; of very many the one that is silent for longest is let go."""
+    """Open pages by their ids; if there are too many, the one unused for longest is dropped."""
 
     def __init__(self):
-        """Begin without any."""
+        """Start without pages."""
         self._tabs: dict[str, Tab] = {}
 
     def __getitem__(self, tab_id: str) -> Tab:
-        """Return a page that speaks.
+        """Return the page of a request.
 
         Raises:
-          StoreError: it is not known.
+          StoreError: the page is unknown.
         """
         if tab_id not in self._tabs:
             raise StoreError("the server no longer knows this page; reload it.")
@@ -49,7 +49,7 @@ class OpenTabs:
         old = tab = self._tabs.pop(tab_id, None)
         if tab is None or (tab.annotator, tab.mode) != (annotator, mode):
             tab = Tab(annotator, mode)
-        if old is not None and old is not tab:  # what it shows until the reply is there may be answered
+        if old is not None and old is not tab:  # its question may be answered before the reply arrives
             old.keep(lambda *_: False)
             tab.withdrawn = old.withdrawn
         self._tabs[tab_id] = tab
@@ -61,7 +61,7 @@ class OpenTabs:
         self._tabs.clear()
 
     def keep(self, kept: Callable[[int, Question | GlanceQuestion], bool]) -> None:
-        """Withdraw all other questions of every page, as `Tab.keep`."""
+        """Withdraw all other questions on every page; see `Tab.keep`."""
         for tab in self._tabs.values():
             tab.keep(kept)
 
@@ -74,17 +74,17 @@ class OpenTabs:
         )
 
     def forget_withdrawn(self) -> None:
-        """Let nobody answer a question that was withdrawn."""
+        """Refuse later answers to withdrawn questions."""
         for tab in self._tabs.values():
             tab.withdrawn.clear()
 
     def fill(self, tab: Tab, scheduler: QuestionScheduler, records: Sequence[AnswerRecord]) -> None:
-        """Put questions to a page until it holds `AHEAD` of them, or nothing is left to ask.
+        """Add questions to a page until it holds `AHEAD` of them, or nothing is left to ask.
 
         Args:
-          tab: one of these; a silent one is put none.
+          tab: one of these pages; a silent one gets no questions.
           scheduler: chooses the questions.
-          records: the answers that stand, in the order given.
+          records: the standing answers, in the order given.
         """
         if tab.mode == SILENT or len(tab.issued) >= AHEAD:
             return
@@ -99,10 +99,10 @@ class OpenTabs:
 
 
 def open_question(tab: Tab, key: str, kind: type[_Q]) -> _Q:
-    """Return a question of a kind that a page may answer.
+    """Return an open question of a page by its key and kind.
 
     Raises:
-      StoreError: there is none of this key.
+      StoreError: there is no such question.
     """
     question = tab.find(key)
     if not isinstance(question, kind):
@@ -111,13 +111,13 @@ def open_question(tab: Tab, key: str, kind: type[_Q]) -> _Q:
 
 
 def seconds_of(records: Sequence[AnswerRecord], annotator: str) -> GlanceSeconds:
-    """Return how long a person is expected to look at a glance, by her own last ones."""
+    """Return how long a person is expected to take for a glance, estimated from their latest ones."""
     own = [record for record in records if record.annotator == annotator]
     return GlanceSeconds.fit(_times(own[-_MAX_TIMES:]))
 
 
 def _times(records: Sequence[AnswerRecord]) -> list[GlanceTime]:
-    """Return how long the glances took that answers came from, each once."""
+    """Return the time of each glance from which answers came, once per glance."""
     times: dict[str, GlanceTime] = {}
     for record in records:
         glance = record.glance

@@ -62,6 +62,13 @@ _NEW_IN_4 = (
     " checksum BLOB NOT NULL) STRICT",
 )
 
+_OF_FILE_ANSWERS = (
+    "CREATE INDEX file_answers_by_file ON file_answers (file_id)",
+    "CREATE VIEW standing_file_answers AS SELECT * FROM file_answers AS given WHERE answer IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM file_answers AS undo WHERE undo.retracts = given.file_answer_id)",
+)
+"""Index and view of the table file_answers, the same in schemas 4 and 5."""
+
 _NEW_IN_5 = (
     "CREATE TABLE file_answers (file_answer_id INTEGER PRIMARY KEY,"
     " file_id INTEGER NOT NULL REFERENCES files, set_id INTEGER NOT NULL REFERENCES sets,"
@@ -70,9 +77,7 @@ _NEW_IN_5 = (
     " last_change INTEGER NOT NULL, annotator TEXT NOT NULL, answered_at TEXT NOT NULL,"
     " key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL,"
     " CHECK ((answer IS NULL) = (retracts IS NOT NULL))) STRICT",
-    "CREATE INDEX file_answers_by_file ON file_answers (file_id)",
-    "CREATE VIEW standing_file_answers AS SELECT * FROM file_answers AS given WHERE answer IS NOT NULL"
-    " AND NOT EXISTS (SELECT 1 FROM file_answers AS undo WHERE undo.retracts = given.file_answer_id)",
+    *_OF_FILE_ANSWERS,
 )
 
 _IN_4_ALONE = (
@@ -82,9 +87,7 @@ _IN_4_ALONE = (
     " retracts INTEGER UNIQUE REFERENCES file_answers, annotator TEXT NOT NULL, answered_at TEXT NOT NULL,"
     " key TEXT NOT NULL UNIQUE, checksum BLOB NOT NULL,"
     " CHECK ((answer IS NULL) = (retracts IS NOT NULL))) STRICT",
-    "CREATE INDEX file_answers_by_file ON file_answers (file_id)",
-    "CREATE VIEW standing_file_answers AS SELECT * FROM file_answers AS given WHERE answer IS NOT NULL"
-    " AND NOT EXISTS (SELECT 1 FROM file_answers AS undo WHERE undo.retracts = given.file_answer_id)",
+    *_OF_FILE_ANSWERS,
 )
 """What schema 5 replaces."""
 

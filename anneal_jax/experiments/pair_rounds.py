@@ -26,6 +26,7 @@ from anneal_jax.experiments.selection import (
     questions_per_round,
     score_first_answers,
     select_questions,
+    with_features,
 )
 from anneal_jax.training.learner import Model
 from anneal_jax.types import Answer, Params
@@ -153,8 +154,8 @@ class PairRounds(AskedRounds):
 
     def template(self) -> Params:
         """Return the learner's parameters for pairs."""
-        learner, share = self.setup.learner, self.setup.config.feature_share
-        return learner.beside_features(learner.template(), share) if share else learner.template()
+        learner = self.setup.learner
+        return with_features(self.setup.config, learner, learner.template())
 
     def _select(self, round_index: int, model: Model | None) -> SelectedPairs:
         config, dataset, learner = self.setup.config, self.setup.dataset, self.setup.learner

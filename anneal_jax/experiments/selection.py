@@ -196,7 +196,11 @@ def fit_known(
     use: str,
 ) -> Params:
     """Train on the known pairs; embeddings include the features with the weight `feature_share`."""
-    params = learner.fit_pairs(pairs, round_index, previous, use=use)
+    return with_features(config, learner, learner.fit_pairs(pairs, round_index, previous, use=use))
+
+
+def with_features(config: ExperimentConfig, learner: Learner, params: Params) -> Params:
+    """Let embeddings include the features with the weight `feature_share`; 0 leaves them as they are."""
     return learner.beside_features(params, config.feature_share) if config.feature_share else params
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.typing import Dtype
 
-from anneal_jax.models.vit_block import TransformerBlock, embed_patches, join_tokens, layer_norm
+from anneal_jax.models.vit_block import TransformerBlock, class_feature, embed_patches, join_tokens
 
 PATCH_SIZE = 14
 """Side of a patch, in pixels."""
@@ -69,8 +69,7 @@ class VisionTransformer(nn.Module):
         tokens = self._tokens(images)
         for i in range(self.depth):
             tokens = TransformerBlock(self.num_heads, self.dtype, name=f"blocks_{i}")(tokens)
-        # Each token is normalised by itself, so the others need not be.
-        return layer_norm(jax.lax.index_in_dim(tokens, 0, axis=1, keepdims=False), "norm")
+        return class_feature(tokens)
 
     @nn.nowrap
     def _tokens(self, images: jax.Array) -> jax.Array:

@@ -109,3 +109,9 @@ def layer_norm(tokens: jax.Array, name: str, epsilon: float = 1e-6) -> jax.Array
     # The fast variance, E[x^2] - E[x]^2, loses digits where a token has a large mean.
     norm = nn.LayerNorm(epsilon=epsilon, use_fast_variance=False, name=name)
     return norm(tokens.astype(jnp.float32)).astype(tokens.dtype)
+
+
+def class_feature(tokens: jax.Array, epsilon: float = 1e-6) -> jax.Array:
+    """Return the feature float[B, D] of tokens float[B, T, D]: the first, after the layer norm `norm`."""
+    # Each token is normalised by itself, so the others need not be.
+    return layer_norm(jax.lax.index_in_dim(tokens, 0, axis=1, keepdims=False), "norm", epsilon)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from anneal_jax.models.rotary import patch_rotation
-from anneal_jax.models.vit_block import TransformerBlock, embed_patches, join_tokens, layer_norm
+from anneal_jax.models.vit_block import TransformerBlock, class_feature, embed_patches, join_tokens
 
 PATCH_SIZE = 16
 """Side of a patch, in pixels."""
@@ -59,8 +59,7 @@ class RotaryVisionTransformer(nn.Module):
                 self.num_heads, self.dtype, _EPSILON, self.is_gated, name=f"blocks_{i}"
             )
             tokens = block(tokens, rotation)
-        # Each token is normalised by itself, so the others need not be.
-        return layer_norm(jax.lax.index_in_dim(tokens, 0, axis=1, keepdims=False), "norm", _EPSILON)
+        return class_feature(tokens, _EPSILON)
 
     @nn.nowrap
     def _param(self, name: str, length: int) -> jax.Array:
