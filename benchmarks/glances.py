@@ -1,14 +1,21 @@
-"""Minutes of a simulated person who answers pairs alone, or with choices, or with grids too.
+r"""Minutes of a simulated person who answers pairs alone, or with choices, or with grids too.
 
   python benchmarks/glances.py                                   # seconds to share right 0.95, truthful
   python benchmarks/glances.py --person=erring --train --archives=folder:../shared/data/ucm
+  python benchmarks/glances.py --person=erring --train --archives=folder:../shared/data/rsscn7 \
+      --precisions=0.80,0.85
 
 The plan `pairs` asks what the page's mode of that name asks; `choices` and `mixed` take the glance of most
 expected gain per second, `choices` among pairs and choices alone. A glance takes the seconds of
 `GlanceSeconds`, and more by the share of hard pairs in it: different tiles whose features are as like as
-the middle pair of one class, or the other way round. The erring person is wrong about 5% of the pairs and
-unsure about 5%, in a grid as in a pair, and leaves a tile unclicked if unsure. All persons overlook 5% of
-what they would click.
+the middle pair of one class, or the other way round. All persons overlook 5% of what they would click in a
+grid. There are three persons:
+
+- truthful: answers by the class labels.
+- erring: 5% of the answers are wrong and 5% unsure, whatever the kind. A wrong choice is any other outcome;
+  in a wrong grid one tile is clicked that should not be, or left; in an unsure one a tile is left.
+- erring_by_pair: errs as often about each pair of tiles, and chooses the first group that seems alike, so
+  that a choice among five groups is wrong up to five times as often as a pair.
 
 Each archive, seed and plan gets one JSON line, which a second call does not compute again: the share of
 training tiles that lie in a group of their own class, asked about or not, every 30 s. With --train also
@@ -50,7 +57,7 @@ STEP_S = 30
 PLANS = {"pairs": ("pair",), "choices": ("pair", "choice"), "mixed": KINDS}
 """The kinds of glances of each plan."""
 
-ERRORS = {"truthful": (0.0, 0.0), "erring": (0.05, 0.05)}
+ERRORS = {"truthful": (0.0, 0.0), "erring": (0.05, 0.05), "erring_by_pair": (0.05, 0.05)}
 """Shares of wrong and of unsure answers."""
 
 
@@ -95,7 +102,7 @@ def kept_row(arguments, archive, seed, plan):
 def one_person(arguments, archive, seed, plan):
     """Let a person answer for some minutes; return what is known every 30 s."""
     dataset, learner, session = opened(archive, seed)
-    person = Person(dataset.labels, session, ERRORS[arguments.person], seed)
+    person = Person(dataset.labels, session, arguments.person, seed)
     states, glances = answered(session, person, plan, 60 * arguments.minutes)
     right = [share_right(session, beliefs, dataset.labels) for beliefs in states]
     row = {"step_s": STEP_S, "right": right, **glances}
@@ -138,9 +145,10 @@ def chosen(session, state, plan):
 class Person:
     """Looks at glances, as slowly as they are hard, and errs."""
 
-    def __init__(self, labels, session, errors, seed):
+    def __init__(self, labels, session, person, seed):
         self._labels, self._seed = labels, seed
-        self._tells = ClassOracle(labels, *errors, seed)
+        self._errors, self._errs_by_pair = ERRORS[person], person == "erring_by_pair"
+        self._answer_pair = ClassOracle(labels, *self._errors, seed)
         self._places = {int(tile): place for place, tile in enumerate(session.tiles)}
         self._features = session.graph.features
         rng = np.random.default_rng(seed)
@@ -151,19 +159,45 @@ class Person:
 
     def look(self, glance):
         """Return the tiles picked, whether the person was unsure, and the seconds it took."""
-        said = {other: self._answer(glance.subject, other) for other in glance.others}
-        if glance.kind == "grid":
-            odd = [other for other, answer in said.items() if answer == Answer.DISSIMILAR]
-            picked = [other for other in odd if not self._overlooks(glance.subject, other)]
-        else:
-            picked = [other for other, answer in said.items() if answer == Answer.SIMILAR][:1]
-        is_unsure = glance.kind != "grid" and not picked and Answer.UNSURE in said.values()
+        by_pair = self._errs_by_pair or glance.kind == "pair"
+        picked, is_unsure = self._answer_by_pairs(glance) if by_pair else self._answer_at_once(glance)
         clicks = len(picked) if glance.kind == "grid" else 0
         hard = np.mean([self._is_hard(glance.subject, other) for other in glance.others])
-        return picked, is_unsure, (1 + hard) * GlanceSeconds().of(glance.kind, len(said), clicks)
+        return picked, is_unsure, (1 + hard) * GlanceSeconds().of(glance.kind, len(glance.others), clicks)
 
-    def _answer(self, first, second):
-        return self._tells(min(first, second), max(first, second))
+    def _answer_at_once(self, glance):
+        """Err about a whole choice or grid: another outcome of a choice, one tile of a grid."""
+        wrong, unsure = self._errors
+        rng = np.random.default_rng([self._seed, glance.subject, *glance.others, int(Use.HELD_OUT)])
+        chance = rng.random()
+        is_wrong, is_unsure = chance < wrong, wrong <= chance < wrong + unsure
+        is_alike = self._labels[list(glance.others)] == self._labels[glance.subject]
+        if glance.kind == "choice":
+            truth = [other for other, alike in zip(glance.others, is_alike, strict=True) if alike][:1]
+            outcomes = [
+                outcome for outcome in [[], *([other] for other in glance.others)] if outcome != truth
+            ]
+            picked = outcomes[rng.integers(len(outcomes))] if is_wrong else truth
+            return ([] if is_unsure else picked), is_unsure
+        is_clicked = ~is_alike & (rng.random(len(is_alike)) >= MISS_RATE)
+        one = rng.integers(len(is_clicked))
+        if is_wrong:
+            is_clicked[one] ^= True
+        if is_unsure:
+            is_clicked[one] = False
+        return [other for other, clicked in zip(glance.others, is_clicked, strict=True) if clicked], False
+
+    def _answer_by_pairs(self, glance):
+        """Err about each pair of a glance: of a choice, pick the first that seems alike."""
+        replies = {other: self._about_pair(glance.subject, other) for other in glance.others}
+        if glance.kind == "grid":
+            odd = [other for other, answer in replies.items() if answer == Answer.DISSIMILAR]
+            return [other for other in odd if not self._overlooks(glance.subject, other)], False
+        picked = [other for other, answer in replies.items() if answer == Answer.SIMILAR][:1]
+        return picked, not picked and Answer.UNSURE in replies.values()
+
+    def _about_pair(self, first, second):
+        return self._answer_pair(min(first, second), max(first, second))
 
     def _overlooks(self, first, second):
         pair = min(first, second) * len(self._labels) + max(first, second)
