@@ -1,4 +1,4 @@
-"""Make the pictures of README and docs/ again: the pages as a person sees them, and the map of the demo.
+"""Makes the pictures of README and docs/: the pages as a person sees them, and the map of the demo.
 
   make demo && python scripts/screenshots.py
 
@@ -34,7 +34,8 @@ NUM_MARKED = 3
 SETTLED_MS = 2_000
 VIEWPORT = {"width": 1100, "height": 700}
 NUM_COLOURS = 256  # of each picture, for files of a third of the size
-MAX_SKIPPED = 40
+MAX_ANSWERED = 150  # until a choice and a grid have come up
+MAX_MARKED = 3  # of a pictured grid, with one at least
 TILES_SHOWN = """() => {
   const inView = [...document.querySelectorAll("main img")].filter((image) => {
     const box = image.getBoundingClientRect();
@@ -44,6 +45,12 @@ TILES_SHOWN = """() => {
 }"""
 LONGEST_MS = 300_000
 QUESTION_SHOWN = "() => document.body.dataset.question && document.querySelector('#stage.ready')"
+TILES_ASKED = """() => {
+  const isPair = document.body.dataset.kind === "pair";
+  const tiles = isPair ? "#left, #right" : "#subject-tile, #others .pictures > :first-child";
+  return [...document.querySelectorAll(tiles)].map((image) => parseInt(image.src.split("/").pop()));
+}"""
+PLACES = "123456789abc"  # keys of the tiles of a grid, or the groups of a choice
 
 
 def main() -> None:
@@ -76,7 +83,7 @@ def picture_pages(workdir: pathlib.Path, flags: list[str]) -> None:
         picture_search(page, server.url, query)
         page.goto(f"{server.url}groups")
         picture(page, "groups")
-        picture_question(page, server.url)
+        picture_questions(page, server.url, archive.labels.tolist())
         page.goto(f"{server.url}map?tile={query}")
         picture(page, "map")
         browser.close()
@@ -94,19 +101,38 @@ def picture_search(page: "Page", url: str, query: int) -> None:
     picture(page, "page")
 
 
-def picture_question(page: "Page", url: str) -> None:
-    """Picture the first choice that comes up, and leave the questions before it unsure."""
+def picture_questions(page: "Page", url: str, labels: list[int]) -> None:
+    """Answer truthfully; picture the first choice, and the first grid with a few tiles to mark."""
     page.goto(f"{url}teach")
     page.fill("#name", "Ada")
     page.click("#welcome button")
-    for _ in range(MAX_SKIPPED):
+    missing = {"choice": "teach", "grid": "grid"}
+    for _ in range(MAX_ANSWERED):
         page.wait_for_function(QUESTION_SHOWN)
-        if page.get_attribute("body", "data-kind") == "choice":
-            picture(page, "teach")
+        kind = page.get_attribute("body", "data-kind") or ""
+        keys = keys_of(kind, [labels[tile] for tile in page.evaluate(TILES_ASKED)])
+        if kind == "choice" and kind in missing:
+            picture(page, missing.pop(kind))
+        for key in keys:
+            page.keyboard.press(key)
+        if kind == "grid" and kind in missing and 1 <= len(keys) <= MAX_MARKED:
+            picture(page, missing.pop(kind))
+        if not missing:
             return
-        page.keyboard.press("u")
+        if kind == "grid":
+            page.keyboard.press("Enter")
         page.wait_for_timeout(SETTLED_MS)
-    raise SystemExit(f"error: no choice came up among {MAX_SKIPPED} questions")
+    raise SystemExit(f"error: {' and '.join(missing)} did not come up among {MAX_ANSWERED} questions")
+
+
+def keys_of(kind: str, classes: list[int]) -> str:
+    """Return the keys that answer a question, or that mark tiles of a grid, by the classes of its tiles."""
+    is_like = [each == classes[0] for each in classes[1:]]
+    if kind == "pair":
+        return "s" if is_like[0] else "d"
+    if kind == "choice":
+        return PLACES[is_like.index(True)] if any(is_like) else "0"
+    return "".join(key for key, is_same in zip(PLACES, is_like, strict=False) if not is_same)
 
 
 def picture(page: "Page", name: str) -> None:
