@@ -38,7 +38,7 @@ _LARGEST_INDEX = 2**31  # the kernel counts logits in int32
 
 
 def fits(as_first: jax.Array, as_second: jax.Array, layers: Any) -> bool:
-    """Return whether the kernel can score a tile: two hidden layers, small enough for registers."""
+    """Return whether the kernel can score a tile: two small hidden layers, and few enough logits."""
     widths = [kernel.shape[1] for kernel, _ in layers]
     num_logits = (len(as_first) + DEFAULT_SHAPE.rows) * (len(as_second) + DEFAULT_SHAPE.columns)
     return len(widths) == 3 and max(widths) <= 256 and num_logits < _LARGEST_INDEX

@@ -211,7 +211,7 @@ def _find_everywhere(operands: Any, cells: Any, boundary: Any, bound: Any, *, se
 def _found_ahead(
     finder: Finder, best: BestPairs, grid: TileGrid, tiles: Sequence[Tile]
 ) -> Iterator[tuple[Sequence[Tile], list[FoundPairs]]]:
-    """Yield batches that grow with the number of pairs behind the bound, so that few are within it."""
+    """Yield batches that grow as the bound rests on more pairs, so that few pairs are within it."""
     in_flight: deque[tuple[Sequence[Tile], list[FoundPairs]]] = deque()
     start = 0
     while start < len(tiles):
