@@ -4,8 +4,8 @@
   python benchmarks/start.py --sides=64,96,128,160,224 --tile-sides=64,128,256 --per-class=50
 
 The first command prints precision@5 of queries over the searched tiles, by centred features, for the
-default start, a random network and MobileNetV2. The second makes tiles of other sizes from the archive's, resizes
-them to each side, and prints precision@5 of every tile over all others, and CPU time per tile;
+default start, a random network and MobileNetV2. The second makes tiles of other sizes from the archive's,
+resizes them to each side, and prints precision@5 of every tile over all others, and CPU time per tile;
 `start.SMALL_SIDE` was chosen by it.
 """
 
