@@ -32,9 +32,9 @@ NUM_ANSWERS = 120  # before the pictures, so that a model searches
 QUERY_CLASS = "desert"  # the pictures show much of it
 NUM_MARKED = 3
 SETTLED_MS = 2_000
-VIEWPORT = {"width": 1100, "height": 700}
+VIEWPORT = {"width": 1100, "height": 760}
 NUM_COLOURS = 256  # of each picture, for files of a third of the size
-MAX_ANSWERED = 150  # until a choice and a grid have come up
+MAX_ANSWERED = 300  # until a choice and a grid have come up
 MAX_MARKED = 3  # of a pictured grid, with one at least
 TILES_SHOWN = """() => {
   const inView = [...document.querySelectorAll("main img")].filter((image) => {
@@ -44,7 +44,8 @@ TILES_SHOWN = """() => {
   return inView.length > 3 && inView.every((image) => image.complete && image.naturalWidth);
 }"""
 LONGEST_MS = 300_000
-QUESTION_SHOWN = "() => document.body.dataset.question && document.querySelector('#stage.ready')"
+QUESTION_SHOWN = """(before) => document.querySelector("#stage.ready")
+  && document.body.dataset.question && document.body.dataset.question !== before"""
 TILES_ASKED = """() => {
   const isPair = document.body.dataset.kind === "pair";
   const tiles = isPair ? "#left, #right" : "#subject-tile, #others .pictures > :first-child";
@@ -72,7 +73,8 @@ def picture_pages(workdir: pathlib.Path, flags: list[str]) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     archive = open_archive("bluemarble")
     oracle = ClassOracle(require_classes(archive))
-    query = archive.labels.tolist().index(archive.class_names.index(QUERY_CLASS))
+    labels, shown_class = archive.labels.tolist(), archive.class_names.index(QUERY_CLASS)
+    query = labels.index(shown_class)
     with (
         Server(workdir, "--archive=bluemarble", f"--sentence={SENTENCE}", *flags) as server,
         sync_playwright() as started,
@@ -83,7 +85,7 @@ def picture_pages(workdir: pathlib.Path, flags: list[str]) -> None:
         picture_search(page, server.url, query)
         page.goto(f"{server.url}groups")
         picture(page, "groups")
-        picture_questions(page, server.url, archive.labels.tolist())
+        picture_questions(page, server.url, labels, shown_class)
         page.goto(f"{server.url}map?tile={query}")
         picture(page, "map")
         browser.close()
@@ -101,27 +103,27 @@ def picture_search(page: "Page", url: str, query: int) -> None:
     picture(page, "page")
 
 
-def picture_questions(page: "Page", url: str, labels: list[int]) -> None:
-    """Answer truthfully; picture the first choice, and the first grid with a few tiles to mark."""
+def picture_questions(page: "Page", url: str, labels: list[int], shown_class: int) -> None:
+    """Answer truthfully; picture a choice about a tile of a class, and a grid with a few tiles to mark."""
     page.goto(f"{url}teach")
     page.fill("#name", "Ada")
     page.click("#welcome button")
-    missing = {"choice": "teach", "grid": "grid"}
+    missing, key = {"choice": "teach", "grid": "grid"}, ""
     for _ in range(MAX_ANSWERED):
-        page.wait_for_function(QUESTION_SHOWN)
-        kind = page.get_attribute("body", "data-kind") or ""
-        keys = keys_of(kind, [labels[tile] for tile in page.evaluate(TILES_ASKED)])
-        if kind == "choice" and kind in missing:
+        page.wait_for_function(QUESTION_SHOWN, arg=key)
+        kind, key = (page.get_attribute("body", f"data-{name}") or "" for name in ("kind", "question"))
+        classes = [labels[tile] for tile in page.evaluate(TILES_ASKED)]
+        presses = keys_of(kind, classes)
+        if kind in missing and kind == "choice" and classes[0] == shown_class:
             picture(page, missing.pop(kind))
-        for key in keys:
-            page.keyboard.press(key)
-        if kind == "grid" and kind in missing and 1 <= len(keys) <= MAX_MARKED:
+        for press in presses:
+            page.keyboard.press(press)
+        if kind in missing and kind == "grid" and 1 <= len(presses) <= MAX_MARKED:
             picture(page, missing.pop(kind))
         if not missing:
             return
         if kind == "grid":
             page.keyboard.press("Enter")
-        page.wait_for_timeout(SETTLED_MS)
     raise SystemExit(f"error: {' and '.join(missing)} did not come up among {MAX_ANSWERED} questions")
 
 
