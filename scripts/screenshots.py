@@ -32,8 +32,9 @@ NUM_ANSWERS = 120  # before the pictures, so that a model searches
 QUERY_CLASS = "desert"  # the pictures show much of it
 NUM_MARKED = 3
 SETTLED_MS = 2_000
-VIEWPORT = {"width": 1100, "height": 760}
+WIDTH, HEIGHT = 1100, 760
 NUM_COLOURS = 256  # of each picture, for files of a third of the size
+PACE_MS = 1_000  # for each question: models are trained meanwhile
 MAX_ANSWERED = 300  # until a choice and a grid have come up
 MAX_MARKED = 3  # of a pictured grid, with one at least
 TILES_SHOWN = """() => {
@@ -72,20 +73,19 @@ def picture_pages(workdir: pathlib.Path, flags: list[str]) -> None:
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     archive = open_archive("bluemarble")
-    oracle = ClassOracle(require_classes(archive))
-    labels, shown_class = archive.labels.tolist(), archive.class_names.index(QUERY_CLASS)
-    query = labels.index(shown_class)
+    labels, shown_class = require_classes(archive), archive.class_names.index(QUERY_CLASS)
+    query = labels.tolist().index(shown_class)
     with (
         Server(workdir, "--archive=bluemarble", f"--sentence={SENTENCE}", *flags) as server,
         sync_playwright() as started,
     ):
-        answer_page(server.url, oracle, NUM_ANSWERS)
+        answer_page(server.url, ClassOracle(labels), NUM_ANSWERS)
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport=VIEWPORT)
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         picture_search(page, server.url, query)
         page.goto(f"{server.url}groups")
         picture(page, "groups")
-        picture_questions(page, server.url, labels, shown_class)
+        picture_questions(page, server.url, labels.tolist(), shown_class)
         page.goto(f"{server.url}map?tile={query}")
         picture(page, "map")
         browser.close()
@@ -104,7 +104,7 @@ def picture_search(page: "Page", url: str, query: int) -> None:
 
 
 def picture_questions(page: "Page", url: str, labels: list[int], shown_class: int) -> None:
-    """Answer truthfully; picture a choice about a tile of a class, and a grid with a few tiles to mark."""
+    """Answer truthfully; picture a choice and a grid about a class, the grid with a few tiles to mark."""
     page.goto(f"{url}teach")
     page.fill("#name", "Ada")
     page.click("#welcome button")
@@ -114,16 +114,18 @@ def picture_questions(page: "Page", url: str, labels: list[int], shown_class: in
         kind, key = (page.get_attribute("body", f"data-{name}") or "" for name in ("kind", "question"))
         classes = [labels[tile] for tile in page.evaluate(TILES_ASKED)]
         presses = keys_of(kind, classes)
-        if kind in missing and kind == "choice" and classes[0] == shown_class:
+        is_shown = kind in missing and classes[0] == shown_class
+        if is_shown and kind == "choice":
             picture(page, missing.pop(kind))
         for press in presses:
             page.keyboard.press(press)
-        if kind in missing and kind == "grid" and 1 <= len(presses) <= MAX_MARKED:
+        if is_shown and kind == "grid" and 1 <= len(presses) <= MAX_MARKED:
             picture(page, missing.pop(kind))
         if not missing:
             return
         if kind == "grid":
             page.keyboard.press("Enter")
+        page.wait_for_timeout(PACE_MS)
     raise SystemExit(f"error: {' and '.join(missing)} did not come up among {MAX_ANSWERED} questions")
 
 
