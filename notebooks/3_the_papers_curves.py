@@ -148,4 +148,5 @@ Markdown(pathlib.Path("runs/curves/claims.md").read_text())
 #
 # This trains heads on frozen features, in six rounds of 336 questions; `docs/results.md` has the results.
 # The papers train the whole network, which needs a GPU: use `launch/configs/ucm_paper.py`, or
-# `aid_paper.py` for AID. `class_labels` is the quality that all labels give; `docs/compare.md` lists other baselines.
+# `aid_paper.py` for AID. `class_labels` is the quality that all labels give; `docs/compare.md` lists other
+# baselines.
