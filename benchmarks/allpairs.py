@@ -1,20 +1,20 @@
-"""Compare the all-pairs scan with the ways in which a user would write it without this library.
+"""Compare the all-pairs scan with what a user would write without this library.
 
   python benchmarks/allpairs.py --num_images=10000,20000,100000 --json=allpairs.json
 
-Each row runs in a process of its own, so that its peak of resident memory is its own. Memory growth is
-counted from just before the first call, compilation included; seconds are those of a second, compiled
-call. The matrix-product rate is measured just before and after it, in the same process: on a busy machine
-compare shares, not seconds. A way that would need more than --memory_gb is not started.
+Each row runs in its own process, so that its peak of resident memory can be measured. Memory growth is
+counted from just before the first call and includes compilation; seconds are those of a second, compiled
+call. The rate of matrix products is measured just before and after it in the same process: on a busy
+machine compare shares, not seconds. A way that would need more than --memory_gb is not started.
 
 On some NVIDIA GPUs MGUE in `--precision=bfloat16_3x` and `bfloat16`, and BCGUE in `bfloat16`, go through
-fused kernels; `mgue_xla` and `bcgue_xla` are the same scans without them. The rate of products is that of
-the precision, 8192 a side there.
+fused kernels; `mgue_xla` and `bcgue_xla` are the same scans without them. The rate of products is then
+measured in that precision, with matrices of side 8,192.
 
   python benchmarks/allpairs.py --way=mgue --way=mgue_xla --num_images=1000000 --precision=bfloat16_3x
 
-Ways: `mgue` and `bcgue` are this library's scans; `numpy` holds the whole matrix; `sklearn` goes through
-pairwise_distances_chunked with its default working memory, `sklearn_64mb` with 64 MB; `torch` is
+Ways: `mgue` and `bcgue` are this library's scans; `numpy` computes the whole matrix; `sklearn` uses
+pairwise_distances_chunked with its default working memory, `sklearn_64mb` with 64 MB; `torch` uses
 cdist and topk.
 """
 
@@ -61,7 +61,7 @@ _CLASSIFIER_WIDTHS = (512, 256, 256, 1)
 
 
 def make_embeddings(num_images: int) -> np.ndarray:
-    """Return unit vectors around 30 centres, as a trained network makes them."""
+    """Return unit vectors around 30 centres, like those of a trained network."""
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((num_images, _DIM.value), np.float32)
     vectors += rng.standard_normal((30, _DIM.value), np.float32)[rng.integers(0, 30, num_images)]
@@ -179,7 +179,7 @@ def operations_per_pair(way: str) -> float:
 
 
 def product_rate() -> float:
-    """Return operations per second of a product of square matrices at the precision asked for."""
+    """Return operations per second of a product of square matrices in a precision."""
     import jax
 
     from anneal_jax.acquisition.scan.scorers import precision_named
@@ -203,7 +203,7 @@ def memory_status(field: str) -> int:
 
 
 def device_peak_mb() -> float | None:
-    """Return the peak of the accelerator's memory in this process, the rate's matrices included."""
+    """Return the peak of the accelerator's memory in this process, including the matrices of the rate."""
     import jax
 
     statistics = jax.local_devices()[0].memory_stats() or {}
@@ -214,8 +214,8 @@ def measure(way: str, num_images: int) -> dict[str, Any]:
     """Measure one row in this process."""
     select = _MAKERS[way][0](num_images)
     rates = [product_rate()]
-    ctypes.CDLL(None).malloc_trim(0)  # or freed memory would hide growth
-    pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    ctypes.CDLL(None).malloc_trim(0)  # otherwise freed memory would hide growth
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     resident = memory_status("VmRSS")
     if way.startswith(("mgue", "bcgue")):
         select()
@@ -236,7 +236,7 @@ def measure(way: str, num_images: int) -> dict[str, Any]:
 
 
 def measure_apart(way: str, num_images: int) -> dict[str, Any]:
-    """Measure one row in a process of its own, or say why there is none."""
+    """Measure one row in its own process; if that is not possible, return the reason."""
     row: dict[str, Any] = {
         "way": way,
         "num_images": num_images,

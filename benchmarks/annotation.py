@@ -1,15 +1,15 @@
-"""A scripted person before the real page's server: how long each answer takes, and what it brings.
+"""A simulated person answers the real page: how long each answer takes, and how much answers help.
 
   python benchmarks/annotation.py --config=launch/configs/ucm_frozen.py --answers=1000 --workdir=runs/person
   python benchmarks/annotation.py --first-page --archive=folder:TILES --workdir=runs/first [--code=FOLDER]
 
 The person answers by the class folders, with mistakes and doubts; models are trained in the background as
-for anybody. At the end of it: latencies over HTTP, from sending an answer to having the next question, and
-precision@5 of the model in use by the audits, and the true one. In alternation with the answers, one of
-the same kind is committed to a store of its own, without a server: that is how long the disk takes; and the
-server's CPU time is reported, which other work on the machine does not change. The second command prints
-the time from a start with nothing cached until the page has a question and a picture; FOLDER holds the code
-of another commit, as `git archive COMMIT | tar x -C FOLDER` leaves it, and --flags what its command needs.
+usual. The first command prints latencies over HTTP, from sending an answer to receiving the next question,
+and the precision@5 of the model in use, by its audits and the true one. In alternation, an answer of the
+same kind is committed to a separate store without a server, which shows the time that the disk needs. The
+server's CPU time is printed too, because other work on the machine does not change it. The second command
+prints the time from a start with an empty cache until the page has a question and a picture. FOLDER has the
+code of another commit (`git archive COMMIT | tar x -C FOLDER`), and --flags is what its command needs.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def spread(took_ms: np.ndarray) -> str:
 
 
 def row(view: dict, server: Server, labels: np.ndarray) -> str:
-    """Say where the person is; the true precision@5 is that of 300 random tiles."""
+    """Print the progress; the true precision@5 is that of 300 random tiles."""
     quality = view["quality"]
     tiles = np.random.default_rng(0).permutation(len(labels))[:300]
     found = [server.get(f"neighbours/{tile}")["neighbours"][:5] for tile in tiles]

@@ -7,12 +7,12 @@
 which other programs ran), of one count of the derived pairs, and the memory the graph grew by. Shapes:
 
 - `classes`: 1,000 classes, half of the answers similar;
-- `ring`: one group, which a retraction searches as a whole, and finds still connected;
+- `ring`: one group, all of which a retraction searches, and which stays connected;
 - `path`: one group that a retraction cuts in two;
-- `apart`: two hubs that dissimilar answers hold apart from 25,000 tiles each, joined and cut again.
+- `apart`: two hubs, each with dissimilar answers to 25,000 tiles, joined and separated again.
 
-`noise` answers pairs of 21 classes of 80 tiles, of which a share is flipped; a person who is shown a
-contradiction would mend some, here nobody does. `wrong` is the share of derived pairs with the wrong
+`noise` answers pairs of 21 classes of 80 tiles, a share of them wrongly. A person who sees a contradiction
+would correct some of these; here nobody does. `wrong` is the share of derived pairs with the wrong
 label. `unguarded` is the closure as if "dissimilar" answers inside a group had not been given.
 """
 
@@ -103,7 +103,7 @@ def shapes():
 
 
 def timed(function, *arguments, **named):
-    """Return the milliseconds of one call, on the wall and on the processor."""
+    """Return the milliseconds of one call, by the clock and of CPU time."""
     start, cpu_start = time.perf_counter(), time.thread_time()
     function(*arguments, **named)
     return 1e3 * (time.perf_counter() - start), 1e3 * (time.thread_time() - cpu_start)
@@ -169,7 +169,7 @@ def some_pairs(rng, classes, num_pairs, similar_share):
 
 
 def unguarded_closure(pairs, labels, num_images):
-    """Leave out the "dissimilar" answers whose tiles "similar" answers join."""
+    """Drop the "dissimilar" answers whose tiles are connected by "similar" answers."""
     similar = pairs[labels == 1].T
     joins = sparse.coo_array((np.ones(similar.shape[1]), similar), shape=(num_images, num_images))
     group = csgraph.connected_components(joins, directed=False)[1]

@@ -1,10 +1,10 @@
-"""How long the page takes from a click on Export to the files, for the best tiles of an archive.
+"""Measure the time from a click on Export to the files, for the best tiles of an archive.
 
   python benchmarks/export.py --archive=folder:../shared/data/ucm --workdir=runs/export --k=100
 
-The page is served as to a person, by features of pixels, which take no time to compute. For each format the
-request that the button makes is sent `--repeats` times; the median and the slowest time until the last
-byte are printed, and how much came. The command line is timed too, from its start to its end.
+The page runs as usual, with pixels as features, which take no time to compute. For each format the request
+of the button is sent `--repeats` times. Printed are the median and the longest time until the last byte,
+and the size. The command line is timed too, from its start to its end.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def measure(url: str, body: dict, repeats: int) -> tuple[list[float], int]:
 
 
 def copy_by_command(workdir: pathlib.Path, query: str, k: int) -> float:
-    """Return the seconds of a whole command, with its start."""
+    """Return the seconds of a whole command, including its start."""
     folder = workdir / "copied"
     shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "launch/search.py", f"--index={workdir}", f"--query=id:{query}"]
@@ -79,7 +79,7 @@ def copy_by_command(workdir: pathlib.Path, query: str, k: int) -> float:
 
 
 def serving(context):
-    """Serve an open workdir in a thread of its own while the context lasts; yields the page's address."""
+    """Serve an open workdir in a thread during the context; yield the page's address."""
     import contextlib
     import socket
     import threading

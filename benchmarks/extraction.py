@@ -3,9 +3,9 @@
     python benchmarks/extraction.py --json=extraction.json
     python benchmarks/extraction.py --tiles=2100 --batch-sizes=8 --turns=1
 
-Both forms take turns in one run, on the same random tiles, and the best turn of each counts, so
-that whatever else the machine does meets them alike; on a busy one CPU time says more. A turn is one
-batch, or as many as --tiles fill. Decoding is not part of it.
+Both forms take turns in one run on the same random tiles, and the best turn of each counts, so that other
+work on the machine affects both equally; on a busy machine CPU time is more reliable. A turn is one batch,
+or as many batches as --tiles need. It does not include decoding.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 class Times(NamedTuple):
-    """Seconds of a turn, by the clock and of all CPUs together."""
+    """Seconds of a turn, by the clock and of CPU time of all cores."""
 
     wall_s: float
     cpu_s: float

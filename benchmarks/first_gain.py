@@ -1,10 +1,10 @@
-"""Answers from which search is better than by the features, from the rows that are kept.
+"""Print after how many answers search is better than by the features, from kept rows.
 
   python benchmarks/first_gain.py
 
-For each seed, the least number of answers after which mAP@5 of unseen queries exceeds that of the features
-by 0.05, on the line between two budgets. The page says such a number before it can measure one
-(`static/progress.js`).
+For each seed it prints the smallest number of answers after which mAP@5 of unseen queries exceeds that of
+the features by 0.05, interpolated between two budgets. The page shows such a number until it can measure
+one (`static/progress.js`).
 """
 
 import argparse
@@ -20,7 +20,7 @@ GAIN = 0.05
 
 
 def first_gain(answers: Sequence[float], gains: Sequence[float], least: float = GAIN) -> float:
-    """Return the number of answers from which a curve, which begins at (0, 0), stays at a gain.
+    """Return the number of answers from which a curve from (0, 0) stays at or above a gain.
 
     >>> first_gain([40, 80, 120], [0.02, 0.06, 0.1])
     70.0

@@ -1,10 +1,10 @@
-"""What a person answers first, and what it costs to mix likely "yes" into it.
+"""The first answers of a person, and the cost of mixing in questions that are likely a "yes".
 
   python benchmarks/first_questions.py --train      # UC Merced and RSSCN7, seeds 100 to 102, truthful
 
-For each seed, the questions of `belief_ask` as they gain most, and as the page asks them: the number of
-"yes" among the first 3 and 20, then at --bits the share of training tiles in a group of their own class,
-and with --train mAP@5 of held-out queries. Last the mean of what mixing changes, paired by seed.
+For each seed, `belief_ask` asks in its own order and in that of the page. Printed are the number of "yes"
+among the first 3 and 20, then at --bits the share of training tiles in a group of their own class, and with
+--train mAP@5 of held-out queries; last, the mean difference that mixing makes, paired by seed.
 """
 
 import argparse

@@ -1,16 +1,16 @@
-"""Measure the fused kernels of the all-pairs scan on a GPU, in several shapes, beside plain products.
+"""Measure the fused kernels of the all-pairs scan on a GPU, in several shapes, and plain products.
 
   python benchmarks/fused.py --json=fused.json
   python benchmarks/fused.py --tiny    # toy sizes, the kernels step by step: needs no GPU, measures nothing
 
-MGUE: 16 tiles of 8,192 x 8,192 pairs of 256-d embeddings, nothing within the bound; the time of 5e11 pairs,
-a million images, follows from the rate. BCGUE: 1,024 x 1,024 pairs through the paper's classifier, beside
-what XLA makes of it. Median of five calls, compiled before; nothing on the host is counted.
+MGUE: 16 tiles of 8,192 x 8,192 pairs of 256-d embeddings, with no pair within the bound; the time for 5e11
+pairs (a million images) follows from the rate. BCGUE: 1,024 x 1,024 pairs through the paper's classifier,
+compared with XLA. Times are the median of five calls after compilation, without the host.
 
   python benchmarks/fused.py --count_passes
 
-needs no GPU: it counts how often a first tile is looked through until its pairs within the bound can be
-listed, NumPy in the kernel's place.
+needs no GPU: with NumPy instead of the kernel, it counts how often a first tile is searched until its pairs
+within the bound can be listed.
 """
 
 import functools
@@ -51,7 +51,7 @@ _TINY = flags.DEFINE_bool("tiny", False, "Toy sizes, and the kernels step by ste
 
 
 class Sizes(NamedTuple):
-    """How much is measured.
+    """Sizes of the measurement.
 
     Attributes:
       tile: images along a tile's side, a multiple of 256.
@@ -59,7 +59,7 @@ class Sizes(NamedTuple):
       checked: embeddings whose listed pairs are counted.
       product: side of the plain products.
       logits: images along the side of a tile of BCGUE.
-      interpret: whether the kernels run step by step, in the shapes alone that are used.
+      interpret: whether the kernels run step by step, only in the shapes that are used.
     """
 
     tile: int
@@ -129,7 +129,7 @@ def measure_products(rng: np.random.Generator, sizes: Sizes) -> Iterator[dict[st
 def clustered_embeddings(
     rng: np.random.Generator, num_images: int, *, is_sorted: bool = False
 ) -> np.ndarray:
-    """Return unit vectors around 30 centres, as a trained network makes them."""
+    """Return unit vectors around 30 centres, like those of a trained network."""
     vectors = rng.standard_normal((num_images, _DIM), np.float32)
     centres, classes = rng.standard_normal((30, _DIM), np.float32), rng.integers(0, 30, num_images)
     vectors += centres[np.sort(classes) if is_sorted else classes]
@@ -179,13 +179,17 @@ def measure_distances(rng: np.random.Generator, sizes: Sizes) -> Iterator[dict[s
             "passes": num_passes,
             "shape": tuple(shape),
             "is_used": shape == SHAPES[num_passes],
-            "tflops": 2 * _DIM * num_pairs / seconds / 1e12,  # as a product is counted, whatever its passes
+            "tflops": 2
+            * _DIM
+            * num_pairs
+            / seconds
+            / 1e12,  # counted as one product for any number of passes
             "million_images_s": _MILLION / num_pairs * seconds,
         }
 
 
 def check_distances(rng: np.random.Generator, sizes: Sizes) -> Iterator[dict[str, Any]]:
-    """Count the pairs within 2e-5 of 0.1 among 20,000 embeddings, beside what float32 counts."""
+    """Count the pairs within 2e-5 of 0.1 among 20,000 embeddings, by the kernel and in float32."""
     vectors = clustered_embeddings(rng, sizes.checked)
     embeddings = jnp.asarray(vectors)
     scores = jax.lax.dot(embeddings, embeddings.T, precision=jax.lax.Precision.HIGHEST)
@@ -253,7 +257,7 @@ def main(_: Any) -> None:
         for row in measure(rng, sizes):
             rows.append(row)
             print(*(f"{name}={value}" for name, value in row.items()), flush=True)
-            if _JSON.value:  # after every row: a kernel that fails leaves those before it
+            if _JSON.value:  # after every row, so that a failing kernel loses no earlier row
                 atomic.write_text(_JSON.value, json.dumps(rows, indent=1))
 
 

@@ -2,8 +2,8 @@
 
   python benchmarks/geotiff.py --side=10000 --bands=4
 
-The scene, uint16 noise in tiles or strips, is written into a temporary folder, by another process, so that
-the peak is that of reading alone.
+Another process writes the scene, uint16 noise in tiles or strips, into a temporary folder, so that the peak
+of memory is that of reading alone.
 """
 
 import pathlib
@@ -39,14 +39,14 @@ def write_scene(path: pathlib.Path, side: int, num_bands: int, layout: str) -> N
 
 
 def peak_mib() -> float:
-    """Return the most memory that this process ever held, in MiB."""
+    """Return the peak memory of this process, in MiB."""
     # Not `ru_maxrss`, which begins at that of the process which started this one.
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write the scene, open it as an archive, embed its windows into an index, and print a line of each."""
+    """Write the scene, open it as an archive and embed its windows into an index; print a line for each."""
     if _WRITE.value:
         return write_scene(pathlib.Path(_WRITE.value), _SIDE.value, _BANDS.value, _LAYOUT.value)
     import jax

@@ -1,8 +1,8 @@
-"""Keep the figures of `benchmarks/gpu.sh` in one file, and write them as the rows of docs/lab/results.md.
+"""Collects the figures of `benchmarks/gpu.sh` in one file, and prints them as rows of docs/lab/results.md.
 
   python benchmarks/gpu_rows.py --json=gpu.json    # print the rows of a file that gpu.sh wrote
 
-A step that failed has a row that says so, beside what it measured before.
+If a step failed, a row reports it, after the rows that it had measured.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def figures_of(file):
-    """Return what a step wrote, a list of rows or a dictionary that has them; None if it wrote nothing."""
+    """Return the output of a step, a list of rows or a dictionary with rows; None if there is none."""
     return json.loads(file.read_text()) if file.exists() else None
 
 

@@ -1,9 +1,9 @@
-"""Tiles that a batch of pairs encodes for each pair: grouped, in plain batches, and by two towers.
+"""Count the tiles that a batch encodes for each pair: grouped, in plain batches, and by two towers.
 
   python benchmarks/grouping.py [--json=FILE]
 
-The pairs are of 1,680 tiles in 21 classes, as UC Merced's training split has. Nothing is trained. Times are
-CPU time of the drawing.
+The pairs are of 1,680 tiles in 21 classes, as in UC Merced's training split. Nothing is trained. Times are
+the CPU time of drawing.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def labelled(pairs):
 
 
 def measure(pairs):
-    """Return tiles encoded for each pair, padding counted, and the CPU time of the drawing."""
+    """Return the tiles encoded for each pair, including padding, and the CPU time of drawing."""
     shape = pair_shape(BATCH_SIZE, num_devices=1)
     start_s = time.process_time()
     batches = list(draw_pair_tiles(np.random.default_rng(0), pairs, shape, epochs=EPOCHS, oversample=True))

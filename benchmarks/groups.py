@@ -1,10 +1,10 @@
-"""How long the page of groups takes before groups of thousands: the wall, a preview, an act, its undoing.
+"""Time the page of groups with groups of thousands of tiles: the wall, a preview, an act, its undo.
 
   python benchmarks/groups.py --tiles=20000 --moved=1,10,100,1000
 
-Half of the tiles are in one group, a quarter in the next, and so on, each by one answer about it and the
-first of its group; questions come without beliefs. Tiles of the first group go to the second. The median
-of three.
+Half of the tiles are in one group, a quarter in the next, and so on; one answer connects each tile to the
+first of its group. Questions are chosen without beliefs. Tiles move from the first group to the second.
+Times are the median of three.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _session(folder: pathlib.Path, num_tiles: int) -> AnnotationSession:
-    """Group tiles by how often their number divides by two; the first of each is compared with all."""
+    """Group tiles by how often two divides their number; the first of each group is compared with all."""
     directions = np.random.default_rng(0).normal(size=(num_tiles, 32)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     store = AnswerStore(folder / "answers.sqlite", [str(tile) for tile in range(num_tiles)])

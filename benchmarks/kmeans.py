@@ -1,12 +1,12 @@
-"""Compare ways to find many small clusters, as diversity needs them.
+"""Compare ways to find many small clusters, which diversity needs.
 
   python benchmarks/kmeans.py                           # candidates of a round on UC Merced
   python benchmarks/kmeans.py --size=4000,1000,256      # beyond 2,048 points the library splits them
   python benchmarks/kmeans.py --size=40000,10000,256 --quick=true
 
-Points are pair representations of random embeddings in 50 groups. One line per way: seconds, sum of
-squared distances to the cluster means, clusters that hold a point. `--quick` leaves out the ways whose
-time grows too fast for the largest size.
+Points are pair representations of random embeddings in 50 groups. Each way prints one line: seconds, sum of
+squared distances to the cluster means, and number of non-empty clusters. `--quick` leaves out the ways
+whose time grows too fast for the largest size.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def representations(num_points, dim, seed):
-    """Return float32[P, D], of pairs of images that lie in 50 groups on the unit sphere."""
+    """Return float32[P, D], representations of pairs of images from 50 groups on the unit sphere."""
     rng = np.random.default_rng(seed)
     num_images = max(2, num_points // 8)
     groups = rng.normal(size=(50, dim // 2))[rng.integers(50, size=num_images)]
@@ -54,7 +54,7 @@ def representations(num_points, dim, seed):
 
 
 def ways(num_clusters, *, quick):
-    """Return by name a function from points to cluster labels."""
+    """Return functions from points to cluster labels, by name."""
     scikit = functools.partial(KMeans, num_clusters, n_init=1, random_state=0)
     mini_batch = MiniBatchKMeans(num_clusters, n_init=1, random_state=0)
     lloyd = functools.partial(lloyd_in_jax, num_clusters=num_clusters)
@@ -80,7 +80,7 @@ def on_one_thread(run):
 
 
 def lloyd_in_jax(points, num_clusters, num_steps=10, block_numbers=1 << 22):
-    """Assign by blocks on the device; take means on the host, where a sum has one order."""
+    """Assign by blocks on the device; compute means on the host, which sums in a fixed order."""
     centres = points[np.random.default_rng(0).permutation(len(points))[:num_clusters]]
     on_device = jax.device_put(points)
     for _ in range(num_steps):

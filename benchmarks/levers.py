@@ -1,17 +1,21 @@
-"""What each choice of `belief_ask` gives: the recipe, and the recipe with one thing changed.
+"""Measure each choice of `belief_ask`: the recipe, and the recipe with one thing changed.
 
   python benchmarks/levers.py                                    # seeds 100 to 104 on UC Merced, truthful
   python benchmarks/levers.py --wrong=0.05 --unsure=0.05 --bits=500,1000,1500 --levers=recipe,trusting
   python benchmarks/levers.py --train --bits=500 --levers=recipe
 
-One line per lever and budget: the share of training tiles, asked about or not, that lie in a group of
-their own class (each group counts for the class of most of its settled tiles), the adjusted Rand index of
-all training tiles' groups, the groups, the settled tiles, the mean doubt about a tile's group, and with
---train the mAP@5 of queries, over min(k, R), and the precision@5 among training tiles, by what was learnt
-alone and combined with the features; mean and half of the 95% t interval over the seeds. "less recipe" is
-the difference from the recipe, paired by seed.
-"forecast" is what the page would have said at a budget of the next one, a hundred questions later
-(annotation/learning/loop.py), and "gained" what it brought:
+Each lever and budget has one line, with means over the seeds and half of the 95% t interval:
+
+- the share of training tiles, asked about or not, in a group of their own class (a group has the class of
+  most of its settled tiles);
+- the adjusted Rand index of all training tiles' groups;
+- the numbers of groups and of settled tiles, and the mean doubt about a tile's group;
+- with --train, the mAP@5 of queries, over min(k, R), and the precision@5 among training tiles, by what was
+  learnt alone and combined with the features.
+
+"less recipe" is the difference from the recipe, paired by seed. "forecast" is the gain that the page would
+have predicted at a budget for the next hundred questions (annotation/learning/forecast.py), and "gained" is
+the gain that they made:
 
   python benchmarks/levers.py --levers=recipe --bits=100,200,300,400,500,600,700,800,900,1000,1100,1200
 """
@@ -159,7 +163,7 @@ def learnt(graph, state, settings, learns):
 
 
 def with_forecasts(budgets, figures):
-    """Add what was expected of the hundred questions after a budget, and what they brought."""
+    """Add the gain expected of the hundred questions after a budget, and the gain that they made."""
     for place in range(len(budgets) - 1):
         if budgets[place + 1] - budgets[place] == STEP:
             rows = [{"set_id": 1, "trained_on": budgets[place], **figures[place]}]
@@ -169,7 +173,7 @@ def with_forecasts(budgets, figures):
 
 
 def trained(dataset, learner, session, state):
-    """Train on what is believed; return how well that finds tiles, alone and combined with features."""
+    """Train on the beliefs; return the quality of search, alone and combined with the features."""
     images, groups, weights = training_groups(session, state)
     alone = learner.fit_classes(images, groups, weights=weights)
     figures, names = {}, range(len(session.tiles))
@@ -202,7 +206,7 @@ def opened(archive, backbone, seed):
 def graph_of(learner, tiles, *, is_scaled=True, has_medoids=True, **options):
     """Build the graph as a run does, or from features that are only centred, or without medoids.
 
-    Without them the best connected tile is the first group.
+    Without medoids the best connected tile founds the first group.
     """
     features = learner.features(None)
     scaled = standardise(features[tiles], learner.mean, learner.scale)
@@ -213,7 +217,7 @@ def graph_of(learner, tiles, *, is_scaled=True, has_medoids=True, **options):
 
 
 def judged(graph, state, classes, settings):
-    """Hold what is believed against the classes."""
+    """Compare the beliefs with the classes."""
     groups, _ = settled_groups(graph, state, settings)
     settled = np.flatnonzero(state.groups != OPEN)
     counts = np.zeros((state.num_groups, classes.max() + 1))

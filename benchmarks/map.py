@@ -1,11 +1,11 @@
-"""How long the map takes to draw, to move and to choose by lasso, with tens of thousands of tiles.
+"""Time the map with tens of thousands of tiles: drawing, moving, and choosing by lasso.
 
   python benchmarks/map.py --tiles=30000 --workdir=runs/map
 
 Tiles are drawn at random in a hundred clusters between 55 S and 65 N, each with a vector of 16 numbers and
 a box of 0.1 degrees. Chromium opens their map in a window of 1280 x 800. Printed are the seconds until the
-first picture, and the median and the slowest of `--repeats` redraws: of the whole archive, with 1,000
-results on it, after a step closer, and of a lasso until what it chose is drawn.
+first picture, and the median and the longest of `--repeats` redraws: of the whole archive, with 1,000
+results, after zooming in once, and after a lasso, until the chosen tiles are drawn.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""What marks on search results teach: a simulated person searches, and says which results are right.
+"""Measure how much marks on search results teach: a simulated person searches and marks results.
 
   python benchmarks/marks.py                        # UC Merced, seeds 0 to 4, 700 answers
   python benchmarks/marks.py --seeds=0 --answers=280 --k=7
 
-The person searches by a training tile drawn at random, marks the first k results that she has not marked
-yet, truthfully, and searches by the next tile. After every fifth of the marks a model is trained on them
-alone, as the page's trainer does, and found results come from it. Beside her are two others: one answers
-as many questions of `belief_ask` instead, and one answers as many questions as results she marks, in turn.
-One line per seed and budget: mAP@5 of held-out queries, before any training and after each person's
-answers; then the mean of the differences to the features with half of the 95% t interval.
+The person searches by a random training tile, truthfully marks the first k results without a mark, and
+searches by the next tile. After every fifth of the marks a model is trained on the marks alone, as the
+page does, and finds the next results. Two others are compared: one answers as many questions of
+`belief_ask` instead, and one alternates between k questions and k marks. Each seed and budget has one
+line: mAP@5 of held-out queries, before any training and after each person's answers. Last come the mean
+differences from the features with half of the 95% t interval.
 """
 
 import argparse
@@ -129,7 +129,7 @@ def asked(session, state):
 
 
 def results(vectors, tiles, query, said):
-    """Return the pairs of a query and the tiles found by it that are not marked yet, the best first."""
+    """Return the pairs of a query and its results without a mark, the best first."""
     found = tiles[rank_archive(vectors[[query]], vectors[tiles], len(tiles))[0]].tolist()
     pairs = [(min(query, tile), max(query, tile)) for tile in found if tile != query]
     return [pair for pair in pairs if pair not in said]
@@ -141,7 +141,7 @@ def score(vectors, dataset):
 
 
 def judged(session, beliefs, labels):
-    """Hold the groups that are trained on against the classes."""
+    """Compare the groups that are trained on with the classes."""
     images, groups, _ = training_groups(session, beliefs)
     counts = np.zeros((beliefs.num_groups, labels.max() + 1))
     np.add.at(counts, (groups, labels[images]), 1)

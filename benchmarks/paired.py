@@ -1,11 +1,12 @@
-"""Curves and paired differences from the kept cells of a comparison, at numbers of bits; no training.
+"""Print curves and paired differences at numbers of bits from the kept cells of a comparison.
 
   python benchmarks/paired.py docs/measured/ucm_frozen.jsonl --bits=671,1007 --rows=tcal,badge-tcal
   python benchmarks/paired.py docs/measured/ucm_frozen.jsonl --bits=671,1007 --targets=belief_ask,group_ask
 
-mAP@5 over min(k, R), mean and half of the 95% t interval over seeds; A-B is paired by seed, and
-A-features is less the features alone. Between rounds a curve is a straight line, after the last it stays.
---targets: bits to 95% and 99% of the seed's own `class_labels`, as compare.md has them.
+Scores are mAP@5 over min(k, R), as mean and half of the 95% t interval over seeds. A-B is the difference of
+two systems, paired by seed; A-features is the difference from the features alone. Between rounds a curve is
+interpolated, after the last it is constant. --targets prints the bits until a curve reaches 95% and 99% of
+the seed's own `class_labels`, as in compare.md. Nothing is trained.
 """
 
 import argparse
@@ -65,14 +66,14 @@ def line(name, curves, bits):
 
 
 def read_off(rows, bits):
-    """Return the quality at numbers of bits; NaN before the first round, but for a bit or two."""
+    """Return the quality at numbers of bits; NaN before the first round, within a bit or two."""
     spent, wanted = bits_of(rows), np.array(bits)
     begun = np.where(wanted < 0.99 * spent[0], wanted, np.maximum(wanted, spent[0]))
     return quality_at(spent, figures_of(rows), begun)
 
 
 def targets(runs, bounds):
-    """Write what 95% and 99% of the bound cost."""
+    """Write the bits that 95% and 99% of the bound cost."""
     texts = []
     for share in (0.95, 0.99):
         costs = [

@@ -1,14 +1,14 @@
-"""What marks on search results bring at once: rules that move a query, against the ranking without marks.
+"""Compare rules that re-rank results by marks with the ranking without marks.
 
   python benchmarks/refine.py                             # UC Merced and RSSCN7, seeds 0 to 2
   python benchmarks/refine.py --archives=../shared/data/ucm --queries=20 --seeds=0
 
 A simulated person searches by a tile drawn at random, with centred features of EfficientNet-Lite0. She
-marks the first page of 15 results as right where they share the query's class, and errs in one mark of
-twenty. Each rule re-ranks what was not marked yet, she marks its page, and so on for three pages. One line
-per archive and rule: right results on pages 2 and 3, of 30, and the average precision (AP) of the unmarked
-rest after pages 1 to 3, as means over queries and seeds; the smallest difference to no marks of any seed;
-the share of queries with fewer right results than without marks.
+marks the first page of 15 results, right if they share the query's class, and errs in one mark of twenty.
+Each rule re-ranks the tiles without a mark, she marks its page, and so on for three pages. Each archive and
+rule has one line: right results on pages 2 and 3, of 30, and the average precision (AP) of the unmarked
+tiles after pages 1 to 3, as means over queries and seeds; the smallest difference from no marks of any
+seed; the share of queries with fewer right results than without marks.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def prototype(weight):
 
 
 def logistic(query, right, wrong):
-    """Fit a linear classifier to the query and the marks, in their span: that changes the time alone."""
+    """Fit a linear classifier to the query and the marks, in their span, which only saves time."""
     if not len(wrong):
         return prototype(0.0)(query, right, wrong)
     marked = np.concatenate([query[None], right, wrong])
@@ -138,7 +138,7 @@ def average_precision(is_right):
 
 
 def compared(seen, plain):
-    """Return the figures of a rule, from those of each seed, beside those without marks."""
+    """Return the figures of a rule from those of each seed, compared with those without marks."""
     found = np.array([right[:, 1:].sum(axis=1) for right, _ in seen])
     gains = found - np.array([right[:, 1:].sum(axis=1) for right, _ in plain])
     return {

@@ -5,7 +5,7 @@
   python benchmarks/rivals.py --person=erring                        # 5% wrong and 5% unsure
   python benchmarks/rivals.py --methods=belief_ask --fresh           # its rows again, after a change
 
-| method | source | what it is given beside features and answers |
+| method | source | what it knows besides features and answers |
 |---|---|---|
 | belief_ask | this project | nothing |
 | group_ask | this project, the plain baseline | nothing |
@@ -14,22 +14,22 @@
 | minmax | `scikit-query`, Mallapragada et al. (2008), with PCKMeans | the number of classes |
 | aipc | `scikit-query`, Zhong et al. (2019), with PCKMeans | the number of classes |
 
-Rivals group rows of unit length: the frozen features, less their mean. `rand` is the adjusted Rand index of
+Rivals group rows of unit length: the frozen features minus their mean. `rand` is the adjusted Rand index of
 groups and classes over the training tiles; `right` the share of training tiles whose group is of their
-class. This project's groups are of the class of most of their settled tiles, a rival's of most of all their
-tiles, which favours the rivals. `map_at_5` is that of held-out queries over min(k, R), by this project's
-learner trained on the groups. A rival has no doubt of its own to weigh the features by, so it gets the
-better of what was learnt alone and of that combined with half of the features; this favours them again.
-Every answer costs a bit, unsure ones too; unsure counts as no, but scikit-query passes over the tile.
+class. A group of this project has the class of most of its settled tiles, a group of a rival that of most
+of all its tiles, which favours the rivals. `map_at_5` is that of held-out queries over min(k, R), by this
+project's learner trained on the groups. A rival has no doubts by which to weigh the features, so the better
+of two embeddings counts: what was learnt alone, and half of each; this favours the rivals again. Every
+answer costs a bit, including unsure ones. Unsure counts as no, but scikit-query skips the tile.
 
-Where a rival is not run exactly as it was published:
-  cobras: version 0.1.3 names a type that NumPy 1.24 removed; the name is lent to it while it runs.
+Differences from the published rivals:
+  cobras: version 0.1.3 uses a type that NumPy 1.24 removed; the name is defined while it runs.
   PCKMeans, npu, minmax: the inner loops are arrays with the same results (tests/test_rivals.py).
   npu: PCKMeans is fitted again after 50 answers, not after each tile.
-  graphid 0.1.2, made for people who err, is not here: it needs `xdoctest`, which it does not declare, and
-    its class `GraphID` ends with an AttributeError when it is asked for its groups.
+  graphid 0.1.2, made for people who err, is missing: it needs `xdoctest`, which it does not declare, and
+    its class `GraphID` raises an AttributeError when its groups are read.
 
-Each archive, method, person and seed is one JSON line, which a second call does not compute again.
+Each archive, method, person and seed is one JSON line; a second call only computes missing lines.
 """
 
 import argparse
@@ -129,7 +129,7 @@ def one_run(arguments, name, method, seed):
             figures[-1] |= judged(found, dataset.labels[tiles])
             if str(budgets[place]) in arguments.train_at.split(","):
                 figures[-1] |= trained(found, dataset, learner, tiles)
-    except Exception as error:  # another's code may fail in any way, and that is a result
+    except Exception as error:  # foreign code may fail in any way, and a failure is a result
         return {"figures": figures, "failed": f"{type(error).__name__}: {error}"}
     return {"figures": figures, "processor_s": round(time.process_time() - start, 1)}
 
@@ -148,7 +148,7 @@ def opened(name: str, seed: int, backbone: str) -> tuple[Dataset, Learner, Archi
 
 
 def judged(found, classes):
-    """Hold a partition against the classes."""
+    """Compare a partition with the classes."""
     naming = slice(None) if found.is_settled is None else found.is_settled
     counts = np.zeros((found.groups.max() + 1, classes.max() + 1))
     np.add.at(counts, (found.groups[naming], classes[naming]), 1)

@@ -1,15 +1,16 @@
-"""Measure exact search beside faiss, from ten thousand vectors to ten million.
+"""Compare exact search with faiss, for ten thousand to ten million vectors.
 
   python benchmarks/search.py --num_tiles=10000,100000,1000000,10000000 --folder=/data --json=search.json
 
-Each size runs in a process of its own. The vectors lie in `--folder`, as an index stores them (float16
-shards), and are removed afterwards. The ways take turns, so that a busy machine slows all of them alike:
-compare ratios, not seconds. Memory is the growth of anonymous memory, at its peak: mapped files are not in
-it, for the system takes those pages back when it needs them.
+Each size runs in its own process. The vectors are stored in `--folder` as in an index (float16 shards) and
+removed afterwards. The ways take turns, so that a busy machine slows all of them equally: compare ratios,
+not seconds. Memory is the peak growth of anonymous memory. It does not include mapped files, whose pages
+the system takes back when it needs them.
 
 Ways: `exact` is this library's search; `faiss_flat` is faiss's exact one, by float32 vectors in memory;
 `faiss_codes` is this library's approximate one (launch/embed.py --faiss), with its recall of the exact
-results. Vectors lie around 1,000 centres, as a trained network makes them; queries are new ones.
+results. Vectors are spread around 1,000 centres, like those of a trained network; queries are
+other such vectors.
 """
 
 import json
@@ -89,7 +90,7 @@ class PeakMemory:
 
     @property
     def growth_mb(self) -> float:
-        """Megabytes that came on top."""
+        """Growth in megabytes."""
         return (self.peak_bytes - self.start_bytes) / 1e6
 
 
@@ -158,7 +159,7 @@ def measure(num_tiles: int, folder: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def measure_apart(num_tiles: int) -> list[dict[str, Any]]:
-    """Measure one size in a process of its own; its files are gone when it ends, or is stopped."""
+    """Measure one size in its own process; its files are removed when it ends or is stopped."""
     with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
         names = ("num_queries", "dim", "k", "repeats", "most_codes")
         settings = [f"--{name}={flags.FLAGS[name].value}" for name in names]

@@ -1,12 +1,12 @@
-"""How well an archive is searched before anybody has answered: by what a run starts from.
+"""Measure search before any answers, for different networks and sizes of tiles.
 
   python benchmarks/start.py                        # UC Merced, three seeds of the split
   python benchmarks/start.py --sides=64,96,128,160,224 --tile-sides=64,128,256 --per-class=50
 
-The first prints precision@5 of queries over tiles that took no part in anything, by centred features, for
-the default start, a random network and MobileNetV2. The second makes tiles of other sizes from the
-archive's, resizes them to each side, and prints precision@5 of every tile over all others, and CPU time
-per tile; it decided `start.SMALL_SIDE`.
+The first command prints precision@5 of queries over the searched tiles, by centred features, for the
+default start, a random network and MobileNetV2. The second makes tiles of other sizes from the archive's,
+resizes them to each side, and prints precision@5 of every tile over all others, and CPU time per tile;
+`start.SMALL_SIDE` was chosen by it.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def compare_sides(arguments):
 
 
 def encoded(network, tiles, side, resampling):
-    """Return the features of tiles, and the CPU seconds that one took, compilation left out."""
+    """Return the features of tiles, and the CPU seconds per tile without compilation."""
     encode(network.backbone, network.variables, np.zeros((8, side, side, 3), np.uint8))
     start = time.process_time()
     squashed = np.stack([squash_tile(tile, side, resampling) for tile in tiles])

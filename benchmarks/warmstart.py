@@ -1,13 +1,13 @@
-"""What a self-supervised warm start is worth: frozen features before and after it, on tiles it did not see.
+"""Measure a self-supervised warm start: frozen features before and after it, on tiles it did not see.
 
     python benchmarks/warmstart.py --archive=digits --image-size=16 --epochs=40 --no-turns
     python benchmarks/warmstart.py --archive=folder:../shared/data/ucm --image-size=32 --epochs=20
     python benchmarks/warmstart.py --archive=bands --image-size=16 --epochs=40
 
-Only training tiles of the split take part in the warm start. mAP@5 is of query tiles in the searched part,
-by cosine of centred features; linear accuracy that of a logistic regression fitted to labelled training
-tiles, on the query tiles. `bands` are made here: tiles of 13 bands, whose four classes differ in how bands
-go together.
+Only training tiles of the split take part in the warm start. mAP@5 is that of query tiles in the searched
+part, by the cosine of centred features; linear accuracy is that of a logistic regression on the query
+tiles, fitted to labelled training tiles. `bands` are made here: tiles of 13 bands in four classes, which
+differ in how bands are related.
 """
 
 import argparse
@@ -92,8 +92,8 @@ def _tiles(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, Split]:
 def banded_tiles(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return uint8[N, H, H, 13] and the classes int32[N].
 
-    All bands of a tile show one random landscape, each with brightness, contrast and noise of its own, as
-    with haze. In one of bands 9 to 12 the landscape is inverted, and which one it is is the class.
+    All bands of a tile show one random landscape, each with its own brightness, contrast and noise, as with
+    haze. In one of bands 9 to 12 the landscape is inverted; the class is the number of this band.
     """
     labels = np.repeat(np.arange(NUM_CLASSES, dtype=np.int32), TILES_PER_CLASS)
     coarse = rng.normal(size=(len(labels), 4, 4))

@@ -11,9 +11,9 @@
 # %% [markdown]
 # # Teach an archive, and search it
 #
-# You look at a few tiles and answer one question: *are these alike?* From a few hundred answers a model
-# learns what you mean by alike. Then it finds the tiles that are like any you show it. Nobody has to
-# name classes.
+# You look at a few tiles and answer questions of one kind: *are these alike?* From a few hundred answers a
+# model learns what you mean by alike. Then it finds the tiles that are like any tile you show it. Nobody
+# has to name classes.
 #
 # This notebook takes a few minutes. It uses 1,235 tiles of the Earth seen from space: NASA's Blue Marble,
 # cut into squares of 3 by 3 degrees (`docs/archives.md`). `2_your_own_tiles` does the same with yours.
@@ -24,7 +24,7 @@
 # If the package is installed already, this cell does nothing. Otherwise, as in Colab, it installs the
 # package from `SOURCE`. It leaves the installed JAX and NumPy as they are, because they fit the
 # machine's accelerator. If they are too old for the package, `pip` says so and changes nothing; then
-# take a newer runtime.
+# choose a newer runtime.
 
 # %%
 import importlib.util
@@ -116,8 +116,8 @@ Image("runs/before.png", width=800)
 # %% [markdown]
 # ## Answer
 #
-# The next cell waits for you, or the simulated person answers the page by the requests that your browser
-# would send.
+# The next cell waits for you. If a simulated person answers, it sends the page the same requests as your
+# browser would.
 
 # %%
 if ASK_A_PERSON:
@@ -129,7 +129,7 @@ page.close()
 # %% [markdown]
 # ## Train
 #
-# Answers about a few tiles say something about many: a tile that looks like two deserts is probably a
+# Answers about a few tiles also help with the others: a tile that looks like two deserts is probably a
 # desert. The model is a small network that turns features into embeddings, in which similar tiles are
 # close together.
 
@@ -154,8 +154,8 @@ Image("runs/after.png", width=800)
 # %% [markdown]
 # ## On the map
 #
-# Every tile has a place, so you can see the results on a map: here the forty nearest tiles of one of the
-# queries. Take another query and run the cell again.
+# Every tile has coordinates, so you can see the results on a map: here the forty nearest tiles of one of
+# the queries. Choose another query and run the cell again.
 
 # %%
 query = shown[0]

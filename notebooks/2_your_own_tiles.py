@@ -21,7 +21,7 @@
 # If the package is installed already, this cell does nothing. Otherwise, as in Colab, it installs the
 # package from `SOURCE`. It leaves the installed JAX and NumPy as they are, because they fit the
 # machine's accelerator. If they are too old for the package, `pip` says so and changes nothing; then
-# take a newer runtime.
+# choose a newer runtime.
 
 # %%
 import importlib.util
@@ -41,7 +41,7 @@ if importlib.util.find_spec("anneal_jax") is None:
 # %% [markdown]
 # ## Name your tiles
 #
-# `ARCHIVE` is one line of text:
+# `ARCHIVE` names them:
 #
 # | you have | you write |
 # |---|---|
@@ -53,13 +53,13 @@ if importlib.util.find_spec("anneal_jax") is None:
 # archive.
 #
 # `BACKBONE` and `PRETRAINED` name the network that turns a tile into features before anything is learnt. A
-# good network decides more than anything later does (`docs/weights.md`).
+# good network matters more than all later choices (`docs/weights.md`).
 #
 # | network | backbone | pretrained |
 # |---|---|---|
-# | EfficientNet-Lite0, which the install brings | `auto` | `auto` |
-# | DINOv2, from the network | `vit_s14` | `hf:timm/vit_small_patch14_dinov2.lvd142m`, extra `hub` |
-# | none, bare pixels | `pixels` | `none` |
+# | EfficientNet-Lite0, part of the install | `auto` | `auto` |
+# | DINOv2, downloaded (extra `hub`) | `vit_s14` | `hf:timm/vit_small_patch14_dinov2.lvd142m` |
+# | none, only pixels | `pixels` | `none` |
 
 # %%
 ARCHIVE = ""
@@ -69,8 +69,8 @@ ASK_A_PERSON = False  # True: answer yourself, even if the tiles have labels
 # %% [markdown]
 # ## The example
 #
-# One folder for each climate, and in it a PNG file for each tile. The name of the folder is the class.
-# Tiles without classes may all be in one folder.
+# The example has one folder for each climate, with a PNG file for each tile. The name of the folder is the
+# class. Tiles without classes may all be in one folder.
 
 # %%
 import numpy as np
@@ -106,7 +106,7 @@ if archive.notes:
     print(*archive.notes, sep="\n")
 
 # %% [markdown]
-# ## With labels: see what answers would give
+# ## With labels: see how much answers would help
 #
 # If the classes of your tiles are known, they can replace the person: two tiles are alike if they share
 # a class. No question is about the queries, and mAP@5 measures how well they find their class: 1 means that
@@ -169,8 +169,8 @@ print(train_on_answers(read_config("runs/own/asked"), "runs/own/asked"))
 # %% [markdown]
 # ## Vectors instead of images
 #
-# Any model can give the features: write its vectors into an `.npz` file, one row for each tile. `ids`
-# and `labels` may be left out. Here the vectors are bare pixels; yours would come from a foundation
+# The features can come from any model: write its vectors into an `.npz` file, one row for each tile. `ids`
+# and `labels` may be left out. Here the vectors are only pixels; yours would come from a foundation
 # model.
 
 # %%
@@ -182,8 +182,8 @@ print(f"{len(open_archive('embeddings:runs/own/vectors.npz').ids):,} vectors")
 
 # %% [markdown]
 # Everything else works as with images:
-# `ExperimentConfig(archive="embeddings:runs/own/vectors.npz")`. Nobody can look at vectors, so the page
-# needs both: `open_annotation("folder:PATH", WORKDIR, features="vectors.npz")`.
+# `ExperimentConfig(archive="embeddings:runs/own/vectors.npz")`. A person cannot judge vectors, so the page
+# needs the tiles too: `open_annotation("folder:PATH", WORKDIR, features="vectors.npz")`.
 #
 # ## Use the model
 #

@@ -11,10 +11,10 @@
 # %% [markdown]
 # # The papers' curves
 #
-# How good does search become with each answer, and which way of asking gets there first? The ANNEAL
-# papers (`docs/references.md`) answer with a curve for each way: retrieval quality against the number of
-# answers. This notebook draws these curves in a few minutes, with small settings, and ends with the
-# command for the full ones.
+# How much does search improve with each answer, and which way of asking needs the fewest? The ANNEAL papers
+# (`docs/references.md`) show a curve for each way: retrieval quality against the number of answers. This
+# notebook draws such curves in a few minutes, with small settings, and ends with the command for the full
+# ones.
 
 # %% [markdown]
 # ## Install
@@ -22,7 +22,7 @@
 # If the package is installed already, this cell does nothing. Otherwise, as in Colab, it installs the
 # package from `SOURCE`. It leaves the installed JAX and NumPy as they are, because they fit the
 # machine's accelerator. If they are too old for the package, `pip` says so and changes nothing; then
-# take a newer runtime.
+# choose a newer runtime.
 
 # %%
 import importlib.util
@@ -52,11 +52,11 @@ NUM_SEEDS = 2
 # %% [markdown]
 # ## What is compared
 #
-# | name | the next questions are |
+# | name | the next questions are about |
 # |---|---|
 # | `random` | pairs drawn at random |
-# | `bcgue+clustering` | pairs whose answer a classifier of pairs is least sure of |
-# | `mgue+clustering` | pairs whose similarity is nearest to the boundary between similar and different |
+# | `bcgue+clustering` | pairs of which a classifier of pairs is least sure |
+# | `mgue+clustering` | pairs whose similarity is nearest to the threshold between similar and different |
 #
 # The last two look at *all* pairs of the archive, and `clustering` (k-means) spreads their questions,
 # so that a round does not ask the same thing a hundred times.
@@ -81,7 +81,7 @@ config = ExperimentConfig(
     rounds=3,
     steps=120,
     batch_size=128,
-    scan_share=0.2,  # looks at a fifth of half a million pairs: quicker, and less than the papers do
+    scan_share=0.2,  # scans a fifth of half a million pairs: faster, but less than the papers do
 )
 
 # %% [markdown]
@@ -109,7 +109,7 @@ for cell in run_grid(config, SYSTEMS, range(NUM_SEEDS), "runs/curves"):
 # - **The dashed line** is search by the features alone, at no answer. A curve may begin below it: a
 #   hundred pairs are few to learn from.
 # - **The first questions** are the same for all: the papers' first pairs, drawn with class labels, half
-#   of them similar. A real archive has none; `initial_draw="random"` begins without labels.
+#   of them similar. A real archive has no labels; `initial_draw="random"` begins without them.
 
 # %%
 tables = report_comparison(config, cells, "runs/curves")
@@ -119,7 +119,7 @@ Image("runs/curves/compare.png", width=800)
 # ## Read the tables
 #
 # The first table has the curves in numbers, at the same cost for all. The last one has the difference from
-# random pairs, seed by seed, because seeds differ more than methods do. If an interval contains 0, no
+# random pairs, paired by seed, because seeds differ more than methods do. If an interval contains 0, no
 # difference was shown.
 
 # %%
@@ -146,6 +146,7 @@ Markdown(pathlib.Path("runs/curves/claims.md").read_text())
 #     --acquisitions=mgue+clustering,bcgue+clustering,random,class_labels
 # ```
 #
-# trains heads on frozen features, in six rounds of 336 questions. Its results are in `docs/results.md`. The
-# papers train the whole network, which needs a GPU: take `launch/configs/ucm_paper.py`, or `aid_paper.py`
-# for AID. `class_labels` is the bound that all labels reach; `docs/compare.md` lists other baselines.
+# This trains heads on frozen features, in six rounds of 336 questions; `docs/results.md` has the results.
+# The papers train the whole network, which needs a GPU: use `launch/configs/ucm_paper.py`, or
+# `aid_paper.py` for AID. `class_labels` is the quality that all labels give; `docs/compare.md` lists other
+# baselines.

@@ -11,9 +11,9 @@
 # %% [markdown]
 # # Restore a checkpoint, and search
 #
-# A run leaves a folder, its *workdir*. From it you can restore the model on any machine, turn tiles into
-# embeddings, keep them in an index on disk, and search that index. An engineer does this with millions of
-# tiles; here we take 1,797, so that every step takes a moment.
+# A run writes a folder, its *workdir*. From it you can restore the model on any machine, turn tiles into
+# embeddings, keep them in an index on disk, and search this index. It works with millions of tiles; here
+# are 1,797, so that every step takes only a moment.
 
 # %% [markdown]
 # ## Install
@@ -21,7 +21,7 @@
 # If the package is installed already, this cell does nothing. Otherwise, as in Colab, it installs the
 # package from `SOURCE`. It leaves the installed JAX and NumPy as they are, because they fit the
 # machine's accelerator. If they are too old for the package, `pip` says so and changes nothing; then
-# take a newer runtime.
+# choose a newer runtime.
 
 # %%
 import importlib.util
@@ -118,8 +118,8 @@ results = name_hits(index, queries.queries, hits)
 print(results_table(results[:2]))
 
 # %% [markdown]
-# A frame is green if the class is that of the query. The index knows the classes here, but need not. Below
-# each tile are its cosine and its class.
+# A frame is green if the class is that of the query. This index has classes, but search does not need them.
+# Below each tile are its cosine and its class.
 
 # %%
 draw_results(index, results, "runs/found.png")
@@ -143,8 +143,8 @@ Image("runs/found_by_file.png", width=800)
 # %% [markdown]
 # ## Narrow a search
 #
-# You can filter by class, place and date, as far as the index knows them; `launch/embed.py
-# --metadata=FILE.csv` adds more. Programs can read the results as JSON.
+# You can filter by class, place and date, if the index has them; `launch/embed.py --metadata=FILE.csv` adds
+# them. Programs can read the results as JSON.
 
 # %%
 wanted = parse_filter(["3", "8"], None, None, None)

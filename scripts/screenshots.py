@@ -1,4 +1,4 @@
-"""Make the pictures of README and docs/ again: the pages as a person sees them, and the map of the demo.
+"""Makes the pictures of README and docs/: the pages as a person sees them, and the map of the demo.
 
   make demo && python scripts/screenshots.py
 
@@ -32,9 +32,11 @@ NUM_ANSWERS = 120  # before the pictures, so that a model searches
 QUERY_CLASS = "desert"  # the pictures show much of it
 NUM_MARKED = 3
 SETTLED_MS = 2_000
-VIEWPORT = {"width": 1100, "height": 700}
+WIDTH, HEIGHT = 1100, 760
 NUM_COLOURS = 256  # of each picture, for files of a third of the size
-MAX_SKIPPED = 40
+PACE_MS = 1_000  # for each question: models are trained meanwhile
+MAX_ANSWERED = 300  # until a choice and a grid have come up
+MAX_MARKED = 3  # of a pictured grid, with one at least
 TILES_SHOWN = """() => {
   const inView = [...document.querySelectorAll("main img")].filter((image) => {
     const box = image.getBoundingClientRect();
@@ -43,7 +45,14 @@ TILES_SHOWN = """() => {
   return inView.length > 3 && inView.every((image) => image.complete && image.naturalWidth);
 }"""
 LONGEST_MS = 300_000
-QUESTION_SHOWN = "() => document.body.dataset.question && document.querySelector('#stage.ready')"
+QUESTION_SHOWN = """(before) => document.querySelector("#stage.ready")
+  && document.body.dataset.question && document.body.dataset.question !== before"""
+TILES_ASKED = """() => {
+  const isPair = document.body.dataset.kind === "pair";
+  const tiles = isPair ? "#left, #right" : "#subject-tile, #others .pictures > :first-child";
+  return [...document.querySelectorAll(tiles)].map((image) => parseInt(image.src.split("/").pop()));
+}"""
+PLACES = "123456789abc"  # keys of the tiles of a grid, or the groups of a choice
 
 
 def main() -> None:
@@ -64,19 +73,19 @@ def picture_pages(workdir: pathlib.Path, flags: list[str]) -> None:
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     archive = open_archive("bluemarble")
-    oracle = ClassOracle(require_classes(archive))
-    query = archive.labels.tolist().index(archive.class_names.index(QUERY_CLASS))
+    labels, shown_class = require_classes(archive), archive.class_names.index(QUERY_CLASS)
+    query = labels.tolist().index(shown_class)
     with (
         Server(workdir, "--archive=bluemarble", f"--sentence={SENTENCE}", *flags) as server,
         sync_playwright() as started,
     ):
-        answer_page(server.url, oracle, NUM_ANSWERS)
+        answer_page(server.url, ClassOracle(labels), NUM_ANSWERS)
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport=VIEWPORT)
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         picture_search(page, server.url, query)
         page.goto(f"{server.url}groups")
         picture(page, "groups")
-        picture_question(page, server.url)
+        picture_questions(page, server.url, labels.tolist(), shown_class)
         page.goto(f"{server.url}map?tile={query}")
         picture(page, "map")
         browser.close()
@@ -94,19 +103,40 @@ def picture_search(page: "Page", url: str, query: int) -> None:
     picture(page, "page")
 
 
-def picture_question(page: "Page", url: str) -> None:
-    """Picture the first choice that comes up, and leave the questions before it unsure."""
+def picture_questions(page: "Page", url: str, labels: list[int], shown_class: int) -> None:
+    """Answer truthfully; picture a choice and a grid about a class, the grid with a few tiles to mark."""
     page.goto(f"{url}teach")
     page.fill("#name", "Ada")
     page.click("#welcome button")
-    for _ in range(MAX_SKIPPED):
-        page.wait_for_function(QUESTION_SHOWN)
-        if page.get_attribute("body", "data-kind") == "choice":
-            picture(page, "teach")
+    missing, key = {"choice": "teach", "grid": "grid"}, ""
+    for _ in range(MAX_ANSWERED):
+        page.wait_for_function(QUESTION_SHOWN, arg=key)
+        kind, key = (page.get_attribute("body", f"data-{name}") or "" for name in ("kind", "question"))
+        classes = [labels[tile] for tile in page.evaluate(TILES_ASKED)]
+        presses = keys_of(kind, classes)
+        is_shown = kind in missing and classes[0] == shown_class
+        if is_shown and kind == "choice":
+            picture(page, missing.pop(kind))
+        for press in presses:
+            page.keyboard.press(press)
+        if is_shown and kind == "grid" and 1 <= len(presses) <= MAX_MARKED:
+            picture(page, missing.pop(kind))
+        if not missing:
             return
-        page.keyboard.press("u")
-        page.wait_for_timeout(SETTLED_MS)
-    raise SystemExit(f"error: no choice came up among {MAX_SKIPPED} questions")
+        if kind == "grid":
+            page.keyboard.press("Enter")
+        page.wait_for_timeout(PACE_MS)
+    raise SystemExit(f"error: {' and '.join(missing)} did not come up among {MAX_ANSWERED} questions")
+
+
+def keys_of(kind: str, classes: list[int]) -> str:
+    """Return the keys that answer a question, or that mark tiles of a grid, by the classes of its tiles."""
+    is_like = [each == classes[0] for each in classes[1:]]
+    if kind == "pair":
+        return "s" if is_like[0] else "d"
+    if kind == "choice":
+        return PLACES[is_like.index(True)] if any(is_like) else "0"
+    return "".join(key for key, is_same in zip(PLACES, is_like, strict=False) if not is_same)
 
 
 def picture(page: "Page", name: str) -> None:

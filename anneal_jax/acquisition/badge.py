@@ -1,4 +1,4 @@
-"""Pairs that would change the classifier most, each in a different way: BADGE adapted to pairs."""
+"""Chooses pairs that would change the classifier most, each in a different way: BADGE, for pairs."""
 
 import numpy as np
 import numpy.typing as npt

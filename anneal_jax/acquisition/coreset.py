@@ -1,4 +1,4 @@
-"""Pairs that leave none of the pool far away: the greedy core-set, carried over from images to pairs."""
+"""Chooses pairs such that no pair of the pool is far from a chosen one: core-set, for pairs."""
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +22,14 @@ def rank_by_coverage(
     """Choose pairs so that none is far from a chosen or known one: k-centre greedy, or core-set.
 
     Each next pair is the one farthest from all known and chosen ones, by `pair_representation`; its
-    utility is that distance. Of more than 8,192 known pairs a sample stands for all. Where none is
-    known, the mean of the sample is the first centre. Time is k times the size of the sample.
+    utility is that distance. If more than 8,192 pairs are known, a sample represents them. If none is
+    known, the mean of the sample is the first centre. Time is proportional to k times the sample size.
 
     Args:
       embeddings: float32[N, D].
       known: int64[M], sorted keys of the pairs that must not be chosen.
       num_pairs: k.
-      seed: of the samples.
+      seed: seed of the samples.
 
     Returns:
       int32[P, 2], in the order chosen, and float32[P], not increasing; P = min(k, size of the pool).
@@ -72,7 +72,7 @@ def farthest_first(
         chosen[place], gaps[place] = farthest, np.sqrt(distances[farthest])
         to_farthest = pairwise_squared_distances(points, points[farthest][None])[:, 0]
         distances = np.minimum(distances, to_farthest)
-        distances[farthest] = -np.inf  # below all others, were they equal
+        distances[farthest] = -np.inf  # below all others, even equal ones
     return chosen, gaps
 
 

@@ -10,8 +10,8 @@ from anneal_jax.types import FloatArray, PairIndices
 def pair_representation(embeddings: FloatArray, pair_indices: PairIndices) -> FloatArray:
     """Represent each pair by a vector that does not depend on its order.
 
-    [g_i + g_j, |g_i - g_j|]: where the pair lies in the metric space, and how its two tiles differ. The
-    papers do not say what they cluster; this is the project's choice.
+    [g_i + g_j, |g_i - g_j|]: the place of the pair in the metric space, and the difference of its tiles.
+    The papers do not say what they cluster; this is the project's choice.
 
     Args:
       embeddings: float32[N, D].
@@ -30,11 +30,11 @@ def select_diverse(representation: FloatArray, num_selected: int, *, seed: int) 
     Args:
       representation: float32[P, D], candidates sorted from the most to the least uncertain.
       num_selected: k, the number of clusters and of pairs to choose.
-      seed: of the clusters' first centres; equal input gives equal output.
+      seed: seed of the first centres; the same input gives the same output.
 
     Returns:
-      int[min(k, P)], rows chosen, ascending, that is from the most uncertain on. Fewer non-empty
-      clusters than k never mean fewer pairs.
+      int[min(k, P)], the rows chosen, ascending: the most uncertain first. If fewer than k clusters have
+      a pair, other pairs make up the number.
 
     Source: hoxha2024anneal, clustering-based diversity.
     """

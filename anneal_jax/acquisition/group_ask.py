@@ -13,8 +13,8 @@ class Grouping(NamedTuple):
 
     Attributes:
       images: int32[M], indices into the archive.
-      groups: int32[M], numbered from 0 as they were founded.
-      questions: int64[M], asked in all once the image was grouped; each costs one bit.
+      groups: int32[M], numbered from 0 in the order of founding.
+      questions: int64[M], total number of questions when the image was grouped; each costs one bit.
     """
 
     images: IntArray
@@ -23,19 +23,19 @@ class Grouping(NamedTuple):
 
 
 def group_by_asking(images: IntArray, features: FloatArray, annotator: Annotator) -> Grouping:
-    """Ask of each image in turn "same as this group?", nearest group first, until a yes.
+    """Ask about each image in turn "same as this group?", the nearest group first, until a yes.
 
-    A group is shown by its founder. No to all founds a new group; unsure counts as no. Groups are
-    ordered by the cosine of the image's features with the mean features of their images. Nothing is
-    learnt on the way.
+    The founder represents its group. If all answers are no, the image founds a new group; unsure counts as
+    no. Groups are ordered by the cosine of the image's features and the mean features of their images.
+    Nothing is learnt in between.
 
     Args:
       images: int32[M], in the order to group them.
       features: float32[N, F], centred, of every tile of the archive.
-      annotator: who answers.
+      annotator: answers the questions.
 
     Returns:
-      Every image with its group; no group is ever split or joined.
+      Every image with its group; groups are never split or joined.
     """
     founders: list[int] = []
     sums = np.zeros((0, features.shape[1]))

@@ -16,12 +16,12 @@ CANDIDATE_FACTOR = 4
 
 
 class ImagePool(NamedTuple):
-    """The images that have no label yet, as the classifier sees them.
+    """What the class classifier computes for the images without a label.
 
     Attributes:
       embeddings: float32[M, D], unit norm.
-      logits: float32[M, C] of the class classifier.
-      seed: fixes the draws of this round.
+      logits: float32[M, C].
+      seed: determines the draws of this round.
     """
 
     embeddings: FloatArray
@@ -41,8 +41,8 @@ def choose_random(pool: ImagePool, num_images: int) -> npt.NDArray[np.intp]:
 def choose_uncertain_and_diverse(pool: ImagePool, num_images: int) -> npt.NDArray[np.intp]:
     """TCAL as the IGARSS paper ran it: uncertainty by margin, then diversity by k-means.
 
-    Of each of k clusters among the 4 k most uncertain images the most uncertain one; empty clusters are
-    made up for by the next most uncertain images.
+    It forms k clusters of the 4 k most uncertain images and takes the most uncertain image of each; the
+    next most uncertain images make up for empty clusters.
 
     Source: henkel2023anneal, section 3; demir2015novel without its density criterion.
     """
@@ -53,9 +53,9 @@ def choose_uncertain_and_diverse(pool: ImagePool, num_images: int) -> npt.NDArra
 def choose_uncertain_diverse_and_dense(pool: ImagePool, num_images: int) -> npt.NDArray[np.intp]:
     """TCAL in full: uncertainty by margin, diversity by kernel k-means, then density.
 
-    Of each of k clusters among the 4 k most uncertain images the one with the smallest mean distance
-    to its cluster, in the space of an RBF kernel of `median_width`; empty clusters are made up for
-    by the next most uncertain images.
+    It forms k clusters of the 4 k most uncertain images in the space of an RBF kernel (`rbf_kernel`), and
+    takes from each the image with the smallest mean distance to its cluster; the next most uncertain
+    images make up for empty clusters.
 
     Source: demir2015novel; the kernel's width is this project's choice.
     """
@@ -78,7 +78,7 @@ IMAGE_ACQUISITIONS: Mapping[str, ImageAcquisition] = {
 
 
 def class_margins(logits: FloatArray) -> npt.NDArray[np.float64]:
-    """Return float64[M], the most probable class's probability minus the next one's; small is uncertain.
+    """Return float64[M], the highest probability minus the next one: small if the classifier is uncertain.
 
     Args:
       logits: float32[M, C], C >= 2.
@@ -99,10 +99,10 @@ def most_uncertain(logits: FloatArray, num_images: int) -> npt.NDArray[np.intp]:
 def rbf_kernel(points: FloatArray) -> npt.NDArray[np.float64]:
     """Return K = exp(-|x - y|^2 / (2 w^2)), float64[M, M], with w the median distance of two points.
 
-    The median keeps K away from both its useless ends, all ones and the identity, at any scale.
+    At any scale of the points, the median keeps K from being all ones or the identity, which are useless.
 
     Args:
-      points: float32[M, D], M >= 2. Where more than half the points are equal, w is 1.
+      points: float32[M, D], M >= 2. If the median distance is 0, w is 1.
 
     >>> rbf_kernel(np.array([[0.0], [2.0]], np.float32)).round(4).tolist()
     [[1.0, 0.6065], [0.6065, 1.0]]
@@ -117,7 +117,7 @@ def rbf_kernel(points: FloatArray) -> npt.NDArray[np.float64]:
 def kernel_map(kernel: npt.NDArray[np.float64]) -> FloatArray:
     """Return points float32[M, M] whose dot products are the kernel: k-means on them is kernel k-means.
 
-    Time is that of an eigendecomposition, M^3.
+    Time is proportional to M^3, as for any eigendecomposition.
 
     Args:
       kernel: float64[M, M], symmetric, positive semi-definite.
@@ -129,10 +129,10 @@ def kernel_map(kernel: npt.NDArray[np.float64]) -> FloatArray:
 def densest_of_clusters(
     kernel: npt.NDArray[np.float64], clusters: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.intp]:
-    """Return of each cluster the sample of smallest mean squared distance to it, ascending.
+    """Return the sample of each cluster with the smallest mean squared distance to it, ascending.
 
     |f(x) - f(y)|^2 = 2 - 2 K(x, y), since K(x, x) = 1: the smallest mean distance is the largest mean
-    kernel value. The earlier of equal samples wins.
+    kernel value. Of equal samples the earlier is taken.
 
     Args:
       kernel: float64[M, M] with ones on its diagonal.

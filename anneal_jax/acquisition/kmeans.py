@@ -17,17 +17,17 @@ _REGION_STEPS = 20
 def cluster(points: FloatArray, num_clusters: int, *, seed: int) -> npt.NDArray[np.intp]:
     """Assign each point to one of k clusters of small squared distance to their means.
 
-    k-means++ as scikit-learn has it, whose time grows with P k. More than 2,048 points are therefore
-    first split by a coarse k-means into regions of some 512, and each region gets its share of the
-    clusters, in proportion to its points. `benchmarks/kmeans.py` compares this with whole k-means.
+    This is scikit-learn's k-means with k-means++, whose time grows with P k. So a coarse k-means first
+    splits more than 2,048 points into regions of about 512, and each region gets clusters in proportion
+    to its points. `benchmarks/kmeans.py` compares this with k-means on all points.
 
     Args:
       points: float32[P, D].
       num_clusters: k, 1 to P.
-      seed: of the first centres. One thread, so that equal input gives equal output.
+      seed: seed of the first centres. One thread is used, so the same input gives the same output.
 
     Returns:
-      int[P] in [0, k). With fewer distinct points than clusters some numbers do not occur.
+      int[P] in [0, k). If there are fewer distinct points than clusters, some numbers do not occur.
 
     Source: arthur2007kmeanspp.
     """
@@ -63,7 +63,7 @@ def _cluster_regions(
     num_clusters: int,
     seed: int,
 ) -> npt.NDArray[np.intp]:
-    # Rounding the running total spends exactly k, and on no region more clusters than it has points.
+    # Rounding the running total gives exactly k, and no region more clusters than it has points.
     ends = np.cumsum(sizes) * num_clusters // len(points)
     labels = np.empty(len(points), np.intp)
     for region, (start, end) in enumerate(zip(np.append(0, ends), ends, strict=False)):

@@ -1,6 +1,6 @@
-"""A uniform sample of the pool, as points, for strategies that rank a pair by where all others are.
+"""A uniform sample of the pool as points, for strategies that compare a pair with all others.
 
-It holds some thousands of pairs, or four times as many as are wanted.
+The sample has some thousands of pairs, or four times as many as will be chosen if that is more.
 """
 
 import numpy as np
@@ -25,9 +25,9 @@ def sample_pool(
     Args:
       num_images: N.
       known: int64[M], sorted keys of the pairs that must not be drawn.
-      num_pairs: k, how many will be chosen.
-      seed: of the draw.
-      least: pairs to draw at least, while the pool has as many; some thousands by default.
+      num_pairs: k, number of pairs to choose.
+      seed: seed of the draw.
+      least: minimum number of pairs to draw, if the pool has as many; some thousands by default.
     """
     wanted = max(_SAMPLED_PAIRS if least is None else least, 4 * num_pairs)
     return draw_random_pairs(np.random.default_rng(seed), num_images, wanted, known=known)
@@ -39,7 +39,7 @@ def wide_representation(embeddings: FloatArray, pairs: PairIndices) -> Points:
 
 
 def row_blocks(points: Points) -> list[Points]:
-    """Split points so that a block's distances to all centres fit into memory; at least one block."""
+    """Split points into blocks whose distances to all centres fit into memory; at least one block."""
     return np.array_split(points, max(1, -(-len(points) // _BLOCK_ROWS)))
 
 

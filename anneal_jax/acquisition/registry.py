@@ -1,4 +1,4 @@
-"""The ways to choose the next questions, by name, behind one contract.
+"""The ways to choose the next questions, by name, with one interface.
 
 An acquisition proposes candidate pairs, most uncertain first; `select_pairs` then takes the first k, or
 lets k-means spread k questions over 4 k candidates.
@@ -23,14 +23,14 @@ from anneal_jax.types import ClassifierTables, FloatArray, PairIndices
 
 
 class ScanSettings(NamedTuple):
-    """How `mgue` and `bcgue` go through all pairs.
+    """How `mgue` and `bcgue` scan all pairs.
 
     Attributes:
       classifier_order: `canonical` scores a pair as (i, j), i < j; `two_order` by the mean logit of both
         orders, at half the speed.
-      precision: of matrix products, as in `scan_pairs`.
-      share: part of all pairs to score, in (0, 1].
-      tile_size: images along a tile's side, at most; 0 is the scorer's choice.
+      precision: precision of matrix products, as in `scan_pairs`.
+      share: share of all pairs to score, in (0, 1].
+      tile_size: maximum number of images along a tile's side; 0 is the scorer's choice.
     """
 
     classifier_order: str = "canonical"
@@ -40,15 +40,15 @@ class ScanSettings(NamedTuple):
 
 
 class PoolView(NamedTuple):
-    """What an acquisition may look at.
+    """What an acquisition may use.
 
     Attributes:
       embeddings: float32[N, D], unit norm, of the training images.
       known: int64[M], sorted keys of the pairs that must not be asked.
-      seed: fixes ties and draws of this round.
+      seed: determines ties and draws of this round.
       threshold: MGUE's tau, a cosine similarity.
-      classifier: the pair classifier, where the acquisition needs one.
-      scan: how to go through all pairs, where the acquisition does.
+      classifier: the pair classifier, if the acquisition needs one.
+      scan: how to scan all pairs, if the acquisition does.
     """
 
     embeddings: FloatArray
@@ -64,9 +64,9 @@ class Candidates(NamedTuple):
 
     Attributes:
       pair_indices: int32[P, 2], canonical, unique, none of them known.
-      utilities: float32[P], larger is more worth asking; not increasing.
-      scan: the scan that found these pairs, or those that they were chosen from, and how far it can be
-        trusted; None if there was no scan.
+      utilities: float32[P], not increasing; larger is better to ask.
+      scan: the scan that found these pairs or their candidates, with its certificates; None if there
+        was none.
     """
 
     pair_indices: PairIndices
@@ -106,8 +106,8 @@ def propose_mgue(view: PoolView, num_pairs: int) -> Candidates:
 def propose_bcgue(view: PoolView, num_pairs: int) -> Candidates:
     """Classifier-guided uncertainty: u = -|logit|, the closeness of p to 0.5.
 
-    |logit| ranks as |p - 0.5| does, and does not saturate in float32. Pairs are scored in canonical
-    order, which makes p(i, j) = p(j, i) by definition, or by both orders' mean logit.
+    |logit| gives the same order as |p - 0.5| and does not saturate in float32. Pairs are scored in
+    canonical order, so that p(i, j) = p(j, i) by definition, or by the mean logit of both orders.
 
     Source: henkel2023anneal, hoxha2024anneal (BCGUE).
 
@@ -119,9 +119,9 @@ def propose_bcgue(view: PoolView, num_pairs: int) -> Candidates:
 
 
 def propose_badge(view: PoolView, num_pairs: int) -> Candidates:
-    """Choose pairs that would move the classifier most, and each another way.
+    """Choose pairs that would change the classifier most, each in a different way.
 
-    Source: ash2020badge, as far as it carries over: see `badge`.
+    Source: ash2020badge, adapted as described in `badge`.
 
     Raises:
       ValueError: the view holds no classifier.
@@ -154,7 +154,7 @@ def get_acquisition(name: str) -> Acquisition:
     """Return an acquisition by name.
 
     Raises:
-      ConfigError: there is none of that name; the message names the nearest.
+      ConfigError: there is none of that name; the message has the nearest name.
     """
     if name not in ACQUISITIONS:
         raise unknown_name("acquisition", name, ACQUISITIONS)
@@ -173,15 +173,15 @@ def select_pairs(
 
     Args:
       acquisition: proposes candidates.
-      view: what it may look at.
-      num_pairs: k, how many to choose.
+      view: what it may use.
+      num_pairs: k, number of pairs to choose.
       diversity: whether k-means spreads them over h = k * candidate_factor candidates.
       candidate_factor: h / k.
 
     Returns:
       Exactly min(k, size of the pool) pairs, the most uncertain first.
 
-    Source: henkel2023anneal, section 2.2. The paper prints "k = 4 h" where h > k: it means h = 4 k.
+    Source: henkel2023anneal, section 2.2. The paper prints "k = 4 h" and h > k; it means h = 4 k.
     """
     if not diversity:
         return acquisition.propose(view, num_pairs)
@@ -214,6 +214,6 @@ def _scan(scorer: PairScorer, view: PoolView, num_pairs: int) -> Candidates:
             progress=bar.update,
         )
     if len(found.pair_indices) < num_pairs and settings.share < 1.0:
-        # The part drawn holds too few pairs that are not known, and the rest may have them.
+        # The part that was drawn has too few pairs that are not known; the rest may have them.
         return _scan(scorer, view._replace(scan=settings._replace(share=1.0)), num_pairs)
     return Candidates(found.pair_indices, found.utilities.astype(np.float32), found)

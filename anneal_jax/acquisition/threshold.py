@@ -1,9 +1,9 @@
-"""MGUE's threshold: where the cosine similarity of a pair stops meaning "similar".
+"""MGUE's threshold: the cosine similarity from which a pair counts as similar.
 
 No public text gives the papers' estimator, so all of these are this project's. After training, the
-labelled pairs are usually separable, and any threshold in a wide interval is equally good on them; the
-default therefore looks at similarities that a model gave to pairs before it was trained on them
-(`prequential`), which still overlap.
+labelled pairs are usually separable, and any threshold in a wide interval is equally good on them. So the
+default, `prequential`, uses similarities that a model gave to pairs before it was trained on them; these
+still overlap.
 """
 
 import math
@@ -18,16 +18,16 @@ from anneal_jax.errors import ConfigError
 Similarities = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.integer]
 
-_MIN_SPREAD = 1e-6  # of a class whose similarities are all equal
+_MIN_SPREAD = 1e-6  # for a class whose similarities are all equal
 
 
 class ThresholdEstimate(NamedTuple):
-    """A threshold and the interval inside which it is equally good.
+    """A threshold and the interval in which all thresholds are equally good.
 
     Attributes:
       threshold: tau, a cosine similarity in [-1, 1].
       lower: lower end of the interval.
-      upper: upper end of the interval; equal to `lower` for estimators that name one point.
+      upper: upper end of the interval; equal to `lower` for estimators that return one point.
     """
 
     threshold: float
@@ -38,9 +38,9 @@ class ThresholdEstimate(NamedTuple):
 def balanced_threshold(similarities: Similarities, labels: Labels) -> ThresholdEstimate:
     """Return the middle of the interval with the best balanced accuracy.
 
-    A pair is called similar when its similarity is at or above tau. Balanced accuracy, the mean of the
-    two classes' recalls, is constant between neighbouring similarities; of the best intervals the
-    widest is taken, then the lowest.
+    A pair is called similar if its similarity is at least tau. Balanced accuracy, the mean of the two
+    classes' recalls, is constant between neighbouring similarities. Of the best intervals the widest is
+    taken, and of equally wide ones the lowest.
 
     Args:
       similarities: float[P], cosine similarities, P >= 2.
@@ -57,7 +57,7 @@ def balanced_threshold(similarities: Similarities, labels: Labels) -> ThresholdE
     is_similar = labels[order] == 1
     recall_dissimilar = np.cumsum(~is_similar) / np.sum(~is_similar)
     recall_similar = 1.0 - np.cumsum(is_similar) / np.sum(is_similar)
-    # A cut after place p calls places 0..p dissimilar; equal values cannot be cut apart.
+    # A cut after place p makes places 0..p dissimilar; equal values cannot be separated.
     can_cut = np.append(values[1:] > values[:-1], False)
     accuracy = np.where(can_cut, (recall_dissimilar + recall_similar) / 2.0, -1.0)
     if not can_cut.any():
@@ -85,8 +85,8 @@ def midpoint_threshold(similarities: Similarities, labels: Labels) -> ThresholdE
 def gaussian_threshold(similarities: Similarities, labels: Labels) -> ThresholdEstimate:
     """Return the point between the class means where two fitted normal densities are equal.
 
-    The densities weigh the same, whatever the number of pairs in each class. Where no such point lies
-    between the means, the midpoint of the means is returned.
+    Both densities have the same weight, whatever the number of pairs in each class. If there is no such
+    point between the means, their midpoint is returned.
 
     Args:
       similarities: float[P], cosine similarities.
@@ -110,7 +110,7 @@ def gaussian_threshold(similarities: Similarities, labels: Labels) -> ThresholdE
 
 
 def initial_threshold(margin: float) -> float:
-    """Return the threshold before any is known: halfway between the loss's two targets, 1 and m."""
+    """Return the threshold to use before any is known: halfway between the loss's two targets, 1 and m."""
     return (1.0 + margin) / 2.0
 
 
@@ -130,11 +130,11 @@ ESTIMATORS: Mapping[str, Callable[[Similarities, Labels], ThresholdEstimate]] = 
 def estimate_threshold(
     estimator: str, similarities: Similarities, labels: Labels
 ) -> ThresholdEstimate | None:
-    """Estimate tau, or return None if one class has no pair, so that there is no estimate.
+    """Estimate tau; return None if one class has no pair.
 
     Args:
       estimator: a name in `ESTIMATORS`.
-      similarities: float[P], cosine similarities; NaN rows are left out.
+      similarities: float[P], cosine similarities; NaN is left out.
       labels: int[P], 1 similar, 0 dissimilar; other values are left out.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Pairs of the densest regions of the pool: typicality, carried over from images to pairs."""
+"""Chooses pairs in the densest regions of the pool: typicality, for pairs."""
 
 import numpy as np
 
@@ -18,16 +18,16 @@ NUM_NEIGHBOURS = 20
 def rank_by_typicality(
     embeddings: FloatArray, known: PairKeys, num_pairs: int, *, seed: int
 ) -> tuple[PairIndices, FloatArray]:
-    """Choose the pairs of the densest regions; with clustering, the most typical pair of each cluster.
+    """Choose pairs in the densest regions; with clustering, the most typical pair of each cluster.
 
     The utility is minus the mean distance to the 20 nearest pairs of the sample, by
-    `pair_representation`: the paper's typicality is its inverse, which ranks alike.
+    `pair_representation`. The paper's typicality is the inverse of that distance, with the same order.
 
     Args:
       embeddings: float32[N, D].
       known: int64[M], sorted keys of the pairs that must not be chosen.
       num_pairs: k.
-      seed: of the sample.
+      seed: seed of the sample.
 
     Returns:
       int32[P, 2] and float32[P], not increasing; P = min(k, size of the pool).
@@ -39,7 +39,7 @@ def rank_by_typicality(
     num_near = min(NUM_NEIGHBOURS, len(points) - 1)
     means = [np.empty(0)]
     for block in row_blocks(points) if num_near > 0 else [points]:
-        # The nearest of all is the pair itself, at distance 0.
+        # The nearest pair is the pair itself, at distance 0.
         nearest = np.sort(pairwise_squared_distances(block, points), axis=1)[:, : num_near + 1]
         means.append(np.sqrt(nearest).sum(axis=1) / max(1, num_near))
     utilities = -np.concatenate(means)

@@ -22,7 +22,7 @@ def unit_norm(vectors: jax.Array) -> jax.Array:
       vectors: float[..., D].
 
     Returns:
-      float[..., D] of length 1, or 0 if the input has no direction.
+      float[..., D] of length 1, or zero if the input is shorter than 1e-12.
 
     >>> [[round(x, 3) for x in row] for row in unit_norm(jnp.array([[3.0, 4.0], [0.0, 0.0]])).tolist()]
     [[0.6, 0.8], [0.0, 0.0]]

@@ -1,4 +1,4 @@
-"""Weights named by a place on the Hugging Face hub, `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`.
+"""Weights on the Hugging Face hub, `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`.
 
 The package uses the network only for such names, and only until the files are in the hub's cache on this
 machine. After that it reads them from there, so that a run continues with the same files, even offline. The
@@ -17,8 +17,8 @@ _PREFIX = "hf:"
 _WEIGHTS = "model.safetensors"
 _BESIDE = ("config.json", "preprocessor_config.json")
 _TIMEOUT_S = 4.0
-_REFUSED = (401, 403)  # HTTP: who asks is not known, or may not
-_LICENCES = {"dinov3": "the DINOv3 License of Meta"}  # by what the name of a repository holds
+_REFUSED = (401, 403)  # HTTP: not authenticated, or not allowed
+_LICENCES = {"dinov3": "the DINOv3 License of Meta"}  # by a part of the repository's name
 _FORM = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
@@ -41,7 +41,7 @@ def fetch(source: str) -> Path:
 
     Raises:
       WeightsError: `source` is malformed, huggingface_hub is not installed, the hub does not respond within
-        seconds, or it does not provide the file, or only after accepting a licence.
+        seconds, it does not have the file, or it requires that a licence is accepted.
     """
     form = _FORM.fullmatch(source.removeprefix(_PREFIX))
     if not form:

@@ -6,10 +6,9 @@ The rule for S bands, which may include red, green and blue:
 2. Each further band gets the mean of the three filters.
 3. The whole layer is multiplied by 3 / S.
 
-A grey tile, with the same standardised image in all bands, therefore gives exactly the result of the RGB
-network, and all later layers receive values of the size that they were trained on. The rule is this
-project's; step 3 is as in timm's `adapt_input_conv`, which repeats the three filters instead of steps 1 and
-2.
+So if a tile has the same standardised image in all bands, the result is exactly that of the RGB network.
+Later layers receive values of the size that they were trained on. The rule is this project's; step 3 is
+as in timm's `adapt_input_conv`, which repeats the three filters instead of steps 1 and 2.
 """
 
 import numpy as np

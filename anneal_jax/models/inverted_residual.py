@@ -1,6 +1,6 @@
 """Networks of inverted residual blocks (sandler2018mobilenetv2), with batch norm folded into the layers.
 
-A stem that halves the tile, blocks in stages, a head of 1,280 channels, and a spatial mean.
+A network is a stem that halves the tile, blocks in stages, a head of 1,280 channels, and a spatial mean.
 """
 
 import functools
@@ -73,8 +73,8 @@ def depthwise_conv(
 ) -> jax.Array:
     """Filter every channel separately, with TensorFlow's SAME padding.
 
-    XLA's grouped convolution is slow on CPU. Written as a sum of shifted, scaled copies of the
-    input, the same layer becomes one fused loop; `python benchmarks/extraction.py` measures both.
+    XLA's grouped convolution is slow on a CPU. As a sum of shifted, scaled copies of the input, the
+    same layer becomes one fused loop; `python benchmarks/extraction.py` measures both.
 
     Args:
       inputs: float[B, H, W, C].

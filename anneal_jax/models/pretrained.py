@@ -11,8 +11,9 @@
 
 A source is `package`, the path of a file, or `hf:OWNER/NAME` on the Hugging Face hub
 (`anneal_jax.models.hub`). The feature is the input of the missing classification layer: the spatial mean of
-a convolutional network's last maps, or the normalised class token of a vision transformer. That is
-transformers' `pooler_output`; timm gives it for DINOv3 if `global_pool="token"`, else a mean over patches.
+a convolutional network's last maps, or the normalised class token of a vision transformer. The
+latter is transformers' `pooler_output`; for DINOv3, timm returns it only with `global_pool="token"`, and a
+mean over patches otherwise.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
-"""Rotary positions of patches in two directions (su2024roformer), as DINOv3 has them (simeoni2025dinov3).
+"""Rotary positions of patches in two directions (su2024roformer), as in DINOv3 (simeoni2025dinov3).
 
-The values of a query or key form pairs, each turned in its plane by an angle that grows with the place of
-the patch. Attention then sees how far two patches lie apart, down and across. Places are those of the
-centres on a tile that reaches from -1 to 1, however many patches it has, so nothing is resampled.
+The values of a query or key form pairs. Each pair is rotated by an angle that grows with the position of
+the patch, so attention depends on the distance of two patches, down and across. A position is the centre
+of a patch on a tile from -1 to 1, whatever the number of patches, so nothing is resampled.
 """
 
 from typing import NamedTuple
@@ -12,15 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 BASE = 100.0
-"""The shortest period of the turns is half a tile; all others are less than so many times as long."""
+"""Bound of the ratio of the longest period of the rotations to the shortest, which is half a tile."""
 
 
 class Rotation(NamedTuple):
-    """By how much each pair of values of each token is turned.
+    """The rotation of each pair of values of each token.
 
     Attributes:
-      cosines: float32[T, C / 2], of the angles.
-      sines: float32[T, C / 2].
+      cosines: float32[T, C / 2], cosines of the angles.
+      sines: float32[T, C / 2], their sines.
     """
 
     cosines: np.ndarray
@@ -32,14 +32,14 @@ def patch_rotation(grid: tuple[int, int], head_width: int, num_lone: int) -> Rot
 
     Args:
       grid: rows and columns of patches.
-      head_width: C, values per query of a head; a multiple of 4, for the first half of the pairs turns with
-        the row and the second with the column.
-      num_lone: tokens before those of the patches, which have no place and are not turned.
+      head_width: C, values per query of a head; a multiple of 4, because the first half of the pairs
+        rotates with the row and the second half with the column.
+      num_lone: number of tokens before those of the patches; they have no position and are not rotated.
 
     Returns:
       The rotation, patches row by row.
 
-    >>> patch_rotation((1, 2), 4, num_lone=1).cosines  # two patches beside each other
+    >>> patch_rotation((1, 2), 4, num_lone=1).cosines  # two patches next to each other
     array([[ 1.,  1.],
            [ 1., -1.],
            [ 1., -1.]], dtype=float32)
@@ -53,11 +53,11 @@ def patch_rotation(grid: tuple[int, int], head_width: int, num_lone: int) -> Rot
 
 
 def rotate(vectors: jax.Array, rotation: Rotation) -> jax.Array:
-    """Turn queries or keys, in float32 whatever they are.
+    """Rotate queries or keys; computed in float32, returned in their dtype.
 
     Args:
-      vectors: float[B, T, H, C]; value i makes a pair with value i + C / 2.
-      rotation: of the T tokens.
+      vectors: float[B, T, H, C]; values i and i + C / 2 are a pair.
+      rotation: the rotation of the T tokens.
 
     Returns:
       float[B, T, H, C] of the same dtype.
@@ -70,7 +70,7 @@ def rotate(vectors: jax.Array, rotation: Rotation) -> jax.Array:
 
 def halves(values: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the first and the second half of the last axis."""
-    # Not by `jnp.split`, for which an export to ONNX has no rule.
+    # Not `jnp.split`, for which the export to ONNX has no rule.
     cut = values.shape[-1] // 2
     return (
         jax.lax.slice_in_dim(values, 0, cut, axis=-1),

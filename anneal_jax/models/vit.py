@@ -3,9 +3,9 @@
 Patches of 14 px, pre-norm blocks, a learned scale on each branch (LayerScale), exact GELU, layer norm
 with epsilon 1e-6. The feature is the class token after the last layer norm.
 
-Tiles of another size than the network was trained at need its position embeddings resampled, and the
-three homes of these weights do that differently: see `PositionResampling`. Each is reproduced, for
-the difference is far more than rounding.
+If tiles have another size than in training, the position embeddings are resampled. The three sources of
+these weights do this differently (`PositionResampling`). All three ways are reproduced, because their
+results differ by much more than rounding.
 """
 
 from typing import Literal, get_args
@@ -22,14 +22,14 @@ PATCH_SIZE = 14
 """Side of a patch, in pixels."""
 
 POSITION_SIDE = 37
-"""Patches along a side in training, 518 px: the position embeddings of DINOv2 are for these."""
+"""Patches along a side of 518 px, for which DINOv2 has position embeddings."""
 
 PositionResampling = Literal["bicubic", "bicubic_antialiased", "bicubic_offset"]
-"""How position embeddings are brought to another grid.
+"""How position embeddings are resampled to another grid.
 
-`bicubic`: PyTorch's, coefficient -0.75, without antialiasing; Hugging Face's `Dinov2Model`.
-`bicubic_antialiased`: coefficient -0.5; timm, and every variant with registers.
-`bicubic_offset`: as `bicubic`, but with the scale (side + 0.1) / 37; the original code.
+`bicubic`: coefficient -0.75 as in PyTorch, without antialiasing; for Hugging Face's `Dinov2Model`.
+`bicubic_antialiased`: coefficient -0.5; for timm, and for every variant with registers.
+`bicubic_offset`: like `bicubic`, but with the scale (side + 0.1) / 37; for DINOv2's own code.
 """
 
 POSITION_RESAMPLINGS: tuple[PositionResampling, ...] = get_args(PositionResampling)
@@ -43,12 +43,12 @@ class VisionTransformer(nn.Module):
 
     Attributes:
       width: D, values per token.
-      depth: blocks.
-      num_heads: attention heads; a divisor of `width`.
-      num_registers: tokens besides the class token that carry no patch and no feature.
-      position_side: patches along a side that the position embeddings are for.
-      position_resampling: how they are brought to another number.
-      dtype: of the computation; parameters are float32.
+            depth: number of blocks.
+      num_heads: number of attention heads; a divisor of `width`.
+      num_registers: number of register tokens, which have no patch and are not part of the feature.
+      position_side: number of patches along a side for which there are position embeddings.
+      position_resampling: how these are resampled to another number.
+      dtype: dtype of the computation; parameters are float32.
     """
 
     width: int
@@ -64,7 +64,7 @@ class VisionTransformer(nn.Module):
         """Map float32[B, H, W, S], standardised per band, to float[B, D].
 
         Raises:
-          ConfigError: a side is no multiple of 14 px.
+          ConfigError: a side is not a multiple of 14 px.
         """
         tokens = self._tokens(images)
         for i in range(self.depth):
@@ -75,7 +75,7 @@ class VisionTransformer(nn.Module):
     def _tokens(self, images: jax.Array) -> jax.Array:
         """Return [class token, registers, patches]; only the patches have positions.
 
-        The position of the class token is part of `class_token`: it never changes with the grid.
+        `class_token` includes the position embedding of the class token, which does not depend on the grid.
         """
         patches = embed_patches(images, self.width, PATCH_SIZE, self.dtype)
         positions = resample_positions(
@@ -98,17 +98,17 @@ class VisionTransformer(nn.Module):
 def resample_positions(
     positions: jax.Array, grid: tuple[int, int], resampling: PositionResampling
 ) -> jax.Array:
-    """Bring position embeddings to another grid of patches.
+    """Resample position embeddings to another grid of patches.
 
     Args:
       positions: float32[P, P, D].
-      grid: (rows, columns) wanted.
+      grid: (rows, columns) of the result.
       resampling: one of `POSITION_RESAMPLINGS`.
 
     Returns:
-      float32[rows, columns, D]; `positions` itself where the grid is the same.
+      float32[rows, columns, D]; `positions` itself if the grid is the same.
 
-    Source: PyTorch's `interpolate(mode="bicubic", align_corners=False)`, as each code calls it.
+    Source: PyTorch's `interpolate(mode="bicubic", align_corners=False)`, with the arguments of each source.
 
     >>> resample_positions(jnp.ones((4, 4, 2)), (2, 3), "bicubic").shape
     (2, 3, 2)
@@ -124,19 +124,19 @@ def resample_positions(
 
 
 def _bicubic_matrix(length: int, new_length: int, offset: float) -> np.ndarray:
-    """Return float32[new_length, length], the weights of old places in new ones along one axis."""
+    """Return float32[new_length, length], the weight of each old position in each new one."""
     step = length / (new_length + offset)
     centres = (np.arange(new_length) + 0.5) * step - 0.5
     matrix = np.zeros((new_length, length))
     for tap in range(-1, 3):
         places = np.floor(centres).astype(int) + tap
-        clamped = np.clip(places, 0, length - 1)  # beyond the border its value is repeated
+        clamped = np.clip(places, 0, length - 1)  # the border's value continues beyond it
         np.add.at(matrix, (np.arange(new_length), clamped), _cubic(np.abs(centres - places)))
     return matrix.astype(np.float32)
 
 
 def _cubic(distance: np.ndarray) -> np.ndarray:
-    """Weigh a place by its distance, below 2 (keys1981cubic)."""
+    """Return the weights of positions at these distances, in [0, 2) (keys1981cubic)."""
     a, d = _BICUBIC_COEFFICIENT, distance
     near = ((a + 2) * d - (a + 3)) * d**2 + 1
     far = ((d - 5) * d + 8) * d * a - 4 * a

@@ -1,9 +1,9 @@
 """The vision transformer of DINOv3 (simeoni2025dinov3).
 
-As that of DINOv2 with registers (`anneal_jax.models.vit`), with patches of 16 px, layer norm with epsilon
-1e-5, and rotary positions in every block instead of position embeddings before the first. The feature is
-the class token after the last layer norm, which transformers calls `pooler_output`. DINOv3's keys have no
-bias: it is zero when weights are read, and only training moves it.
+It differs from DINOv2 with registers (`anneal_jax.models.vit`) in three ways: patches of 16 px, layer norm
+with epsilon 1e-5, and rotary positions in every block instead of position embeddings before the first. The
+feature is the class token after the last layer norm, which transformers calls `pooler_output`. DINOv3's
+keys have no bias: it is set to zero when weights are read, and only training changes it.
 """
 
 import flax.linen as nn
@@ -25,11 +25,11 @@ class RotaryVisionTransformer(nn.Module):
 
     Attributes:
       width: D, values per token.
-      depth: blocks.
-      num_heads: attention heads; `width` is a multiple of four times as many.
-      num_registers: tokens besides the class token that carry no patch and no feature.
+            depth: number of blocks.
+      num_heads: number of attention heads; `width` is a multiple of 4 times this number.
+      num_registers: number of register tokens, which have no patch and are not part of the feature.
       is_gated: whether the blocks have SwiGLU, as in the plus variants.
-      dtype: of the computation; parameters are float32.
+      dtype: dtype of the computation; parameters are float32.
     """
 
     width: int
@@ -44,7 +44,7 @@ class RotaryVisionTransformer(nn.Module):
         """Map float32[B, H, W, S], standardised per band, to float[B, D].
 
         Raises:
-          ConfigError: a side is no multiple of 16 px.
+          ConfigError: a side is not a multiple of 16 px.
         """
         patches = embed_patches(images, self.width, PATCH_SIZE, self.dtype)
         lone = [self._param("class_token", 1), self._param("register_tokens", self.num_registers)]

@@ -19,7 +19,7 @@ class Strength(NamedTuple):
       smallest_area: minimum share of the tile that a crop shows, in (0, 1]; 1 with `largest_aspect` 1 keeps
         the whole tile.
       largest_aspect: maximum ratio of the longer to the shorter side of a crop; at least 1.
-      brightness: values are multiplied by a factor of at least 1 - brightness and at most 1 + brightness.
+      brightness: values are multiplied by a factor in [1 - brightness, 1 + brightness].
       contrast: likewise, the distances from the mean of the tile.
       saturation: likewise, the distances from the grey picture; only of RGB.
       turns: whether tiles are mirrored and rotated by right angles.
@@ -68,9 +68,9 @@ def another_picture(key: jax.Array, tiles: jax.Array, strength: Strength, *, is_
     """Crop, mirror, rotate and recolour each tile, independently of the others.
 
     Args:
-      key: of the draw.
+      key: key of the draw.
       tiles: uint8 or float32[B, H, H, S] in [0, 255].
-      strength: how far.
+      strength: how far the tiles may change.
       is_rgb: as in `recolour`.
 
     Returns:
@@ -100,8 +100,8 @@ def flip_and_turn(key: jax.Array, tiles: jax.Array) -> jax.Array:
 def draw_boxes(key: jax.Array, num_tiles: int, strength: Strength) -> jax.Array:
     """Draw the part of each tile that a crop shows.
 
-    Area is uniform in [smallest_area, 1], the logarithm of the aspect uniform too, and the place uniform
-    where the box fits. A side that would be longer than the tile is cut to it.
+    The area is uniform in [smallest_area, 1], and so are the logarithm of the aspect ratio and, within the
+    tile, the position. A side that would be longer than the tile is shortened to it.
 
     Returns:
       float32[B, 4]: top, left, height, width, as shares of the tile's side.
@@ -120,7 +120,7 @@ def crop(tiles: jax.Array, boxes: jax.Array) -> jax.Array:
 
     Args:
       tiles: uint8 or float32[B, H, H, S].
-      boxes: float32[B, 4], as `draw_boxes` gives them.
+      boxes: float32[B, 4], from `draw_boxes`.
 
     Returns:
       float32[B, H, H, S].
@@ -129,7 +129,7 @@ def crop(tiles: jax.Array, boxes: jax.Array) -> jax.Array:
 
 
 def draw_colours(key: jax.Array, num_tiles: int, num_groups: int, strength: Strength) -> Colours:
-    """Draw uniform factors for each tile: `num_groups` is 1 if its bands share them, or S."""
+    """Draw uniform factors for each tile; `num_groups` is 1 if its bands share them, else S."""
     keys = jax.random.split(key, 3)
     shapes = ((num_tiles, num_groups), (num_tiles, num_groups), (num_tiles,))
     spreads = (strength.brightness, strength.contrast, strength.saturation)
@@ -147,8 +147,8 @@ def recolour(tiles: jax.Array, colours: Colours, *, is_rgb: bool) -> jax.Array:
     Args:
       tiles: float32[B, H, H, S].
       colours: the factors.
-      is_rgb: whether the bands are red, green and blue: their contrast is then around one mean, and grey is
-        the mean of the three. Otherwise each band is a picture by itself, and saturation is left out.
+      is_rgb: whether the bands are red, green and blue: then contrast is relative to one mean, and grey is
+        the mean of the three. Otherwise each band is a picture by itself, without saturation.
 
     Returns:
       float32[B, H, H, S].

@@ -1,4 +1,4 @@
-"""Rows in blocks of one shape: one compilation and bounded memory, however many there are."""
+"""Processes rows in blocks of one shape: one compilation and bounded memory for any number of rows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ BLOCK_ROWS = 16_384
 
 
 def padded(rows: np.ndarray, num_rows: int) -> np.ndarray:
-    """Fill up with zeros to `num_rows` rows, so that the last batch compiles nothing new.
+    """Pad with zeros to `num_rows` rows, so that the last batch needs no compilation of its own.
 
     >>> padded(np.ones((2, 3)), 4).shape
     (4, 3)
@@ -21,7 +21,7 @@ def padded(rows: np.ndarray, num_rows: int) -> np.ndarray:
 
 
 def map_blocks(function: Callable[[np.ndarray], Any], rows: np.ndarray) -> Any:
-    """Apply a function that treats each row by itself, block by block.
+    """Apply a function that treats each row separately, block by block.
 
     Args:
       function: from an array [B, ...] to a pytree of arrays [B, ...], with one B in all calls.

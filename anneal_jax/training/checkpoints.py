@@ -1,8 +1,8 @@
 """One checkpoint per round, complete before the round counts as finished, and verified when read.
 
 A step is a folder `checkpoints/<round_index>/` with the files of orbax and, written last, `manifest.json`
-with the SHA-256 of each file and the provenance of the round. A step without one was never finished, or is
-from a version that wrote none. Orbax itself restores flipped bits without an error.
+with the SHA-256 of each file and the provenance of the round. A step without a manifest was never
+finished, or was written by a version without manifests. Orbax itself does not notice flipped bits.
 """
 
 import contextlib
@@ -45,8 +45,8 @@ class Checkpoint(NamedTuple):
     Attributes:
       round_index: the round.
       state: NumPy arrays, in the structure of the template, or in dicts without one.
-      provenance: what the round was made from, as passed to `save`, with `versions`; None if the step has
-        no manifest.
+      provenance: the origin of the round, as passed to `save`, with `versions`; None if the step has no
+        manifest.
     """
 
     round_index: int
@@ -87,12 +87,12 @@ class RoundCheckpoints:
     def save(self, round_index: int, state: Params, *, provenance: Mapping[str, Any] | None = None) -> None:
         """Save a round's state; on return it is on disk. An older attempt at the round is replaced.
 
-        Of several processes of `jax.distributed`, which all hold the same state, only the first saves.
+        Of several processes of `jax.distributed`, which all have the same state, only the first saves.
 
         Args:
           round_index: the round.
-          state: a tree of arrays, wherever they lie.
-          provenance: what the round was made from, as JSON takes it; library versions are added.
+          state: a tree of arrays on any devices.
+          provenance: the origin of the round, as JSON values; library versions are added.
         """
         import orbax.checkpoint as ocp
 
@@ -102,7 +102,9 @@ class RoundCheckpoints:
             self._manager.delete(round_index)
         arrays = ocp.args.StandardSave(jax.tree.map(np.asarray, state))
         with atomic.reporting_unwritable(self.folder / str(round_index)), _one_report():
-            self._manager.save(round_index, args=arrays, force=True)  # else no round before the newest
+            self._manager.save(
+                round_index, args=arrays, force=True
+            )  # otherwise only the newest round is kept
             # `save` returns before the files are complete; a kill then would lose the round.
             self._manager.wait_until_finished()
         step = self.folder / str(round_index)
@@ -113,16 +115,16 @@ class RoundCheckpoints:
         write_sealed(step / MANIFEST, content)
 
     def restore(self, round_index: int, template: Params | None = None) -> Any:
-        """Return a round's state as NumPy arrays, on whatever devices it was made.
+        """Verify a round's files, and return its state as NumPy arrays.
 
-        Its files are verified first.
+        It may have been saved on other devices.
 
         Args:
           round_index: the round.
           template: a tree of the same structure and shapes; without one, nested dicts are returned.
 
         Raises:
-          WorkdirError: the round has no complete checkpoint, it is damaged, or of another network.
+          WorkdirError: the round has no complete checkpoint, or one that is damaged or of another network.
         """
         return self._read(round_index, template).state
 
@@ -132,7 +134,7 @@ class RoundCheckpoints:
         """Return the newest intact round, and warn about each newer one that is damaged.
 
         Args:
-          last_round: the newest to look at; None is all.
+          last_round: the newest round to consider; None considers all.
           template: as in `restore`.
 
         Returns:
@@ -171,7 +173,7 @@ class RoundCheckpoints:
         try:
             target = self._blank(round_index) if template is None else jax.tree.map(np.asarray, template)
             state = self._manager.restore(round_index, args=ocp.args.StandardRestore(target))
-        except Exception as error:  # damage surfaces as whatever the reader of the hit file raises
+        except Exception as error:  # the reader of a damaged file may raise any error
             raise self._damage(round_index, f"or of another network ({type(error).__name__})") from error
         return Checkpoint(round_index, state, provenance)
 
@@ -196,7 +198,7 @@ class RoundCheckpoints:
         return provenance
 
     def _blank(self, round_index: int) -> Any:
-        """Return zeros in the shapes that a step holds, for orbax to restore into without devices."""
+        """Return zeros in the shapes of a step, into which orbax restores without devices."""
         metadata = self._manager.item_metadata(round_index)
         return jax.tree.map(
             lambda leaf: np.zeros(leaf.shape, leaf.dtype), getattr(metadata, "tree", metadata)
@@ -209,7 +211,7 @@ class RoundCheckpoints:
 
 
 def _alone() -> Any:
-    """Return orbax's options of a process that saves and restores by itself, whatever others do."""
+    """Return orbax's options for a process that saves and restores independently of others."""
     import orbax.checkpoint as ocp
 
     if jax.process_count() == 1:
@@ -221,7 +223,7 @@ def _alone() -> Any:
 
 
 def _remove_leftovers(folder: pathlib.Path) -> None:
-    """Remove the steps, and the manifests, that a kill left half written."""
+    """Remove steps and manifests that are incomplete because the process was killed."""
     for unfinished in folder.glob(_UNFINISHED):
         shutil.rmtree(unfinished)
     for temporary in folder.glob(f"*/.{pathlib.Path(MANIFEST).stem}.*"):

@@ -26,8 +26,8 @@ class ClassHeads(NamedTuple):
     """Parameters of a class classifier.
 
     Attributes:
-      similarity: three dense layers in the shape of the similarity network G, so that whatever embeds
-        with G embeds with them.
+      similarity: three dense layers in the shape of the similarity network G, so that code which embeds
+        with G can embed with them.
       softmax: the linear layer from the last of them, before unit norm, to the classes.
     """
 
@@ -40,7 +40,7 @@ class ClassLearner:
     """Trains class classifiers on the features, batches and settings of a frozen learner.
 
     Attributes:
-      frozen: whose features are classified.
+      frozen: has the features to classify.
       num_classes: C.
     """
 
@@ -80,7 +80,7 @@ class ClassLearner:
 
 
 def as_head_params(heads: ClassHeads) -> HeadParams:
-    """Return what embeds: the network without its softmax layer."""
+    """Return the part that embeds: the network without its softmax layer."""
     return HeadParams(heads.similarity, None)
 
 
@@ -100,7 +100,7 @@ def class_objective(
       heads: the classifier.
       features: float32[B, F].
       classes: int32[B]; -1 leaves the image out.
-      settings: not looked at.
+      settings: not used.
     """
     del settings
     is_known = classes >= 0

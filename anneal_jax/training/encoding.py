@@ -18,7 +18,7 @@ _CPU_BATCH_SIZE, _ACCELERATOR_BATCH_SIZE = 8, 256
 
 
 def default_batch_size() -> int:
-    """Return tiles per step: on CPU few, so that a batch's feature maps stay near its cache."""
+    """Return the number of tiles per step: few on a CPU, so that feature maps nearly fit its cache."""
     return _CPU_BATCH_SIZE if jax.default_backend() == "cpu" else _ACCELERATOR_BATCH_SIZE
 
 
@@ -49,8 +49,8 @@ def encode_batches(
       backbone: the network.
       variables: its variables.
       batches: uint8[<= batch_size, H, H, S] each; at least one.
-      num_tiles: N, how many come in all.
-      batch_size: to which every batch is filled up, so that there is one compilation.
+      num_tiles: N, total number of tiles.
+      batch_size: size to which every batch is padded, so that there is one compilation.
 
     Returns:
       float32[N, F], in the order of the tiles.
@@ -73,7 +73,7 @@ def encode_feed(backbone: Backbone, variables: Params, feed: TileFeed) -> FloatA
     Args:
       backbone: the network.
       variables: its variables.
-      feed: where the tiles come from.
+      feed: provides the tiles.
     """
     size = default_batch_size() * feed.mesh.size
     everywhere = NamedSharding(feed.mesh, PartitionSpec())
@@ -95,7 +95,7 @@ def encode_feed(backbone: Backbone, variables: Params, feed: TileFeed) -> FloatA
 def _encode_block(
     backbone: Backbone, everywhere: NamedSharding, variables: Params, tiles: jax.Array
 ) -> jax.Array:
-    # Gathered on every device: a process cannot read what lies on those of another.
+    # Gathered on every device: a process cannot read arrays on the devices of another.
     return jax.lax.with_sharding_constraint(_encode_batch(backbone, variables, tiles), everywhere)
 
 

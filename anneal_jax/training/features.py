@@ -50,8 +50,8 @@ def extract_features(
       backbone: the network.
       variables: its variables.
       image_size: side to which tiles are resized, in pixels.
-      weights_digest: text that stands for `variables` in the key: a file's SHA-256, or a name
-        that says how random weights were drawn.
+      weights_digest: text that represents `variables` in the key: the SHA-256 of a file, or a
+        description of how random weights were drawn.
       cache_dir: folder for cached features, created if missing; None disables caching.
       batch_size: tiles per step; None uses `default_batch_size()`.
       code_version: see `CODE_VERSION`.
@@ -62,7 +62,7 @@ def extract_features(
     Raises:
       WeightsError: a feature is nan or infinite.
       ArchiveError: a tile cannot be read.
-      ConfigError: `cache_dir` cannot be made or written to.
+      ConfigError: `cache_dir` cannot be created or written to.
     """
     if archive.kind == "vector":
         return archive.load(np.arange(len(archive.ids)), image_size)
@@ -87,8 +87,8 @@ def cache_key(
 ) -> str:
     """Return the hexadecimal SHA-256 of everything that a feature depends on.
 
-    That is: the bytes and order of the tiles, the weights, the backbone with its input scaling
-    and dtype, the image size and the version of the code.
+    These are the bytes and order of the tiles, the weights, the backbone with its input scaling and dtype,
+    the image size, and the version of the code.
     """
     settings = {
         "backbone": repr(backbone),
@@ -109,7 +109,7 @@ def default_cache_dir() -> Path:
 def standardisation(features: FloatArray, train_indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return the (mean, scale) that standardise features: (features - mean) / scale.
 
-    Both come from the training images alone. A dimension that is constant on them gets scale 1.
+    Only the training images determine them. A dimension that is constant on these gets scale 1.
 
     Args:
       features: float32[N, F].
@@ -139,7 +139,7 @@ def standardisation(features: FloatArray, train_indices: npt.ArrayLike) -> tuple
 
     mean = mean_of(lambda block: block)
     deviation = np.sqrt(mean_of(lambda block: np.square(block - mean[None])))
-    # Not `deviation == 0`: the mean of equal values may differ from them by its rounding.
+    # Not `deviation == 0`: the mean of equal values may differ from them by rounding.
     differing = mean_of(lambda block: block != features[rows[:1]])
     scale = np.where(differing == 0, 1.0, deviation)
     return mean.astype(np.float32), scale.astype(np.float32)
@@ -155,8 +155,8 @@ def decoded_ahead(
     """Yield tiles uint8[<= batch_size, H, H, S] in order, while one thread decodes the next.
 
     Args:
-      archive: where the tiles are.
-      rows: int[M], which of them; at least one.
+      archive: has the tiles.
+      rows: int[M], rows of the tiles; at least one.
       image_size: H, side to which tiles are resized, in pixels.
       batch_size: tiles at once.
       resampling: the backbone's filter for resizing them.
@@ -191,7 +191,7 @@ def _make_writable(folder: Path) -> None:
 
 
 def _write_cache(path: Path, key: str, features: FloatArray) -> None:
-    """Write an .npy with a checksum of key and content after its end, where readers ignore it.
+    """Write an .npy file, and after its end a checksum of key and content, which readers ignore.
 
     If the disk is full, the features are not cached, and the work continues.
     """

@@ -1,4 +1,4 @@
-"""Where the tiles of a fit come from: the device itself where the archive fits, the host otherwise."""
+"""Feeds a fit with tiles: from the device if the archive fits there, else from the host."""
 
 import functools
 import os
@@ -17,7 +17,7 @@ from anneal_jax.types import IntArray
 MESH_AXIS = "tiles"
 
 _RESIDENT_SHARE = 0.25
-"""Of a device's memory that an archive may take: the rest is for parameters and feature maps."""
+"""Share of a device's memory that an archive may use; parameters and feature maps need the rest."""
 
 _THREADS, _AHEAD = 2, 3
 
@@ -27,7 +27,7 @@ class TileFeed(Protocol):
 
     Attributes:
       num_tiles: N, rows of the archive.
-      mesh: the devices, along one axis. They share each batch: each holds its part of the tiles.
+      mesh: the devices, along one axis. Each holds its part of the tiles of a batch.
     """
 
     @property
@@ -38,7 +38,7 @@ class TileFeed(Protocol):
     def blocks(self, rows: Iterable[IntArray]) -> Iterator[jax.Array]:
         """Yield the tiles of each array of rows, in the order given.
 
-        Rows may be taken ahead of the tiles that are yielded, so that the next ones are under way.
+        Rows may be read ahead of the tiles that are yielded, so that the next tiles are loaded early.
 
         Args:
           rows: int32[..., U] each; U is a multiple of the number of devices. With `jax.distributed` every
@@ -54,7 +54,7 @@ class TileFeed(Protocol):
 
 
 class ResidentFeed:
-    """A `TileFeed` of an archive that lies on every device, copied there once.
+    """A `TileFeed` of an archive that is copied to every device once.
 
     >>> feed = ResidentFeed(np.zeros((5, 2, 2, 3), np.uint8), make_mesh(1))
     >>> [tiles.shape for tiles in feed.blocks([np.array([0, 4]), np.array([[1, 2, 3]])])]
@@ -75,9 +75,9 @@ class ResidentFeed:
 
 
 class HostFeed:
-    """A `TileFeed` of an archive that does not fit: threads of the host read what comes next.
+    """A `TileFeed` of an archive that does not fit on a device: threads of the host read ahead.
 
-    Each thread loads the tiles of one array of rows and puts them onto the devices; what is yielded is that
+    Each thread loads the tiles of one array of rows and copies them to the devices. The results are those
     of `ResidentFeed`, in the same order. At most `_AHEAD` arrays wait on the devices.
 
     >>> feed = HostFeed(lambda rows: np.zeros((len(rows), 2, 2, 3), np.uint8), 5, (2, 2, 3), make_mesh(1))
@@ -92,7 +92,7 @@ class HostFeed:
         tile_shape: tuple[int, ...],
         mesh: Mesh,
     ):
-        """Remember where tiles come from.
+        """Keep the function that loads tiles.
 
         Args:
           load: returns uint8[B, H, H, S], the tiles of rows int32[B]; called from several threads.
@@ -121,11 +121,11 @@ def make_mesh(num_devices: int = 0) -> Mesh:
     """Return the devices that share a batch.
 
     Args:
-      num_devices: how many; 0 takes all, of every process, but one where they are CPU cores of one process:
-        these already share the work of a batch.
+      num_devices: number of devices; 0 uses those of all processes, but only one if they are CPU devices of
+        one process, because its cores already share the work of a batch.
 
     Raises:
-      ConfigError: there are fewer.
+      ConfigError: there are fewer devices.
     """
     if num_devices > jax.device_count():
         raise ConfigError(
@@ -138,19 +138,19 @@ def make_mesh(num_devices: int = 0) -> Mesh:
 
 
 def fits_on_device(num_bytes: int) -> bool:
-    """Tell whether an archive of so many bytes may lie on each device; a CPU's memory is the machine's."""
+    """Return whether an archive of this size may be copied to each device; a CPU has all memory."""
     stats = jax.local_devices()[0].memory_stats() or {}
     limit = stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return num_bytes <= _RESIDENT_SHARE * limit
 
 
 def _split_last(mesh: Mesh, ndim: int) -> NamedSharding:
-    """Split the last of the axes of rows, which is that of the tiles of a batch."""
+    """Return a sharding that splits the last axis of rows, the tiles of a batch."""
     return NamedSharding(mesh, PartitionSpec(*[None] * (ndim - 1), MESH_AXIS))
 
 
 def placed(arrays: Any, sharding: NamedSharding) -> Any:
-    """Put a pytree of arrays, which every process holds, onto the devices of all of them."""
+    """Copy a pytree of arrays, which every process has, to the devices of all processes."""
 
     def place(array: jax.typing.ArrayLike) -> jax.Array:
         host = np.asarray(array)

@@ -46,7 +46,7 @@ class FinetunePlan(NamedTuple):
     Attributes:
       epochs_first: epochs in round 0, and of every fit on groups.
       epochs: epochs in each later round.
-      max_steps: steps of a fit at most; 0: as many as the epochs have.
+      max_steps: maximum number of steps of a fit; 0 is unlimited.
       heads_first: whether the heads are trained alone before the first fit.
       batch_size: pairs per step; tiles per step for groups.
       accumulation: parts that the batch of a step is computed in.
@@ -79,8 +79,8 @@ class FinetuneLearner:
     """Trains backbone and heads on the tiles themselves; a `Learner`.
 
     Heads that begin at random spoil pretrained features before they have learnt anything themselves, and
-    lag afterwards. So they are trained alone first, on stored features, where a step costs next to
-    nothing (kumar2022finetuning).
+    stay behind. So they are first trained alone, on stored features, with steps that cost next to nothing
+    (kumar2022finetuning).
 
     Attributes:
       feed: the tiles of the archive, and the devices to train on.
@@ -116,7 +116,7 @@ class FinetuneLearner:
         *,
         use: str = "train",
     ) -> NetworkParams:
-        """Train on pairs, from `previous` on where it is given."""
+        """Train on pairs, starting from `previous` if it is given."""
         plan, shape = self.plan, pair_shape(self._part_size, self.feed.mesh.size)
         learnt, held_out = hold_out(
             pairs, plan.holdout_fraction, num_tiles=self.feed.num_tiles, seed=self.heads_only.seed

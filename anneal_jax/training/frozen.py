@@ -37,9 +37,9 @@ from anneal_jax.training.sampling import (
 from anneal_jax.types import ClassifierTables, FloatArray, IntArray
 
 MAX_DIRECTIONS = 256
-"""Numbers of an embedding that features may take, as many as what is learnt."""
+"""Maximum numbers of an embedding for the features, as many as for what is learnt."""
 
-_MAX_SPANNED = 20_000  # training tiles whose directions are looked for
+_MAX_SPANNED = 20_000  # maximum training tiles from which directions are computed
 
 CHUNK_STEPS = 50
 """Steps per call of the compiled function. A fit is rounded up to a whole number of calls."""
@@ -50,13 +50,13 @@ class FrozenLearner:
     """Trains the heads on fixed features; a `Learner`.
 
     Attributes:
-      stored_features: float32[N, F], of every tile, as the backbone gave them.
+      stored_features: float32[N, F], the backbone's features of every tile.
       mean: float32[F], and
       scale: float32[F], of the training images; they standardise, and are part of every checkpoint.
       train_images: int32[M], the training images.
-      with_classifier: whether the pair classifier is trained; only where it is scored.
-      seed: fixes every draw.
-      settings: numbers of the fit.
+      with_classifier: whether the pair classifier is trained, if its scores are used.
+      seed: determines every draw.
+      settings: settings of the fit.
       num_steps: optimiser steps per fit.
       batch_size: pairs per step.
       oversample: draw both classes equally often.
@@ -88,7 +88,7 @@ class FrozenLearner:
         *,
         use: str = "train",
     ) -> HeadParams:
-        """Train new heads on pairs; `previous` is not looked at."""
+        """Train new heads on pairs; `previous` is not used."""
         del previous
         batches = draw_pair_batches(
             host_rng(self.seed, round_index, Use.BATCHES),
@@ -134,7 +134,7 @@ class FrozenLearner:
         )
 
     def beside_features(self, params: HeadParams, share: float) -> HeadParams:
-        """Return heads whose embeddings hold a share of the features, in their main directions."""
+        """Return heads whose embeddings include a share of the features, in their main directions."""
         return with_features(params, self.main_directions, share)
 
     def features(self, params: HeadParams | None) -> FloatArray:
@@ -156,7 +156,7 @@ class FrozenLearner:
 
     @functools.cached_property
     def standardised(self) -> jax.Array:
-        """float32[N, F], the stored features as the heads see them: on the device, copied there once."""
+        """float32[N, F], the standardised features, copied to the device once."""
         return jax.device_put(standardise(self.stored_features, self.mean, self.scale))
 
     @functools.cached_property

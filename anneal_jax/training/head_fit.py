@@ -1,7 +1,7 @@
 """The training loop of the frozen regime: Adam inside `lax.scan`, a chunk of steps per compiled call.
 
-Batches come from the host with fixed shapes, so that there is one compilation, however many pairs are
-labelled. Between two calls the progress bar moves.
+Batches come from the host with fixed shapes, so there is one compilation for any number of labelled pairs.
+The progress bar moves between two calls.
 """
 
 import functools
@@ -63,12 +63,11 @@ def fit(
       params: where to start; left as they are.
       constants: pytree of arrays, copied to the device once.
       batches: pytree of host arrays [T, ...], one row per step. T is rounded up to a whole number of
-        chunks by going round again.
+        chunks by repeating the first rows.
       key: split into one key per step.
       schedule: of Adam's learning rate.
       chunk_steps: steps per compiled call.
-      use: what the fit is for; shown by the progress bar, which appears on a terminal only, and
-        named in errors.
+      use: purpose of the fit, for the progress bar, which only appears on a terminal, and for errors.
 
     Returns:
       The parameters and the losses.
@@ -76,7 +75,7 @@ def fit(
     Raises:
       ConfigError: the fit diverges: its last loss is not finite.
     """
-    # A copy, since each call gives its input up to the next.
+    # A copy, because each call donates its input to the next.
     params = jax.tree.map(jnp.array, params)
     state = (params, optax.adam(schedule.learning_rate).init(params))
     constants = jax.device_put(constants)
@@ -91,7 +90,7 @@ def fit(
             steps = np.arange(start, start + chunk_steps)
             chunk, chunk_key = _rows(batches, steps % num_steps), jax.random.fold_in(key, start)
             state, chunk_losses = _run_chunk(loss, state, constants, chunk, rates[steps], chunk_key)
-            if losses and not progress.disable:  # waits for the chunk before: only where somebody watches
+            if losses and not progress.disable:  # waits for the chunk before, so only on a terminal
                 progress.set_postfix(loss=f"{float(losses[-1][-1]):.3f}")
             losses.append(chunk_losses)
     result = Fit(state[0], np.concatenate(losses))

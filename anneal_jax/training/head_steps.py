@@ -1,4 +1,4 @@
-"""The two heads as both regimes train them: parameters, settings, and what is minimised."""
+"""The two heads as both regimes train them: parameters, settings, and losses."""
 
 import functools
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class HeadParams(NamedTuple):
 
 
 class FitSettings(NamedTuple):
-    """Numbers that steer a fit; hashable, so that they are compiled in.
+    """Settings of a fit; hashable, because they are constants of compiled functions.
 
     Attributes:
       learning_rate: of Adam, at first.
@@ -98,7 +98,7 @@ def pair_objective(
       features: float32[2B, F], first images then second ones.
       labels: float32[B], 1 similar, 0 dissimilar.
       settings: see `FitSettings`.
-      weights: float32[B] >= 0, of each pair in the mean; by default all weigh the same.
+      weights: float32[B] >= 0, of each pair in the mean; by default all have the same weight.
     """
     first, second = jnp.split(_embed(heads.similarity, features), 2)
     similarities = jnp.sum(first * second, axis=-1)
@@ -112,12 +112,12 @@ def pair_objective(
 def group_objective(
     heads: HeadParams, features: jax.Array, groups: jax.Array, settings: FitSettings
 ) -> jax.Array:
-    """Return the group loss of a batch of images; it trains the similarity network alone.
+    """Return the group loss of a batch of images; it only trains the similarity network.
 
     Args:
       heads: their parameters.
       features: float32[B, F].
-      groups: int32[B], the group of each image, as class labels give it; -1 leaves the image out.
+      groups: int32[B], the group of each image, such as its class; -1 leaves the image out.
       settings: see `FitSettings`.
     """
     loss: Callable[..., jax.Array] = get_group_loss(settings.group_loss)
@@ -137,11 +137,11 @@ def embed_features(similarity: Params, features: Any) -> jax.Array:
 
 
 def with_features(heads: HeadParams, basis: FloatArray, share: float) -> HeadParams:
-    """Let embeddings hold the features beside what was learnt; no training changes that part.
+    """Add the features to embeddings; no training changes this part.
 
     Args:
       heads: their parameters.
-      basis: float32[F, P], of the part of the features that is kept.
+      basis: float32[F, P], the directions of the features that are kept.
       share: weight of their cosine, in [0, 1].
     """
     kept = {"basis": basis, "share": np.float32(share)}
@@ -149,7 +149,7 @@ def with_features(heads: HeadParams, basis: FloatArray, share: float) -> HeadPar
 
 
 def without_features(heads: HeadParams) -> HeadParams:
-    """Return what is trained of heads that may hold the features, too."""
+    """Return the trained part of heads, without features."""
     return heads._replace(similarity={"params": heads.similarity["params"]})
 
 

@@ -23,21 +23,21 @@ class HeldOut(NamedTuple):
 def hold_out(pairs: TrainingPairs, share: float, *, num_tiles: int, seed: int) -> HeldOut:
     """Set a share of the answered pairs aside.
 
-    A pair stays on one side permanently: a later round, which continues from this round's parameters, has
-    never trained on its held-out pairs. Each pair is decided by its own coin, except that pairs before the
-    first one to train on are trained on too, because a fit needs one. Implied pairs are left out of both
-    parts if they share a tile with a held-out pair, because one transitive step may imply them from it.
+    A pair stays held out in all rounds, so that a later round, which continues from this round's
+    parameters, has never trained on it. Each pair is decided by its own coin, except that no pair is held
+    out before the first one to train on, because a fit needs one. Implied pairs are left out of both parts
+    if they share a tile with a held-out pair, because one transitive step may imply them from it.
 
     Args:
-      pairs: all that is known; answers in the order asked, so that later ones only follow.
-      share: of the answered pairs, in [0, 1); about so many are held out, and never all.
+      pairs: all known pairs; answers in the order asked, so that later rounds only append.
+      share: approximate share of the answered pairs to hold out, in [0, 1); never all are.
       num_tiles: N, tiles of the archive.
-      seed: fixes which.
+      seed: determines which.
     """
     num_answered = len(pairs.labels) if pairs.num_answered is None else pairs.num_answered
     is_answered = np.arange(len(pairs.labels)) < num_answered
     places = host_rng(seed, 0, Use.HELD_OUT).random(num_tiles)
-    # The sum of two uniform numbers on a circle is uniform there: a coin for each pair, without a table.
+    # Modulo 1, the sum of two uniform numbers is uniform: a coin for each pair without a table of pairs.
     coins = places[pairs.pair_indices].sum(axis=1) % 1.0
     is_held_out = is_answered & (coins < share)
     is_held_out &= np.logical_or.accumulate(is_answered & ~is_held_out)

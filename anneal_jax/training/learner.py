@@ -1,4 +1,4 @@
-"""What a run needs of a model, whatever the regime: fit it, embed with it, score pairs with it."""
+"""The interface of a model in both regimes: fit it, embed with it, score pairs with it."""
 
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -21,7 +21,7 @@ class TrainingPairs(NamedTuple):
     Attributes:
       pair_indices: int32[P, 2], canonical indices into the archive.
       labels: int8[P], 1 similar, 0 dissimilar.
-      num_answered: the first so many were answered, the rest follow from answers; None: all were answered.
+      num_answered: number of answered pairs, which come first; the others follow from them. None: all.
     """
 
     pair_indices: PairIndices
@@ -30,12 +30,12 @@ class TrainingPairs(NamedTuple):
 
 
 class Learner(Protocol):
-    """A model that learns from pairs. Parameters are passed, never held.
+    """A model that learns from pairs. Parameters are passed as arguments, never stored.
 
     Attributes:
       mean: float32[F], and
       scale: float32[F], of the features of the training images; part of every checkpoint.
-      heads_only: what trains the heads alone, on the features before the first round: in seconds.
+      heads_only: trains only the heads, in seconds, on the features before the first round.
     """
 
     @property
@@ -53,8 +53,8 @@ class Learner(Protocol):
         Args:
           pairs: all pairs known at this round.
           round_index: keys every draw.
-          previous: parameters of the round before; the frozen regime does not look at them.
-          use: what the fit is for; shown by the progress bar and named in errors.
+          previous: parameters of the round before; the frozen regime does not use them.
+          use: purpose of the fit, for the progress bar and errors.
 
         Raises:
           ConfigError: the fit diverges.
@@ -72,7 +72,7 @@ class Learner(Protocol):
     ) -> Params:
         """Train from scratch on the class labels, or other groups, int32[M] of tiles int32[M].
 
-        `weights`, float64[M], says how often each is drawn; by default all equally often.
+        `weights`, float64[M], determines how often each is drawn; by default all equally often.
 
         Raises:
           ConfigError: the fit diverges.
@@ -80,7 +80,7 @@ class Learner(Protocol):
         ...
 
     def beside_features(self, params: Params, share: float) -> Params:
-        """Return parameters whose embeddings hold a share of the features beside what was learnt.
+        """Return parameters whose embeddings include a share of the features.
 
         Args:
           params: trained ones, or a template.
@@ -89,7 +89,7 @@ class Learner(Protocol):
         ...
 
     def features(self, params: Params | None) -> FloatArray:
-        """Return the features float32[N, F] of every tile, as the backbone gives them; None: untrained."""
+        """Return the backbone's features float32[N, F] of every tile; None uses the untrained network."""
         ...
 
     def embed(self, params: Params, features: FloatArray) -> FloatArray:
@@ -106,11 +106,11 @@ class Learner(Protocol):
 
 
 class Model(NamedTuple):
-    """A trained model and what it makes of every tile, computed once.
+    """A trained model with the features and embeddings of every tile, computed once.
 
     Attributes:
       params: the parameters.
-      features: float32[N, F], as the backbone gives them.
+      features: float32[N, F], from the backbone.
       embeddings: float32[N, D], unit norm.
     """
 
@@ -126,7 +126,7 @@ def represent(learner: Learner, params: Params) -> Model:
 
 
 def checkpoint_state(learner: Learner, params: Params) -> dict[str, Params]:
-    """Return what a checkpoint holds: all that turns a tile into an embedding."""
+    """Return the content of a checkpoint: everything that turns a tile into an embedding."""
     return {"params": params, "feature_mean": learner.mean, "feature_scale": learner.scale}
 
 
@@ -138,11 +138,12 @@ def standardise(features: _Array, mean: _Array, scale: _Array) -> _Array:
 def embed_standardised(
     similarity: Params, features: FloatArray, mean: FloatArray, scale: FloatArray
 ) -> FloatArray:
-    """Standardise and embed, block by block, so that nothing of the features' size is made.
+    """Standardise and embed, block by block, without another array of the features' size.
 
     Args:
       similarity: what `SimilarityNetwork().init` returned.
-      features: float32[M, F], as the backbone gives them.
+      features: float32[M, F], from the backbone.
+
       mean: float32[F].
       scale: float32[F].
 
@@ -159,7 +160,7 @@ def tabulate_classifier(
 
     Args:
       classifier: what `PairClassifier().init` returned.
-      features: float32[M, F], as the backbone gives them, of the tiles to be paired.
+      features: float32[M, F], from the backbone, of the tiles to be paired.
       mean: float32[F].
       scale: float32[F].
     """
@@ -177,5 +178,5 @@ def tabulate_classifier(
 
 
 def centred(features: FloatArray, train_images: IntArray) -> FloatArray:
-    """Subtract the mean of the training images; cosine needs it, since features are not negative."""
+    """Subtract the mean of the training images, or cosines of non-negative features would all be high."""
     return features - np.mean(features[train_images], axis=0, dtype=np.float64).astype(np.float32)

@@ -21,7 +21,7 @@ class Network(NamedTuple):
     Attributes:
       backbone: the network.
       variables: its parameters.
-      digest: SHA-256 of the weights, or the text that random weights were drawn from.
+      digest: SHA-256 of the weights, or a description of how random weights were drawn.
       image_size: side in pixels of its input.
     """
 
@@ -36,7 +36,7 @@ def prepared_backbone(config: ExperimentConfig, inputs: Mapping[str, str] | None
 
     Args:
       config: the settings.
-      inputs: `inputs.json` of a workdir, which remembers the preparation, so that no weights are looked at.
+      inputs: `inputs.json` of a workdir, which has the preparation, so that no weights are read.
 
     Raises:
       ConfigError: no backbone has the configured name.

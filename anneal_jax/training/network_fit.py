@@ -1,8 +1,8 @@
 """The training loop of the whole network: batches from a feed, over one device or many.
 
-The same code runs on one device, on many, and in many processes: parameters lie on every device, each
-device encodes its part of a batch's tiles, and the compiler adds up the gradients. A step's randomness
-depends on its number alone, so that neither devices nor chunks change what is learnt, but for rounding.
+The same code runs on one device, on many, and in many processes: every device has the parameters and
+encodes its part of a batch's tiles, and the compiler adds up the gradients. The randomness of a step
+depends only on its number, so devices and chunks change nothing but rounding.
 """
 
 import functools
@@ -33,7 +33,7 @@ class NetworkParams(NamedTuple):
 
     Attributes:
       backbone: variables of the backbone.
-      heads: similarity network and, where it is scored, pair classifier.
+      heads: similarity network and, if its scores are used, pair classifier.
     """
 
     backbone: Params
@@ -64,9 +64,9 @@ class EarlyStop(NamedTuple):
     Attributes:
       loss: of the pairs held out.
       batches: of these pairs, in one shape; their losses are added up.
-      patience: measurements in a row without a smaller loss after which a fit ends. There is one after each
-        epoch, or after each call of the compiled function where that takes longer: so many epochs have then
-        passed at least, and a fit of few, long calls is never ended by a single number.
+      patience: number of measurements in a row without a smaller loss after which a fit ends. There is one
+        after each epoch, or after each call of the compiled function if a call takes longer. So at least
+        this number of epochs has passed, and one measurement alone never ends a fit of few, long calls.
     """
 
     loss: TileLoss
@@ -106,7 +106,7 @@ class _Chunk(NamedTuple):
     Attributes:
       batch: the batches.
       steps: int32[T], their numbers in the fit.
-      epochs: float64[T], the epochs drawn before each; infinite where a step only fills the chunk up.
+      epochs: float64[T], the epochs drawn before each; infinite for steps that only fill the chunk.
     """
 
     batch: TileBatch
@@ -141,11 +141,10 @@ def fit_network(
       schedule: the learning rates.
       accumulation: batches whose mean gradient makes one step.
       num_epochs: what the schedule runs over.
-      early_stop: watched where given.
-      chunk_steps: steps per call of the compiled function; 0 is 1 on a CPU, where the gradients of XLA's
-        convolutions take twenty times as long or more inside a loop, and 8 elsewhere.
-      use: what the fit is for; shown by the progress bar, which appears on a terminal only, and named
-        in errors.
+      early_stop: when to stop early; None trains to the end.
+      chunk_steps: steps per call of the compiled function; 0 means 8 on an accelerator, and 1 on a CPU,
+        where gradients of XLA's convolutions take twenty times as long or more inside a loop.
+      use: purpose of the fit, for the progress bar, which only appears on a terminal, and for errors.
 
     Raises:
       ConfigError: the fit diverges: its last loss is not finite.
@@ -194,7 +193,7 @@ def fit_network(
 
 
 class _Watch:
-    """Looks at the pairs held out once a further epoch is complete, and keeps the best parameters."""
+    """Measures the held-out pairs after each complete epoch, and keeps the best parameters."""
 
     def __init__(self, early_stop: EarlyStop | None, feed: TileFeed, constants: Any):
         self.measurements: list[Measurement] = []
@@ -250,7 +249,7 @@ def _run_chunk(
             updates, optimiser_state = make_optimiser(accumulation, rates).update(
                 gradients, optimiser_state, params
             )
-        # What fills a chunk up moves nothing: Adam's rate is 0 there, and statistics have none.
+        # Steps that fill a chunk change nothing: Adam's rate is 0, and the statistics are kept.
         backbone = jax.tree.map(lambda new, old: jnp.where(is_step, new, old), backbone, params.backbone)
         params = optax.apply_updates(params._replace(backbone=backbone), updates)
         return jax.lax.with_sharding_constraint((params, optimiser_state), everywhere), value

@@ -1,4 +1,4 @@
-"""How the whole network is stepped: Adam, with rates that differ in time and between backbone and heads."""
+"""The optimiser of the whole network: Adam with rates that change in time and differ for the backbone."""
 
 from collections.abc import Hashable
 from typing import Any, NamedTuple
@@ -71,7 +71,7 @@ def make_optimiser(
 
 
 def _parts_of(params: Any) -> Any:
-    """Name the part that each of the parameters belongs to."""
+    """Return the name of the part that each parameter belongs to."""
     backbone = {name: "backbone" if name == "params" else "statistics" for name in params.backbone}
     return params._replace(backbone=backbone, heads="heads")
 

@@ -10,10 +10,10 @@ _Result = TypeVar("_Result")
 
 
 def one_behind(results: Iterable[_Result]) -> Iterator[_Result]:
-    """Yield each result once the next one is taken.
+    """Yield each result after the next one is requested.
 
-    A device works on what JAX returned long after it did. Who reads one result when the next is under way
-    leaves the device something to do, and no more than two results in its memory.
+    JAX returns arrays before the device has computed them. If a result is read only after the next one is
+    started, the device always has work, and at most two results are in its memory.
 
     >>> list(one_behind([1, 2, 3]))
     [1, 2, 3]
@@ -32,14 +32,14 @@ def done_ahead(
     """Yield `function(item)` of each item, in order, while the next ones are worked on.
 
     Results do not depend on the threads, as long as those of `function` do not. At most `depth` items are
-    taken beyond the one that is yielded, so that memory is bounded. An error of `function` is raised
-    where its result would have been yielded; items after it are given up, also when the caller stops early.
+    taken beyond the one that is yielded, so memory is bounded. An error of `function` is raised when its
+    result is due. Later items are dropped after an error, and if the caller stops early.
 
     Args:
       function: pure, called from several threads at a time.
       items: taken by the caller's thread alone.
-      num_threads: how many items are worked on at a time, at least 1.
-      depth: how many items are ahead at most, at least 1 for anything to be.
+      num_threads: number of items worked on at a time, at least 1.
+      depth: maximum number of items taken ahead, at least 1 to have any effect.
 
     >>> list(done_ahead(abs, [-3, 2, -1], num_threads=2, depth=2))
     [3, 2, 1]

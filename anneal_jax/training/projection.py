@@ -1,4 +1,4 @@
-"""From a tile's features to the space in which questions are chosen and tiles are searched."""
+"""Maps a tile's features to the space in which questions are chosen and tiles are searched."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ _PREFIX = "projection/"
 
 
 class Projection(NamedTuple):
-    """Turns features into embeddings as those of the archive were made.
+    """Turns features into embeddings in the same way as for the archive.
 
     Attributes:
       mean: float32[F], and

@@ -1,4 +1,4 @@
-"""Which pairs go into which step: drawn on the host, so that a jitted step keeps one shape forever."""
+"""Draws the batches of each step on the host, so that a jitted step always has one shape."""
 
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class GroupBatches(NamedTuple):
 
     Attributes:
       images: int32[T, B].
-      groups: int32[T, B]; -1 is an empty place.
+      groups: int32[T, B]; -1 is an unused place.
     """
 
     images: npt.NDArray[np.int32]
@@ -38,14 +38,14 @@ def cycle_permutations(rng: np.random.Generator, num_items: int, num_draws: int)
 
     Args:
       rng: source of randomness.
-      num_items: how many items there are, at least 1.
-      num_draws: how many to draw.
+      num_items: number of items, at least 1.
+      num_draws: number of draws.
 
     Returns:
       int[num_draws] in [0, num_items).
     """
     cycles = -(-num_draws // num_items)
-    # One call for all cycles: the rarer class may be a single pair, and the cycles thousands.
+    # One call for all cycles: if the rarer class is a single pair, there are thousands of cycles.
     return rng.permuted(np.tile(np.arange(num_items), (cycles, 1)), axis=1).reshape(-1)[:num_draws]
 
 
@@ -56,16 +56,16 @@ def draw_image_batches(
 
     Args:
       rng: source of randomness.
-      num_images: how many there are.
+      num_images: number of images.
       num_steps: T.
-      batch_size: B, or the number of images if that is smaller, so that none meets itself.
+      batch_size: B, or the number of images if that is smaller, so that no image is twice in a batch.
 
     Returns:
       int[T, min(B, num_images)] in [0, num_images); the images of one step differ.
     """
     size = min(batch_size, num_images)
     per_cycle = num_images // size
-    # The rest of each cycle is left out: a batch across two cycles could hold an image twice.
+    # The rest of each cycle is dropped: a batch across two cycles could have an image twice.
     cycles = np.tile(np.arange(num_images), (-(-num_steps // per_cycle), 1))
     whole = rng.permuted(cycles, axis=1)[:, : per_cycle * size]
     return whole.reshape(-1, size)[:num_steps]
@@ -74,14 +74,14 @@ def draw_image_batches(
 def draw_group_batches(
     rng: np.random.Generator, images: IntArray, groups: IntArray, *, num_steps: int, batch_size: int
 ) -> GroupBatches:
-    """Draw the batches of a fit on groups, in one shape however few images are known.
+    """Draw the batches of a fit on groups, in one shape even if there are few images.
 
     Args:
       rng: source of randomness.
       images: int32[M], indices into the archive.
       groups: int32[M], the group of each, not negative.
       num_steps: T.
-      batch_size: B; if there are fewer images, the rest of each row is empty.
+      batch_size: B; if there are fewer images, the other places of each row are unused.
     """
     drawn = draw_image_batches(rng, len(images), num_steps=num_steps, batch_size=batch_size)
     rest = [(0, 0), (0, batch_size - drawn.shape[1])]
@@ -105,7 +105,7 @@ def draw_weighted_group_batches(
       rng: source of randomness.
       images: int32[M], indices into the archive.
       groups: int32[M], the group of each, not negative.
-      weights: float64[M] >= 0, not all 0; an image is drawn in proportion, and may come twice in a step.
+      weights: float64[M] >= 0, not all 0; an image is drawn in proportion, and may be twice in a step.
       num_steps: T.
       batch_size: B.
     """
@@ -125,7 +125,7 @@ def draw_pair_batches(
     """Draw the batches of one round.
 
     With `oversample` similar and dissimilar pairs are drawn equally often, each class in cycles
-    without replacement; where only one class exists, it fills every batch.
+    without replacement; if only one class exists, it fills every batch.
 
     Args:
       rng: source of randomness.

@@ -1,9 +1,9 @@
 """Which pairs share a batch: grouped, so that tiles repeat in it and each is encoded once.
 
-Grouping only changes the order in which pairs come, never how often. An epoch, or a few where pairs are
-few, is drawn as it would be without grouping, and its draws are then dealt out to batches until none is
-left. So each pair comes exactly as often as in plain batches. What changes is the company: pairs of one
-batch are more often neighbours in the graph of answers, and so less independent than pairs drawn by chance.
+Grouping only changes the order in which pairs come, never how often. An epoch is drawn as without grouping
+(several epochs at once if there are few pairs), and its draws are distributed over batches until none is
+left. So each pair comes exactly as often as in plain batches. But the pairs of one batch are more often
+neighbours in the graph of answers, and so less independent than pairs drawn at random.
 """
 
 from collections import deque
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 _PAIRS_PER_SEED = 16
-"""A batch grows from one drawn pair for every so many, so that it is of several neighbourhoods."""
+"""Pairs of a batch per drawn pair from which it grows, so that it covers several neighbourhoods."""
 
 _MAX_PER_TILE = 8
-"""Pairs that a batch takes for the sake of one tile, of each kind."""
+"""Maximum number of pairs of each kind that join a batch because of one tile."""
 
 
 def group_draws(
@@ -26,20 +26,20 @@ def group_draws(
     num_tiles: int,
     num_pairs: int,
 ) -> Iterator[npt.NDArray[np.intp]]:
-    """Deal draws out to batches of few tiles.
+    """Distribute draws over batches of few tiles.
 
-    A batch begins with a few draws in their order. Then draws that name a tile of the batch join, of
-    whichever kind, similar or dissimilar, the batch has less of by its share among all draws.
+    A batch begins with a few draws in their order. Then draws join that have a tile of the batch. Their
+    kind, similar or dissimilar, is the one that the batch lacks most compared with all draws.
 
     Args:
       pair_indices: int32[E, 2], the tiles of each draw, in random order; a pair may be drawn many times.
       is_similar: bool[E].
-      num_tiles: different tiles in a batch at most, at least 2.
-      num_pairs: draws in a batch at most, at least 1.
+      num_tiles: maximum number of different tiles in a batch, at least 2.
+      num_pairs: maximum number of draws in a batch, at least 1.
 
     Yields:
-      int[<= num_pairs], draws of one batch; each draw is in one batch. Where no tiles repeat a batch has
-      num_tiles // 2 of them.
+      int[<= num_pairs], draws of one batch; each draw is in one batch. If no tiles repeat, a batch has
+      num_tiles // 2 draws.
     """
     draws = _Draws(pair_indices, is_similar)
     while any(draws.num_left):
@@ -52,11 +52,11 @@ class _Draws:
     Attributes:
       ends: the two tiles of each draw.
       kind: 0 or 1 for each draw.
-      is_taken: for each draw.
-      num_left: of each kind.
-      counts: of each kind, at first.
-      of_tile: for each kind the draws that name a tile, those that are taken included.
-      in_order: for each kind, all draws in order; taken ones are removed when they are met.
+      is_taken: whether a batch has taken each draw.
+      num_left: number of draws of each kind that are left.
+      counts: number of draws of each kind at first.
+      of_tile: for each kind, the draws of each tile, including those that are taken.
+      in_order: for each kind, all draws in order; taken ones are removed later, when they come first.
     """
 
     def __init__(self, pair_indices: npt.NDArray[np.int32], is_similar: npt.NDArray[np.bool_]):
@@ -83,10 +83,10 @@ class _Batch:
     """A batch that grows.
 
     Attributes:
-      draws: taken so far.
-      tiles: of these.
-      num_taken: of each kind.
-      open_tiles: for each kind, tiles whose draws may still join, with how many have joined for them.
+      draws: draws of the batch so far.
+      tiles: their tiles.
+      num_taken: number of draws of each kind.
+      open_tiles: for each kind, tiles whose draws may still join, with the number that have joined.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ def _take_batch(draws: _Draws, num_tiles: int, num_pairs: int) -> list[int]:
 
 
 def _next_neighbour(draws: _Draws, batch: _Batch, kind: int, room: int) -> int | None:
-    """Return a draw with a tile of the batch, for which there is room."""
+    """Return a draw that has a tile of the batch and fits into it; None if there is none."""
     queue = batch.open_tiles[kind]
     while queue:
         tile, num_joined = queue[0]

@@ -49,7 +49,7 @@ def settle_side(config: ExperimentConfig, archive: Archive) -> ExperimentConfig:
       archive: that of the settings.
 
     Returns:
-      The settings; `image_size` is `SMALL_SIDE` where most tiles are no larger than `SMALL_TILE`.
+      The settings; `image_size` is `SMALL_SIDE` if most tiles are no larger than `SMALL_TILE`.
     """
     if config.image_size or config.pretrained != packaged.SOURCE:
         return config
@@ -61,14 +61,14 @@ def choose_start(config: ExperimentConfig) -> ExperimentConfig:
     """Replace `auto` by a network and its weights.
 
     Vectors have no network, and the digits, of 8 x 8 pixels, need none: both get `pixels`. All other tiles
-    get the packaged weights. A network that was named takes the packaged weights where they are for it, and
-    random ones otherwise.
+    get the packaged weights. A network that was named gets the packaged weights if they are for it, else
+    random ones.
 
     Args:
       config: the settings.
 
     Returns:
-      The settings, `backbone` and `pretrained` explicit; the same where they are so already.
+      The settings with explicit `backbone` and `pretrained`; unchanged if they are explicit already.
 
     Raises:
       ConfigError: the packaged weights are not installed, or weights are named without their network.
@@ -96,7 +96,7 @@ def choose_start(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def start_warnings(config: ExperimentConfig) -> list[str]:
-    """Return a sentence where the network of explicit settings knows nothing; else none."""
+    """Return a warning if explicit settings choose a network with random weights; else an empty list."""
     if (
         config.pretrained != "none"
         or config.backbone == "pixels"

@@ -1,7 +1,7 @@
 """The batches of the finetune regime: unique tiles, and pairs or groups that point into them.
 
-Every batch of a fit has one shape, however many pairs are known: what is left over is padding, which no
-pair points to, and which weighs nothing.
+All batches of a fit have one shape, however many pairs are known. Unused places are padding: no pair points
+to them, and their weight is 0.
 """
 
 import itertools
@@ -23,23 +23,26 @@ from anneal_jax.training.shared_tile_batches import group_draws
 from anneal_jax.types import IntArray
 
 _TILES_PER_PAIR = 0.75
-"""Tiles that a batch encodes for each pair that it may hold. Two towers encode 2; on UC Merced's pairs of
-any round batches of 3/4 encode 0.8 to 0.9 for each pair in fact, of 1 about 1, of 1/2 hardly fewer."""
+"""Tiles that a batch has room for, per pair that it has room for; two towers encode 2.
+
+On UC Merced's pairs of any round, batches with 3/4 encode 0.8 to 0.9 tiles per pair, batches with 1 about
+1, and batches with 1/2 hardly fewer than those with 3/4.
+"""
 
 _MIN_BATCHES = 8
-"""Batches that are grouped at once, by drawing several epochs together: the last one is seldom full."""
+"""Minimum number of batches grouped at once, because the last is seldom full; epochs are drawn together."""
 
 
 class TileBatch(NamedTuple):
-    """One batch, or several along a first axis; of NumPy's arrays on the host and JAX's in a step.
+    """One batch, or several along a first axis: NumPy arrays on the host, JAX arrays in a step.
 
     Attributes:
-      rows: int32[U], tiles of the archive, each once; what is left over holds row 0.
+      rows: int32[U], different tiles of the archive; unused places have row 0.
       is_tile: bool[U], False for an unused place.
       places: int32[B, 2] for pairs, int32[B] for groups: positions in `rows`.
       targets: float32[B], 1 similar, 0 dissimilar; or int32[B], groups, -1 for an unused place.
-      weights: float32[B], of each target in the sum that is the loss: 1 / B however few there are, so that
-        in a whole fit all weigh the same; 0 for an unused place.
+      weights: float32[B], weights in the loss, a sum: 1 / B even if there are fewer targets, so that all
+        targets of a fit have the same weight; 0 for an unused place.
     """
 
     rows: Any
@@ -62,11 +65,11 @@ class Timed(NamedTuple):
 
 
 class BatchShape(NamedTuple):
-    """What every batch has places for.
+    """The size of every batch.
 
     Attributes:
-      num_tiles: U.
-      num_targets: B.
+      num_tiles: U, places for tiles.
+      num_targets: B, places for pairs or groups.
     """
 
     num_tiles: int
@@ -100,8 +103,8 @@ def draw_pair_tiles(
       oversample: draw similar and dissimilar pairs equally often, as in `draw_pair_batches`.
 
     Yields:
-      Batches grouped by `shared_tile_batches.group_draws`. An epoch is drawn when its first batch is asked
-      for.
+      Batches grouped by `shared_tile_batches.group_draws`. An epoch is drawn when its first batch is
+      requested.
 
     Raises:
       ConfigError: there are no pairs.
@@ -158,12 +161,12 @@ def draw_group_tiles(
 
 
 def bounded(batches: Iterable[Timed], max_batches: int, num_epochs: int) -> Iterator[Timed]:
-    """End a fit after so many batches, if not before: time runs as fast as either end needs it.
+    """End a fit after at most `max_batches`, and adapt the time of each batch to the end that comes first.
 
     Args:
-      batches: of the whole fit.
-      max_batches: how many at most; 0: all.
-      num_epochs: of the whole fit.
+      batches: batches of the whole fit.
+      max_batches: maximum number of batches; 0 is unlimited.
+      num_epochs: epochs of the whole fit.
 
     >>> times = [timed.epoch for timed in bounded((Timed(None, 0.1 * n) for n in range(90)), 4, 9)]
     >>> times
@@ -175,7 +178,7 @@ def bounded(batches: Iterable[Timed], max_batches: int, num_epochs: int) -> Iter
 
 
 def validation_batches(pairs: TrainingPairs, shape: BatchShape) -> Iterator[TileBatch]:
-    """Yield every pair once, similar and dissimilar ones of equal weight in all; the weights sum to 1."""
+    """Yield every pair once. Similar and dissimilar pairs have equal total weight; all weights sum to 1."""
     batches = list(_grouped(pairs.pair_indices, pairs.labels.astype(np.float32), shape))
     num_of = np.bincount(pairs.labels, minlength=2)
     share = 1.0 / (num_of[num_of > 0].size * np.maximum(num_of, 1))

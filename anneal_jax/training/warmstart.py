@@ -1,6 +1,6 @@
-"""Self-supervised training of a backbone on tiles without any answer, for where ImageNet does not fit.
+"""Self-supervised training of a backbone on tiles without answers, for sensors that ImageNet does not fit.
 
-Two pictures of each tile (`training.augment`) go through the backbone and a projector that is thrown away.
+Two pictures of each tile (`training.augment`) pass through the backbone and a projector, which is not kept.
 The augmentation, the sizes of the heads and the optimiser are this project's.
 """
 
@@ -29,7 +29,7 @@ from anneal_jax.types import FloatArray, IntArray, Params
 Method = Literal["simsiam", "vicreg"]
 
 STRENGTH = Strength(smallest_area=0.3, brightness=0.4, contrast=0.4, saturation=0.4)
-"""How far the two pictures of a tile seen from above may lie from it."""
+"""How far the two pictures of a tile seen from above may differ from it."""
 
 _WIDTH, _BOTTLENECK = 512, 128
 _WARM_UP_SHARE = 0.1
@@ -42,8 +42,8 @@ class WarmStart(NamedTuple):
     Attributes:
       variables: of the backbone.
       losses: float32[T], of each step.
-      spread: in [0, 1], how far the features of the last batch lie from one point: the mean length of
-        their unit vectors' deviation from their mean. Near 0 they collapsed.
+      spread: in [0, 1], how spread out the features of the last batch are: the mean length of the
+        deviation of their unit vectors from their mean. Near 0 they have collapsed.
     """
 
     variables: Params
@@ -53,14 +53,14 @@ class WarmStart(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class WarmStartSettings:
-    """Numbers of a warm start.
+    """Settings of a warm start.
 
     Attributes:
       method: `simsiam` (chen2021simsiam) or `vicreg` (bardes2022vicreg).
-      epochs: how often each tile is seen.
-      batch_size: tiles per step, at least 2; on several devices at most so many, each the same number.
+      epochs: number of times that each tile is used.
+      batch_size: tiles per step, at least 2; on several devices it is rounded down to equal parts.
       learning_rate: of AdamW, after a warm-up over a tenth of the steps and before a cosine to 0.
-      seed: fixes every draw.
+      seed: determines every draw.
       strength: of the augmentation.
     """
 
@@ -73,7 +73,7 @@ class WarmStartSettings:
 
 
 class Projector(nn.Module):
-    """Three dense layers, batch norm after each but, for VICReg, the last; used in training only."""
+    """Three dense layers with batch norm, for VICReg not after the last; only used in training."""
 
     is_normed: bool
 
@@ -103,10 +103,10 @@ def warm_start(
     """Train a backbone on pictures of tiles.
 
     Args:
-      backbone: the network; batch norm, where it has any, is live.
-      variables: where to start; left as they are.
-      feed: of the tiles.
-      rows: int32[M], which tiles take part; keep those away that will be measured on.
+      backbone: the network; its batch norm, if any, is live.
+      variables: initial values; they are not changed.
+      feed: provides the tiles.
+      rows: int32[M], the tiles that take part; leave out those that will be used to measure.
       settings: see `WarmStartSettings`.
 
     Raises:
@@ -124,7 +124,7 @@ def warm_start(
             f"a step of {size} tiles cannot be shared by {num_devices} devices; set "
             f"num_devices={size} or fewer."
         )
-    size -= size % num_devices  # each takes the same number
+    size -= size % num_devices  # each device gets the same number
     num_steps = max(1, settings.epochs * len(rows) // size)
     rng = host_rng(settings.seed, 0, Use.BATCHES)
     drawn = rows[draw_image_batches(rng, len(rows), num_steps=num_steps, batch_size=size)]
@@ -137,7 +137,7 @@ def warm_start(
         for step, tiles in enumerate(progress):
             state, (loss, spread) = _step(task, state, tiles, jax.random.fold_in(noise_key, step))
             if losses:
-                jax.block_until_ready(losses[-1])  # one step ahead, not a whole training's tiles
+                jax.block_until_ready(losses[-1])  # one step ahead, so that not all tiles are loaded
                 if not progress.disable:
                     progress.set_postfix(loss=f"{float(losses[-1]):.3f}")
             losses.append(loss)

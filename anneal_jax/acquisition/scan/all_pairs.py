@@ -1,9 +1,9 @@
-"""The h best of all N(N-1)/2 pairs, exactly, without ever holding the pairs.
+"""Finds the h best of all N(N-1)/2 pairs, exactly, without storing the pairs.
 
-One pass over tiles of the upper triangle. A tile's scores stay on its device; the host looks at the
-smallest distances of its strips and takes only the strips that beat the running bound; on a GPU a kernel
-can list the pairs within the bound and store no score at all. What is left at the end is settled in
-float64. Memory is O(N D + tile^2 + h).
+The scan is one pass over tiles of the upper triangle. A tile's scores stay on its device: the host reads
+the smallest distance of each strip, and fetches only strips that beat the current bound. On a GPU, a kernel
+can list the pairs within the bound without storing any score. The candidates that are left at the end are
+scored again in float64. Memory is O(N D + tile^2 + h).
 """
 
 import math
@@ -37,21 +37,22 @@ class ScanResult(NamedTuple):
     Attributes:
       pair_indices: int32[h', 2], canonical, best first; h' = min(h, size of the pool).
       utilities: float64[h'], -|score - boundary| by the float64 routine, not increasing.
-      is_certified: whether margin > error_bound: if that bound holds, pairs and order are those of scoring
-        every pair in float64. False only where more pairs crowd the boundary than the scan keeps.
-      is_proved: whether error_bound is a theorem (MGUE; not on TPU, nor once an error above it was
+      is_certified: whether margin > error_bound. Then, if the bound holds, pairs and order are the same as
+        if every pair were scored in float64. False only if more pairs are near the boundary than the
+        scan keeps.
+      is_proved: whether error_bound is a theorem (MGUE; not on TPU, nor after a larger error was
         measured) or an estimate, eight times the largest error measured (BCGUE). Certified and proved:
-        the float64 result, without doubt. Certified, not proved: the float64 result unless some pair's
-        error is far above all that were measured; where margin is inf no pair was left out, and no bound
-        is needed. Proved, not certified: a pair that is left out is better by 2 eps at most. Neither:
-        the same, as far as the estimate holds.
+        certainly the float64 result. Certified, not proved: the float64 result unless some pair's error
+        is far above all that were measured; if margin is inf, no pair was left out, and no bound is
+        needed. Proved, not certified: a pair that was left out is better by at most 2 eps. Neither: the
+        same if the estimate holds.
       margin: a pair can be missing only if its tile's error was at least this; inf if none was left out.
-      error_bound: eps, the largest error of a distance; proved or estimated, as the scorer says.
+      error_bound: eps, the largest error of a distance; the scorer proves it, or the scan estimates it.
       measured_error: largest error of a distance among the pairs that were re-scored.
-      band_size: how many pairs kept have a tile distance within 2 eps of the h-th best, or are better.
-      band_is_complete: whether these are all such pairs of the pool; otherwise there are more.
-      num_scored: pairs that the tiles covered, known ones included.
-      pool_share: num_scored over all N(N-1)/2.
+      band_size: number of kept pairs whose tile distance is within 2 eps of the h-th best, or better.
+      band_is_complete: whether these are all such pairs of the pool.
+      num_scored: number of pairs that the tiles covered, including known ones.
+      pool_share: num_scored divided by N(N-1)/2.
     """
 
     pair_indices: PairIndices
@@ -82,38 +83,39 @@ def scan_pairs(
 ) -> ScanResult:
     """Return the pairs nearest to the boundary among all pairs that are not known.
 
-    What exact means. Let eps bound the error of a tile's distances. No pair returned is worse than the
-    float64 h-th best by more than 2 eps, and none left out is better by more than 2 eps. Candidates
-    within 2 eps of the h-th best, 11 h of them at least, are kept and re-scored in float64 by one
-    fixed routine. Where they fit, `is_certified` says that the result equals that of scoring every pair
-    in float64, and `is_proved` whether eps is proved or estimated. Ties are broken by a seeded hash of
-    (i, j). A certified and proved result depends on neither tiles, devices nor precision. Any result is
-    the same for one device or eight of a kind, one process or several, where tiles are scored by the
-    same program: on CPU, and by MGUE's kernel; elsewhere XLA may choose among programs by their speed.
+    What exact means: let eps bound the error of a tile's distances. No returned pair is worse than the
+    float64 h-th best by more than 2 eps, and no other pair is better by more than 2 eps. Candidates
+    within 2 eps of the h-th best are kept (there is room for at least 11 h) and re-scored in float64 by
+    one fixed routine. If all of them fit, `is_certified` is true: the result is the same as if every
+    pair were scored in float64; `is_proved` says whether eps is proved or estimated. Ties are broken by
+    a seeded hash of (i, j). A certified and proved result does not depend on tiles, devices or
+    precision. Any result is the same on one device or on eight of a kind, in one process or in several,
+    if one program scores all tiles. That is so on a CPU and in MGUE's kernel; elsewhere XLA may choose
+    among programs by their speed.
 
-    A scan keeps no state outside itself: one that was killed is simply called again. With
-    `jax.distributed` set up every process must make the same call; each scans its share of the tiles
-    and all return the whole result.
+    A scan keeps no state outside itself: after a crash, call it again. With `jax.distributed` set up,
+    every process must make the same call; each scans its share of the tiles, and all return the whole
+    result.
 
     Args:
       scorer: from `threshold_scorer` or `classifier_scorer`.
-      num_images: N, below 2^31; the pool is its pairs i < j without the known ones.
-      num_pairs: h, how many to return.
+      num_images: N, below 2^31; the pool consists of all pairs i < j except the known ones.
+      num_pairs: h, number of pairs to return.
       known: int64[M], sorted keys (`pair_keys`) of pairs that must not be returned, each once.
       seed: breaks ties, and draws the tiles if `share` is below 1.
-      share: part of all pairs to score, in (0, 1], for archives past what one pass can afford. Whole
-        tiles are drawn, so that all images are met about equally often, at least one wrapped
-        diagonal of them. The result is exact for the pairs seen, and finds about this share of what
-        the whole pass would. A smaller tile makes a finer draw.
-      tile_size: images along a tile's side, at most; by default the scorer's choice for the kind of
-        device. Memory grows with its square.
-      precision: of matrix products: `float32`, `bfloat16_3x` or `bfloat16`. The last is approximate: its
-        band is so wide that it hardly ever fits. On an NVIDIA GPU with room for them MGUE goes
-        through a kernel of our own in both others than `float32` (`fused_distances`) for up to 1.5
-        million pairs, BCGUE in `bfloat16` (`fused_logits`).
-      devices: `jax.Device`s of this process; all of them by default. Each holds a copy of the images, and
-        once more as much where a kernel wants them in bfloat16.
-      progress: called with the number of pairs just scored; `scan_progress` makes a bar of it.
+      share: share of all pairs to score, in (0, 1], for archives that are too large for a whole pass.
+        Wrapped diagonals of tiles are drawn, at least one, so that all images take part about equally
+        often. The result is exact for the pairs scored, and has about this share of the pairs that the
+        whole pass would find. Smaller tiles give a finer draw.
+      tile_size: maximum number of images along a tile's side; by default the scorer's choice for the
+        kind of device. Memory grows with its square.
+      precision: precision of matrix products: `float32`, `bfloat16_3x` or `bfloat16`. The last is
+        approximate: its band is so wide that it hardly ever fits. On NVIDIA GPUs with enough shared
+        memory, our own kernels compute MGUE in the two bfloat16 precisions for up to 1.5 million pairs
+        (`fused_distances`), and BCGUE in `bfloat16` (`fused_logits`).
+      devices: `jax.Device`s of this process; all of them by default. Each has a copy of the images, and a
+        second one in bfloat16 if a kernel needs it.
+      progress: called with the number of pairs just scored, for instance the bar of `scan_progress`.
 
     Raises:
       ConfigError: the precision is not known, or a tile's scores are NaN or infinite.
@@ -133,14 +135,14 @@ def scan_pairs(
     num_pairs = min(num_pairs, count_pairs(num_images))
     devices = list(devices or jax.local_devices())
     on_cpu = devices[0].platform == "cpu"
-    if on_cpu:  # it has no units for bfloat16, and XLA refuses some products that ask for them
+    if on_cpu:  # it has no units for bfloat16, and XLA refuses some products in it
         chosen_precision = chosen_precision._replace(algorithm=jax.lax.Precision.HIGHEST)
     largest_tile = tile_size or (scorer.tile_size if on_cpu else scorer.tile_size_accelerator)
     grid = make_grid(num_images, largest_tile, SIDE_MULTIPLE if on_cpu else SIDE_MULTIPLE_ACCELERATOR)
     tiles, num_scored = choose_tiles(grid, share, seed)
     # Off the host, fetching a wide band would take longer than the pass itself.
     capacity = max(_SPARE_FACTOR * num_pairs, scorer.band_pairs if on_cpu else 0)
-    # A TPU adds up products of shortened numbers in an order of its own, which no proof covers.
+    # A TPU sums products of shortened numbers in its own order, which no proof covers.
     on_tpu = devices[0].platform == "tpu"
     proved_error = math.inf if on_tpu else scorer.error_bound(chosen_precision)
     best = BestPairs(num_pairs, capacity, 2.0 * proved_error, num_images, seed)

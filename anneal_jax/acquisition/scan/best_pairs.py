@@ -1,9 +1,8 @@
 """The total order of pairs, and a bounded buffer of the best ones in it.
 
 Pairs are ordered by their distance to the boundary, then by a seeded hash of (i, j). The hash is a
-bijection, so no two pairs tie. Since the order is total and the same for everybody, the best of several
-parts' best pairs are the best of the whole, in whatever order and on however many devices the parts
-were scored.
+bijection, so no two pairs tie. The order is total and the same on all devices, so the best pairs can be
+merged from those of several parts, scored in any order on any number of devices.
 """
 
 from typing import NamedTuple
@@ -20,12 +19,12 @@ _LAST_HASH = np.uint64(2**64 - 1)
 def tie_hashes(keys: PairKeys, num_images: int, seed: int) -> npt.NDArray[np.uint64]:
     """Return a seeded 64-bit hash of each pair (i, j), different for different pairs.
 
-    Ties broken by index would favour the first images of an archive; ties broken by this do not. It
-    depends on (seed, i, j) alone, not on the number of images.
+    If ties were broken by index, the first images of an archive would be favoured. The hash depends only
+    on (seed, i, j), not on the number of images.
 
     Args:
       keys: int64[P], keys of canonical pairs.
-      num_images: N, which the keys were made with.
+      num_images: N, with which the keys were made.
       seed: any integer.
 
     Returns:
@@ -45,11 +44,11 @@ def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 class ScoredPairs(NamedTuple):
-    """Pairs and how far they are from the boundary.
+    """Pairs and their distances from the boundary.
 
     Attributes:
-      distances: float[P], in any order unless said otherwise.
-      keys: int64[P], of the pairs.
+      distances: float[P], in any order unless stated otherwise.
+      keys: int64[P], keys of the pairs.
     """
 
     distances: npt.NDArray[np.floating]
@@ -63,16 +62,16 @@ class ScoredPairs(NamedTuple):
 class BestPairs:
     """Collects pairs and keeps those that may still be among the best.
 
-    Kept are the `capacity` first in the total order, of them only those within `slack` of the
-    `num_pairs`-th best. Both limits only tighten as pairs come in, so what is kept in the end does not
-    depend on the order in which they came.
+    It keeps the first `capacity` pairs in the total order, and of these only those within `slack` of the
+    `num_pairs`-th best. Both limits only tighten as pairs arrive, so the pairs kept in the end do not
+    depend on the order of arrival.
 
     Args:
-      num_pairs: h, how many are wanted in the end.
-      capacity: how many may be kept; at least h.
-      slack: how much further from the boundary than the h-th best is still of interest; may be inf.
-      num_images: N, which the keys are made with.
-      seed: of the hash.
+      num_pairs: h, number of pairs to return.
+      capacity: maximum number of pairs to keep; at least h.
+      slack: maximum distance of a kept pair beyond that of the h-th best; may be inf.
+      num_images: N, with which the keys are made.
+      seed: seed of the hash.
     """
 
     def __init__(self, num_pairs: int, capacity: int, slack: float, num_images: int, seed: int):
@@ -88,11 +87,11 @@ class BestPairs:
 
     @property
     def capacity(self) -> int:
-        """How many pairs may be kept."""
+        """Maximum number of pairs to keep."""
         return self._capacity
 
     def offer(self, pairs: ScoredPairs) -> None:
-        """Take in pairs, each at most once in the buffer's life."""
+        """Offer pairs; each may be offered only once."""
         useful = pairs.where(self._beats_bound(pairs))
         self._pending.append(useful)
         self._num_pending += len(useful.keys)
@@ -100,10 +99,10 @@ class BestPairs:
             self._trim()
 
     def tighten(self, bound: np.float32, last_hash: np.uint64) -> None:
-        """Take over the limit of another buffer, where that is the tighter.
+        """Adopt the limit of another buffer if it is tighter.
 
-        Buffers that each saw a part of the pool must do so before they merge: what one of them had to
-        drop is missing from the whole, and the others' limits do not show it.
+        Buffers that each saw a part of the pool must do this before they merge: pairs that one of them had
+        to drop are missing from the whole, and the limits of the others do not show it.
         """
         self._trim()
         if (bound, last_hash) < (self.bound, self.last_hash):
@@ -113,10 +112,10 @@ class BestPairs:
     def tighten_from_sample(self, pairs: ScoredPairs) -> bool:
         """Tighten the bound by pairs that will be offered later, and return whether that was possible.
 
-        If more of them than fit are within some distance, then what is kept in the end is within it too.
+        If more of them than fit are within some distance, all pairs kept in the end are within it too.
 
         Args:
-          pairs: some of the pool, each once, none offered yet.
+          pairs: some pairs of the pool, each once, none of them offered yet.
         """
         if len(pairs.keys) <= self._capacity:
             return False
@@ -127,12 +126,12 @@ class BestPairs:
         return True
 
     def holds_all_within(self, distance: float) -> bool:
-        """Tell whether every pair offered so far that is no further than `distance` is kept."""
+        """Return whether all pairs offered so far within `distance` are kept."""
         bound = float(self.bound)
         return distance < bound or (distance == bound and bool(self.last_hash == _LAST_HASH))
 
     def ranked(self) -> ScoredPairs:
-        """Return what is kept, best first."""
+        """Return the kept pairs, best first."""
         self._trim()
         return self.rank(self._kept)
 
@@ -163,7 +162,7 @@ class BestPairs:
     def _drop_beyond_slack(self) -> None:
         distances = self._kept.distances
         needed = float(np.partition(distances, self._num_pairs - 1)[self._num_pairs - 1])
-        # Rounded up: a pair on the very edge of the band must stay.
+        # Rounded up: a pair on the edge of the band must be kept.
         edge = np.nextafter(np.float32(needed + self._slack), np.float32(np.inf))
         self._kept = self._kept.where(distances <= edge)
         if edge < self.bound:

@@ -1,4 +1,4 @@
-"""The end of a scan: order the candidates by their float64 scores, and report how certain the result is."""
+"""Ends a scan: orders the candidates by their float64 scores, and reports how certain the result is."""
 
 import math
 from typing import NamedTuple
@@ -9,12 +9,12 @@ from anneal_jax.acquisition.scan.best_pairs import BestPairs, ScoredPairs
 from anneal_jax.acquisition.scan.scorers import PairScorer
 from anneal_jax.pairs.canonical import pairs_of_keys
 
-_MIN_MEASURED = 4096  # pairs whose error is measured where no bound is proved
+_MIN_MEASURED = 4096  # pairs whose error is measured if no bound is proved
 _SAFETY_FACTOR = 8.0  # times the largest measured error
 
 
 class Settled(NamedTuple):
-    """The best pairs and how far they can be trusted; see `ScanResult`."""
+    """The best pairs and their certificate; see `ScanResult`."""
 
     pairs: ScoredPairs
     error_bound: float
@@ -26,19 +26,19 @@ class Settled(NamedTuple):
 
 
 def settle(best: BestPairs, scorer: PairScorer, num_pairs: int, proved_bound: float) -> Settled:
-    """Re-score as many candidates as may be among the h best, and rank these.
+    """Re-score the candidates that may be among the h best, and rank them.
 
     A candidate further from the boundary than the worst of h re-scored ones by more than eps cannot be
     among the h best, so most of the buffer is never re-scored.
 
     Args:
-      best: the candidates by their tile distances.
+      best: the candidates with their tile distances.
       scorer: re-scores them.
       num_pairs: h, at least 1.
-      proved_bound: eps; inf if none is proved. There, and where an error above it is measured (a
-        device that does not add as the proof assumes), eight times the largest error measured takes its
-        place. Errors are measured on 4,096 candidates or more, those nearest to the boundary; that is an
-        estimate, not a proof.
+      proved_bound: eps; inf if none is proved. If it is inf, or a larger error is measured (on a device
+        that does not add as the proof assumes), eight times the largest measured error replaces it. This
+        is an estimate, not a proof; errors are measured on the 4,096 candidates nearest to the boundary,
+        or more.
     """
     candidates = best.ranked()
     near = candidates.distances.astype(np.float64)

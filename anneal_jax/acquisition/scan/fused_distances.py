@@ -1,8 +1,8 @@
-"""One kernel for MGUE on a GPU: product, distance and bound in one pass; no score is ever stored.
+"""One kernel for MGUE on a GPU: product, distance and bound in one pass; no score is stored.
 
-XLA writes a tile's scores to memory and reads them again to compare them. Here they stay in registers:
-a block of scores that holds nothing within the bound leaves no trace, and the few pairs that are within
-it are appended to a list. `collecting` keeps the way over XLA as fallback and twin.
+XLA writes a tile's scores to memory and reads them again to compare them. Here they stay in registers, and
+only the few pairs within the bound are appended to a list. `stored_pass` is the variant by XLA, for other
+devices and for tests.
 """
 
 import functools
@@ -16,14 +16,14 @@ from jax.experimental.pallas import triton as plgpu
 
 
 class FusedShape(NamedTuple):
-    """How the kernel is cut for the device; it changes speed alone.
+    """Block sizes of the kernel; they only change its speed.
 
     Attributes:
-      rows: of scores that one program computes, a power of two.
-      columns: of scores, likewise.
-      depth: components of the embeddings at a time, likewise.
-      num_warps: of a program.
-      num_stages: how many of its loads are under way at a time.
+      rows: rows of scores that one program computes, a power of two.
+      columns: columns of scores, likewise.
+      depth: components of the embeddings read at a time, likewise.
+      num_warps: number of warps of a program.
+      num_stages: number of its loads in flight at a time.
     """
 
     rows: int = 128
@@ -40,9 +40,9 @@ _MAJORS_WITH_ROOM = ("9", "10")
 
 
 def has_room(device: Any) -> bool:
-    """Tell whether a device is an NVIDIA GPU whose cores have the 128 KiB and more that our kernels share.
+    """Return whether a device is an NVIDIA GPU with the 128 KiB of shared memory that our kernels need.
 
-    Of compute capability 9 and 10 that is known; others have less, or nobody has looked.
+    GPUs of compute capability 9 and 10 have it; others have less, or were not checked.
     """
     version = str(getattr(device, "compute_capability", ""))
     return device.platform == "gpu" and version.split(".")[0] in _MAJORS_WITH_ROOM
@@ -52,7 +52,7 @@ class FoundPairs(NamedTuple):
     """Pairs within the bound, in no particular order.
 
     Attributes:
-      num_found: int32[1], how many there are; what is beyond the capacity was counted, not listed.
+      num_found: int32[1], number of pairs; those beyond the capacity are counted but not listed.
       distances: float32[capacity], to the boundary; only the first `num_found` are set.
       first: int32[capacity], smaller image of each pair.
       second: int32[capacity], larger image.
@@ -65,19 +65,19 @@ class FoundPairs(NamedTuple):
 
 
 def split_operands(embeddings: jax.Array, num_passes: int, shape: FusedShape) -> tuple[jax.Array, ...]:
-    """Cut float32 embeddings into bfloat16 terms, padded so that no block reads past the end.
+    """Split float32 embeddings into bfloat16 terms, padded so that no block reads past the end.
 
     Args:
       embeddings: float32[N, D].
-      num_passes: 3 keeps what the first term loses in a second one; 1 does not.
-      shape: of the kernel.
+      num_passes: 3 adds a second term with what the first one loses; 1 does not.
+      shape: block sizes of the kernel.
 
     Returns:
       One array or two, bfloat16[N + padding, D + padding]; the padding is zeros.
     """
     longest = max(shape.rows, shape.columns)
     padded = jnp.pad(embeddings, ((0, longest), (0, -embeddings.shape[1] % shape.depth)))
-    # `reduce_precision`, since XLA may take a round trip through bfloat16 for the identity.
+    # `reduce_precision`, because XLA may remove a conversion to bfloat16 and back.
     high = jax.lax.reduce_precision(padded, exponent_bits=8, mantissa_bits=7)
     terms = (high, padded - high)[: 2 if num_passes == 3 else 1]
     return tuple(term.astype(jnp.bfloat16) for term in terms)
@@ -98,13 +98,13 @@ def find_pairs(
 
     Args:
       operands: from `split_operands`: two for three passes, one for one pass.
-      cells: int32[tiles, 4], of each tile the first row and column that it reads, and the first row and
-        column that it answers for; all -1 for a place without a tile.
+      cells: int32[tiles, 4], for each tile the first row and column that it reads, and the first row and
+        column that it is responsible for; all -1 for an unused place.
       boundary: float32[].
       bound: float32[].
       tile_size: T, images along a tile's side.
-      capacity: how many pairs can be listed.
-      shape: of the kernel.
+      capacity: maximum number of pairs to list.
+      shape: block sizes of the kernel.
       interpret: whether to run it step by step in JAX, as on a CPU.
     """
     blocks = pl.cdiv(tile_size, shape.rows), pl.cdiv(tile_size, shape.columns)
@@ -136,7 +136,7 @@ def _find_in_block(cells, limits, *refs, tile_size: int, row_blocks: int, capaci
     tile, block = pl.program_id(1), pl.program_id(0)
     boundary, bound = limits[0], limits[1]
     first_row, first_column = cells[tile, 0], cells[tile, 1]
-    # Neighbouring programs share their columns, so that these are still in the cache.
+    # Neighbouring programs share their columns, which are then still in the cache.
     row = first_row + jax.lax.rem(block, row_blocks) * shape.rows
     column = first_column + jax.lax.div(block, row_blocks) * shape.columns
 
@@ -158,7 +158,7 @@ def _find_in_block(cells, limits, *refs, tile_size: int, row_blocks: int, capaci
 
 
 def _reserve(count, is_found: jax.Array) -> jax.Array:
-    """Take a place in the list for each pair found, and return the places, int32 of the same shape."""
+    """Reserve a place in the list for each pair found; return the places, int32 of the same shape."""
     found = is_found.astype(jnp.int32)
     in_row = jnp.sum(found, axis=1)
     before = (jnp.cumsum(in_row) - in_row)[:, None] + jnp.cumsum(found, axis=1) - found
@@ -172,7 +172,7 @@ def _block_scores(operands, row, column, shape: FusedShape) -> jax.Array:
         part = pl.ds(step * shape.depth, shape.depth)
         left = [plgpu.load(operand.at[pl.ds(row, shape.rows), part]) for operand in operands]
         right = [plgpu.load(operand.at[pl.ds(column, shape.columns), part]) for operand in operands]
-        if len(operands) == 2:  # the product of both second terms is below what is rounded anyway
+        if len(operands) == 2:  # the product of both second terms is smaller than the rounding
             scores += _product(left[0], right[1])
             scores += _product(left[1], right[0])
         return scores + _product(left[0], right[0])

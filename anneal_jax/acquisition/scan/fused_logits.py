@@ -1,7 +1,7 @@
-"""One kernel for BCGUE on a GPU: all layers of the pair classifier, hidden values never in memory.
+"""One kernel for BCGUE on a GPU: all layers of the pair classifier, without hidden values in memory.
 
 XLA writes the hidden layers of every pair to memory, kilobytes for each. Here a block of pairs goes
-through all layers in registers and leaves its logits alone. Operands are bfloat16, sums float32.
+through all layers in registers, and only its logits are written. Operands are bfloat16, sums float32.
 """
 
 import functools
@@ -14,14 +14,14 @@ from jax.experimental.pallas import triton as plgpu
 
 
 class LogitShape(NamedTuple):
-    """How the kernel is cut for the device; it changes speed alone.
+    """Block sizes of the kernel; they only change its speed.
 
     Attributes:
-      columns: pairs that a program takes through the layers at a time, all of one row; a power of two.
-      rows: how many rows it does one after another.
-      depth: of the first layer's inputs, how many at a time, a power of two.
-      num_warps: of a program.
-      num_stages: how many of its loads are under way at a time.
+      columns: pairs of one row that a program computes at a time; a power of two.
+      rows: rows that it computes one after another.
+      depth: inputs of the first layer read at a time, a power of two.
+      num_warps: number of warps of a program.
+      num_stages: number of its loads in flight at a time.
     """
 
     columns: int = 128
@@ -38,7 +38,7 @@ _LARGEST_INDEX = 2**31  # the kernel counts logits in int32
 
 
 def fits(as_first: jax.Array, as_second: jax.Array, layers: Any) -> bool:
-    """Tell whether the kernel can score a tile: two hidden layers that fit registers, and not too large."""
+    """Return whether the kernel can score a tile: two small hidden layers, and few enough logits."""
     widths = [kernel.shape[1] for kernel, _ in layers]
     num_logits = (len(as_first) + DEFAULT_SHAPE.rows) * (len(as_second) + DEFAULT_SHAPE.columns)
     return len(widths) == 3 and max(widths) <= 256 and num_logits < _LARGEST_INDEX
@@ -55,10 +55,10 @@ def fused_logits(
     """Return the logit of every row with every column.
 
     Args:
-      as_first: float32[R, H], what the images of the rows add to the first layer, bias included.
-      as_second: float32[C, H], the images of the columns.
-      layers: (kernel, bias) of the two layers after the first and of the output; `fits`.
-      shape: of the kernel.
+      as_first: float32[R, H], contribution of the rows' images to the first layer, with the bias.
+      as_second: float32[C, H], contribution of the columns' images.
+      layers: (kernel, bias) of the two layers after the first and of the output, for which `fits` is true.
+      shape: block sizes of the kernel.
       interpret: whether to run it step by step in JAX, as on a CPU.
 
     Returns:
@@ -69,7 +69,7 @@ def fused_logits(
     inner_width, last_width = _power_of_two(inner.shape[1]), _power_of_two(last.shape[1])
     blocks = pl.cdiv(num_columns, shape.columns), pl.cdiv(num_rows, shape.rows)
     width = pl.cdiv(as_first.shape[1], shape.depth) * shape.depth
-    # Zeros change no sum: relu(0 + 0) is 0, and so is what a hidden unit without weights gives.
+    # Zeros change no sum: relu(0 + 0) is 0, and so is the output of a hidden unit without weights.
     inputs = (
         _padded(as_first, blocks[1] * shape.rows, width).astype(jnp.bfloat16),
         _padded(as_second, blocks[0] * shape.columns, width).astype(jnp.bfloat16),

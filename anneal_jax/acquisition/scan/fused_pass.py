@@ -1,4 +1,4 @@
-"""The pass over the tiles with the fused kernel: the devices list pairs, the host takes them in."""
+"""The pass over the tiles with the fused kernel: the devices list pairs, the host collects them."""
 
 import itertools
 import math
@@ -43,7 +43,7 @@ _Batch = TypeVar("_Batch", Sequence[Tile], Cells)
 def is_fusible(
     scorer: PairScorer, grid: TileGrid, num_kept: int, precision: Precision, devices: Sequence[Any]
 ) -> bool:
-    """Tell whether the kernel can score these pairs on these devices."""
+    """Return whether the kernel can score these pairs on these devices."""
     if grid.tile_size**2 > _LARGEST_COUNT or _LISTED_PER_KEPT * num_kept > _MAX_LISTED:
         return False
     if not scorer.is_dot_product or not precision.num_passes or not all(map(has_room, devices)):
@@ -54,14 +54,14 @@ def is_fusible(
 
 
 class Finder(NamedTuple):
-    """The kernel, ready for the tiles of one grid.
+    """The kernel, prepared for the tiles of one grid.
 
     Attributes:
-      find: maps cells, at most `tiles_at_once`, a bound and the side of the cells to what each device
-        found in its part.
-      tiles_at_once: how many tiles a call may take, a multiple of the devices.
+      find: maps cells (at most `tiles_at_once`), a bound and the side of the cells to the pairs that each
+        device found in its part.
+      tiles_at_once: maximum number of tiles per call, a multiple of the number of devices.
       num_devices: D.
-      capacity: how many pairs each device can list in one call.
+      capacity: maximum number of pairs that each device lists in one call.
     """
 
     find: Callable[[Cells, np.float32, int], list[FoundPairs]]
@@ -81,16 +81,16 @@ def make_finder(
     shape: FusedShape | None = None,
     interpret: bool = False,
 ) -> Finder:
-    """Make the kernel ready.
+    """Prepare the kernel.
 
     Args:
-      grid: of the tiles.
-      mesh: of the devices, one axis.
+      grid: grid of the tiles.
+      mesh: the devices, along one axis.
       images: float32[N, D], a copy on every device.
       boundary: float32[], likewise.
       num_passes: 3, or 1 for the approximate product.
-      num_kept: how many candidates the pass keeps; a call lists a few times as many.
-      shape: of the kernel; by default the fastest known.
+      num_kept: number of candidates that the pass keeps; a call lists a few times as many.
+      shape: block sizes of the kernel; by default the fastest known.
       interpret: whether to run the kernel step by step, as on a CPU.
     """
     shape = shape or SHAPES[num_passes]
@@ -124,12 +124,12 @@ def collect_fused(
 ) -> None:
     """Offer to `best` every pair of the tiles that may be among the best and is not known.
 
-    At first there is no bound, so that far more pairs are found than can be listed. Those that are listed
-    give a bound, with which the tile is searched again.
+    At first there is no bound, so far more pairs are found than can be listed. The listed ones give a
+    bound, with which the tile is searched again.
 
     Args:
-      best: takes the pairs in.
-      grid: the grid that the tiles belong to.
+      best: collects the pairs.
+      grid: the grid of the tiles.
       tiles: each at most once.
       finder: from `make_finder`.
       known: int64[M], sorted keys of pairs to leave out.
@@ -146,7 +146,7 @@ def collect_fused(
 
 
 def _take_in(best: BestPairs, listed: FoundPairs, num_images: int, known: PairKeys) -> bool:
-    """Offer what was found if all of it is listed; otherwise learn a bound from what is."""
+    """Offer the pairs that were found if all are listed; otherwise derive a bound from the listed ones."""
     num_found = int(listed.num_found[0])
     first, second = (np.asarray(images)[:num_found].astype(np.int64) for images in listed[2:])
     pairs = ScoredPairs(np.asarray(listed.distances)[:num_found], first * num_images + second)
@@ -159,14 +159,14 @@ def _take_in(best: BestPairs, listed: FoundPairs, num_images: int, known: PairKe
 
 
 def _look_through(best: BestPairs, finder: Finder, cell: Cells, grid: TileGrid, known: PairKeys) -> None:
-    """Offer the pairs of one tile: again while that tightens the bound, at last in small parts."""
+    """Offer the pairs of one tile: repeat while the bound tightens, and in the end use small parts."""
     bound = np.float32(np.nan)
     while bound != best.bound:
         bound = best.bound
         [listed, *_] = finder.find(cell[None], bound, grid.tile_size)
         if _take_in(best, listed, grid.num_images, known):
             return
-    # Too many pairs are as far as the last of those that are kept: equal images, most likely.
+    # Too many pairs have the distance of the last one that is kept: probably equal images.
     side = 1 << (math.isqrt(finder.capacity).bit_length() - 1)  # all pairs of such a part fit
     parts = make_grid(grid.tile_size, side, side)
     for part in _cut(cell, parts):
@@ -175,7 +175,7 @@ def _look_through(best: BestPairs, finder: Finder, cell: Cells, grid: TileGrid, 
 
 
 def _cut(cell: Cells, parts: TileGrid) -> Cells:
-    """Cut a tile into the parts of a grid laid over it, which answer for the same pairs."""
+    """Split a tile into parts that are together responsible for the same pairs."""
     blocks = range(parts.num_blocks)
     cells = parts.cells(itertools.product(blocks, blocks)) + cell[[0, 1, 0, 1]]
     cells[:, 2:] = np.maximum(cells[:, 2:], cell[2:])
@@ -203,7 +203,7 @@ def _find_everywhere(operands: Any, cells: Any, boundary: Any, bound: Any, *, se
 
     everywhere, split = PartitionSpec(), PartitionSpec(MESH_AXIS)
     specs = (everywhere, split, everywhere, everywhere)
-    # The kernel says nothing of how its results vary over the mesh, so nothing can be checked.
+    # The kernel does not declare how its results vary over the mesh, so JAX cannot check it.
     mapped = jax.shard_map(one_device, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
     return mapped(operands, cells, boundary, jnp.asarray(bound))
 
@@ -211,14 +211,14 @@ def _find_everywhere(operands: Any, cells: Any, boundary: Any, bound: Any, *, se
 def _found_ahead(
     finder: Finder, best: BestPairs, grid: TileGrid, tiles: Sequence[Tile]
 ) -> Iterator[tuple[Sequence[Tile], list[FoundPairs]]]:
-    """Yield batches, growing with what the bound is known from, so that few pairs are within it."""
+    """Yield batches that grow as the bound rests on more pairs, so that few pairs are within it."""
     in_flight: deque[tuple[Sequence[Tile], list[FoundPairs]]] = deque()
     start = 0
     while start < len(tiles):
         batch = tiles[start : start + min(finder.tiles_at_once, max(1, 2 * start))]
         in_flight.append((batch, finder.find(grid.cells(batch), best.bound, grid.tile_size)))
         start += len(batch)
-        # At first each batch waits for the one before, whose bound is far tighter than its own.
+        # At first each batch waits for the one before, whose bound is much tighter.
         while len(in_flight) > (_BATCHES_IN_FLIGHT if start > 4 * finder.tiles_at_once else 0):
             yield in_flight.popleft()
     yield from in_flight

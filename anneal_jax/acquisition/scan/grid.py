@@ -1,8 +1,8 @@
 """The upper triangle of all pairs as a grid of equal tiles, and the tiles that a pass takes.
 
-Every tile has the same shape, so there is one compilation. Where N is no multiple of the tile, the
-last block of images starts early and overlaps the one before; a tile answers only for its own cell of
-the grid, so each pair belongs to exactly one tile, and nothing is padded or masked on the device.
+Every tile has the same shape, so there is one compilation. If N is not a multiple of the tile, the
+last block of images starts early and overlaps the one before. A tile is only responsible for its own cell
+of the grid, so each pair belongs to exactly one tile, and nothing is padded or masked on the device.
 """
 
 import bisect
@@ -45,11 +45,11 @@ class TileGrid(NamedTuple):
         return min(block * self.tile_size, self.num_images - self.tile_size)
 
     def block_length(self, block: int) -> int:
-        """Return how many images a block answers for."""
+        """Return the number of images that a block is responsible for."""
         return min(self.tile_size, self.num_images - block * self.tile_size)
 
     def cells(self, tiles: Iterable[Tile]) -> npt.NDArray[np.int32]:
-        """Return of each tile the first row and column that it reads, and those that it answers for.
+        """Return for each tile the first row and column that it reads, and those of its own cell.
 
         Returns:
           int32[tiles, 4].
@@ -59,7 +59,7 @@ class TileGrid(NamedTuple):
         return np.array(cells, np.int32).reshape(-1, 4)
 
     def count(self, tile: Tile) -> int:
-        """Return how many pairs i < j a tile answers for."""
+        """Return the number of pairs i < j that a tile is responsible for."""
         row, column = tile
         if row == column:
             return count_pairs(self.block_length(row))
@@ -81,13 +81,13 @@ def make_grid(num_images: int, largest_tile: int, multiple: int = SIDE_MULTIPLE)
 
 
 class LazyTiles(Sequence[Tile]):
-    """Tiles by their place, worked out when asked for; a slice is one again.
+    """A sequence of tiles that computes each when it is needed; a slice is such a sequence too.
 
     A million images scored 64 a side make 122 million tiles: gigabytes as a list.
 
     Args:
       tile_at: returns the tile at a place.
-      places: of the tiles, in order.
+      places: places of the tiles, in order.
 
     >>> list(LazyTiles(lambda place: (0, place), range(5))[1::2])
     [(0, 1), (0, 3)]
@@ -110,11 +110,11 @@ class LazyTiles(Sequence[Tile]):
 
 
 class ChosenTiles(NamedTuple):
-    """What a pass scores.
+    """The tiles that a pass scores.
 
     Attributes:
-      tiles: each with the block of rows no larger than the block of columns.
-      num_pairs: how many pairs they answer for.
+      tiles: (block of rows, block of columns) each, the first not larger than the second.
+      num_pairs: number of pairs that they are responsible for.
     """
 
     tiles: Sequence[Tile]
@@ -122,15 +122,15 @@ class ChosenTiles(NamedTuple):
 
 
 def choose_tiles(grid: TileGrid, share: float, seed: int) -> ChosenTiles:
-    """Choose tiles of the upper triangle, all of them or a random part that meets all images alike.
+    """Choose tiles of the upper triangle: all, or a random part in which all images occur equally often.
 
     Whole diagonals of the grid, wrapped around, are drawn without replacement until the share is
     reached: block b meets block b + k (mod number of blocks) for every b and each drawn k.
 
     Args:
       grid: the grid.
-      share: part of all pairs to reach, in (0, 1].
-      seed: of the draw.
+      share: share of all pairs to reach, in (0, 1].
+      seed: seed of the draw.
     """
     num_blocks = grid.num_blocks
     if share == 1.0:
@@ -175,7 +175,7 @@ def _diagonal_length(num_blocks: int, shift: int) -> int:
 
 
 def _count_in_diagonal(grid: TileGrid, shift: int) -> int:
-    """Return how many pairs a wrapped diagonal answers for; only the last block may be short."""
+    """Return the number of pairs of a wrapped diagonal; only the last block may be short."""
     num_tiles = _diagonal_length(grid.num_blocks, shift)
     size, last = grid.tile_size, grid.block_length(grid.num_blocks - 1)
     if shift == 0:

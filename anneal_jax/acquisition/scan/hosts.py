@@ -12,15 +12,15 @@ from anneal_jax.pairs.canonical import pair_keys, pairs_of_keys
 
 
 def share_of_process(tiles: Sequence[Tile]) -> Sequence[Tile]:
-    """Return every P-th tile, from this process's number on, for P processes."""
+    """Return every P-th tile for P processes, starting from the number of this process."""
     return tiles[jax.process_index() :: jax.process_count()]
 
 
 def merge_processes(best: BestPairs, num_images: int) -> None:
-    """Give every process the pairs and the limit of all; their buffers then hold the same.
+    """Merge the pairs and limits of all processes, so that all buffers become equal.
 
-    Every process must call this. Keys travel as pairs of int32 and hashes as two uint32, since JAX
-    has no 64-bit integers here.
+    Every process must call this. Keys are sent as two int32 and hashes as two uint32, because
+    JAX has no 64-bit integers here.
 
     Args:
       best: this process's pairs.

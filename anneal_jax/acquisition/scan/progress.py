@@ -11,8 +11,8 @@ _QUIET_S = 2.0
 def scan_progress(num_images: int, *, share: float = 1.0) -> tqdm:
     """Return a bar of pairs scored, with pairs/s and the time left.
 
-    Of several processes each counts its own part. The bar stays hidden for two seconds, and wherever
-    standard error is no terminal.
+    Each of several processes counts its own part. The bar appears after two seconds, and only if standard
+    error is a terminal.
 
     Use it as `with scan_progress(n) as bar: scan_pairs(scorer, n, h, progress=bar.update)`.
 

@@ -1,8 +1,8 @@
-"""Float64 scores of a few pairs by one fixed order of operations, and how far a device's can be from them.
+"""Float64 scores of a few pairs in one fixed order of operations, and bounds of a device's errors.
 
-The scan picks its candidates in the device's precision and settles their order here. Each pair is
-computed by itself, so its score does not depend on which other pairs are asked for, and equal images
-get equal scores to the last bit.
+The scan finds its candidates in the device's precision; their scores here decide the order. Each pair is
+computed separately, so its score does not depend on the other pairs, and equal images get equal scores to
+the last bit.
 """
 
 import math
@@ -39,9 +39,9 @@ def rescore_dot_products(embeddings: FloatArray, pair_indices: PairIndices) -> n
     products = np.empty(len(pair_indices))
     for start in range(0, len(pair_indices), _PAIRS_AT_ONCE):
         here = pair_indices[start : start + _PAIRS_AT_ONCE]
-        # NumPy sums a lone column pairwise, in another order: a lone pair gets a companion.
+        # NumPy sums a single column in another order, pairwise, so a single pair gets a companion.
         first, second = np.resize(here, (max(2, len(here)), 2)).T
-        # Components lead: a sum over the leading axis adds whole rows, one after another.
+        # Components come first: a sum over the first axis adds whole rows, one after another.
         terms = embeddings[first].T.astype(np.float64, order="C")
         terms *= embeddings[second].T
         products[start : start + len(here)] = np.add.reduce(terms, axis=0)[: len(here)]
@@ -51,17 +51,17 @@ def rescore_dot_products(embeddings: FloatArray, pair_indices: PairIndices) -> n
 def dot_product_error(
     dim: int, largest: float, unit: float = FLOAT32_UNIT, operand_error: float = 0.0, num_passes: int = 0
 ) -> float:
-    """Return the most by which a device's product of two vectors is off, in any order of summation.
+    """Return a bound of the error of a device's product of two vectors, for any order of summation.
 
-    gamma_D M^2 with gamma_D = D u / (1 - D u), plus M^2 times the error of shortened operands, what float64
-    loses, and what numbers below float32's smallest normal one may lose.
+    gamma_D M^2 with gamma_D = D u / (1 - D u), plus M^2 times the error of shortened operands, the error of
+    float64, and that of numbers below float32's smallest normal number.
 
     Args:
       dim: D, components of a vector.
       largest: M^2, the largest squared norm.
       unit: u, bound of the relative error of one addition.
       operand_error: bound of the relative error of one product from shortened operands.
-      num_passes: products that make up one of float32; 0 if it is one itself.
+      num_passes: number of products per float32 product; 0 if it is computed as such.
 
     Source: higham2002accuracy, section 3.1 (eq. 3.5).
 
@@ -81,13 +81,13 @@ def rescore_logits(
 ) -> npt.NDArray[np.float64]:
     """Return the classifier's logit of each pair, in the pair's own order.
 
-    One vector-matrix product per pair and layer: a product of many pairs at once would be faster, but
-    its rounding would depend on the place of a pair in it. Blocks of pairs go to threads of their own,
-    which for the same reason changes no bit.
+    One vector-matrix product is computed per pair and layer. A product of many pairs at once would be
+    faster, but its rounding would depend on the place of a pair in it. Blocks of pairs are computed in
+    several threads, which changes no bit.
 
     Args:
-      as_first: float32[N, H], what each image adds to the first layer as first of a pair.
-      as_second: float32[N, H], as second.
+      as_first: float32[N, H], contribution of each image to the first layer as the first of a pair.
+      as_second: float32[N, H], its contribution as the second.
       layers: the layers after the first, ReLU between them; the last has one output.
       pair_indices: int32[P, 2].
 
@@ -108,7 +108,7 @@ def rescore_logits(
 def last_hidden(
     as_first: FloatArray, as_second: FloatArray, layers: Sequence[Layer], pair_indices: PairIndices
 ) -> npt.NDArray[np.float64]:
-    """Return what enters the classifier's last layer, float64[P, H'], computed pair by pair.
+    """Return the input of the classifier's last layer, float64[P, H'], computed pair by pair.
 
     Args:
       as_first: as in `rescore_logits`.

@@ -1,7 +1,7 @@
-"""What the all-pairs scan can score: a pair's distance to the similar/dissimilar boundary.
+"""Scores of pairs for the all-pairs scan: their distances to the boundary of similar and dissimilar.
 
-A scorer is data and plain functions. Its arrays are arguments of the compiled tile function, never
-constants in it: another threshold or a retrained classifier of the same shapes compiles nothing.
+A scorer consists of data and plain functions. Its arrays are arguments of the compiled tile function, not
+constants in it, so another threshold or a retrained classifier of the same shapes needs no compilation.
 """
 
 import functools
@@ -33,13 +33,13 @@ _BFLOAT16_UNIT = 2.0**-7  # truncation, the worse of the two ways in which opera
 
 
 class Precision(NamedTuple):
-    """How matrix products are computed, and what that costs in accuracy.
+    """How matrix products are computed, and with what accuracy.
 
     Attributes:
-      algorithm: as `jax.lax.dot_general` takes it.
+      algorithm: argument of `jax.lax.dot_general`.
       operand_error: bound of the relative error of one product x * y from shortened operands.
       unit: bound of the relative error of one addition.
-      num_passes: products of bfloat16 terms that make up one of float32; 0 if it is not done so.
+      num_passes: number of products of bfloat16 terms per float32 product; 0 if it is computed as such.
     """
 
     algorithm: jax.lax.Precision | jax.lax.DotAlgorithmPreset
@@ -65,20 +65,20 @@ such units (CPU) computes all three in float32."""
 
 
 class PairScorer(NamedTuple):
-    """Scores pairs by tiles; a pair is the more useful the nearer its score is to `boundary`.
+    """Scores pairs by tiles; pairs with scores near `boundary` are the most useful.
 
     Attributes:
-      images: pytree of float32[N, ...], what is known of each image.
+      images: pytree of float32[N, ...], the data of each image.
       params: pytree of arrays that all tiles share.
-      boundary: score at which similar turns into dissimilar; a float32 number.
+      boundary: the score between similar and dissimilar; a float32 number.
       score_tile: maps (rows of images, columns of images, params, algorithm) to float32[rows, columns].
-        A module-level function, since compiled tiles are kept by it.
+        A module-level function, because it is the key of compiled tiles.
       rescore: maps int32[P, 2] to float64[P], the same scores by a fixed routine.
-      error_bound: maps a precision to eps >= |distance by a tile - distance re-scored|, proved; inf where
-        no useful bound is known, and the scan estimates one.
+      error_bound: maps a precision to eps >= |distance by a tile - distance re-scored|, proved; inf if
+        no useful bound is known, so that the scan estimates one.
       tile_size: images along a tile's side on CPU.
       tile_size_accelerator: the same on GPU and TPU.
-      band_pairs: how many candidates near the boundary are worth re-scoring, a second's work or so.
+      band_pairs: number of candidates near the boundary that are re-scored in about a second.
       is_dot_product: whether a score is the product of two rows of `images` and cannot overflow, so that
         `fused_distances` can find the pairs on a GPU.
     """
@@ -105,17 +105,17 @@ def threshold_scorer(embeddings: npt.ArrayLike, threshold: float) -> PairScorer:
 
     A tile's |s - tau| differs from its float64 value by at most eps, a proof for any order of summation:
     eps = d u / (1 - d u) M^2 + u (M^2 + |tau|), with d components (times the passes that the precision
-    takes), unit u and M the largest norm, plus M^2 times the error of shortened operands, and what
-    numbers below float32's smallest normal one may lose. For d = 256 and unit vectors that is 1.5e-5
+    takes), unit u and M the largest norm, plus M^2 times the error of shortened operands, and that of
+    numbers below float32's smallest normal number. For d = 256 and unit vectors that is 1.5e-5
     in `float32`, 3.7e-4 in `bfloat16_3x` and 0.016 in `bfloat16`; errors that occur are far smaller.
-    (On TPU, float32 products are emulated; there the scan takes no bound as proved.)
+    (A TPU emulates float32 products; the scan takes no bound as proved there.)
 
     Args:
       embeddings: float32[N, D], unit norm for cosine similarity.
       threshold: tau, rounded to float32.
 
     Raises:
-      ValueError: an embedding holds NaN or infinity, the array is not [N, D], or the threshold is not a
+      ValueError: an embedding has NaN or infinity, the array is not [N, D], or the threshold is not a
         finite float32.
 
     Source: hoxha2024anneal (MGUE); the bound is of higham2002accuracy, section 3.1.
@@ -149,18 +149,19 @@ def classifier_scorer(
 ) -> PairScorer:
     """BCGUE: score a pair by the pair classifier's logit; the boundary is 0.
 
-    logit(i, j) = rest(relu(as_first[i] + as_second[j])), one pass in canonical order i < j. A proved
-    error bound exists but is thousands of times above the errors that occur, so none is given:
-    the scan estimates one from the pairs that it re-scores.
+    logit(i, j) = rest(relu(as_first[i] + as_second[j])), one pass in canonical order i < j. The
+    proved error bound is thousands of times as large as the errors that occur, so it is not used: the
+    scan estimates a bound from the pairs that it re-scores.
 
     Args:
-      as_first: float32[N, H], what an image adds to the first layer as first of a pair, bias included.
-      as_second: float32[N, H], as second.
+      as_first: float32[N, H], contribution of an image to the first layer as the first of a pair, with
+        the bias.
+      as_second: float32[N, H], its contribution as the second.
       layers: (kernel [in, out], bias [out]) of each layer after the first, ReLU between them; one output.
       two_order: score by the mean logit of (i, j) and (j, i), at half the speed.
 
     Raises:
-      ValueError: an array holds NaN or infinity, or the shapes do not follow each other.
+      ValueError: an array has NaN or infinity, or the shapes do not match.
 
     Source: henkel2023anneal, hoxha2024anneal (BCGUE).
     """
@@ -224,7 +225,7 @@ def _on_known_gpu() -> bool:
 
 
 def _logits_by_layers(as_first: jax.Array, as_second: jax.Array, layers: Any, algorithm: Any) -> jax.Array:
-    """Score some rows at a time, so that hidden values need not fit memory for a whole tile."""
+    """Score some rows at a time, because the hidden values of a whole tile may not fit into memory."""
     num_rows, num_columns = len(as_first), len(as_second)
     at_once = max(1, _HIDDEN_AT_ONCE // num_columns)
     if at_once >= num_rows:
@@ -270,7 +271,7 @@ def _largest_squared_norm(vectors: FloatArray) -> float:
     """Return a bound of the largest squared norm, a few millionths above it."""
     with np.errstate(over="ignore"):
         largest = float(np.max(np.einsum("nd,nd->n", vectors, vectors), initial=0.0))
-    if 1e-20 < largest < math.inf:  # no underflow to speak of, no overflow
+    if 1e-20 < largest < math.inf:  # hardly any underflow, no overflow
         return largest * (1.0 + 2.0 * (vectors.shape[1] + 1) * FLOAT32_UNIT)
     squared_norms = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
     return float(np.max(squared_norms, initial=0.0))
@@ -283,7 +284,7 @@ def _checked(array: npt.ArrayLike, name: str) -> FloatArray:
     with np.errstate(invalid="ignore", over="ignore"):
         if math.isfinite(np.max(np.einsum("nd,nd->n", values, values), initial=0.0)):
             return values  # five times faster than the next check, which separates large from infinite
-        # A sum is finite unless a term is not: float64 cannot overflow on float32 terms.
+        # A sum is finite if all terms are: float64 cannot overflow on float32 terms.
         broken = np.flatnonzero(~np.isfinite(np.sum(values, axis=1, dtype=np.float64)))
     if broken.size:
         raise ValueError(f"{name} holds NaN or infinity in row {broken[0]}; leave that image out.")

@@ -9,11 +9,11 @@ from anneal_jax.types import MIN_NORM
 def pairwise_cosine_similarity(first: jax.Array, second: jax.Array) -> jax.Array:
     """Return the cosine similarity of every vector of `first` with every vector of `second`.
 
-    The plain form, two nested `jax.vmap`s. Past some thousand images use `all_pairs.scan_pairs`, which
-    scores the same pairs without holding them.
+    This is the plain form, two nested `jax.vmap`s. For more than some thousand images use
+    `all_pairs.scan_pairs`, which scores the same pairs without storing them.
 
     Args:
-      first: float32[M, D], of any length; a vector shorter than 1e-12 is similar to nothing (0).
+      first: float32[M, D], of any length; a vector shorter than 1e-12 has similarity 0 with all others.
       second: float32[N, D].
 
     Returns:

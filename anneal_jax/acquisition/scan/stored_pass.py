@@ -1,4 +1,4 @@
-"""The pass over the tiles: score ahead on the devices, take what beats the bound on the host."""
+"""The pass over the tiles: the devices score ahead, the host collects the pairs within the bound."""
 
 import math
 from collections import deque
@@ -46,17 +46,17 @@ def collect_best(
     """Offer to `best` every pair of the tiles that may be among the best and is not known.
 
     Args:
-      best: takes the pairs in.
+      best: collects the pairs.
       scorer: scores them.
-      grid: the grid that the tiles belong to.
+      grid: the grid of the tiles.
       tiles: each at most once.
       known: int64[M], sorted keys of pairs to leave out.
-      precision: of matrix products.
+      precision: precision of matrix products.
       devices: `jax.Device`s of this process; each scores one tile at a time.
       progress: called with the number of pairs of each tile as it is done.
 
     Raises:
-      ConfigError: scores are NaN or infinite; the message names the images.
+      ConfigError: scores are NaN or infinite; the message has the images.
     """
     devices = devices[: max(1, len(tiles))]
     mesh = Mesh(np.array(devices), (MESH_AXIS,))
@@ -94,7 +94,7 @@ def _collect_stored(
     `placed` holds the scorer's images, params and boundary, a copy on every device of a mesh.
     """
     mesh = placed[2].sharding.mesh
-    # Rows on CPU, where shorter strips cost more to reduce than they save in copying.
+    # Whole rows on a CPU: to reduce shorter strips costs more time than they save in copying.
     strip = grid.tile_size
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     if not on_cpu and grid.tile_size % _STRIP_ACCELERATOR == 0:
@@ -117,7 +117,7 @@ def _make_batch_scorer(placed: Any, grid: TileGrid, layout: TileLayout) -> Batch
 
     def score_batch(batch: Sequence[Tile]) -> list[TileScores]:
         starts = [(grid.start(row), grid.start(column)) for row, column in batch]
-        # The last batch may be short: idle devices repeat its last tile, and nobody looks.
+        # The last batch may be short: idle devices repeat its last tile, and the result is not read.
         starts += starts[-1:] * (mesh.size - len(batch))
         placed = jax.device_put(np.array(starts, np.int32), split)
         scored = score_tiles(images, params, boundary, placed, layout=layout)
@@ -142,8 +142,8 @@ def _scored_ahead(
 
 
 def _require_finite(nearest: FloatArray, grid: TileGrid, tile: Tile) -> None:
-    """Refuse a tile with a NaN, or a strip of infinities: their pairs would vanish from the pool."""
-    if not math.isfinite(nearest.max()):  # NaN if any is
+    """Refuse a tile with NaN or a strip of infinities: their pairs would be missing from the pool."""
+    if not math.isfinite(nearest.max()):  # NaN if any value is
         rows, columns = ((grid.start(block), grid.start(block) + grid.tile_size - 1) for block in tile)
         raise ConfigError(
             f"pairs of images {rows[0]} to {rows[1]} with images {columns[0]} to {columns[1]} have scores "
@@ -160,7 +160,7 @@ def _promising(
     nearest: FloatArray,
     boundary: np.float32,
 ) -> Iterator[ScoredPairs]:
-    """Yield the tile's own pairs within the bound, which may tighten between one part and the next."""
+    """Yield the tile's own pairs within the bound, which may tighten between two parts."""
     strips = np.flatnonzero(nearest <= best.bound)
     strips = strips[np.argsort(nearest[strips])]  # the best first: they tighten the bound for the rest
     length = grid.tile_size**2 // nearest.size

@@ -1,4 +1,4 @@
-"""The compiled scoring of one tile on each device, and the way of its scores to the host."""
+"""The compiled scoring of one tile on each device, and the copying of its scores to the host."""
 
 import functools
 from collections.abc import Callable
@@ -29,11 +29,11 @@ class TileScores(NamedTuple):
 
 
 class TileLayout(NamedTuple):
-    """What a compiled tile is specific to, besides the shapes of its arrays.
+    """What a compiled tile depends on, besides the shapes of its arrays.
 
     Attributes:
       score_tile: as in `PairScorer`.
-      algorithm: of matrix products, as `jax.lax.dot_general` takes it.
+      algorithm: of matrix products, an argument of `jax.lax.dot_general`.
       tile_size: T.
       strip: length of a strip; divides T.
       mesh: one axis of devices, one tile each.
@@ -57,7 +57,7 @@ def score_tiles(
       params: pytree of arrays that all tiles share, likewise.
       boundary: float32[], score from which distances are measured, likewise.
       starts: int32[devices, 2], first row and first column of each tile.
-      layout: of the tiles.
+      layout: layout of the tiles.
 
     Returns:
       Scores and nearest distances, one tile on each device.
@@ -76,7 +76,7 @@ def score_tiles(
 
     everywhere, split = PartitionSpec(), PartitionSpec(MESH_AXIS)
     specs = (everywhere, everywhere, everywhere, split)
-    # A kernel among what scores them says nothing of how its results vary over the mesh.
+    # A kernel does not declare how its results vary over the mesh.
     mapped = jax.shard_map(one_tile, mesh=layout.mesh, in_specs=specs, out_specs=split, check_vma=False)
     return mapped(images, params, boundary, starts)
 
@@ -87,12 +87,12 @@ def _take_strips(scores: jax.Array, strips: jax.Array, *, length: int) -> jax.Ar
 
 
 def fetch_strips(scores: jax.Array, strips: npt.NDArray[np.integer], length: int) -> FloatArray:
-    """Bring some strips of a tile to the host; on CPU straight out of the tile's memory.
+    """Copy some strips of a tile to the host; on a CPU directly from the tile's memory.
 
     Args:
       scores: float32[1, T, T] on one device.
       strips: int[S], at least one, numbered row by row.
-      length: of a strip.
+      length: length of a strip.
 
     Returns:
       float32[S, length].
@@ -103,7 +103,7 @@ def fetch_strips(scores: jax.Array, strips: npt.NDArray[np.integer], length: int
 
 
 def take_strips(scores: jax.Array, strips: npt.NDArray[np.integer], length: int) -> FloatArray:
-    """Pick strips on the device and copy only those: `fetch_strips` where memory is not shared."""
+    """Select strips on the device and copy only those, for devices that do not share the host's memory."""
     # Powers of two: a dozen compilations at most, not one per number of strips.
     padded = np.zeros(1 << (len(strips) - 1).bit_length(), np.int32)
     padded[: len(strips)] = strips
