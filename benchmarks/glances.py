@@ -18,10 +18,10 @@ grid. There are three persons:
   that a choice among five groups is wrong up to five times as often as a pair.
 
 Each archive, seed and plan gets one JSON line, which a second call does not compute again: the share of
-training tiles that lie in a group of their own class, asked about or not, every 30 s. With --train also
+training tiles that lie in a group of their own class, asked about or not, every 15 s. With --train also
 precision@5 *within*: every training tile is searched for among all others, by what is learnt from the
 answers so far, as a run trains. Trained is as often as it takes to find by bisection when each of
---precisions is reached, to 30 s.
+--precisions is reached, to 15 s.
 """
 
 import argparse
@@ -52,7 +52,7 @@ from anneal_jax.training.learner import represent
 from anneal_jax.training.start import settle_side, settle_start
 from anneal_jax.types import Answer
 
-STEP_S = 30
+STEP_S = 15
 
 PLANS = {"pairs": ("pair",), "choices": ("pair", "choice"), "mixed": KINDS}
 """The kinds of glances of each plan."""
@@ -100,7 +100,7 @@ def kept_row(arguments, archive, seed, plan):
 
 
 def one_person(arguments, archive, seed, plan):
-    """Let a person answer for some minutes; return what is known every 30 s."""
+    """Let a person answer for some minutes; return what is known every 15 s."""
     dataset, learner, session = opened(archive, seed)
     person = Person(dataset.labels, session, arguments.person, seed)
     states, glances = answered(session, person, plan, 60 * arguments.minutes)
@@ -119,7 +119,7 @@ def one_person(arguments, archive, seed, plan):
 
 
 def answered(session, person, plan, longest_s):
-    """Return what is believed every 30 s, and how many glances of each kind were taken."""
+    """Return what is believed every 15 s, and how many glances of each kind were taken."""
     state, now, states, taken = Interleaved(session.start, {}), 0.0, [], dict.fromkeys(KINDS, 0)
     num_answers = 0
     while now < longest_s and (glance := chosen(session, state, plan)) is not None:

@@ -53,6 +53,8 @@ from anneal_jax.acquisition.beliefs.state import (
     chances,
     error_rate,
     open_chances,
+    open_medoids,
+    refusals_of_new,
 )
 from anneal_jax.types import Answer, FloatArray
 
@@ -278,7 +280,9 @@ def _single_glance(
     """Return the pair or choice about a tile that gains most per second; None if it has no question."""
     beliefs, rate = state.beliefs, error_rate(state.beliefs, settings)
     asking = asking_about(beliefs, tile, state.pending.get(tile, ()))
-    shown = [*zip(range(MAX_CHOICES), partners(graph, asking, settings), strict=False)]
+    shown = [
+        *zip(range(_max_choices(graph, asking, settings)), partners(graph, asking, settings), strict=False)
+    ]
     order, others = [group for _, (group, _) in shown], tuple(other for _, (_, other) in shown)
     believed = chances(graph, asking, tile, settings)
     believed = sharpened(np.append(believed[order], np.delete(believed, order)))
@@ -294,6 +298,16 @@ def _single_glance(
         if best is None or glance.gain_per_s > best.gain_per_s:
             best = glance
     return best
+
+
+def _max_choices(graph: NeighbourGraph, beliefs: Beliefs, settings: BeliefSettings) -> int:
+    """Return the maximum number of groups of a choice.
+
+    While medoids are asked about, most found a group, as soon as they are refused by a few: the time to look
+    at more groups is better spent on the next medoid.
+    """
+    is_first = open_medoids(graph, beliefs).size > 0
+    return max(2, refusals_of_new(graph, beliefs, settings)) if is_first else MAX_CHOICES
 
 
 def _best_grid(

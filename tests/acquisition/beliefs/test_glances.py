@@ -25,7 +25,7 @@ from anneal_jax.acquisition.beliefs.glances import (
 from anneal_jax.acquisition.beliefs.information import choice_information, click_chances, grid_information
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
-from anneal_jax.acquisition.beliefs.state import OPEN, begin
+from anneal_jax.acquisition.beliefs.state import OPEN, BeliefSettings, begin, open_medoids
 from anneal_jax.types import Answer
 from tests.acquisition.beliefs.cases import blobs, partition, random_graph
 from tests.acquisition.beliefs.test_invariants import check
@@ -144,6 +144,20 @@ def test_only_allowed_kinds_are_shown():
     features, labels = blobs(1)
     _, glances, _ = look_on(neighbour_graph(features), labels, ("pair", "choice"))
     assert {glance.kind for glance in glances} == {"pair", "choice"}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_choices_about_medoids_show_no_more_groups_than_must_refuse_one(seed):
+    features, labels = blobs(seed, num_classes=12, spread=1.4)
+    graph = neighbour_graph(features)
+    state, shown = Interleaved(begin(graph), {}), {True: [0], False: [0]}
+    while (glance := next_glance(graph, state)) is not None:
+        is_first = open_medoids(graph, state.beliefs).size > 0
+        if glance.kind == "choice":
+            shown[is_first].append(len(glance.others))
+        state = learn(graph, state, glance, truth(glance, labels))
+    assert max(shown[True]) == BeliefSettings().least_first_answers
+    assert max(shown[False]) > BeliefSettings().least_first_answers
 
 
 def test_glances_open_at_once_are_about_different_tiles():
