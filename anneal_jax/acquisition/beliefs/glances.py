@@ -303,7 +303,7 @@ def _single_glance(
 def _max_choices(graph: NeighbourGraph, beliefs: Beliefs, settings: BeliefSettings) -> int:
     """Return the maximum number of groups of a choice.
 
-    While medoids are asked about, most found a group, as soon as they are refused by a few: the time to look
+    While medoids are asked about, most found a group once a few refuse them: the time that it takes to look
     at more groups is better spent on the next medoid.
     """
     is_first = open_medoids(graph, beliefs).size > 0
