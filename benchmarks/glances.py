@@ -256,7 +256,7 @@ def first_second(values, least):
 
 
 def report(rows, archive, arguments):
-    """Print each row, and how many times the minutes of pairs a mix takes."""
+    """Print each row, and the share of the minutes of pairs that a mix takes, where both get there."""
     found = {}
     for row in rows:
         seconds = {
@@ -267,13 +267,16 @@ def report(rows, archive, arguments):
         text = ", ".join(f"{name} in {value / 60:.1f} min" for name, value in seconds.items())
         print(f"{archive} seed {row['seed']} {row['plan']}: {text}; {row['taken']}", flush=True)
     for name, one in itertools.product(next(iter(found.values())), PLANS):
-        ratios = [
-            found[seed, one][name] / found[seed, "pairs"][name]
+        both = [
+            (found[seed, one][name], found[seed, "pairs"][name])
             for seed, plan in found
             if plan == one != "pairs" and (seed, "pairs") in found
         ]
-        if ratios:
-            print(f"{archive} {name}: {one} takes {np.mean(ratios):.2f} of the time of pairs {ratios}")
+        there = np.array([times for times in both if np.isfinite(times).all()])
+        if there.size:
+            share = there[:, 0].sum() / there[:, 1].sum()
+            each = ", ".join(f"{value / 60:.2f}/{of_pairs / 60:.2f}" for value, of_pairs in both)
+            print(f"{archive} {name}: {one} takes {share:.2f} of the minutes of pairs ({each})")
 
 
 if __name__ == "__main__":
