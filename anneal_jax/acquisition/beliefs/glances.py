@@ -54,7 +54,6 @@ from anneal_jax.acquisition.beliefs.state import (
     error_rate,
     open_chances,
     open_medoids,
-    refusals_of_new,
 )
 from anneal_jax.types import Answer, FloatArray
 
@@ -65,6 +64,10 @@ MISS_RATE = 0.05
 
 MAX_CHOICES, MIN_TILES, MAX_TILES = 5, 6, 12
 """Maximum groups of a choice, and tiles of a grid."""
+
+MAX_FIRST_CHOICES = 3
+"""Maximum groups of a choice while medoids are asked about: most of them found a group, and the time to look
+at more groups is better spent on the next medoid."""
 
 MIN_ALIKE, MAX_NEW = 0.3, 0.1
 """Chances of its group and of a new one that a tile of a grid has. Others want a choice, which can found a
@@ -280,9 +283,8 @@ def _single_glance(
     """Return the pair or choice about a tile that gains most per second; None if it has no question."""
     beliefs, rate = state.beliefs, error_rate(state.beliefs, settings)
     asking = asking_about(beliefs, tile, state.pending.get(tile, ()))
-    shown = [
-        *zip(range(_max_choices(graph, asking, settings)), partners(graph, asking, settings), strict=False)
-    ]
+    most = MAX_FIRST_CHOICES if open_medoids(graph, asking).size else MAX_CHOICES
+    shown = [*zip(range(most), partners(graph, asking, settings), strict=False)]
     order, others = [group for _, (group, _) in shown], tuple(other for _, (_, other) in shown)
     believed = chances(graph, asking, tile, settings)
     believed = sharpened(np.append(believed[order], np.delete(believed, order)))
@@ -298,16 +300,6 @@ def _single_glance(
         if best is None or glance.gain_per_s > best.gain_per_s:
             best = glance
     return best
-
-
-def _max_choices(graph: NeighbourGraph, beliefs: Beliefs, settings: BeliefSettings) -> int:
-    """Return the maximum number of groups of a choice.
-
-    While medoids are asked about, most found a group once a few refuse them: the time that it takes to look
-    at more groups is better spent on the next medoid.
-    """
-    is_first = open_medoids(graph, beliefs).size > 0
-    return max(2, refusals_of_new(graph, beliefs, settings)) if is_first else MAX_CHOICES
 
 
 def _best_grid(
