@@ -66,8 +66,8 @@ MAX_CHOICES, MIN_TILES, MAX_TILES = 5, 6, 12
 """Maximum groups of a choice, and tiles of a grid."""
 
 MAX_FIRST_CHOICES = 3
-"""Maximum groups of a choice while medoids are asked about: most of them found a group, and the time to look
-at more groups is better spent on the next medoid."""
+"""Maximum groups of a choice while medoids are asked about. Most found a group, and the time to view more
+groups is better spent on the next medoid."""
 
 MIN_ALIKE, MAX_NEW = 0.3, 0.1
 """Chances of its group and of a new one that a tile of a grid has. Others want a choice, which can found a
