@@ -156,9 +156,10 @@ def test_finetuning_learns_from_the_groups_too(tmp_path):
         initial_fraction=0.05,
         augment="none",
         rounds=1,
+        steps=5,
         pairs_per_round=20,
         belief_tiles=30,
-        epochs_first=2,
+        epochs_first=1,
         batch_size=32,
     )
     outcome = run_experiment(config, tmp_path / "run")

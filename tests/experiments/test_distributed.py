@@ -24,6 +24,7 @@ CHANGES = {
     "pairs_per_round": 8,
     "initial_fraction": 0.1,
     "pretrained": "none",
+    "steps": 5,
     "epochs_first": 2,
     "epochs": 1,
     "batch_size": 32,

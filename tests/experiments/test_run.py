@@ -179,6 +179,7 @@ def test_finetune_runs_on_tiles_goes_on_from_the_round_before_and_compiles_once(
         regime="finetune",
         augment="none",
         rounds=2,
+        steps=5,
         pairs_per_round=20,
         initial_fraction=0.1,
         epochs_first=1,
