@@ -13,7 +13,6 @@ from anneal_jax.experiments.distributed import held, is_first, join
 from anneal_jax.experiments.round_log import read_rounds, without_times
 from anneal_jax.experiments.run import run_experiment
 from tests.launching import run_python
-from tests.small_tiles import write_digits
 
 CHANGES = {
     "backbone": "tiny_cnn",
@@ -22,9 +21,7 @@ CHANGES = {
     "augment": "none",
     "supervision": "pairs",
     "pairs_per_round": 8,
-    "initial_fraction": 0.1,
-    "pretrained": "none",
-    "steps": 5,
+    "initial_fraction": 0.01,
     "epochs_first": 2,
     "epochs": 1,
     "batch_size": 32,
@@ -80,13 +77,12 @@ print(json.dumps([outcome.num_new_rounds, outcome.rows]))
 
 @pytest.mark.slow
 def test_two_processes_run_as_one_does_and_go_on_where_they_were(tmp_path):
-    workdir = tmp_path / "run"
-    changes = {**CHANGES, "archive": write_digits(tmp_path / "tiles", 80), "cache_dir": tmp_path / "cache"}
-    settings = [f"--config.{name}={value}" for name, value in changes.items()]
+    workdir, cache = tmp_path / "run", str(tmp_path / "cache")
+    settings = [f"--config.{name}={value}" for name, value in {**CHANGES, "cache_dir": cache}.items()]
     recipe = "--config=launch/configs/digits.py"
     said, codes = together("launch/run.py", recipe, *settings, f"--workdir={workdir}")
     assert codes == [0, 0], said
-    assert "round 0: 48 bits spent" in said[0][0] and "report.html" in said[0][0]
+    assert "round 0: 112 bits spent" in said[0][0] and "report.html" in said[0][0]
     assert "bits spent" not in said[1][0]
     assert {"report.html", "checkpoints", "answers.sqlite"} <= {path.name for path in workdir.iterdir()}
     first = without_times(read_rounds(workdir / "rounds.jsonl"))

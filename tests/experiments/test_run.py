@@ -284,13 +284,9 @@ def test_a_refused_archive_leaves_no_config_behind(tmp_path):
 
 @pytest.mark.slow
 def test_a_classifier_that_nobody_scores_by_matters_where_the_backbone_learns(tmp_path):
-    archive = write_digits(tmp_path / "tiles", 80)
-
     def run(train_classifier):
         config = ExperimentConfig(
-            archive=archive,
-            cache_dir=str(tmp_path / "cache"),
-            pretrained="none",
+            archive="digits",
             image_size=8,
             backbone="tiny_cnn",
             regime="finetune",
@@ -300,7 +296,7 @@ def test_a_classifier_that_nobody_scores_by_matters_where_the_backbone_learns(tm
             rounds=0,
             steps=3,
             epochs_first=1,
-            initial_fraction=0.1,
+            initial_fraction=0.01,
             batch_size=32,
         )
         workdir = tmp_path / train_classifier
