@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax.answers.file_answers import (
@@ -149,7 +149,6 @@ def undo(store, annotator="Ada", key=None):
     return [(record.first, record.second) for record in store.undo(annotator=annotator, key=key)]
 
 
-@settings(max_examples=50)
 @given(
     deeds=st.lists(
         st.tuples(

@@ -1,4 +1,5 @@
 import ast
+import functools
 import json
 import re
 import subprocess
@@ -14,6 +15,7 @@ from anneal_jax.cli.help import help_text
 from anneal_jax.config import SETTING_TYPES, ExperimentConfig
 from anneal_jax.errors import ConfigError
 from tests.conftest import ROOT
+from tests.launching import run_python
 
 DIGITS = "--config=launch/configs/digits.py"
 APPS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "launch").glob("*.py"))
@@ -111,29 +113,33 @@ SPY = """
 @pytest.mark.parametrize(
     ("app", "arguments", "code"),
     [
-        *((app, ["--help"], 0) for app in APPS),
         *((app, ["--indx=unused"], 2) for app in APPS),
         *((app, [DIGITS, "--workdir=unused", "--config.regime=frozn"], 2) for app in RECIPE_APPS),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else str(value),
 )
-def test_help_and_a_mistake_are_answered_before_anything_heavy_loads(app, arguments, code):
+def test_a_mistake_is_answered_before_anything_heavy_loads(app, arguments, code):
+    assert light_answer(app, *arguments) == (code, "")
+
+
+def light_answer(app, *arguments):
+    """Return the exit code of an app, which must load nothing heavy, and what it printed."""
     done = python("-c", textwrap.dedent(SPY), app, *arguments)
-    answered, loaded = json.loads(done.stdout.splitlines()[-1])
-    assert answered == code
+    *printed, last = done.stdout.splitlines(keepends=True)
+    code, loaded = json.loads(last)
     assert "anneal_jax" in loaded and "ml_collections" in loaded
     assert not set(HEAVY) & set(loaded)
+    return code, "".join(printed)
 
 
 @pytest.mark.parametrize("app", APPS)
 def test_help_names_every_flag_once_and_the_command_within_80_columns(app):
     flags = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source_of(app))
     assert app not in RECIPE_APPS or ("config" in flags and {"workdir", "output"} & set(flags))
-    done = python(app, "--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert max(map(len, done.stdout.splitlines())) <= 80
-    assert re.search(rf"python {app} (--|PATH)", " ".join(done.stdout.split()))
-    shown = re.findall(r"^  --(?:\[no\])?(\w+)", done.stdout, re.MULTILINE)
+    code, printed = light_answer(app, "--help")
+    assert code == 0 and max(map(len, printed.splitlines())) <= 80
+    assert re.search(rf"python {app} (--|PATH)", " ".join(printed.split()))
+    shown = re.findall(r"^  --(?:\[no\])?(\w+)", printed, re.MULTILINE)
     assert sorted(flags) == shown
 
 
@@ -212,8 +218,10 @@ def test_the_package_tells_its_version():
     assert without.returncode == 2 and "anneal-jax PATH" in without.stderr
 
 
+@functools.cache
 def messages():
-    """Yield every text of the library that is no docstring."""
+    """Return every text of the library that is no docstring, and the name of its file."""
+    found = []
     for path in (ROOT / "anneal_jax").rglob("*.py"):
         if path.parent.name == "cli" or path.name in ("__main__.py", "command.py"):
             continue
@@ -221,7 +229,8 @@ def messages():
         docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
-                yield path.name, node.value
+                found.append((path.name, node.value))
+    return found
 
 
 def test_a_message_of_the_library_names_settings_without_dashes():
@@ -258,9 +267,9 @@ def test_the_advice_about_a_bad_image_works_as_it_is_printed(app, arguments, tmp
     (tmp_path / "tiles").mkdir()
     (tmp_path / "tiles" / "broken.png").write_bytes(b"no picture")
     given = [text.format(tiles=tmp_path / "tiles", work=tmp_path / "work") for text in arguments]
-    done = python(app, *given)
+    done = run_python(app, *given)
     (advice,) = re.findall(r"set (--\S+=skip) to leave them out", done.stderr)
-    again = python(app, *given, advice)
+    again = run_python(app, *given, advice)
     assert again.returncode == 2 and "contains no usable" in again.stderr
 
 

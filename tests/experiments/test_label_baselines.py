@@ -34,12 +34,12 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def small(vectors: pathlib.Path, **changes: object) -> ExperimentConfig:
     settings = {
         "rounds": 2,
-        "steps": 50,
+        "steps": 10,
         "batch_size": 16,
         "pairs_per_round": 12,
         "initial_fraction": 0.1,
         "tcal_bits": 60,
-        "all_pairs_steps": 50,
+        "all_pairs_steps": 10,
     }
     return ExperimentConfig(archive=f"embeddings:{vectors}", **{**settings, **changes})
 

@@ -18,6 +18,7 @@ from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.training.network_fit import _run_chunk
 from anneal_jax.types import Answer
 from tests.experiments.breaking import run_in_process
+from tests.small_tiles import write_digits
 
 NUM_IMAGES, NUM_CLASSES, DIM = 80, 4, 6
 
@@ -37,7 +38,7 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def small(vectors: pathlib.Path, **changes: object) -> ExperimentConfig:
-    settings = {"rounds": 2, "steps": 50, "batch_size": 16, "pairs_per_round": 12, "initial_fraction": 0.1}
+    settings = {"rounds": 2, "steps": 10, "batch_size": 16, "pairs_per_round": 12, "initial_fraction": 0.1}
     return ExperimentConfig(archive=f"embeddings:{vectors}", **{**settings, **changes})
 
 
@@ -170,14 +171,17 @@ def test_learning_beats_the_features(vectors, tmp_path):
 
 def test_finetune_runs_on_tiles_goes_on_from_the_round_before_and_compiles_once(tmp_path):
     config = ExperimentConfig(
-        archive="digits",
+        archive=write_digits(tmp_path / "tiles", 80),
+        cache_dir=str(tmp_path / "cache"),
         backbone="tiny_cnn",
+        pretrained="none",
         image_size=8,
         regime="finetune",
         augment="none",
         rounds=2,
+        steps=5,
         pairs_per_round=20,
-        initial_fraction=0.01,
+        initial_fraction=0.1,
         epochs_first=1,
         epochs=1,
         batch_size=32,

@@ -29,7 +29,7 @@ def run(vectors, workdir, monkeypatch, **changes):
 
     select_pairs = selection.select_pairs
     monkeypatch.setattr(selection, "select_pairs", spying)
-    settings = {"rounds": 1, "steps": 50, "batch_size": 16, "pairs_per_round": 5, **changes}
+    settings = {"rounds": 1, "steps": 5, "batch_size": 16, "pairs_per_round": 5, **changes}
     run_experiment(ExperimentConfig(archive=f"embeddings:{vectors}", **settings), workdir)
     first, second = read_rounds(workdir / "rounds.jsonl")
     for name in ("selection_certified", "selection_band", "selection_band_complete", "pool_share"):

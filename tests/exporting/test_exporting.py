@@ -24,23 +24,25 @@ from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.index_writer import append_tiles
 from anneal_jax.retrieval.manifest import ModelCard
 from tests.launching import run_script
-
-CONFIG = ExperimentConfig(
-    archive="digits",
-    backbone="tiny_cnn",
-    image_size=16,
-    initial_draw="random",
-    rounds=1,
-    steps=20,
-    pairs_per_round=20,
-)
+from tests.small_tiles import write_digits
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("runs") / "digits"
-    run_experiment(CONFIG, workdir)
-    return workdir
+def digits(tmp_path_factory):
+    """The name of an archive of 150 tiles."""
+    return write_digits(tmp_path_factory.mktemp("archive") / "tiles", 150, size=16)
+
+
+@pytest.fixture(scope="module")
+def workdir(digits, tmp_path_factory):
+    """The folder of a run on it."""
+    place = tmp_path_factory.mktemp("runs")
+    config = ExperimentConfig(
+        archive=digits, cache_dir=str(place / "cache"), backbone="tiny_cnn", pretrained="none",
+        image_size=16, initial_draw="random", initial_fraction=0.1, rounds=1, steps=5, pairs_per_round=20,
+    )  # fmt: skip
+    run_experiment(config, place / "digits")
+    return place / "digits"
 
 
 def deserialised(path):
@@ -89,8 +91,8 @@ def test_a_model_of_vectors_is_exported(tmp_path):
     np.testing.assert_allclose(found, embedder.embed(vectors[:7]), atol=2e-6)
 
 
-def test_parquet_holds_what_the_index_holds(workdir, tmp_path):
-    embedder, archive = load_embedder(workdir), open_archive("digits")
+def test_parquet_holds_what_the_index_holds(workdir, digits, tmp_path):
+    embedder, archive = load_embedder(workdir), open_archive(digits)
     num_tiles = len(archive.ids)
     boxes = np.random.default_rng(0).uniform(0, 1, (num_tiles, 4)) + np.array([0, 0, 1, 1])
     boxes[3] = np.nan
@@ -103,7 +105,7 @@ def test_parquet_holds_what_the_index_holds(workdir, tmp_path):
         embedder.embed_archive,
         embedder.model_card(),
         metadata=metadata,
-        shard_rows=700,
+        shard_rows=60,
     )
     index = open_index(tmp_path / "index")
     write_parquet(index, tmp_path / "e.parquet")

@@ -24,7 +24,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime, whic
 
 SIDES = {"pixels": 8, "tiny_cnn": 32, "mobilenet_v2": 64, "efficientnet_lite0": 64}
 SLOW = (
-    *("efficientnet_lite0", "mobilenet_v2", "resnet50", "vit_s14", "vit_s14_reg4"),
+    *("efficientnet_lite0", "mobilenet_v2", "resnet18", "resnet50", "vit_s14", "vit_s14_reg4"),
     *("vit_s16_dinov3", "vit_s16plus_dinov3"),
 )
 # More or wider layers of the kinds of the others.

@@ -107,6 +107,11 @@ DIGIT_RUNS = {
 }
 
 
+RUNS = {**VECTOR_RUNS, **DIGIT_RUNS}
+
+SAVED = {"frozen": "pairs, bcgue", "belief": "belief_ask", "finetune": "finetune, pairs, mgue"}
+"""Runs whose checkpoints are looked at."""
+
 QUICK = {**VECTOR_RUNS, "finetune, pairs, mgue": DIGIT_RUNS["finetune, pairs, mgue"]}
 """What `make test` compares; the rest of the runs is slow."""
 

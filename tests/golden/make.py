@@ -52,12 +52,10 @@ def background() -> dict:
 
 def checkpoints() -> dict:
     def saved(workdir, run):
-        cases.rounds(run, workdir)
+        cases.rounds(cases.RUNS[run], workdir)
         return cases.checkpoint(workdir)
 
-    chosen = ("frozen", cases.VECTOR_RUNS["pairs, bcgue"]), ("belief", cases.VECTOR_RUNS["belief_ask"])
-    finetuned = ("finetune", cases.DIGIT_RUNS["finetune, pairs, mgue"])
-    return {name: in_folder(saved)(run) for name, run in (*chosen, finetuned)}
+    return {name: in_folder(saved)(run) for name, run in cases.SAVED.items()}
 
 
 def page() -> dict:

@@ -17,8 +17,19 @@ FILES = {
     **dict.fromkeys(cases.VECTOR_RUNS, "rounds_vectors"),
     **dict.fromkeys(cases.DIGIT_RUNS, "rounds_digits"),
 }
-RUNS = {**cases.VECTOR_RUNS, **cases.DIGIT_RUNS}
 stored = functools.cache(make.read)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Run a case when it is first wanted; return what is compared and its workdir."""
+
+    @functools.cache
+    def of(name):
+        workdir = tmp_path_factory.mktemp("golden") / "run"
+        return cases.rounds(cases.RUNS[name], workdir), workdir
+
+    return of
 
 
 @pytest.fixture(autouse=True)
@@ -47,13 +58,18 @@ def require_same(found, expected, where):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name in cases.QUICK else pytest.mark.slow) for name in RUNS],
+    [pytest.param(name, marks=[] if name in cases.QUICK else pytest.mark.slow) for name in cases.RUNS],
 )
-def test_rounds_are_as_they_were(name, tmp_path):
-    require_same(cases.rounds(RUNS[name], tmp_path), stored(FILES[name])[name], name)
+def test_rounds_are_as_they_were(name, ran):
+    require_same(ran(name)[0], stored(FILES[name])[name], name)
 
 
-@pytest.mark.parametrize("name", ["background", "checkpoints", "page", "index", "old", "routes", "help"])
+def test_checkpoints_are_as_they_were(ran):
+    found = {name: cases.checkpoint(ran(run)[1]) for name, run in cases.SAVED.items()}
+    require_same(found, stored("checkpoints"), "checkpoints")
+
+
+@pytest.mark.parametrize("name", ["background", "page", "index", "old", "routes", "help"])
 def test_all_else_is_as_it_was(name):
     require_same(make.GOLDEN[name](), stored(name), name)
 

@@ -78,7 +78,7 @@ def test_masked_pairs_do_not_matter_even_if_not_finite(poison):
     def loss(similarities, logits):
         return pair_loss(similarities, logits, jnp.asarray(labels), jnp.asarray(mask))
 
-    values = jax.value_and_grad(loss, argnums=(0, 1))
+    values = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
     clean, gradients = values(jnp.asarray(similarities), jnp.asarray(logits))
     similarities[9:], logits[9:] = poison, poison
     dirty, dirty_gradients = values(jnp.asarray(similarities), jnp.asarray(logits))
@@ -93,7 +93,7 @@ def test_empty_mask_costs_nothing_and_moves_nothing():
     def loss(similarities, logits):
         return pair_loss(similarities, logits, jnp.asarray(labels), mask)
 
-    value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(
+    value, gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(
         jnp.asarray(similarities), jnp.asarray(logits)
     )
     assert float(value) == 0
@@ -102,6 +102,7 @@ def test_empty_mask_costs_nothing_and_moves_nothing():
 
 def test_huge_logits_stay_finite():
     logits, labels = jnp.array([1e6, -1e6]), jnp.array([0, 1])
-    value, gradient = jax.value_and_grad(binary_cross_entropy_loss)(logits, labels, jnp.ones(2, bool))
+    gradient_of = jax.jit(jax.value_and_grad(binary_cross_entropy_loss))
+    value, gradient = gradient_of(logits, labels, jnp.ones(2, bool))
     assert float(value) == pytest.approx(1e6)
     np.testing.assert_allclose(gradient, [0.5, -0.5])

@@ -13,7 +13,7 @@ from anneal_jax.reporting.comparison_claims import claims_markdown
 from anneal_jax.reporting.comparison_plot import plot_comparison
 from anneal_jax.reporting.comparison_report import FILES, report_comparison
 from anneal_jax.reporting.comparison_table import comparison_csv, comparison_markdown
-from tests.reporting.test_curve import _texts
+from tests.reporting.test_curve import shown_texts
 
 
 def rows_of(bits, figures, **more):
@@ -137,7 +137,7 @@ def test_all_files_are_left(cells, tmp_path, monkeypatch):
 def test_the_picture_names_every_system_and_draws_means_and_levels(cells, tmp_path, saved):
     plot_comparison(three(cells), tmp_path / "compare.png", title="vectors")
     (figure,) = saved
-    assert _texts(figure) == [
+    assert shown_texts(figure) == [
         "0.733 random",
         "0.800 baseline",
         "0.700 late",
@@ -171,7 +171,7 @@ def test_a_run_that_has_no_question_left_stays_where_it_ended(cells, tmp_path, s
         np.mean([cell.rows[-1]["mean_average_precision_at_5"] for cell in short if cell.system == name])
         for name in ("random", "baseline")
     ]
-    assert _texts(saved[0])[:2] == [f"{ends[0]:.3f} random", f"{ends[1]:.3f} baseline"]
+    assert shown_texts(saved[0])[:2] == [f"{ends[0]:.3f} random", f"{ends[1]:.3f} baseline"]
 
 
 def test_variants_of_levels_are_levels_and_variants_of_curves_are_curves(cells, tmp_path, saved):
@@ -181,7 +181,7 @@ def test_variants_of_levels_are_levels_and_variants_of_curves_are_curves(cells, 
         tmp_path / "compare.png",
         title="vectors",
     )
-    shown = _texts(saved[0])
+    shown = shown_texts(saved[0])
     assert "0.700 random+initial_draw=random" in shown
     assert "0.850 class_labels…roup_loss=srl, 900 bits" in shown
 

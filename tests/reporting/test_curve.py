@@ -18,7 +18,7 @@ def _lines(figure, marker):
     ]
 
 
-def _texts(figure):
+def shown_texts(figure):
     return [text.get_text() for text in figure.axes[0].texts]
 
 
@@ -26,7 +26,7 @@ def test_one_run_is_one_line_through_every_round(tmp_path, rows, saved):
     plot_curve({"run": rows}, tmp_path / "curve.png", title="digits, mgue")
     (figure,) = saved
     np.testing.assert_allclose(_lines(figure, "o"), [[[672, 0.5], [1008, 0.7], [1344, 0.9]]])
-    assert _texts(figure) == ["0.900"]
+    assert shown_texts(figure) == ["0.900"]
     axes = figure.axes[0]
     assert axes.get_title(loc="left") == "digits, mgue"
     assert axes.get_xlabel() == "questions asked (bits)"
@@ -41,7 +41,7 @@ def test_several_runs_are_named_where_they_end_beside_frozen_features(tmp_path, 
     path = tmp_path / "curve.png"
     runs = {"mgue": rows, "$名\udcff$": rows[:2], **{f"run {n}": rows for n in range(8)}}
     plot_curve(runs, path, title="$x$ 名", denominator="R", baseline=0.25)
-    texts = _texts(saved[0])
+    texts = shown_texts(saved[0])
     assert texts[:2] == ["0.900 mgue", "0.700 $□□$"]
     assert texts[-1] == "0.250 frozen, 0 bits"
     assert len(texts) == 11

@@ -101,6 +101,7 @@ def test_from_the_command_line(tiles, tmp_path):
     assert [float(row["difference"]) for row in rows] == sorted(float(row["difference"]) for row in rows)
 
 
+@pytest.mark.slow
 def test_the_real_tiles_hold_one_copy_and_none_that_is_near(ucm_dir):
     archive = open_archive(f"folder:{ucm_dir}")
     found = find_duplicates(archive, max_difference=5.0)

@@ -7,7 +7,6 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import anneal_jax
 from anneal_jax.config import ExperimentConfig
@@ -21,9 +20,10 @@ from anneal_jax.training.checkpoints import RoundCheckpoints
 from anneal_jax.training.learner import represent
 from tests.conftest import ROOT
 from tests.launching import run_python
+from tests.small_tiles import write_digits
 
 DIGITS = ExperimentConfig(
-    archive="digits", backbone="pixels", initial_draw="random", rounds=1, steps=50, pairs_per_round=50
+    archive="digits", backbone="pixels", initial_draw="random", rounds=1, steps=10, pairs_per_round=50
 )
 
 
@@ -82,7 +82,7 @@ def test_what_is_no_tile_is_refused(digits_run, tiles):
         load_embedder(digits_run[0]).embed(tiles)
 
 
-SMALL = {"rounds": 1, "steps": 20, "batch_size": 16, "pairs_per_round": 12, "initial_fraction": 0.05}
+SMALL = {"rounds": 1, "steps": 4, "batch_size": 16, "pairs_per_round": 12, "initial_fraction": 0.05}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_ready_vectors_under_every_kind_of_run(tmp_path, supervision, acquisitio
     config = ExperimentConfig(
         archive=f"embeddings:{vectors}", supervision=supervision, acquisition=acquisition, **SMALL
     )
-    workdir, expected = run(dataclasses.replace(config, all_pairs_steps=20), tmp_path / "run")
+    workdir, expected = run(dataclasses.replace(config, all_pairs_steps=4), tmp_path / "run")
     embedder = load_embedder(workdir)
     archive = open_archive(config.archive)
     np.testing.assert_allclose(embedder.embed(archive.load(np.arange(80), 0)), expected, atol=1e-6)
@@ -111,24 +111,11 @@ def test_ready_vectors_under_every_kind_of_run(tmp_path, supervision, acquisitio
         embedder.embed_archive(open_archive("digits"), np.arange(2))
 
 
-@pytest.fixture
-def small_folder(tmp_path):
-    """Sixty digits of three classes as files, in class folders."""
-    archive = open_archive("digits")
-    rows = np.flatnonzero(archive.labels < 3)[:60]
-    for row, tile in zip(rows, archive.load(rows, 16), strict=True):
-        path = tmp_path / "tiles" / str(archive.labels[row]) / f"{row}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(tile).save(path)
-    return tmp_path / "tiles"
-
-
 @pytest.mark.parametrize("regime", ["frozen", "finetune"])
-def test_a_network_of_random_weights_is_drawn_again_or_comes_from_the_checkpoint(
-    small_folder, tmp_path, regime, caplog
-):
+def test_a_network_of_random_weights_is_drawn_again_or_comes_from_the_checkpoint(tmp_path, regime, caplog):
     config = ExperimentConfig(
-        archive=f"folder:{small_folder}", backbone="tiny_cnn", pretrained="none", image_size=16,
+        archive=write_digits(tmp_path / "tiles", 60, size=16), image_size=16,
+        backbone="tiny_cnn", pretrained="none",
         regime=regime, cache_dir=str(tmp_path / "cache"),
         epochs_first=1, epochs=1, initial_draw="random", **SMALL,
     )  # fmt: skip

@@ -23,7 +23,7 @@ from anneal_jax.retrieval.search import search_exact
 from tests.launching import run_script
 
 CONFIG = ExperimentConfig(
-    archive="digits", backbone="pixels", initial_draw="random", rounds=1, steps=100, pairs_per_round=100
+    archive="digits", backbone="pixels", initial_draw="random", rounds=1, steps=10, pairs_per_round=50
 )
 
 
@@ -165,7 +165,7 @@ def test_vectors_are_searched_by_id_and_by_npy_and_have_no_picture(tmp_path):
     vectors = (rng.normal(size=(4, 9))[labels] + 0.3 * rng.normal(size=(80, 9))).astype(np.float32)
     np.savez(tmp_path / "vectors.npz", embeddings=vectors, labels=labels)
     config = ExperimentConfig(
-        archive=f"embeddings:{tmp_path / 'vectors.npz'}", rounds=0, steps=50, initial_fraction=0.1
+        archive=f"embeddings:{tmp_path / 'vectors.npz'}", rounds=0, steps=10, initial_fraction=0.1
     )
     run_experiment(config, tmp_path / "run")
     embedder = load_embedder(tmp_path / "run")

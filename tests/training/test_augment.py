@@ -16,6 +16,8 @@ from anneal_jax.training.augment import (
 from tests.reference import pictures as reference
 
 compiled_augment = jax.jit(augment, static_argnames=("choice", "is_rgb"))
+compiled_crop = jax.jit(crop)
+compiled_turn = jax.jit(flip_and_turn)
 TILE = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3)
 
 
@@ -26,7 +28,7 @@ def eight_orientations(tile):
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_each_orientation_comes_equally_often_and_nothing_else_comes(dtype):
     tiles = np.repeat(TILE[None].astype(dtype), 4000, axis=0)
-    turned = np.asarray(flip_and_turn(jax.random.key(0), tiles))
+    turned = np.asarray(compiled_turn(jax.random.key(0), tiles))
     assert turned.dtype == dtype
     counts = [np.sum((turned == way).all(axis=(1, 2, 3))) for way in eight_orientations(TILE)]
     assert sum(counts) == 4000
@@ -38,12 +40,12 @@ def test_a_symmetric_tile_stays_as_it_is():
     tile = np.zeros((5, 5, 3), np.float32)
     tile[2, 2] = 1.0
     tiles = np.repeat(tile[None], 30, axis=0)
-    np.testing.assert_array_equal(flip_and_turn(jax.random.key(1), tiles), tiles)
+    np.testing.assert_array_equal(compiled_turn(jax.random.key(1), tiles), tiles)
 
 
 def test_tiles_turn_independently_of_each_other_and_by_the_key():
     tiles = jnp.asarray(np.repeat(TILE[None], 64, axis=0))
-    first, again, other = (np.asarray(flip_and_turn(jax.random.key(k), tiles)) for k in (0, 0, 1))
+    first, again, other = (np.asarray(compiled_turn(jax.random.key(k), tiles)) for k in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     assert len({tile.tobytes() for tile in first}) == 8
@@ -57,16 +59,16 @@ def random_tiles(num_tiles, size=9, bands=3, dtype=np.uint8):
 def test_a_crop_is_its_twin(dtype):
     tiles = random_tiles(12, dtype=dtype)
     boxes = draw_boxes(jax.random.key(0), len(tiles), Strength(smallest_area=0.2))
-    found = jax.jit(crop)(tiles, boxes)
+    found = compiled_crop(tiles, boxes)
     assert found.dtype == jnp.float32
     expected = [reference.crop(tile, box) for tile, box in zip(tiles, np.asarray(boxes), strict=True)]
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 def test_the_whole_tile_as_a_crop_is_the_tile():
-    tiles = random_tiles(3)
-    boxes = draw_boxes(jax.random.key(0), 3, Strength(smallest_area=1.0, largest_aspect=1.0))
-    np.testing.assert_allclose(jax.jit(crop)(tiles, boxes), tiles, atol=1e-3)
+    tiles = random_tiles(12)
+    boxes = draw_boxes(jax.random.key(0), 12, Strength(smallest_area=1.0, largest_aspect=1.0))
+    np.testing.assert_allclose(compiled_crop(tiles, boxes), tiles, atol=1e-3)
 
 
 def test_boxes_keep_to_the_ranges_and_use_them():
@@ -105,7 +107,7 @@ def test_choices(bands):
         for choice in ("none", "turn", "full")
     }
     np.testing.assert_array_equal(results["none"], tiles)
-    np.testing.assert_array_equal(results["turn"], flip_and_turn(key, tiles))
+    np.testing.assert_array_equal(results["turn"], compiled_turn(key, tiles))
     full = results["full"]
     assert full.dtype == np.float32 and full.shape == tiles.shape
     assert full.min() >= 0 and full.max() <= 255

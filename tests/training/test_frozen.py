@@ -33,7 +33,7 @@ def make_learner(**changes):
         "train_images": TRAIN,
         "with_classifier": False,
         "seed": 0,
-        "num_steps": 50,
+        "num_steps": 10,
         "batch_size": 16,
         "oversample": True,
         "settings": FitSettings(),

@@ -72,7 +72,7 @@ def test_three_at_a_time_find_the_classes_with_hardly_more_questions():
     assert len(three) < 1.2 * len(one)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 10**6),
     num_tiles=st.integers(2, 12),

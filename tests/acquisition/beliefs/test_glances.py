@@ -102,7 +102,7 @@ def test_answers_of_a_glance_are_pair_answers():
     assert answers_of(grid, [], is_unsure=True) == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), num_tiles=st.integers(1, 12), data=st.data())
 def test_whatever_is_answered_gains_are_no_loss_and_nothing_known_is_asked(seed, num_tiles, data):
     graph = random_graph(seed, num_tiles)

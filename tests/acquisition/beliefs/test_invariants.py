@@ -43,7 +43,7 @@ def check(state, num_tiles):
     np.testing.assert_allclose(membership(state, BeliefSettings()).sum(axis=1), 1, rtol=1e-5)
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(
     seed=st.integers(0, 10**6),
     num_tiles=st.integers(1, 12),
@@ -82,7 +82,7 @@ def test_any_answers_leave_the_beliefs_in_order_and_the_questions_end(
     np.testing.assert_array_equal(groups[state.groups != OPEN], state.groups[state.groups != OPEN])
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10**6),
     num_tiles=st.integers(2, 12),

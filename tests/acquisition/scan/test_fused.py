@@ -167,36 +167,35 @@ def test_what_overflows_the_list_is_found_in_small_parts(monkeypatch, tile_size)
     assert sum(seen) == 300 * 299 // 2
 
 
-@pytest.mark.parametrize("num_pairs", [1, 5, 40])
+@pytest.mark.parametrize("num_pairs", [1, 40])
 def test_the_kernel_returns_the_same_on_any_number_of_devices_certified_or_not(monkeypatch, num_pairs):
     # One pass of bfloat16 and a small buffer: other scores of a tile would show.
-    scorer = scorers.threshold_scorer(unit_vectors(400, 20), 0.1)._replace(band_pairs=0)
+    scorer = scorers.threshold_scorer(unit_vectors(250, 20), 0.1)._replace(band_pairs=0)
     monkeypatch.setattr(fused_pass, "_MIN_LISTED", 4)
     sides = spy_on_sides(monkeypatch)
-    one, two, eight = (
+    one, eight = (
         scan_fused(
             monkeypatch,
             scorer,
-            400,
+            250,
             num_pairs,
             precision="bfloat16",
             tile_size=48,
             devices=jax.devices()[:num_devices],
         )
-        for num_devices in (1, 2, 8)
+        for num_devices in (1, 8)
     )
     assert not one.is_certified
-    for other in (two, eight):
-        assert_same(one, other)
-        assert one[2:] == other[2:]
+    assert_same(one, eight)
+    assert one[2:] == eight[2:]
     # Lists that overflow tell bounds, until they fit: no tile need be cut.
     assert set(sides) == {48} and len(sides) > 10
 
 
 @pytest.mark.parametrize(("num_devices", "known_share"), [(1, 0.0), (3, 0.9), (1, 0.999)])
 def test_a_list_that_overflows_tells_as_much_as_one_that_does_not(monkeypatch, num_devices, known_share):
-    scorer = scorers.threshold_scorer(unit_vectors(300, 20), 0.1)._replace(band_pairs=0)
-    keys = pair_keys(np.stack(np.triu_indices(300, 1), axis=1).astype(np.int32), 300)
+    scorer = scorers.threshold_scorer(unit_vectors(120, 20), 0.1)._replace(band_pairs=0)
+    keys = pair_keys(np.stack(np.triu_indices(120, 1), axis=1).astype(np.int32), 120)
     known = keys[np.random.default_rng(1).random(keys.size) < known_share]
     call = {
         "precision": "bfloat16",
@@ -205,11 +204,11 @@ def test_a_list_that_overflows_tells_as_much_as_one_that_does_not(monkeypatch, n
         "devices": jax.devices()[:num_devices],
     }
     for num_pairs in (1, 2):
-        whole = scan_fused(monkeypatch, scorer, 300, num_pairs, **call)
+        whole = scan_fused(monkeypatch, scorer, 120, num_pairs, **call)
         with monkeypatch.context() as patch:
             patch.setattr(fused_pass, "_MIN_LISTED", 11 * num_pairs + 3)
             patch.setattr(fused_pass, "_LISTED_PER_KEPT", 0)
-            overflowing = scan_fused(monkeypatch, scorer, 300, num_pairs, **call)
+            overflowing = scan_fused(monkeypatch, scorer, 120, num_pairs, **call)
         assert_same(whole, overflowing)
         assert whole[2:] == overflowing[2:]
         assert len(whole.pair_indices) == num_pairs

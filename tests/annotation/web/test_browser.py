@@ -40,10 +40,15 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def ucm(ucm_dir, mobilenet_weights):
-    labels = open_archive(f"folder:{ucm_dir}").labels
+def ucm(ucm_dir, mobilenet_weights, tmp_path_factory):
+    """Twelve tiles of each class: their labels, and the flags of a page about them."""
+    folder = tmp_path_factory.mktemp("ucm")
+    for path in (path for name in ucm_dir.iterdir() for path in sorted(name.iterdir())[:12]):
+        (folder / path.parent.name).mkdir(exist_ok=True)
+        shutil.copy(path, folder / path.parent.name)
+    labels = open_archive(f"folder:{folder}").labels
     assert labels is not None
-    flags = (f"--archive=folder:{ucm_dir}", "--backbone=mobilenet_v2", f"--pretrained={mobilenet_weights}")
+    flags = (f"--archive=folder:{folder}", "--backbone=mobilenet_v2", f"--pretrained={mobilenet_weights}")
     return labels, flags
 
 

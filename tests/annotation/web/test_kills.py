@@ -219,8 +219,8 @@ def kill_trainers(folder, workdir, num_kills):
 
 
 @pytest.mark.slow
-def test_five_killed_trainings_cost_no_answer(tiles_folder, tmp_path):
-    kill_trainers(tiles_folder, tmp_path / "work", 5)
+def test_two_killed_trainings_cost_no_answer(tiles_folder, tmp_path):
+    kill_trainers(tiles_folder, tmp_path / "work", 2)
 
 
 @pytest.mark.soak
