@@ -4,6 +4,7 @@ The state is a function of the answers in order, so that an interrupted run, and
 answers, continue from the store alone.
 """
 
+from collections import deque
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
@@ -144,9 +145,10 @@ def keep_off(session: BeliefSession, state: Interleaved, first: int, second: int
     return settle_stuck(graph, state._replace(beliefs=state.beliefs._replace(asked=asked)))
 
 
-def beliefs_of_page(session: BeliefSession, answered: Answered) -> Beliefs:
-    """Return what a page believes after answers, in the order given."""
+def beliefs_along_page(session: BeliefSession, answered: Answered) -> Iterator[Beliefs]:
+    """Yield what a page believes before any answer and after each of them, in the order given."""
     state = Interleaved(session.start, {})
+    yield state.beliefs
     for (first, second), answer, is_weak, is_last in zip(
         answered.pair_indices.tolist(),
         answered.answers.tolist(),
@@ -158,4 +160,9 @@ def beliefs_of_page(session: BeliefSession, answered: Answered) -> Beliefs:
         state = add_interleaved_answer(
             session, state, first, second, Answer(answer), miss_rate=miss_rate, is_last=is_last
         )
-    return state.beliefs
+        yield state.beliefs
+
+
+def beliefs_of_page(session: BeliefSession, answered: Answered) -> Beliefs:
+    """Return what a page believes after answers, in the order given."""
+    return deque(beliefs_along_page(session, answered), maxlen=1)[0]
