@@ -13,7 +13,7 @@ prediction by what comes after it is dawid1984prequential.
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
+from scipy import linalg, sparse
 from sklearn.covariance import oas
 
 from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph, joined
@@ -40,11 +40,19 @@ LEARNT_SHARE = 0.5
 LEAST_CHANCE = 0.01
 """Chance of its group that a held-back tile counts for at least, so that one slip does not decide."""
 
+_ROWS_AT_ONCE = 256  # their neighbours fit into a cache
+
 
 def current_graph(graph: NeighbourGraph, state: Beliefs) -> NeighbourGraph:
     """Return the graph that beliefs spread along: the learnt one while it leads, else the features'."""
     learnt = state.learnt
     return learnt.graph if learnt is not None and learnt.lead > 0 else graph
+
+
+def is_due(state: Beliefs) -> bool:
+    """Return whether enough tiles were settled for the graph to be learnt again."""
+    num_before = MIN_SETTLED / GROWTH if state.learnt is None else state.learnt.was_settled.sum()
+    return bool(np.sum(state.groups != OPEN) >= GROWTH * num_before)
 
 
 def learn_graph(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings | None = None) -> Beliefs:
@@ -59,11 +67,9 @@ def learn_graph(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings 
       The beliefs, spread along the graph to use from now on; the same ones if it is too early.
     """
     settings = settings or BeliefSettings()
-    before, settled = state.learnt, state.groups != OPEN
-    num_before = MIN_SETTLED / GROWTH if before is None else before.was_settled.sum()
-    if settled.sum() < GROWTH * num_before:
+    if not is_due(state):
         return state
-    lead = 0.0
+    before, settled, lead = state.learnt, state.groups != OPEN, 0.0
     if before is not None:
         held_back = np.flatnonzero(settled & ~before.was_settled)
         of_learnt, of_features = (
@@ -88,9 +94,8 @@ def discriminants(directions: FloatArray, groups: IntArray, kept: npt.NDArray[np
     _, numbers = np.unique(groups[kept], return_inverse=True)
     tiles = directions[kept].astype(np.float64)
     counts = np.bincount(numbers)
-    means = np.zeros((len(counts), tiles.shape[1]))
-    np.add.at(means, numbers, tiles)
-    means /= counts[:, None]
+    is_member = sparse.csr_array((np.ones(len(numbers)), (numbers, np.arange(len(numbers)))))
+    means = is_member @ tiles / counts[:, None]
     within, _ = oas(tiles - means[numbers], assume_centered=True)
     centre = tiles.mean(axis=0)
     between = (means - centre).T @ (means - centre)
@@ -110,8 +115,11 @@ def _learnt_graph(graph: NeighbourGraph, state: Beliefs, settings: BeliefSetting
         return None
     learnt = discriminants(graph.directions, groups, kept)
     learnt /= np.maximum(np.linalg.norm(learnt, axis=1, keepdims=True), MIN_NORM)
-    cosines = np.einsum("mkd,md->mk", learnt[graph.near], learnt)
-    return joined(graph, (1 - LEARNT_SHARE) * graph.cosines + LEARNT_SHARE * cosines)
+    cosines = (1 - LEARNT_SHARE) * graph.cosines
+    for start in range(0, len(learnt), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        cosines[rows] += LEARNT_SHARE * np.einsum("mkd,md->mk", learnt[graph.near[rows]], learnt[rows])
+    return joined(graph, cosines)
 
 
 def _log_likelihood(

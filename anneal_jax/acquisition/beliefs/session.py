@@ -101,10 +101,12 @@ def add_interleaved_answer(
     *,
     miss_rate: float = 0.0,
     is_last: bool = True,
+    is_finished: bool = True,
 ) -> Interleaved:
     """Learn from an answer where several questions are open at once, as on a page; see `add_answer`.
 
-    `miss_rate` and `is_last` are those of a glance's answers (`glances.answers_of`).
+    `miss_rate` and `is_last` are those of a glance's answers (`glances.answers_of`). Unless `is_finished`,
+    the caller calls `finish` before the next answer or question: it takes seconds on a large archive.
     """
     places = np.searchsorted(session.tiles, (first, second))
     if not np.array_equal(session.tiles.take(places, mode="clip"), (first, second)):
@@ -118,6 +120,11 @@ def add_interleaved_answer(
         miss_rate=miss_rate,
         is_last=is_last,
     )
+    return finish(session, state) if is_finished else state
+
+
+def finish(session: BeliefSession, state: Interleaved) -> Interleaved:
+    """Learn the graph again if that is due; a second call changes nothing."""
     return state._replace(beliefs=learn_graph(session.graph, state.beliefs))
 
 

@@ -62,6 +62,7 @@ class LearningLoop:
     async def advance(self, in_writer_thread: InWriterThread) -> None:
         """Check the background once; a failure is reported and stops nothing else."""
         try:
+            await in_writer_thread(self._session.finish_beliefs)
             if result := await asyncio.to_thread(self._trainer.fetch):
                 self._on_trial, self._tried_with = (
                     (await asyncio.to_thread(self._plan, result), result),
