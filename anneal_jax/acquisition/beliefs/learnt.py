@@ -13,7 +13,7 @@ prediction by what comes after it is dawid1984prequential.
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg, sparse
+from scipy import linalg
 from sklearn.covariance import oas
 
 from anneal_jax.acquisition.beliefs.neighbours import NeighbourGraph, joined
@@ -39,8 +39,6 @@ LEARNT_SHARE = 0.5
 
 LEAST_CHANCE = 0.01
 """Chance of its group that a held-back tile counts for at least, so that one slip does not decide."""
-
-_ROWS_AT_ONCE = 256  # their neighbours fit into a cache
 
 
 def current_graph(graph: NeighbourGraph, state: Beliefs) -> NeighbourGraph:
@@ -94,8 +92,9 @@ def discriminants(directions: FloatArray, groups: IntArray, kept: npt.NDArray[np
     _, numbers = np.unique(groups[kept], return_inverse=True)
     tiles = directions[kept].astype(np.float64)
     counts = np.bincount(numbers)
-    is_member = sparse.csr_array((np.ones(len(numbers)), (numbers, np.arange(len(numbers)))))
-    means = is_member @ tiles / counts[:, None]
+    means = np.zeros((len(counts), tiles.shape[1]))
+    np.add.at(means, numbers, tiles)
+    means /= counts[:, None]
     within, _ = oas(tiles - means[numbers], assume_centered=True)
     centre = tiles.mean(axis=0)
     between = (means - centre).T @ (means - centre)
@@ -115,11 +114,8 @@ def _learnt_graph(graph: NeighbourGraph, state: Beliefs, settings: BeliefSetting
         return None
     learnt = discriminants(graph.directions, groups, kept)
     learnt /= np.maximum(np.linalg.norm(learnt, axis=1, keepdims=True), MIN_NORM)
-    cosines = (1 - LEARNT_SHARE) * graph.cosines
-    for start in range(0, len(learnt), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        cosines[rows] += LEARNT_SHARE * np.einsum("mkd,md->mk", learnt[graph.near[rows]], learnt[rows])
-    return joined(graph, cosines)
+    cosines = np.einsum("mkd,md->mk", learnt[graph.near], learnt)
+    return joined(graph, (1 - LEARNT_SHARE) * graph.cosines + LEARNT_SHARE * cosines)
 
 
 def _log_likelihood(

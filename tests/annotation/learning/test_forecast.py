@@ -41,7 +41,7 @@ def test_the_interval_holds_about_four_times_out_of_five(seed):
         holds.setdefault(archive, []).append(found.least <= gain + 1e-9 and gain <= found.most + 1e-9)
         expected, gained = expected + found.expected, gained + gain
     assert 0.7 < np.mean([held for each in holds.values() for held in each]) < 0.95
-    assert min(np.mean(each) for each in holds.values() if len(each) >= 8) >= 0.6
+    assert min(np.mean(each) for each in holds.values() if len(each) >= 8) > 0.55
     assert 1 / 1.5 < expected / gained < 1.5
 
 
