@@ -161,5 +161,5 @@ def gain(doubt, moved, tiles):
     """Return (least, expected, most) of the forecast, in shares of the tiles."""
     still_open = min(moved + 1, doubt * tiles / 2 + 1)
     expected = 0.65 * still_open
-    least, most = max(0.0, 0.45 * (expected + 1) - 1), 2.1 * (expected + 1) - 1
+    least, most = max(0.0, 0.4 * (expected + 1) - 1), 2.4 * (expected + 1) - 1
     return tuple(min(1.0, count / tiles) for count in (least, expected, most))

@@ -23,7 +23,7 @@ WRONG_PER_DOUBT = 0.5
 RIGHT_PER_MOVED = 0.65
 """Tiles that a hundred answers put right, over those that moved in the fifty before."""
 
-RANGE = (0.45, 2.1)
+RANGE = (0.4, 2.4)
 """What is gained lies between these multiples of what is expected, four times out of five."""
 
 DECAY = 1.3
@@ -92,7 +92,7 @@ def expected_gain(curve: Sequence[Mapping[str, Any]], set_id: int) -> Gain | Non
 
     >>> row = {"set_id": 1, "trained_on": 200, "doubt": 0.1, "num_moved": 39, "num_tiles": 1000}
     >>> [round(share, 3) for share in expected_gain([row], 1)]
-    [0.011, 0.026, 0.056]
+    [0.01, 0.026, 0.064]
     """
     row = _last_row(curve, set_id)
     if row is None:
@@ -123,7 +123,7 @@ def progress(curve: Sequence[Mapping[str, Any]], set_id: int, version: int) -> P
 
     >>> row = {"set_id": 1, "trained_on": 200, "doubt": 0.1, "num_moved": 39, "num_tiles": 1000}
     >>> progress([row], 1, 0).aim, progress([row], 1, 200)
-    (300, Progress(least=250, aim=450, most=750, is_forecast=True))
+    (300, Progress(least=200, aim=450, most=850, is_forecast=True))
     """
     gain, row = expected_gain(curve, set_id), _last_row(curve, set_id)
     if not version or gain is None or row is None:

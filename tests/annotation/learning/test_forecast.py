@@ -41,7 +41,7 @@ def test_the_interval_holds_about_four_times_out_of_five(seed):
         holds.setdefault(archive, []).append(found.least <= gain + 1e-9 and gain <= found.most + 1e-9)
         expected, gained = expected + found.expected, gained + gain
     assert 0.7 < np.mean([held for each in holds.values() for held in each]) < 0.95
-    assert min(np.mean(each) for each in holds.values() if len(each) >= 8) > 0.55
+    assert min(np.mean(each) for each in holds.values() if len(each) >= 8) >= 0.6
     assert 1 / 1.5 < expected / gained < 1.5
 
 
@@ -77,6 +77,6 @@ def test_the_forecast_is_that_of_the_last_model_of_the_set():
 def test_the_bar_is_full_where_the_expected_gain_is_small():
     assert progress([ROW], 2, 0) == progress([], 2, 200) == USUAL
     found = progress([ROW], 2, 200)
-    assert found.is_forecast and 200 < found.least < found.aim < found.most
+    assert found.is_forecast and 200 <= found.least < found.aim < found.most
     over = progress([ROW | {"num_moved": 1}], 2, 200)
     assert over.most <= 200 and expected_gain([ROW | {"num_moved": 1}], 2).most < MIN_GAIN
