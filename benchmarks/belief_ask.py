@@ -6,8 +6,9 @@
 
 Tiles are random features in 21 clusters, and the oracle answers truthfully. One line per size: seconds
 for the graph, then the median, the 95th percentile and the longest time to learn from an answer and choose
-the next question, the longest when the graph is learnt again, and the mean processor time of that, which a
-busy machine hardly changes.
+the next question, and the mean processor time of both, which a busy machine hardly changes; last, how often
+the graph was learnt again, and the mean and the longest processor time of that. A page does it while the
+person looks at a question (annotation/questions/replay.py); a run does it between two questions.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import time
 import numpy as np
 
 from anneal_jax.acquisition.beliefs.choose import next_question
-from anneal_jax.acquisition.beliefs.learnt import current_graph, learn_graph
+from anneal_jax.acquisition.beliefs.learnt import current_graph, is_due, learn_graph
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.state import begin
 from anneal_jax.acquisition.beliefs.update import add_answer
@@ -30,7 +31,8 @@ from anneal_jax.pairs.oracle import ClassOracle
 LINE = (
     "{num_tiles:7,d} tiles  graph {graph_s:6.2f} s  {num_questions:5,d} questions  {num_groups:3d} groups  "
     "median {median_ms:6.1f} ms  95% {most_ms:6.1f} ms  longest {longest_ms:6.1f} ms  "
-    "processor {cpu_ms:6.1f} ms"
+    "processor {cpu_ms:6.1f} ms  learnt {num_learnt:2d} times, processor {learn_ms:6.1f} ms, "
+    "longest {longest_learn_ms:6.1f} ms"
 )
 
 
@@ -64,14 +66,19 @@ def measure(num_tiles, num_clusters, num_questions, *, dim=128, spread=1.5):
     graph_s = time.perf_counter() - start
     oracle = ClassOracle(labels)
     state, pair = next_question(graph, begin(graph))
-    times_s, cpu_s = [], -time.process_time()
+    times_s, cpu_s, learn_s = [], [], []
     while pair is not None and len(times_s) < num_questions:
         answer = oracle(*pair)
-        start = time.perf_counter()
-        state = learn_graph(graph, add_answer(current_graph(graph, state), state, *pair, answer))
+        start, start_cpu = time.perf_counter(), time.process_time()
+        state = add_answer(current_graph(graph, state), state, *pair, answer)
+        if is_due(state):
+            pause, pause_cpu = time.perf_counter(), time.process_time()
+            state = learn_graph(graph, state)
+            learn_s.append(time.process_time() - pause_cpu)
+            start, start_cpu = start + time.perf_counter() - pause, start_cpu + learn_s[-1]
         state, pair = next_question(current_graph(graph, state), state)
         times_s.append(time.perf_counter() - start)
-    cpu_s += time.process_time()
+        cpu_s.append(time.process_time() - start_cpu)
     median_ms, most_ms, longest_ms = 1e3 * np.quantile(times_s, [0.5, 0.95, 1.0])
     return {
         "num_tiles": num_tiles,
@@ -81,7 +88,10 @@ def measure(num_tiles, num_clusters, num_questions, *, dim=128, spread=1.5):
         "median_ms": median_ms,
         "most_ms": most_ms,
         "longest_ms": longest_ms,
-        "cpu_ms": 1e3 * cpu_s / len(times_s),
+        "cpu_ms": 1e3 * np.mean(cpu_s),
+        "num_learnt": len(learn_s),
+        "learn_ms": 1e3 * np.mean(learn_s or [0]),
+        "longest_learn_ms": 1e3 * max(learn_s, default=0),
     }
 
 

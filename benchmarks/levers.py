@@ -13,11 +13,7 @@ Each lever and budget has one line, with means over the seeds and half of the 95
 - with --train, the mAP@5 of queries, over min(k, R), and the precision@5 among training tiles, by what was
   learnt alone and combined with the features.
 
-"less recipe" is the difference from the recipe, paired by seed. "forecast" is the gain that the page would
-have predicted at a budget for the next hundred questions (annotation/learning/forecast.py), and "gained" is
-the gain that they made:
-
-  python benchmarks/levers.py --levers=recipe --bits=100,200,300,400,500,600,700,800,900,1000,1100,1200
+"less recipe" is the difference from the recipe, paired by seed.
 """
 
 import argparse
@@ -41,7 +37,6 @@ from anneal_jax.acquisition.beliefs.state import (
     settled_groups,
 )
 from anneal_jax.acquisition.beliefs.update import add_answer
-from anneal_jax.annotation.learning.forecast import STEP, expected_gain
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.evaluation.ranking import rank_archive, relevance
 from anneal_jax.evaluation.retrieval_quality import CUT_OFF, evaluate_retrieval
@@ -150,7 +145,7 @@ def one_run(changes, budgets, seed, arguments):
             figures[-1]["doubt"] = mean_doubt(session, state)
             if arguments.train:
                 figures[-1] |= trained(dataset, learner, session, state)
-    return with_forecasts(budgets, figures)
+    return figures
 
 
 def learnt(graph, state, settings, learns):
@@ -160,16 +155,6 @@ def learnt(graph, state, settings, learns):
     if learns == "always" and state.learnt is not None:
         state = state._replace(learnt=state.learnt._replace(lead=1e9))
     return learn_graph(graph, state, settings)
-
-
-def with_forecasts(budgets, figures):
-    """Add the gain expected of the hundred questions after a budget, and the gain that they made."""
-    for place in range(len(budgets) - 1):
-        if budgets[place + 1] - budgets[place] == STEP:
-            rows = [{"set_id": 1, "trained_on": budgets[place], **figures[place]}]
-            figures[place]["forecast"] = expected_gain(rows, 1)
-            figures[place]["gained"] = figures[place + 1]["right"] - figures[place]["right"]
-    return figures
 
 
 def trained(dataset, learner, session, state):

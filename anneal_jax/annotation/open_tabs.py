@@ -81,12 +81,14 @@ class OpenTabs:
     def fill(self, tab: Tab, scheduler: QuestionScheduler, records: Sequence[AnswerRecord]) -> None:
         """Add questions to a page until it holds `AHEAD` of them, or nothing is left to ask.
 
+        While choosing would take long, a page that still has a question gets no more.
+
         Args:
           tab: one of these pages; a silent one gets no questions.
           scheduler: chooses the questions.
           records: the standing answers, in the order given.
         """
-        if tab.mode == SILENT or len(tab.issued) >= AHEAD:
+        if tab.mode == SILENT or len(tab.issued) >= AHEAD or (tab.issued and scheduler.is_behind):
             return
         seconds = seconds_of(records, tab.annotator) if tab.mode == GLANCES else None
         while len(tab.issued) < AHEAD:

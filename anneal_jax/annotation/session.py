@@ -313,6 +313,10 @@ class AnnotationSession:
 
     # For background training.
 
+    def finish_beliefs(self) -> None:
+        """Do what takes long about the newest answer before anybody waits for it."""
+        self._scheduler.finish()
+
     @property
     def plan(self) -> QuestionPlan:
         """The plan that chooses the questions now."""

@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from anneal_jax.acquisition.beliefs.judging import num_moved
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.session import (
     BeliefSession,
     add_answer,
     ask_next,
-    beliefs_of_page,
+    beliefs_along_page,
     replay,
 )
 from anneal_jax.acquisition.beliefs.state import Beliefs, begin, settled_groups
@@ -35,6 +36,24 @@ MIN_BELIEF = 0.6
 
 GROUP_SIZE_POWER = 0.5
 """Groups are drawn in proportion to this power of their size, so that small groups count too."""
+
+
+RECENT = 50
+"""Last answers of which the page counts how many tiles they moved to another group."""
+
+
+class Outlook(NamedTuple):
+    """What the answers so far say about those to come.
+
+    Attributes:
+      doubt: mean over the tiles of 1 - the belief in their likeliest group, in [0, 1].
+      num_moved: number of tiles that the last `RECENT` answers moved to another group; None with fewer.
+      num_tiles: number of tiles.
+    """
+
+    doubt: float
+    num_moved: int | None
+    num_tiles: int
 
 
 class TrainingGroups(NamedTuple):
@@ -145,7 +164,7 @@ def open_belief_session(config: ExperimentConfig, dataset: Dataset, learner: Lea
 
 def fit_answers(
     config: ExperimentConfig, dataset: Dataset, learner: Learner, answered: Answered, round_index: int
-) -> tuple[Params, float]:
+) -> tuple[Params, Outlook]:
     """Train on the groups that answers imply, whatever rule chose the questions.
 
     Args:
@@ -156,12 +175,24 @@ def fit_answers(
       round_index: key of every random draw.
 
     Returns:
-      (params, doubt): the model, and the mean doubt about a tile's group, in [0, 1].
+      (params, outlook): the model, and what may be expected of more answers.
     """
     session = open_belief_session(config, dataset, learner)
-    beliefs = beliefs_of_page(session, answered)
+    recently, beliefs = len(answered.answers) - RECENT, session.start
+    before: Beliefs | None = None
+    for count, beliefs in enumerate(beliefs_along_page(session, answered)):
+        before = beliefs if count == recently else before
     params = fit_beliefs(session, beliefs, learner, round_index, use="train on the answers")
-    return params, mean_doubt(session, beliefs)
+    return params, outlook(session, before, beliefs)
+
+
+def outlook(session: BeliefSession, before: Beliefs | None, beliefs: Beliefs) -> Outlook:
+    """Compare what is believed with what was believed `RECENT` answers before, if there were so many."""
+    num_tiles, doubt = len(session.tiles), mean_doubt(session, beliefs)
+    if before is None:
+        return Outlook(doubt, None, num_tiles)
+    (was, _), (now, _) = (settled_groups(session.graph_of(one), one) for one in (before, beliefs))
+    return Outlook(doubt, num_moved(was, now), num_tiles)
 
 
 def fit_beliefs(

@@ -24,7 +24,7 @@ def belief_ask(archive: Archive, ask: Ask, budgets: list[int]) -> Iterator[Found
             images, _, drawn = training_groups(session, beliefs)
             weights = np.zeros(len(session.tiles))
             weights[np.searchsorted(session.tiles, images)] = drawn
-            groups, _ = settled_groups(session.graph, beliefs)
+            groups, _ = settled_groups(session.graph_of(beliefs), beliefs)
             yield Found(bits, groups, beliefs.groups != OPEN, weights, mean_doubt(session, beliefs))
 
 

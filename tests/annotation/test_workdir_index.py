@@ -12,6 +12,7 @@ from anneal_jax.annotation.workdir_index import open_searched
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.errors import WorkdirError
 from anneal_jax.experiments.answered_workdir import opened_answers
+from anneal_jax.experiments.belief_rounds import Outlook
 from anneal_jax.reporting.answers_report import train_and_report
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
@@ -79,7 +80,7 @@ def test_the_model_of_the_page_is_used_while_all_its_answers_stand(workdir, monk
     project = centring(features + np.arange(features.shape[1], dtype=np.float32))
     with opened_answers(workdir, read_only=True) as store:
         snapshot = Snapshot(store.present_set(), frozenset({1, 2}), frozenset())
-    model = Result(snapshot, project(features), np.empty((0, 2), np.int32), project, 0.2)
+    model = Result(snapshot, project(features), np.empty((0, 2), np.int32), project, Outlook(0.2, None, 0))
     monkeypatch.setattr("anneal_jax.annotation.workdir_index.kept_model", lambda *_: model)
     searched = open_searched(workdir)
     assert searched.index.notes == ("Searched by the page's model, trained on 2 answers.",)

@@ -146,3 +146,20 @@ def discriminants(directions, groups, kept):
     columns = [vectors[:, place].real for place in best]
     columns = [column / np.sqrt(column @ within @ column) for column in columns]
     return (directions - tiles.mean(axis=0)) @ np.array(columns).T
+
+
+def num_moved(before, after):
+    """Return how many tiles are not where most tiles of their former group are."""
+    moved = 0
+    for group in set(before):
+        now = [there for was, there in zip(before, after, strict=True) if was == group]
+        moved += len(now) - max(now.count(there) for there in set(now))
+    return moved
+
+
+def gain(doubt, moved, tiles):
+    """Return (least, expected, most) of the forecast, in shares of the tiles."""
+    still_open = min(moved + 1, doubt * tiles / 2 + 1)
+    expected = 0.65 * still_open
+    least, most = max(0.0, 0.4 * (expected + 1) - 1), 2.4 * (expected + 1) - 1
+    return tuple(min(1.0, count / tiles) for count in (least, expected, most))

@@ -6,6 +6,7 @@ import numpy as np
 
 from anneal_jax.acquisition.beliefs.session import BeliefSession
 from anneal_jax.acquisition.beliefs.state import Beliefs, BeliefSettings, chances, settled_groups
+from anneal_jax.types import IntArray
 
 
 def chance_alike(session: BeliefSession, beliefs: Beliefs, first: int, second: int) -> float | None:
@@ -48,6 +49,24 @@ def likely_members(
         if (group := named.get(int(groups[place]))) is not None:
             found.setdefault(group, []).append((int(session.tiles[place]), float(belief[place])))
     return {group: sorted(tiles, key=lambda row: (-row[1], row[0])) for group, tiles in found.items()}
+
+
+def num_moved(before: IntArray, after: IntArray) -> int:
+    """Return how many tiles changed groups, however the groups are numbered.
+
+    A group stays what it was where most of its tiles are now; the others have moved. Groups that are
+    joined move nothing.
+
+    Args:
+      before: int32[M], the group of each tile, >= 0.
+      after: int32[M], the same later.
+
+    >>> num_moved(np.array([0, 0, 0, 1, 1]), np.array([5, 5, 2, 2, 2]))
+    1
+    """
+    counts = np.zeros((before.max(initial=0) + 1, after.max(initial=0) + 1), np.int64)
+    np.add.at(counts, (before, after), 1)
+    return int(len(before) - counts.max(axis=1).sum())
 
 
 def _groups_of_beliefs(beliefs: Beliefs, groups: np.ndarray, known: np.ndarray) -> dict[int, int]:

@@ -47,6 +47,12 @@ def current_graph(graph: NeighbourGraph, state: Beliefs) -> NeighbourGraph:
     return learnt.graph if learnt is not None and learnt.lead > 0 else graph
 
 
+def is_due(state: Beliefs) -> bool:
+    """Return whether enough tiles were settled for the graph to be learnt again."""
+    num_before = MIN_SETTLED / GROWTH if state.learnt is None else state.learnt.was_settled.sum()
+    return bool(np.sum(state.groups != OPEN) >= GROWTH * num_before)
+
+
 def learn_graph(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings | None = None) -> Beliefs:
     """Learn the graph again if enough tiles were settled since the last time.
 
@@ -59,11 +65,9 @@ def learn_graph(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings 
       The beliefs, spread along the graph to use from now on; the same ones if it is too early.
     """
     settings = settings or BeliefSettings()
-    before, settled = state.learnt, state.groups != OPEN
-    num_before = MIN_SETTLED / GROWTH if before is None else before.was_settled.sum()
-    if settled.sum() < GROWTH * num_before:
+    if not is_due(state):
         return state
-    lead = 0.0
+    before, settled, lead = state.learnt, state.groups != OPEN, 0.0
     if before is not None:
         held_back = np.flatnonzero(settled & ~before.was_settled)
         of_learnt, of_features = (

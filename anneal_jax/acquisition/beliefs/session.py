@@ -4,6 +4,7 @@ The state is a function of the answers in order, so that an interrupted run, and
 answers, continue from the store alone.
 """
 
+from collections import deque
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
@@ -100,10 +101,12 @@ def add_interleaved_answer(
     *,
     miss_rate: float = 0.0,
     is_last: bool = True,
+    is_finished: bool = True,
 ) -> Interleaved:
     """Learn from an answer where several questions are open at once, as on a page; see `add_answer`.
 
-    `miss_rate` and `is_last` are those of a glance's answers (`glances.answers_of`).
+    `miss_rate` and `is_last` are those of a glance's answers (`glances.answers_of`). Unless `is_finished`,
+    the caller calls `finish` before the next answer or question: it takes seconds on a large archive.
     """
     places = np.searchsorted(session.tiles, (first, second))
     if not np.array_equal(session.tiles.take(places, mode="clip"), (first, second)):
@@ -117,6 +120,11 @@ def add_interleaved_answer(
         miss_rate=miss_rate,
         is_last=is_last,
     )
+    return finish(session, state) if is_finished else state
+
+
+def finish(session: BeliefSession, state: Interleaved) -> Interleaved:
+    """Learn the graph again if that is due; a second call changes nothing."""
     return state._replace(beliefs=learn_graph(session.graph, state.beliefs))
 
 
@@ -144,9 +152,10 @@ def keep_off(session: BeliefSession, state: Interleaved, first: int, second: int
     return settle_stuck(graph, state._replace(beliefs=state.beliefs._replace(asked=asked)))
 
 
-def beliefs_of_page(session: BeliefSession, answered: Answered) -> Beliefs:
-    """Return what a page believes after answers, in the order given."""
+def beliefs_along_page(session: BeliefSession, answered: Answered) -> Iterator[Beliefs]:
+    """Yield what a page believes before any answer and after each of them, in the order given."""
     state = Interleaved(session.start, {})
+    yield state.beliefs
     for (first, second), answer, is_weak, is_last in zip(
         answered.pair_indices.tolist(),
         answered.answers.tolist(),
@@ -158,4 +167,9 @@ def beliefs_of_page(session: BeliefSession, answered: Answered) -> Beliefs:
         state = add_interleaved_answer(
             session, state, first, second, Answer(answer), miss_rate=miss_rate, is_last=is_last
         )
-    return state.beliefs
+        yield state.beliefs
+
+
+def beliefs_of_page(session: BeliefSession, answered: Answered) -> Beliefs:
+    """Return what a page believes after answers, in the order given."""
+    return deque(beliefs_along_page(session, answered), maxlen=1)[0]

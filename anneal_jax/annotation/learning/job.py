@@ -49,6 +49,7 @@ def train(folder: pathlib.Path, job: str) -> None:
 
     import numpy as np
 
+    from anneal_jax.annotation.learning.trainer import to_numbers
     from anneal_jax.answers.reading import Answered
     from anneal_jax.experiments.answered_workdir import load_whole_archive
     from anneal_jax.experiments.belief_rounds import fit_answers
@@ -74,14 +75,15 @@ def train(folder: pathlib.Path, job: str) -> None:
     learner = make_learner(config, dataset.archive, dataset.split.train, with_classifier=False)
     knowledge = gather_knowledge(answered, dataset, transitive=config.transitive, reserved=reserved)
     num_answers = len(answered.answers)
-    params, doubt = fit_answers(config, dataset, learner, answered, num_answers)
+    params, outlook = fit_answers(config, dataset, learner, answered, num_answers)
     model = represent(learner, params)
     if config.threshold == "prequential" and np.isfinite(answered.similarities).sum() < _MIN_SCORED:
         config = dataclasses.replace(config, threshold="midpoint")
     chosen = select_questions(config, dataset, learner, answered, knowledge, model, num_answers)
     with atomic.replacing(folder / f"{job}.result.npz") as path:
         arrays = to_arrays(Projection(learner.mean, learner.scale, params.similarity))
-        arrays |= {"embeddings": model.embeddings, "chosen": chosen.pair_indices, "doubt": doubt}
+        arrays |= {"embeddings": model.embeddings, "chosen": chosen.pair_indices}
+        arrays |= to_numbers(outlook)
         np.savez(path, allow_pickle=False, **arrays, **trained_on)
 
 

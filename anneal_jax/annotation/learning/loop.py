@@ -62,6 +62,7 @@ class LearningLoop:
     async def advance(self, in_writer_thread: InWriterThread) -> None:
         """Check the background once; a failure is reported and stops nothing else."""
         try:
+            await in_writer_thread(self._session.finish_beliefs)
             if result := await asyncio.to_thread(self._trainer.fetch):
                 self._on_trial, self._tried_with = (
                     (await asyncio.to_thread(self._plan, result), result),
@@ -77,12 +78,13 @@ class LearningLoop:
 
     def to_json(self) -> dict[str, Any]:
         """Return the state of background training, as shown on the page."""
+        gain = expected_gain(self.curve, self._session.set_id)
         return {
             "is_training": self._trainer.is_busy,
             "training_failure": self._trainer.failure,
             "refusal": self.refusal if self._refused_in == self._session.set_id else "",
             "on_trial": self._on_trial[1].num_answers if self._on_trial else None,
-            "expected_gain": expected_gain(self.curve, self._session.set_id),
+            "gain": gain and gain._asdict(),
             "least_gain": MIN_GAIN,
             "progress": progress(self.curve, self._session.set_id, self._session.plan.version)._asdict(),
         }
@@ -142,8 +144,8 @@ class LearningLoop:
         counters = self._session.counters("")
         names = ("num_answers", "num_known", "bits_spent", "minutes", "model_answers", "quality")
         row = {name: counters[name] for name in names}
-        row |= {"set_id": result.snapshot.set_id, "trained_on": result.num_answers, "doubt": result.doubt}
-        self.curve.append(row | {"refusal": self.refusal})
+        row |= {"set_id": result.snapshot.set_id, "trained_on": result.num_answers}
+        self.curve.append(row | result.outlook._asdict() | {"refusal": self.refusal})
         atomic.write_text(self._path, json.dumps(self.curve) + "\n")
         if not refusal:
             self._session.adopt(plan)

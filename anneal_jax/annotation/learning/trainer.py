@@ -15,6 +15,7 @@ from anneal_jax.annotation.standing_answers import StandingAnswers
 from anneal_jax.annotation.types import Pair
 from anneal_jax.answers.reading import Answered
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.belief_rounds import Outlook
 from anneal_jax.files import atomic
 from anneal_jax.training.projection import Projection, from_arrays
 from anneal_jax.types import FloatArray, PairIndices
@@ -64,14 +65,14 @@ class Result(NamedTuple):
       embeddings: float32[N, D], unit norm.
       chosen: int32[P, 2], next questions, most uncertain first.
       project: maps features to such embeddings.
-      doubt: mean doubt about a tile's group, in [0, 1].
+      outlook: what may be expected of more answers.
     """
 
     snapshot: Snapshot
     embeddings: FloatArray
     chosen: PairIndices
     project: Projection
-    doubt: float
+    outlook: Outlook
 
     @property
     def num_answers(self) -> int:
@@ -211,15 +212,17 @@ def kept_features(folder: pathlib.Path) -> FloatArray | None:
         return None
 
 
+def to_numbers(outlook: Outlook) -> dict[str, float]:
+    """Return an outlook as a result's file holds it; a count that is not known is -1."""
+    return {name: -1 if value is None else value for name, value in outlook._asdict().items()}
+
+
 def _load(path: pathlib.Path) -> Result:
     # Opened here because np.load leaves a damaged file open.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         pairs = frozenset((first, second) for first, second in arrays["pair_indices"].tolist())
         snapshot = Snapshot(int(arrays["set_id"]), frozenset(arrays["answer_ids"].tolist()), pairs)
-        return Result(
-            snapshot,
-            arrays["embeddings"],
-            arrays["chosen"],
-            from_arrays(arrays),
-            float(arrays["doubt"]),
-        )
+        count = int(arrays["num_moved"]) if "num_moved" in arrays else -1  # not in files of older versions
+        num_tiles = int(arrays["num_tiles"]) if count >= 0 else 0
+        outlook = Outlook(float(arrays["doubt"]), count if count >= 0 else None, num_tiles)
+        return Result(snapshot, arrays["embeddings"], arrays["chosen"], from_arrays(arrays), outlook)

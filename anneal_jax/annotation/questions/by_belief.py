@@ -7,10 +7,12 @@ import numpy as np
 
 from anneal_jax.acquisition.beliefs.choose_several import Interleaved
 from anneal_jax.acquisition.beliefs.glances import Glance
+from anneal_jax.acquisition.beliefs.learnt import is_due
 from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
 from anneal_jax.acquisition.beliefs.session import (
     BeliefSession,
     add_interleaved_answer,
+    finish,
     keep_off,
     propose_glances,
     propose_several,
@@ -39,6 +41,10 @@ class BeliefQuestions(NamedTuple):
 
     def add_answer(self, state: Interleaved, said: Said) -> Interleaved:
         """Learn from one more answer."""
+        return self.finish(self.take_answer(state, said))
+
+    def take_answer(self, state: Interleaved, said: Said) -> Interleaved:
+        """Learn from one more answer, but for what takes long."""
         if not said.is_trained:
             return keep_off(self.belief_session, state, said.first, said.second)
         return add_interleaved_answer(
@@ -49,7 +55,16 @@ class BeliefQuestions(NamedTuple):
             said.answer,
             miss_rate=said.miss_rate,
             is_last=said.is_last,
+            is_finished=False,
         )
+
+    def finish(self, state: Interleaved) -> Interleaved:
+        """Learn the graph again if that is due."""
+        return finish(self.belief_session, state)
+
+    def is_due(self, state: Interleaved) -> bool:
+        """Return whether `finish` takes long."""
+        return is_due(state.beliefs)
 
     def propose(self, state: Interleaved, known: Known) -> tuple[Interleaved, Iterator[Pair]]:
         """Propose pairs; the state depends on the answers alone and is not changed."""

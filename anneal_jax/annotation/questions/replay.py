@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from anneal_jax.annotation.questions.source import QuestionSource
+from anneal_jax.annotation.questions.source import QuestionSource, SlowSource
 from anneal_jax.annotation.types import Said
 
 _DENSE = 4  # the newest states, all of which are kept
@@ -14,6 +14,9 @@ class ReplayLog:
 
     Of the last n states, two are kept for each power of two below n. Their number therefore stays small
     however many answers there are, and undoing the last n answers replays about n / 2 at most.
+
+    What takes long about the newest answer waits until its state is needed, so that the answer can be
+    acknowledged before (`is_behind`).
     """
 
     def __init__(self, source: QuestionSource, answers: Iterable[tuple[int, Said]] = ()):
@@ -21,6 +24,7 @@ class ReplayLog:
         self._source = source
         self._answers: list[tuple[int, Said]] = []
         self._states: dict[int, Any] = {0: source.start()}
+        self._is_finished = True
         self._extend(answers)
 
     @property
@@ -36,11 +40,23 @@ class ReplayLog:
     @property
     def state(self) -> Any:
         """The state after all answers."""
-        return self._states[len(self._answers)]
+        newest = self._states[len(self._answers)]
+        if not self._is_finished and isinstance(self._source, SlowSource):
+            newest = self._states[len(self._answers)] = self._source.finish(newest)
+        self._is_finished = True
+        return newest
 
     @state.setter
     def state(self, state: Any) -> None:
         self._states[len(self._answers)] = state
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the next use of the state takes long."""
+        newest = self._states[len(self._answers)]
+        return (
+            not self._is_finished and isinstance(self._source, SlowSource) and self._source.is_due(newest)
+        )
 
     def add_answer(self, answer_id: int, said: Said) -> None:
         """Add one more answer."""
@@ -50,6 +66,7 @@ class ReplayLog:
         """Remove one or more answers; the state becomes that after the remaining ones."""
         place = next(place for place, (key, _) in enumerate(self._answers) if key in answer_ids)
         self._states = {count: state for count, state in self._states.items() if count <= place}
+        self._is_finished = True  # all states but the newest are
         start = max(self._states)
         behind = [row for row in self._answers[start:] if row[0] not in answer_ids]
         del self._answers[start:]
@@ -59,7 +76,11 @@ class ReplayLog:
         coming, state = list(answers), self.state
         total = len(self._answers) + len(coming)
         for count, (answer_id, said) in enumerate(coming, start=len(self._answers) + 1):
-            state = self._source.add_answer(state, said)
+            is_newest = count == total
+            if is_newest and isinstance(self._source, SlowSource):
+                state, self._is_finished = self._source.take_answer(state, said), False
+            else:
+                state = self._source.add_answer(state, said)
             self._answers.append((answer_id, said))
             if _is_kept(count, total):
                 self._states[count] = state

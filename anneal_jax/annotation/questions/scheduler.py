@@ -72,6 +72,16 @@ class QuestionScheduler:
         for replay_log in self.replay_logs.values():
             replay_log.remove_answer(*answer_ids)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the next question takes long to choose: `finish` first, if there is time."""
+        return any(replay_log.is_behind for replay_log in self.replay_logs.values())
+
+    def finish(self) -> None:
+        """Do now what takes long about the newest answer."""
+        for replay_log in self.replay_logs.values():
+            _ = replay_log.state
+
     def beliefs(self) -> tuple[BeliefSession, Beliefs] | None:
         """Return the beliefs from which questions are chosen; None if no source uses beliefs."""
         replay_log = self.replay_logs["pairs"]

@@ -7,7 +7,7 @@ answer in the order given (`add_answer`), and takes the first acceptable pair th
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from anneal_jax.annotation.types import Known, Pair, Said
 
@@ -34,6 +34,23 @@ class QuestionSource(Protocol):
           The state, advanced past what is known, and an iterator of pairs. Later pairs should be good
           questions whatever the answers to earlier ones, because they are prefetched.
         """
+        ...
+
+
+@runtime_checkable
+class SlowSource(QuestionSource, Protocol):
+    """A source whose `add_answer` sometimes takes long: it is `take_answer`, then `finish`."""
+
+    def take_answer(self, state: Any, said: Said) -> Any:
+        """Return the state after one more answer, before it is finished."""
+        ...
+
+    def finish(self, state: Any) -> Any:
+        """Return the state after all that an answer means; a second call changes nothing."""
+        ...
+
+    def is_due(self, state: Any) -> bool:
+        """Return whether `finish` takes long."""
         ...
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from anneal_jax.annotation.learning.acceptance import judge_model
-from anneal_jax.annotation.learning.forecast import expected_gain
 from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
 from anneal_jax.annotation.sets import begin_set
 from anneal_jax.annotation.types import AnsweredPairs, Evidence
+from anneal_jax.experiments.belief_rounds import Outlook
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_CLASSES, NUM_TILES, IdleTrainer
@@ -44,7 +44,7 @@ def learning_of(session, embeddings, folder, *, num_taught=0):
     pairs = frozenset((record.first, record.second) for record in taught)
     snapshot = Snapshot(session.set_id, frozenset(record.answer_id for record in taught), pairs)
     chosen = np.array([(0, 1)], np.int32)
-    result = Result(snapshot, embeddings, chosen, centring(embeddings), 0.2)
+    result = Result(snapshot, embeddings, chosen, centring(embeddings), Outlook(0.2, 9, NUM_TILES))
     folder.mkdir(exist_ok=True)
     return LearningLoop(session, OneResult(result), folder, seed=0)
 
@@ -220,14 +220,3 @@ def test_the_standard_error_of_answered_pairs_is_that_of_many_samples(seed):
             judge_model(Evidence([[], []], [AnsweredPairs(pairs, labels)]), models, ["x"]).refusal != ""
         )
     assert 0.05 < np.mean(refusals) < 0.3
-
-
-def test_the_forecast_is_that_of_the_last_model_of_the_set():
-    row = {"set_id": 2, "trained_on": 200, "doubt": 0.4}
-    late = {"set_id": 2, "trained_on": 500, "doubt": 0.1}
-    assert expected_gain([], 2) is None
-    assert expected_gain([row], 2) == pytest.approx(0.1)
-    assert expected_gain([row, late], 2) == pytest.approx(0.01)
-    assert expected_gain([row, late], 3) is None
-    assert expected_gain([row | {"trained_on": 20}], 2) == pytest.approx(0.2)  # never more than the wrong
-    assert expected_gain([row, {"set_id": 2}], 2) == pytest.approx(0.1)  # rows of older versions

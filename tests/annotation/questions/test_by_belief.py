@@ -94,6 +94,27 @@ def test_undo_believes_what_was_believed_then_and_a_restart_as_well(make_session
     np.testing.assert_equal(make_session()._scheduler.replay_logs["pairs"].state, before)
 
 
+def test_an_answer_is_acknowledged_before_the_graph_is_learnt_from_it(
+    make_session, classes, source, monkeypatch
+):
+    monkeypatch.setattr("anneal_jax.acquisition.beliefs.learnt.MIN_SETTLED", 8)
+    session, numbers = make_session(), {True: set(), False: set()}
+    view = session.open_tab(TAB, "Ada")
+    for _ in range(50):
+        view = run(session, answers_of(classes), 1, view)
+        is_behind = session._scheduler.is_behind
+        numbers[is_behind].add(len(view["questions"]))
+        if is_behind and len(session.standing) % 2:
+            session.finish_beliefs()
+            assert not session._scheduler.is_behind
+            assert len(session.view(TAB)["questions"]) == AHEAD
+    assert numbers == {True: {AHEAD - 1}, False: {AHEAD}}
+    found = beliefs_of(session)
+    expected = replayed(source, [said for _, said in session.standing.said]).beliefs
+    np.testing.assert_array_equal(found.reached, expected.reached)
+    assert found.learnt is not None and found.learnt.lead == expected.learnt.lead
+
+
 def test_an_implied_pair_is_asked_only_as_a_check_and_at_most_once(make_session, classes):
     rng = np.random.default_rng(1)
     truth = answers_of(classes)
@@ -291,17 +312,38 @@ class Words:
         return state, iter(())
 
 
+class SlowWords(Words):
+    """Leaves a mark behind the newest word until it is finished."""
+
+    def take_answer(self, state, said):
+        assert None not in state  # the answer before is finished
+        return (*state, said.first, None)
+
+    def finish(self, state):
+        return tuple(word for word in state if word is not None)
+
+    def is_due(self, state):
+        return None in state
+
+    def add_answer(self, state, said):
+        return self.finish(self.take_answer(state, said))
+
+
+@pytest.mark.parametrize("words", [Words(), SlowWords()], ids=["fast", "slow"])
 @settings(max_examples=100)
 @given(forgotten=st.lists(st.integers(0, 10**6), max_size=30), num_answers=st.integers(0, 80))
-def test_a_history_is_what_a_replay_of_the_rest_gives(forgotten, num_answers):
+def test_a_history_is_what_a_replay_of_the_rest_gives(words, forgotten, num_answers):
     answers = [(100 + n, Said(n, n + 1, Answer.SIMILAR)) for n in range(num_answers)]
-    replay_log = ReplayLog(Words(), answers)
+    replay_log = ReplayLog(words, answers)
     for number, draw in enumerate(forgotten):
         if answers:
             replay_log.remove_answer(answers.pop(draw % len(answers))[0])
         answers.append((1000 + number, Said(500 + number, 999, Answer.SIMILAR)))
         replay_log.add_answer(*answers[-1])
-    assert replay_log.state == replayed(Words(), [said for _, said in answers])
+        assert replay_log.is_behind == isinstance(words, SlowWords)
+        if draw % 2:
+            assert replay_log.state[-1] == 500 + number and not replay_log.is_behind
+    assert replay_log.state == replayed(words, [said for _, said in answers])
     assert replay_log.num_states <= 8 + 2 * max(1, len(answers)).bit_length()
 
 

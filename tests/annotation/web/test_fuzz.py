@@ -21,6 +21,7 @@ from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.answers.file_answers import SaidOfFile, say_of_file
+from anneal_jax.experiments.belief_rounds import Outlook
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
 from tests.annotation.conftest import HOST, IdleTrainer, served
@@ -86,7 +87,13 @@ class Trainings(IdleTrainer):
         chosen, project = np.array([(0, self.turn % 59 + 1)], np.int32), centring(self.features)
         embeddings = project(self.features)
         taught = frozenset(record.answer_id for record in self.session.standing.records)
-        return Result(Snapshot(self.session.set_id, taught, frozenset()), embeddings, chosen, project, 0.2)
+        return Result(
+            Snapshot(self.session.set_id, taught, frozenset()),
+            embeddings,
+            chosen,
+            project,
+            Outlook(0.2, 9, 60),
+        )
 
 
 def routes_of(app):

@@ -20,7 +20,7 @@ export function showProgress(view) {
     element("span", {}, before, element("b", { textContent: value }), after)));
 }
 
-function outlook({ num_answers: given, progress, expected_gain: gain, least_gain: least }) {
+function outlook({ num_answers: given, progress, gain, least_gain: least }) {
   if (given < BEGINNING) return "About a third of the first tiles are alike. Search improves later.";
   if (!progress) return "";
   if (!progress.is_forecast) {
@@ -28,8 +28,17 @@ function outlook({ num_answers: given, progress, expected_gain: gain, least_gain
       ? `Search usually improves after ${number(progress.least)} to ${number(progress.aim)} answers.`
       : "Search has usually improved at this point; this archive takes longer.";
   }
-  if (gain < least || given >= progress.aim) return "More answers will hardly help.";
-  return `After about ${number(progress.aim)} answers, more will hardly help.`;
+  if (gain.most < least || given >= progress.most) return "More answers will hardly help.";
+  if (gain.expected < least || given >= progress.aim) return "More answers will probably hardly help.";
+  const range = given < progress.least ? `${number(progress.least)} to ${number(progress.most)}` : `at most ${number(progress.most)}`;
+  return `After ${range} answers, more will probably hardly help.`;
+}
+
+// What another hundred answers bring; the range holds four times out of five.
+function gained({ least, expected, most }) {
+  const percent = (share) => (100 * share).toFixed(share < 0.1 ? 1 : 0);
+  return ["100 more answers: about ", `${percent(expected)}%`,
+    ` more tiles in their right group, probably ${percent(least)} to ${percent(most)}%`];
 }
 
 function quality({ share, lower, upper, num_audits: count }) {
@@ -44,7 +53,6 @@ function figures(view) {
   const { share, lower, upper, num_audits: count, is_stale: isStale } = view.quality;
   const measured = share === null ? "not measured yet" : `${share.toFixed(2)} (${lower.toFixed(2)}–${upper.toFixed(2)}`
     + `, ${count} audit${count === 1 ? "" : "s"}${isStale ? ", stale" : ""})`;
-  const gain = view.expected_gain;
   return [
     ["", answers(view.num_answers), ""],
     ["", view.num_labels ? `${number(view.num_labels)} labels` : "", ""],
@@ -55,8 +63,7 @@ function figures(view) {
     [view.is_training ? "learning …" : view.model_answers ? `model of ${view.model_answers} answers` : "", "", ""],
     [view.on_trial ? `model of ${view.on_trial} answers on trial` : "", "", ""],
     [view.refusal || "", "", ""],
-    [gain === null || gain === undefined ? "" : "100 more answers: about ", gain === null || gain === undefined ? ""
-      : `${(100 * gain).toFixed(0)}%`, gain === null || gain === undefined ? "" : " more tiles in their right group"],
+    view.gain ? gained(view.gain) : ["", "", ""],
   ].filter((part) => part.join(""));
 }
 
