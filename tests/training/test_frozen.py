@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from anneal_jax.errors import ConfigError
+from anneal_jax.evaluation.ranking import rank_archive, relevance
 from anneal_jax.training import blocks, frozen
 from anneal_jax.training.features import standardisation
 from anneal_jax.training.frozen import FrozenLearner
@@ -141,6 +142,35 @@ def test_embeddings_learn_the_classes_from_pairs_and_from_labels():
     np.testing.assert_allclose(np.linalg.norm(by_pairs, axis=1), 1.0, atol=1e-5)
     assert separation(by_pairs) > untrained + 0.2
     assert separation(by_labels) > untrained + 0.2
+
+
+def test_heads_that_know_few_tiles_fall_behind_the_features_of_the_others():
+    """So more steps do not close the gap; more tiles do, or the features next to what was learnt."""
+    rng = np.random.default_rng(2)
+    classes = (np.arange(720) % 8).astype(np.int32)
+    features = (rng.normal(size=(8, 48))[classes] + 2 * rng.normal(size=(720, 48))).astype(np.float32)
+    train = np.arange(240, dtype=np.int32)
+    mean, scale = standardisation(features, train)
+    learner = make_learner(
+        stored_features=features, mean=mean, scale=scale, train_images=train, num_steps=100, batch_size=64
+    )
+
+    def precision(vectors):
+        ids = range(240, 720)
+        ranking = rank_archive(vectors[240:], vectors[240:], 3, query_ids=ids, archive_ids=ids)
+        return np.mean(relevance(classes[240:], classes[240:], ranking))
+
+    def fit(num_known):
+        pairs = np.sort([rng.choice(num_known, 2, replace=False) for _ in range(400)], axis=1)
+        labels = classes[pairs[:, 0]] == classes[pairs[:, 1]]
+        return learner.fit_pairs(TrainingPairs(pairs.astype(np.int32), labels.astype(np.int8)), 0, None)
+
+    of_few = fit(num_known=16)
+    few, many = (precision(embed(learner, params)) for params in (of_few, fit(num_known=240)))
+    alone, beside = precision(learner.standardised), learner.beside_features(of_few, 0.5)
+    assert few < alone - 0.05
+    assert precision(embed(learner, beside)) > few + 0.05
+    assert many > alone + 0.05
 
 
 @pytest.mark.parametrize("most", [256, 2])
