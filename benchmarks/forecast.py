@@ -43,7 +43,7 @@ from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.training.factory import make_learner
 from anneal_jax.training.start import settle_side, settle_start
 
-ARCHIVES = ("ucm", "ucm_lite0", "rsscn7", "digits", "bluemarble", *SHAPES)
+ARCHIVES = ("ucm", "rsscn7", "digits", "bluemarble", *SHAPES)
 
 ASKS = ("pairs", "mixed")
 
@@ -99,11 +99,8 @@ def kept_row(arguments, archive, person, asks, seed):
 def config_of(archive, seed, workdir):
     """Return the settings of an archive, or of a sub-sample that is drawn if it is not there yet."""
     source, _, form = archive.partition(":")
-    others = {
-        "bluemarble": {"archive": "bluemarble"},
-        "ucm_lite0": {"archive": "folder:../shared/data/ucm"},
-    }
-    config = ExperimentConfig(**(SOURCES | others)[source], seed=seed)
+    settings = SOURCES.get(source, {"archive": source})  # bluemarble has no recipe of its own
+    config = ExperimentConfig(**settings, seed=seed)
     if not form:
         return config
     place = workdir / f"{source}_{form}_{seed}.npz"
@@ -224,7 +221,7 @@ def has_stop(case):
 
 def refitted(cases):
     """Return float64[C, 3], forecasts by constants from the other archives' cases."""
-    sources = np.array([case.archive.partition(":")[0].removesuffix("_lite0") for case in cases])
+    sources = np.array([case.archive.partition(":")[0] for case in cases])
     gained = np.array([case.gained for case in cases])
     tiles = np.array([case.row["num_tiles"] for case in cases])
     counts = np.array([forecast.num_open(case.row) for case in cases])
