@@ -221,7 +221,7 @@ def opened(archive, seed):
 
 def share_right(session, beliefs, labels):
     """Return the share of tiles whose group is of their class: that of most of its settled tiles."""
-    groups, _ = settled_groups(session.graph, beliefs)
+    groups, _ = settled_groups(session.graph_of(beliefs), beliefs)
     classes = labels[session.tiles]
     settled = np.flatnonzero(beliefs.groups != OPEN)
     counts = np.zeros((beliefs.num_groups, classes.max() + 1))
