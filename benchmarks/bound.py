@@ -128,6 +128,7 @@ def main() -> None:
     parser.add_argument("--rows", type=pathlib.Path, default=pathlib.Path("docs/measured/bound.jsonl"))
     arguments = parser.parse_args()
     names, budgets = arguments.variants.split(","), arguments.bits.split(",")
+    names = ["recipe", *(name for name in names if name != "recipe")]  # what all others are compared with
     archives, seeds = arguments.archives.split(","), [int(seed) for seed in arguments.seeds.split(",")]
     rows = read(arguments.rows) if arguments.rows.exists() else {}
     for seed, archive, bits, name in itertools.product(seeds, archives, budgets, names):

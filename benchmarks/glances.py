@@ -249,19 +249,17 @@ def first_place(value, least, num_places):
     return low
 
 
-def first_second(values, least):
-    """Return the second at which a value is first at least `least`, or infinity."""
-    reached = np.flatnonzero(np.array(values) >= least)
-    return STEP_S * float(reached[0]) if reached.size else np.inf
+def first_second(row, least):
+    """Return the second at which the share right of a row is first at least `least`, or infinity."""
+    reached = np.flatnonzero(np.array(row["right"]) >= least)
+    return row["step_s"] * float(reached[0]) if reached.size else np.inf
 
 
 def report(rows, archive, arguments):
     """Print each row, and the share of the minutes of pairs that a mix takes, where both get there."""
     found = {}
     for row in rows:
-        seconds = {
-            f"right {text}": first_second(row["right"], float(text)) for text in arguments.rights.split(",")
-        }
+        seconds = {f"right {text}": first_second(row, float(text)) for text in arguments.rights.split(",")}
         seconds |= {f"precision@5 {name}": value for name, value in row.get("precision_s", {}).items()}
         found[row["seed"], row["plan"]] = seconds
         text = ", ".join(f"{name} in {value / 60:.1f} min" for name, value in seconds.items())

@@ -140,6 +140,14 @@ def test_a_fit_is_fixed_by_seed_and_round(learner, classes):
     assert not any(are_equal(params, other) for other in others)
 
 
+def test_augmentation_reaches_a_fit(learner, classes):
+    batch = drawn_batch(classes)
+    losses = [
+        float(loss_and_gradient(replan(learner, augment=name), batch)[0]) for name in ("none", "turn")
+    ]
+    assert losses[0] != losses[1]
+
+
 def test_heads_are_drawn_apart_from_the_backbone_of_the_same_seed(learner):
     def heads(use):
         return init_heads(device_key(0, 0, use), len(learner.mean), with_classifier=True)
@@ -302,8 +310,9 @@ def test_bfloat16_computes_and_float32_is_kept(learner, classes):
     assert 1e-4 < np.abs(features - features_full).max() / np.abs(features_full).max() < 1e-2
     # A gradient differs by more, where rounding switches a rectified unit on or off.
     assert relative_norm(gradient, gradient_full) < 0.4
-    kept = jax.tree.leaves((half.template(), gradient))
-    assert {leaf.dtype for leaf in kept} == {features.dtype} == {np.dtype(np.float32)}
+    fitted = replan(half, max_steps=1).fit_pairs(answered_pairs(classes, 12), 0, None)
+    assert {leaf.dtype for leaf in jax.tree.leaves((fitted, gradient))} == {np.dtype(np.float32)}
+    assert features.dtype == learner.features(fitted).dtype == np.float32
 
 
 def relative_norm(found, expected):
