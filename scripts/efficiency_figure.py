@@ -51,7 +51,7 @@ LABELS_BELOW = {
     "belief_ask, pairs": (7.4, 0.878, BLUE),
     "group_ask": (14.5, 0.935, GREEN),
     "COBRAS": (14.5, 0.848, BLACK),
-    "MinMax, told 21 classes": (11.4, 0.745, MUTED),
+    "MinMax, given 21 classes": (11.4, 0.745, MUTED),
 }
 """Text: place in the units of the axes, colour. They are in empty areas; check them after new rows."""
 
