@@ -90,6 +90,7 @@ def test_the_model_of_the_page_is_used_while_all_its_answers_stand(workdir, monk
     assert "no model was trained" in open_searched(workdir).index.notes[0]
 
 
+@pytest.mark.slow
 def test_the_report_shows_queries_before_and_after_and_the_next_command(workdir):
     said = train_and_report(workdir)
     assert f"See {workdir / 'report.html'}" in said and f"launch/search.py --index={workdir}" in said

@@ -140,6 +140,7 @@ def test_a_name_as_long_as_a_disk_takes_is_written(place, tmp_path):
     assert code == 0 and out and target.read_text().startswith("kind,")
 
 
+@pytest.mark.slow
 def test_what_a_terminal_lacks_is_escaped_and_json_stays_json(place):
     arguments = [f"--index={place}/index", "--query=té1", "--k=3"]
     code, printed, err = app_in_shell("search", *arguments, "--json", PYTHONIOENCODING="ascii")
@@ -155,6 +156,7 @@ def test_a_closed_pipe_ends_without_a_word_and_the_files_are_there(place, tmp_pa
     assert (code, err) == (0, "") and (tmp_path / "d.csv").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
 def test_a_full_disk_behind_stdout_is_reported_and_the_files_are_there(place, tmp_path):
     code, _, err = app(
@@ -166,6 +168,7 @@ def test_a_full_disk_behind_stdout_is_reported_and_the_files_are_there(place, tm
     assert app_in_shell("duplicates", "--archive=digits", after=">&-")[0] == 0  # nobody listens
 
 
+@pytest.mark.slow
 def test_a_long_run_goes_on_when_nobody_listens(place, tmp_path):
     code, _, _ = app(
         *("run", "--config=launch/configs/ucm_frozen.py", f"--workdir={tmp_path}/run"),
@@ -195,6 +198,7 @@ def test_an_index_and_a_cache_on_a_full_disk(place, tmp_path):
         assert "the same command continues after them." in err
 
 
+@pytest.mark.slow
 def test_a_checkpoint_on_a_full_disk_ends_in_a_sentence_and_the_run_continues(place, tmp_path):
     recipe = ("--config=launch/configs/digits.py", f"--config.archive=embeddings:{place}/v.npz")
     small = ("--config.rounds=0", "--config.steps=5", "--config.initial_fraction=0.2")
@@ -216,6 +220,7 @@ def test_an_argument_outside_utf8_is_refused_with_what_to_do(place, encoding):
     assert code == 2 and "is not valid UTF-8; rename it; or" in err and "set PYTHONUTF8=1" in err
 
 
+@pytest.mark.slow
 def test_the_advice_about_utf8_works_as_it_is_printed(place):
     flags = (f"--index={place}/index", "--query=té1")
     assert app_in_shell("search", *flags, LC_ALL="POSIX", PYTHONUTF8="1")[0] == 0

@@ -91,6 +91,7 @@ def test_the_seed_fixes_every_row(supervision, unbroken, tmp_path):
     assert again == expected != other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("supervision", "per_commit"),
     [(name, count) for name in sorted(METHODS) for count in ((1, 5) if METHODS[name].asks else (1,))],

@@ -156,6 +156,7 @@ def test_scales_of_another_shape_and_other_products_are_refused(tmp_path):
     assert len(open_archive(f"geotiff:{tmp_path}?tile=8&pool=mean", on_bad_image="skip").ids) == 4
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_them_and_its_model_embeds_them(tmp_path):
     from anneal_jax.config import ExperimentConfig
     from anneal_jax.experiments.run import run_experiment

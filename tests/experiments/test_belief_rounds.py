@@ -143,6 +143,7 @@ def test_a_person_loses_no_answer_when_they_stop(vectors, tmp_path):
     assert {record.annotator for record in records} == {ANNOTATOR}
 
 
+@pytest.mark.slow
 def test_finetuning_learns_from_the_groups_too(tmp_path):
     config = ExperimentConfig(
         archive=write_digits(tmp_path / "tiles", 80),

@@ -42,6 +42,7 @@ def test_a_wrong_name_is_found_before_anything_runs(config, tmp_path, monkeypatc
     assert not (tmp_path / "grid").exists()
 
 
+@pytest.mark.slow
 def test_the_grid_runs_seed_by_seed_and_a_finished_cell_is_only_read(config, tmp_path, monkeypatch):
     first = list(run_grid(config, ["random", "class_labels"], [4, 5], tmp_path / "grid"))
     assert [cell[:2] for cell in first] == [(s, n) for n in (4, 5) for s in ("random", "class_labels")]
@@ -118,6 +119,7 @@ def test_an_error_in_one_cell_is_reported_with_its_name_and_the_others_go_on(con
     assert (tmp_path / "grid/random/seed_1/notes.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_workers_leave_what_one_process_leaves(config, tmp_path):
     systems, folder = ["random", "mgue+clustering"], tmp_path / "grid" / "random" / "seed_1"
     folder.mkdir(parents=True)

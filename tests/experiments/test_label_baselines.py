@@ -44,6 +44,7 @@ def small(vectors: pathlib.Path, **changes: object) -> ExperimentConfig:
     return ExperimentConfig(archive=f"embeddings:{vectors}", **{**settings, **changes})
 
 
+@pytest.mark.slow
 def test_labels_on_the_grid_cost_what_pairs_cost_or_just_less(vectors, tmp_path):
     config = small(vectors)
     grid = bit_grid(config, load_dataset(config))

@@ -169,6 +169,7 @@ def test_learning_beats_the_features(vectors, tmp_path):
     assert last["mean_average_precision_at_5"] > last["mean_average_precision_at_5_features"]
 
 
+@pytest.mark.slow
 def test_finetune_runs_on_tiles_goes_on_from_the_round_before_and_compiles_once(tmp_path):
     config = ExperimentConfig(
         archive=write_digits(tmp_path / "tiles", 80),

@@ -217,6 +217,7 @@ def test_places_that_are_no_degrees_are_no_geometry(tmp_path, box):
     assert archive.boxes.tobytes() == index.take("box", np.arange(2)).tobytes()
 
 
+@pytest.mark.slow
 def test_from_the_command_line(workdir, tmp_path):
     export = functools.partial(run_script, "export")
     done = export(f"--checkpoint={workdir}", f"--stablehlo={tmp_path / 'model'}")

@@ -86,6 +86,7 @@ def folder_config(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_page_of_a_grid_shows_each_method_and_its_tiles(folder_config, tmp_path):
     cells = list(run_grid(folder_config, ["random", "class_labels"], [5], tmp_path / "grid"))
     write_queries_page(folder_config, cells, tmp_path / "grid", title="tiles")

@@ -143,6 +143,7 @@ def test_a_narrow_view_shows_the_outlines_of_all_tiles(tmp_path, saved):
     assert not axes.images and len(axes.collections[0].get_paths()) == 3 * len(FIJI)
 
 
+@pytest.mark.slow
 def test_a_run_on_tiles_with_places_reports_a_map_of_the_median_query(tmp_path):
     rng = np.random.default_rng(0)
     classes = np.arange(120) % 3

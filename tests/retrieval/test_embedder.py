@@ -111,6 +111,7 @@ def test_ready_vectors_under_every_kind_of_run(tmp_path, supervision, acquisitio
         embedder.embed_archive(open_archive("digits"), np.arange(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regime", ["frozen", "finetune"])
 def test_a_network_of_random_weights_is_drawn_again_or_comes_from_the_checkpoint(tmp_path, regime, caplog):
     config = ExperimentConfig(

@@ -87,6 +87,7 @@ def are_equal(first, second):
     return jax.tree.all(jax.tree.map(np.array_equal, first, second))
 
 
+@pytest.mark.slow
 def test_three_rounds_of_growing_answers_compile_once(learner, classes):
     # With answers held out, which are more each round.
     learner = with_heads(replan(learner, holdout_fraction=0.2), settings=FitSettings(schedule="cosine"))
@@ -228,6 +229,7 @@ def test_loss_and_gradient_equal_those_of_two_towers(request, classes, name, cho
     assert are_equal((found, gradient), loss_and_gradient(learner, batch._replace(rows=padding))[:2])
 
 
+@pytest.mark.slow
 def test_class_labels_train_even_where_there_are_fewer_tiles_than_a_batch(learner, classes):
     few = replan(learner, batch_size=64)
     params = few.fit_classes(TRAIN, classes[TRAIN])
@@ -323,6 +325,7 @@ def relative_norm(found, expected):
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
+@pytest.mark.slow
 def test_live_batch_norm_is_kept_with_the_parameters_and_never_sees_padding(learner, classes):
     stem = dataclasses.replace(get_backbone("resnet18"), network=ResNet(BasicBlock, (0, 0, 0, 0)))
     live = dataclasses.replace(

@@ -192,6 +192,7 @@ def test_the_kernel_returns_the_same_on_any_number_of_devices_certified_or_not(m
     assert set(sides) == {48} and len(sides) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_devices", "known_share"), [(1, 0.0), (3, 0.9), (1, 0.999)])
 def test_a_list_that_overflows_tells_as_much_as_one_that_does_not(monkeypatch, num_devices, known_share):
     scorer = scorers.threshold_scorer(unit_vectors(120, 20), 0.1)._replace(band_pairs=0)
@@ -214,6 +215,7 @@ def test_a_list_that_overflows_tells_as_much_as_one_that_does_not(monkeypatch, n
         assert len(whole.pair_indices) == num_pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_devices", [1, 8])
 def test_equal_scores_and_tiny_archives_lose_nothing(monkeypatch, num_devices):
     same = scorers.threshold_scorer(np.repeat(unit_vectors(1, 8), 200, axis=0), 1.0)

@@ -3,6 +3,7 @@
 import socket
 
 import numpy as np
+import pytest
 
 from anneal_jax.acquisition.scan.all_pairs import scan_pairs
 from anneal_jax.acquisition.scan.scorers import threshold_scorer
@@ -43,6 +44,7 @@ def assert_equals(found, expected):
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_processes_return_the_pairs_of_one(tmp_path):
     embeddings = np.random.default_rng(0).normal(size=(_NUM_IMAGES, 8)).astype(np.float32)
     np.save(tmp_path / "embeddings.npy", embeddings)

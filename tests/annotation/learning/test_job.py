@@ -49,6 +49,7 @@ def train(directions, tmp_path, monkeypatch):
     return done
 
 
+@pytest.mark.slow
 def test_the_settings_of_the_scan_are_used(train, answered):
     config = dataclasses.replace(
         CONFIG, scan_share=0.5, scan_precision="bfloat16", scan_tile_size=16, candidate_factor=2

@@ -52,6 +52,7 @@ def damaged(tiles_folder, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_one_command_from_the_first_bar_to_the_second_start(damaged, tmp_path):
     """Bars, the port passed over, the files left out, the warning, and the address of an open page."""
     terminal, workdir = Terminal(), tmp_path / "work"

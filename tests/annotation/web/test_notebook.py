@@ -81,6 +81,7 @@ def test_a_notebook_shows_thumbnails_for_vectors(tmp_path):
             assert np.abs(np.asarray(tile)[0, 0].astype(int) - (200, 10, 10)).max() < 8
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_one_sentence(tmp_path):
     with pytest.raises(AnnealError, match="there is no setting 'bacbone'"):
         open_annotation("folder:nowhere", tmp_path / "work", bacbone="pixels")
