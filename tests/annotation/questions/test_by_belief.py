@@ -124,8 +124,11 @@ def test_page_and_training_learn_the_graph_at_the_same_answers(make_session, cla
     for _ in range(60):
         view = run(session, answers_of(classes), 1, view)
         num_trained = len(session.trainable().answers)
-        num_measuring += num_trained in found
-        found[num_trained] = beliefs_of(session)  # after an audit: those after it
+        now = beliefs_of(session)
+        if num_trained in found:  # it was an audit or a repeat
+            num_measuring += now.learnt is not None
+            assert now.learnt is found[num_trained].learnt
+        found[num_trained] = now
     assert num_measuring > 1
     for count, expected in enumerate(beliefs_along_page(source.belief_session, session.trainable())):
         if count in found:
