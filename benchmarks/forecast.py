@@ -1,17 +1,20 @@
-"""Holds what the page promises of the next hundred answers against what they brought.
+r"""Holds what the page promises of the next hundred answers against what they brought.
 
   python benchmarks/forecast.py --workdir=runs/forecast             # every archive, seeds 100 to 102
   python benchmarks/forecast.py --workdir=runs/forecast --seeds=102 --asks=pairs
+  python benchmarks/forecast.py --workdir=runs/forecast --seeds=102 --asks=mixed \
+      --people=truthful,erring_by_pair
   python benchmarks/forecast.py --workdir=runs/forecast --refit     # constants from all archives but one
 
-Simulated people answer truthfully, or 5% wrong and 5% unsure. They are asked as a run asks (`pairs`) or as
-the page asks (`mixed`: pairs, choices and grids). A case is a number of answers, 100, 200, ... 1,000, after
-which a hundred more were given; `gained` is how much larger the share right was then: training tiles whose
-group is of their class, that of most of its settled tiles. One line per archive: cases; the share of them
-in which the forecast's interval holds; the sum of all forecasts over the sum of all gains, and the same of
-the forecast before it, half of the doubt over the number of answers; the mean distance of both from the
-gain. `stop` is the share of cases whose range for the answers after which more hardly help includes the
-first number of answers from which the next two hundreds gained less than 0.01 each; 1,000 stands for later.
+Simulated people answer truthfully, or 5% wrong and 5% unsure (`benchmarks/glances.py`). They are asked as a
+run asks (`pairs`) or as the page asks (`mixed`: pairs, choices and grids). A case is a number of answers,
+100, 200, ... 1,000, after which a hundred more were given; `gained` is how much larger the share right was
+then: training tiles whose group is of their class, that of most of its settled tiles. One line per archive:
+cases; the share of them in which the forecast's interval holds; the sum of all forecasts over the sum of
+all gains, and the same of the forecast before it, half of the doubt over the number of answers; the mean
+distance of both from the gain. `stop` is the share of cases whose range for the answers after which more
+hardly help includes the first number of answers from which the next two hundreds gained less than 0.01
+each; 1,000 stands for later.
 
 `--refit` sets the factor and the interval by the cases of all archives but one, and tests them on that one,
 an archive and its sub-samples being one.
@@ -66,7 +69,7 @@ def main() -> None:
     )
     parser.add_argument("--workdir", type=pathlib.Path, required=True, help="for the sub-samples")
     parser.add_argument("--archives", default=",".join(ARCHIVES))
-    parser.add_argument("--people", default=",".join(ERRORS))
+    parser.add_argument("--people", default="truthful,erring")
     parser.add_argument("--asks", default=",".join(ASKS))
     parser.add_argument("--seeds", default="100,101,102")
     parser.add_argument("--refit", action="store_true", help="constants from the other archives")
@@ -123,7 +126,7 @@ def one_run(labels, session, person, asks, seed):
     """Answer until nothing is left to ask; return what is forecast from, each hundred answers."""
     converse = by_pairs if asks == "pairs" else by_glances
     before, cases = None, []
-    states = converse(session, labels, ERRORS[person], seed)
+    states = converse(session, labels, person, seed)
     for count, beliefs in enumerate(itertools.islice(states, LAST), start=1):
         if count % forecast.STEP == 0:
             found = outlook(session, before, beliefs)
@@ -134,20 +137,20 @@ def one_run(labels, session, person, asks, seed):
     return {"num_tiles": len(session.tiles), "answers_doubt_moved_right": cases}
 
 
-def by_pairs(session, labels, errors, seed):
+def by_pairs(session, labels, person, seed):
     """Yield the beliefs after each answer, asked as a run asks."""
-    oracle, beliefs = ClassOracle(labels, *errors, seed), session.start
+    oracle, beliefs = ClassOracle(labels, *ERRORS[person], seed), session.start
     while (asked := ask_next(session, beliefs))[1] is not None:
         beliefs, pair = asked
         beliefs = add_answer(session, beliefs, *pair, oracle(*pair))
         yield beliefs
 
 
-def by_glances(session, labels, errors, seed):
+def by_glances(session, labels, person, seed):
     """Yield the beliefs after each answer, asked as the page asks."""
-    person, state = Person(labels, session, errors, seed), Interleaved(session.start, {})
+    looking, state = Person(labels, session, person, seed), Interleaved(session.start, {})
     while (glance := chosen(session, state, "mixed")) is not None:
-        picked, is_unsure, _ = person.look(glance)
+        picked, is_unsure, _ = looking.look(glance)
         for answer in answers_of(glance, picked, is_unsure=is_unsure):
             state = add_interleaved_answer(session, state, *answer[:3], **answer.reading())
             yield state.beliefs

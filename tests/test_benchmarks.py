@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from absl import flags
 
+from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.session import BeliefSession
+from anneal_jax.acquisition.beliefs.state import begin
 from tests.conftest import ROOT
 from tests.launching import run_python
 
@@ -253,3 +256,37 @@ def test_all_steps_of_a_gpu_run_at_toy_size(tmp_path):
         "| anneal |",
     ):
         assert start in done.stdout
+
+
+@pytest.fixture
+def forecast(monkeypatch):
+    """The benchmark's module, which imports others beside it."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("forecast")
+
+
+@pytest.mark.parametrize("person", ["truthful", "erring", "erring_by_pair"])
+@pytest.mark.parametrize("asks", ["pairs", "mixed"])
+def test_every_person_of_the_forecast_answers_however_they_are_asked(forecast, monkeypatch, person, asks):
+    monkeypatch.setattr(forecast.forecast, "STEP", 60)
+    monkeypatch.setattr(forecast, "LAST", 60)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(4, size=60)
+    features = rng.normal(size=(4, 8))[labels] + 0.5 * rng.normal(size=(60, 8))
+    graph = neighbour_graph(features.astype(np.float32))
+    session = BeliefSession(np.arange(60, dtype=np.int32), graph, begin(graph))
+    row = forecast.one_run(labels, session, person, asks, 0)
+    ((count, _, num_moved, right),) = row["answers_doubt_moved_right"]
+    assert row["num_tiles"] == count == 60
+    assert 0 < num_moved <= 60 and 0.5 < right <= 1
+
+
+def test_the_kept_mixed_rows_are_of_people_who_err_by_pair():
+    rows = map(json.loads, (ROOT / "docs/measured/forecast.jsonl").read_text("utf-8").splitlines())
+    people = {(row["asks"], row["person"]) for row in rows}
+    assert people == {
+        ("pairs", "truthful"),
+        ("pairs", "erring"),
+        ("mixed", "truthful"),
+        ("mixed", "erring_by_pair"),
+    }

@@ -178,12 +178,18 @@ def fit_answers(
       (params, outlook): the model, and what may be expected of more answers.
     """
     session = open_belief_session(config, dataset, learner)
+    before, beliefs = beliefs_recently(session, answered)
+    params = fit_beliefs(session, beliefs, learner, round_index, use="train on the answers")
+    return params, outlook(session, before, beliefs)
+
+
+def beliefs_recently(session: BeliefSession, answered: Answered) -> tuple[Beliefs | None, Beliefs]:
+    """Return what a page believed `RECENT` answers ago, None with fewer, and what it believes now."""
     recently, beliefs = len(answered.answers) - RECENT, session.start
     before: Beliefs | None = None
     for count, beliefs in enumerate(beliefs_along_page(session, answered)):
         before = beliefs if count == recently else before
-    params = fit_beliefs(session, beliefs, learner, round_index, use="train on the answers")
-    return params, outlook(session, before, beliefs)
+    return before, beliefs
 
 
 def outlook(session: BeliefSession, before: Beliefs | None, beliefs: Beliefs) -> Outlook:

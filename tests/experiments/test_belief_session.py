@@ -8,6 +8,7 @@ from anneal_jax.acquisition.beliefs.session import (
     add_answer,
     add_interleaved_answer,
     ask_next,
+    beliefs_of_page,
     keep_off,
     propose_several,
     replay,
@@ -19,7 +20,10 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.experiments.belief_rounds import (
     GROUP_SIZE_POWER,
     MIN_BELIEF,
+    RECENT,
+    beliefs_recently,
     open_belief_session,
+    outlook,
     training_groups,
 )
 from anneal_jax.experiments.dataset import load_dataset
@@ -27,6 +31,7 @@ from anneal_jax.pairs.canonical import pairs_of_keys
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.training.factory import make_learner
 from anneal_jax.types import Answer
+from tests.reference import beliefs as twin
 
 NUM_CLASSES, PER_CLASS, NUM_TWINS = 4, 20, 6
 
@@ -178,6 +183,27 @@ def test_tiles_are_trained_on_once_they_are_believed(vectors):
         np.testing.assert_allclose(
             weights[groups == group], squares / squares.sum() ** (1 - GROUP_SIZE_POWER)
         )
+
+
+@pytest.mark.parametrize("count", [RECENT - 1, RECENT, RECENT + 10])
+def test_the_outlook_counts_the_tiles_that_the_last_answers_moved(vectors, tmp_path, count):
+    dataset, session = opened(vectors)
+    given, _, _ = converse(session, ClassOracle(dataset.labels, wrong_share=0.15), count)
+    assert len(given) == count
+    answered = stored(tmp_path, dataset, given).answered(0)
+    before, beliefs = beliefs_recently(session, answered)
+    found = outlook(session, before, beliefs)
+    (tmp_path / "earlier").mkdir()
+    earlier = stored(tmp_path / "earlier", dataset, given[: max(0, count - RECENT)]).answered(0)
+    (was, _), (now, belief) = (
+        settled_groups(session.graph_of(one), one)
+        for one in (beliefs_of_page(session, kept) for kept in (earlier, answered))
+    )
+    assert found.num_moved == (None if count < RECENT else twin.num_moved(was.tolist(), now.tolist()))
+    assert found.num_moved is None or found.num_moved > 0
+    assert found.doubt == pytest.approx(1 - np.mean(belief, dtype=np.float64)) and found.num_tiles == len(
+        session.tiles
+    )
 
 
 def test_marks_about_one_tile_tell_of_one_group_and_refused_tiles_are_not_in_it(vectors):

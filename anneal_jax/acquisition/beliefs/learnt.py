@@ -62,7 +62,9 @@ def learn_graph(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings 
       settings: how answers are weighed.
 
     Returns:
-      The beliefs, spread along the graph to use from now on; the same ones if it is too early.
+      The beliefs, spread along the graph to use from now on; the same ones if it is too early. If fewer
+      than two groups can be learnt from, the graph learnt before stays, or that by features; it is learnt
+      again when it is next due.
     """
     settings = settings or BeliefSettings()
     if not is_due(state):
@@ -74,9 +76,7 @@ def learn_graph(graph: NeighbourGraph, state: Beliefs, settings: BeliefSettings 
             _log_likelihood(one, state, held_back, settings) for one in (before.graph, graph)
         )
         lead = before.lead + of_learnt - of_features
-    learnt = _learnt_graph(graph, state, settings)
-    if learnt is None:
-        return state
+    learnt = _learnt_graph(graph, state, settings) or (graph if before is None else before.graph)
     state = state._replace(learnt=Learnt(learnt, settled, lead), reached=np.zeros_like(state.reached))
     return spread(current_graph(graph, state), state, settings, 30)
 

@@ -60,38 +60,43 @@ class LearningLoop:
             session.adopt(self._plan(kept))
 
     async def advance(self, in_writer_thread: InWriterThread) -> None:
-        """Check the background once; a failure is reported and stops nothing else."""
-        try:
-            await in_writer_thread(self._session.finish_beliefs)
-            if result := await asyncio.to_thread(self._trainer.fetch):
-                self._on_trial, self._tried_with = (
-                    (await asyncio.to_thread(self._plan, result), result),
-                    -1,
-                )
-            elif not self._trainer.is_busy:
-                await in_writer_thread(self._start_if_due)
-            if self._on_trial is not None:
-                await self._try(in_writer_thread, *self._on_trial)
-        except Exception as error:
-            self._trainer.failure = f"{type(error).__name__}: {error}"
-            _log.exception("background training failed")
+        """Check the background once; a failure of one part is reported and does not stop the others."""
+        await self._reported(in_writer_thread, self._session.finish_beliefs)
+        await self._reported(self._check, in_writer_thread)
 
     def to_json(self) -> dict[str, Any]:
         """Return the state of background training, as shown on the page."""
-        gain = expected_gain(self.curve, self._session.set_id)
+        curve, set_id = tuple(self.curve), self._session.set_id  # the writer thread may append meanwhile
+        gain = expected_gain(curve, set_id)
         return {
             "is_training": self._trainer.is_busy,
             "training_failure": self._trainer.failure,
-            "refusal": self.refusal if self._refused_in == self._session.set_id else "",
+            "refusal": self.refusal if self._refused_in == set_id else "",
             "on_trial": self._on_trial[1].num_answers if self._on_trial else None,
             "gain": gain and gain._asdict(),
             "least_gain": MIN_GAIN,
-            "progress": progress(self.curve, self._session.set_id, self._session.plan.version)._asdict(),
+            "progress": progress(curve, set_id, self._session.plan.version)._asdict(),
         }
 
     def close(self) -> None:
         """Stop the running job."""
         self._trainer.close()
+
+    async def _reported(self, work: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+        try:
+            await work(*arguments)
+        except Exception as error:
+            self._trainer.failure = f"{type(error).__name__}: {error}"
+            _log.exception("work in the background failed")
+
+    async def _check(self, in_writer_thread: InWriterThread) -> None:
+        """Fetch a result, or start a job if one is due; then judge the model on trial."""
+        if result := await asyncio.to_thread(self._trainer.fetch):
+            self._on_trial, self._tried_with = (await asyncio.to_thread(self._plan, result), result), -1
+        elif not self._trainer.is_busy:
+            await in_writer_thread(self._start_if_due)
+        if self._on_trial is not None:
+            await self._try(in_writer_thread, *self._on_trial)
 
     def _start_if_due(self) -> None:
         answer_ids, set_id = self._session.standing.trainable_ids(), self._session.set_id

@@ -40,13 +40,16 @@ class BeliefQuestions(NamedTuple):
         return Interleaved(self.belief_session.start, {})
 
     def add_answer(self, state: Interleaved, said: Said) -> Interleaved:
-        """Learn from one more answer."""
+        """Learn from one more answer.
+
+        The graph is only learnt after answers that may be trained on, as in `beliefs_along_page`.
+        """
+        if not said.is_trained:
+            return keep_off(self.belief_session, state, said.first, said.second)
         return self.finish(self.take_answer(state, said))
 
     def take_answer(self, state: Interleaved, said: Said) -> Interleaved:
-        """Learn from one more answer, but for what takes long."""
-        if not said.is_trained:
-            return keep_off(self.belief_session, state, said.first, said.second)
+        """Learn from one more answer that may be trained on, but do not learn the graph yet."""
         return add_interleaved_answer(
             self.belief_session,
             state,

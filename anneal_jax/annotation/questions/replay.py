@@ -15,8 +15,8 @@ class ReplayLog:
     Of the last n states, two are kept for each power of two below n. Their number therefore stays small
     however many answers there are, and undoing the last n answers replays about n / 2 at most.
 
-    What takes long about the newest answer waits until its state is needed, so that the answer can be
-    acknowledged before (`is_behind`).
+    A slow source finishes the newest answer only when its state is read, so that the page can acknowledge
+    the answer first. Until then the log `is_behind`.
     """
 
     def __init__(self, source: QuestionSource, answers: Iterable[tuple[int, Said]] = ()):
@@ -77,7 +77,7 @@ class ReplayLog:
         total = len(self._answers) + len(coming)
         for count, (answer_id, said) in enumerate(coming, start=len(self._answers) + 1):
             is_newest = count == total
-            if is_newest and isinstance(self._source, SlowSource):
+            if is_newest and said.is_trained and isinstance(self._source, SlowSource):
                 state, self._is_finished = self._source.take_answer(state, said), False
             else:
                 state = self._source.add_answer(state, said)

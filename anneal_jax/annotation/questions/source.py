@@ -39,10 +39,13 @@ class QuestionSource(Protocol):
 
 @runtime_checkable
 class SlowSource(QuestionSource, Protocol):
-    """A source whose `add_answer` sometimes takes long: it is `take_answer`, then `finish`."""
+    """A source that sometimes takes long to add an answer that may be trained on.
+
+    Its `add_answer` of such an answer is `take_answer`, then `finish`; other answers take no time.
+    """
 
     def take_answer(self, state: Any, said: Said) -> Any:
-        """Return the state after one more answer, before it is finished."""
+        """Return the state after one more answer that may be trained on, before it is finished."""
         ...
 
     def finish(self, state: Any) -> Any:

@@ -9,6 +9,7 @@ from anneal_jax.acquisition.beliefs.learnt import (
     Learnt,
     current_graph,
     discriminants,
+    is_due,
     learn_graph,
 )
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
@@ -98,11 +99,23 @@ def test_a_graph_learnt_from_wrong_groups_is_not_used():
     assert current_graph(graph, second) is graph
 
 
-def test_nothing_is_learnt_from_a_single_group():
+def test_nothing_is_learnt_from_a_single_group_and_it_is_tried_again_a_quarter_later():
     features, labels = hidden_classes()
-    graph = neighbour_graph(features)
-    state = settled(graph, np.zeros_like(labels), np.arange(MIN_SETTLED))
-    assert learn_graph(graph, state) is state
+    graph, order = neighbour_graph(features), np.random.default_rng(1).permutation(len(labels))
+    state = learn_graph(graph, settled(graph, np.zeros_like(labels), order[:MIN_SETTLED]))
+    assert state.learnt.graph is graph and state.learnt.lead == 0
+    assert not is_due(state) and learn_graph(graph, state) is state
+    more = settled(graph, labels, order[: int(GROWTH * MIN_SETTLED)], state.learnt)
+    assert is_due(more) and learn_graph(graph, more).learnt.graph is not graph
+
+
+def test_a_graph_that_was_learnt_stays_when_a_later_one_cannot_be():
+    features, labels = hidden_classes()
+    graph, order = neighbour_graph(features), np.random.default_rng(1).permutation(len(labels))
+    first = learn_graph(graph, settled(graph, labels, order[:MIN_SETTLED]))
+    single = settled(graph, np.zeros_like(labels), order[: int(GROWTH * MIN_SETTLED)], first.learnt)
+    second = learn_graph(graph, single)
+    assert second.learnt.graph is first.learnt.graph and not is_due(second)
 
 
 def test_a_level_graph_is_not_used():

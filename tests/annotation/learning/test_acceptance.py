@@ -6,9 +6,14 @@ import json
 import numpy as np
 import pytest
 
+from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
+from anneal_jax.acquisition.beliefs.session import BeliefSession
+from anneal_jax.acquisition.beliefs.state import begin
 from anneal_jax.annotation.learning.acceptance import judge_model
 from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
+from anneal_jax.annotation.questions.by_belief import BeliefQuestions
+from anneal_jax.annotation.questions.plan import make_plan
 from anneal_jax.annotation.sets import begin_set
 from anneal_jax.annotation.types import AnsweredPairs, Evidence
 from anneal_jax.experiments.belief_rounds import Outlook
@@ -94,6 +99,61 @@ def test_no_model_is_adopted_when_the_sentence_changes_while_it_is_judged(make_s
     asyncio.run(learning.advance(in_writer_thread))
     assert session.plan.version == 0 and learning.curve == []
     assert learning.to_json()["training_failure"] == "" and learning.to_json()["on_trial"] is None
+
+
+def test_advance_learns_the_graph_before_anybody_waits_for_it(
+    make_session, directions, classes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("anneal_jax.acquisition.beliefs.learnt.MIN_SETTLED", 8)
+    graph = neighbour_graph(directions)
+    tiles = BeliefSession(np.arange(NUM_TILES, dtype=np.int32), graph, begin(graph))
+    session = make_session()
+    session.adopt(make_plan(directions, seed=0, by_belief=BeliefQuestions(tiles)))
+    view = session.open_tab(TAB, "Ada")
+    while not session._scheduler.is_behind:
+        view = run(session, answers_of(classes), 1, view)
+    advance(LearningLoop(session, OneResult(None), tmp_path, seed=0))
+    assert not session._scheduler.is_behind
+
+
+def test_a_failure_to_learn_the_graph_keeps_no_result_from_being_fetched(
+    make_session, classes, tmp_path, monkeypatch
+):
+    session = make_session()
+    run(session, answers_of(classes), 60)
+    learning = learning_of(session, one_hot(classes), tmp_path / "annotation", num_taught=20)
+
+    def fail():
+        raise ArithmeticError("no eigenvalue")
+
+    monkeypatch.setattr(session, "finish_beliefs", fail)
+    with pytest.raises(AssertionError, match="no eigenvalue"):
+        advance(learning)  # it expects no failure
+    assert learning.to_json()["training_failure"] == "ArithmeticError: no eigenvalue"
+    assert session.plan.version == 20
+
+
+class Growing(list):
+    """A curve to which the next row is appended as soon as it was read."""
+
+    def __reversed__(self):
+        found = self[::-1]
+        self.append(self[-1] | {"num_moved": 0})
+        return iter(found)
+
+
+def test_the_page_gets_gain_and_progress_from_the_same_rows(make_session, classes, tmp_path):
+    session = make_session()
+    run(session, answers_of(classes), 60)
+    learning = learning_of(session, one_hot(classes), tmp_path / "annotation", num_taught=20)
+    advance(learning)
+    assert learning.to_json()["gain"] is None and not learning.to_json()["progress"]["is_forecast"]
+    row = {"set_id": session.set_id, "trained_on": 200, "doubt": 0.1, "num_moved": 39, "num_tiles": 1_000}
+    learning.curve = Growing([row])
+    state = learning.to_json()
+    assert state["gain"] == pytest.approx({"least": 0.010, "expected": 0.026, "most": 0.064}, abs=1e-3)
+    assert state["progress"] == {"least": 200, "aim": 450, "most": 850, "is_forecast": True}
+    assert state["least_gain"] == 0.01
 
 
 def test_without_evidence_a_model_of_few_answers_waits_for_it(make_session, classes, tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
-from anneal_jax.acquisition.beliefs.session import BeliefSession, beliefs_of_page
+from anneal_jax.acquisition.beliefs.session import BeliefSession, beliefs_along_page, beliefs_of_page
 from anneal_jax.acquisition.beliefs.state import begin
 from anneal_jax.annotation.open_tabs import AHEAD
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
@@ -113,6 +113,30 @@ def test_an_answer_is_acknowledged_before_the_graph_is_learnt_from_it(
     expected = replayed(source, [said for _, said in session.standing.said]).beliefs
     np.testing.assert_array_equal(found.reached, expected.reached)
     assert found.learnt is not None and found.learnt.lead == expected.learnt.lead
+
+
+def test_page_and_training_learn_the_graph_at_the_same_answers(make_session, classes, source, monkeypatch):
+    """The graph is due after every answer here, so an audit or a repeat that led to learning would show."""
+    monkeypatch.setattr("anneal_jax.acquisition.beliefs.learnt.MIN_SETTLED", 8)
+    monkeypatch.setattr("anneal_jax.acquisition.beliefs.learnt.GROWTH", 1.0)
+    session = make_session()
+    view, found, num_measuring = session.open_tab(TAB, "Ada"), {}, 0
+    for _ in range(60):
+        view = run(session, answers_of(classes), 1, view)
+        num_trained = len(session.trainable().answers)
+        now = beliefs_of(session)
+        if num_trained in found:  # it was an audit or a repeat
+            num_measuring += now.learnt is not None
+            assert now.learnt is found[num_trained].learnt
+        found[num_trained] = now
+    assert num_measuring > 1
+    for count, expected in enumerate(beliefs_along_page(source.belief_session, session.trainable())):
+        if count in found:
+            for name in ("groups", "evidence", "reached"):
+                np.testing.assert_array_equal(getattr(found[count], name), getattr(expected, name))
+            leads = [beliefs.learnt and beliefs.learnt.lead for beliefs in (found[count], expected)]
+            assert leads[0] == leads[1]
+    assert expected.learnt is not None
 
 
 def test_an_implied_pair_is_asked_only_as_a_check_and_at_most_once(make_session, classes):

@@ -20,13 +20,13 @@ export function showProgress(view) {
     element("span", {}, before, element("b", { textContent: value }), after)));
 }
 
-function outlook({ num_answers: given, progress, gain, least_gain: least }) {
+function outlook({ num_answers: given, model_answers: model, progress, gain, least_gain: least }) {
   if (given < BEGINNING) return "About a third of the first tiles are alike. Search improves later.";
   if (!progress) return "";
   if (!progress.is_forecast) {
-    return given < progress.aim
-      ? `Search usually improves after ${number(progress.least)} to ${number(progress.aim)} answers.`
-      : "Search has usually improved at this point; this archive takes longer.";
+    if (given < progress.aim) return `Search usually improves after ${number(progress.least)} to ${number(progress.aim)} answers.`;
+    if (model) return ""; // of an earlier version, without a forecast: it may have improved search
+    return "Search has usually improved at this point; this archive takes longer.";
   }
   if (gain.most < least || given >= progress.most) return "More answers will hardly help.";
   if (gain.expected < least || given >= progress.aim) return "More answers will probably hardly help.";
@@ -36,7 +36,7 @@ function outlook({ num_answers: given, progress, gain, least_gain: least }) {
 
 // What another hundred answers bring; the range holds four times out of five.
 function gained({ least, expected, most }) {
-  const percent = (share) => (100 * share).toFixed(share < 0.1 ? 1 : 0);
+  const percent = (share) => Number((100 * share).toFixed(most < 0.05 ? 1 : 0)); // "0", not "0.0"
   return ["100 more answers: about ", `${percent(expected)}%`,
     ` more tiles in their right group, probably ${percent(least)} to ${percent(most)}%`];
 }
