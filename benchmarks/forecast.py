@@ -26,18 +26,17 @@ import argparse
 import dataclasses
 import functools
 import itertools
-import json
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
-from glances import ERRORS, Person, chosen
+from glances import ERRORS, Person, chosen, share_right
+from kept_rows import kept_row
 from subsamples import SHAPES, SOURCES, TRAIN_FRACTION, save_subsample
 
 from anneal_jax.acquisition.beliefs.choose_several import Interleaved
 from anneal_jax.acquisition.beliefs.glances import answers_of
 from anneal_jax.acquisition.beliefs.session import add_answer, add_interleaved_answer, ask_next
-from anneal_jax.acquisition.beliefs.state import OPEN, settled_groups
 from anneal_jax.annotation.learning import forecast
 from anneal_jax.config import ExperimentConfig
 from anneal_jax.experiments.belief_rounds import RECENT, open_belief_session, outlook
@@ -81,22 +80,16 @@ def main() -> None:
         arguments.people.split(","),
         arguments.asks.split(","),
     )
-    rows = [kept_row(arguments, archive, person, asks, int(seed)) for seed, archive, person, asks in names]
+    rows = [row_of(arguments, archive, person, asks, int(seed)) for seed, archive, person, asks in names]
     report(cases_of(rows), is_refitted=arguments.refit)
 
 
-def kept_row(arguments, archive, person, asks, seed):
+def row_of(arguments, archive, person, asks, seed):
     """Return a row from the file, or compute it and write it there."""
     name = {"archive": archive, "person": person, "asks": asks, "seed": seed}
-    if arguments.rows.exists():
-        for text in arguments.rows.read_text(encoding="utf-8").splitlines():
-            row = json.loads(text)
-            if name.items() <= row.items():
-                return row
-    row = name | one_run(*opened(archive, seed, arguments.workdir), person, asks, seed)
-    with arguments.rows.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-    return row
+    return kept_row(
+        arguments.rows, name, lambda: one_run(*opened(archive, seed, arguments.workdir), person, asks, seed)
+    )
 
 
 def config_of(archive, seed, workdir):
@@ -130,7 +123,7 @@ def one_run(labels, session, person, asks, seed):
     for count, beliefs in enumerate(itertools.islice(states, LAST), start=1):
         if count % forecast.STEP == 0:
             found = outlook(session, before, beliefs)
-            right = share_right(session, beliefs, labels[session.tiles])
+            right = round(share_right(session, beliefs, labels[session.tiles]), 6)
             cases.append([count, round(found.doubt, 6), found.num_moved, right])
         if count % forecast.STEP == forecast.STEP - RECENT:
             before = beliefs
@@ -154,15 +147,6 @@ def by_glances(session, labels, person, seed):
         for answer in answers_of(glance, picked, is_unsure=is_unsure):
             state = add_interleaved_answer(session, state, *answer[:3], **answer.reading())
             yield state.beliefs
-
-
-def share_right(session, beliefs, classes):
-    """Return the share of tiles whose group is of their class."""
-    groups, _ = settled_groups(session.graph_of(beliefs), beliefs)
-    settled = np.flatnonzero(beliefs.groups != OPEN)
-    counts = np.zeros((beliefs.num_groups, classes.max() + 1))
-    np.add.at(counts, (beliefs.groups[settled], classes[settled]), 1)
-    return round(float(np.mean(np.argmax(counts, axis=1)[groups] == classes)), 6)
 
 
 def cases_of(rows):

@@ -27,10 +27,10 @@ answers so far, as a run trains. Trained is as often as it takes to find by bise
 import argparse
 import functools
 import itertools
-import json
 import pathlib
 
 import numpy as np
+from kept_rows import kept_row
 
 from anneal_jax.acquisition.beliefs.choose_several import Interleaved
 from anneal_jax.acquisition.beliefs.glances import KINDS, MISS_RATE, Glance, GlanceSeconds, answers_of
@@ -77,26 +77,18 @@ def main() -> None:
     arguments = parser.parse_args()
     for archive in arguments.archives.split(","):
         rows = [
-            kept_row(arguments, archive, int(seed), plan)
+            row_of(arguments, archive, int(seed), plan)
             for seed in arguments.seeds.split(",")
             for plan in arguments.plans.split(",")
         ]
         report(rows, archive, arguments)
 
 
-def kept_row(arguments, archive, seed, plan):
+def row_of(arguments, archive, seed, plan):
     """Return a row from the file, or compute it and write it there."""
     name = {"archive": archive, "seed": seed, "plan": plan, "person": arguments.person}
     name |= {"trained": arguments.train}
-    if arguments.rows.exists():
-        for text in arguments.rows.read_text(encoding="utf-8").splitlines():
-            row = json.loads(text)
-            if name.items() <= row.items():
-                return row
-    row = name | one_person(arguments, archive, seed, plan)
-    with arguments.rows.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-    return row
+    return kept_row(arguments.rows, name, lambda: one_person(arguments, archive, seed, plan))
 
 
 def one_person(arguments, archive, seed, plan):
@@ -104,7 +96,8 @@ def one_person(arguments, archive, seed, plan):
     dataset, learner, session = opened(archive, seed)
     person = Person(dataset.labels, session, arguments.person, seed)
     states, glances = answered(session, person, plan, 60 * arguments.minutes)
-    right = [share_right(session, beliefs, dataset.labels) for beliefs in states]
+    classes = dataset.labels[session.tiles]
+    right = [round(share_right(session, beliefs, classes), 5) for beliefs in states]
     row = {"step_s": STEP_S, "right": right, **glances}
     if arguments.train:
         precision = functools.cache(
@@ -219,14 +212,13 @@ def opened(archive, seed):
     return dataset, learner, open_belief_session(config, dataset, learner)
 
 
-def share_right(session, beliefs, labels):
+def share_right(session, beliefs, classes):
     """Return the share of tiles whose group is of their class: that of most of its settled tiles."""
     groups, _ = settled_groups(session.graph_of(beliefs), beliefs)
-    classes = labels[session.tiles]
     settled = np.flatnonzero(beliefs.groups != OPEN)
     counts = np.zeros((beliefs.num_groups, classes.max() + 1))
     np.add.at(counts, (beliefs.groups[settled], classes[settled]), 1)
-    return round(float(np.mean(np.argmax(counts, axis=1)[groups] == classes)), 5)
+    return float(np.mean(np.argmax(counts, axis=1)[groups] == classes))
 
 
 def precision_within(session, beliefs, dataset, learner):

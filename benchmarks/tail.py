@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from kept_rows import kept_row
 from paired import interval
 
 from anneal_jax.config import ExperimentConfig
@@ -108,22 +109,12 @@ def main() -> None:
     arguments = parser.parse_args()
     names = ("archive", "backbone", "side", "steps", "tail_rate")
     settings = {name: getattr(arguments, name) for name in names}
-    kept = [json.loads(text) for text in _lines(arguments.rows)]
     rows = []
     for seed in map(int, arguments.seeds.split(",")):
-        of_seed = settings | {"seed": seed}
-        found = [row for row in kept if of_seed.items() <= row.items()]
-        if not found:
-            found = [of_seed | one_seed(arguments, seed)]
-            with arguments.rows.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(found[0]) + "\n")
-        print(json.dumps(found[0]), flush=True)
-        rows += found
+        name = settings | {"seed": seed}
+        rows.append(kept_row(arguments.rows, name, functools.partial(one_seed, arguments, seed)))
+        print(json.dumps(rows[-1]), flush=True)
     print(report(rows))
-
-
-def _lines(path):
-    return path.read_text("utf-8").splitlines() if path.exists() else []
 
 
 def report(rows):

@@ -95,8 +95,10 @@ def expected_gain(curve: Sequence[Mapping[str, Any]], set_id: int) -> Gain | Non
     [0.01, 0.026, 0.064]
     """
     row = _last_row(curve, set_id)
-    if row is None:
-        return None
+    return None if row is None else _gain(row)
+
+
+def _gain(row: Mapping[str, Any]) -> Gain:
     expected = RIGHT_PER_MOVED * num_open(row)
     least, most = (times * (expected + 1) - 1 for times in RANGE)
     return Gain(*(min(1.0, max(0.0, tiles / row["num_tiles"])) for tiles in (least, expected, most)))
@@ -125,10 +127,10 @@ def progress(curve: Sequence[Mapping[str, Any]], set_id: int, version: int) -> P
     >>> progress([row], 1, 0).aim, progress([row], 1, 200)
     (300, Progress(least=200, aim=450, most=850, is_forecast=True))
     """
-    gain, row = expected_gain(curve, set_id), _last_row(curve, set_id)
-    if not version or gain is None or row is None:
+    row = _last_row(curve, set_id)
+    if not version or row is None:
         return USUAL
-    counts = (row["trained_on"] * (share / MIN_GAIN) ** (1 / DECAY) for share in gain)
+    counts = (row["trained_on"] * (share / MIN_GAIN) ** (1 / DECAY) for share in _gain(row))
     return Progress(*(_ROUND * math.ceil(count / _ROUND) for count in counts), is_forecast=True)
 
 

@@ -24,7 +24,7 @@ class ReplayLog:
         self._source = source
         self._answers: list[tuple[int, Said]] = []
         self._states: dict[int, Any] = {0: source.start()}
-        self._is_finished = True
+        self._unfinished: SlowSource | None = None  # the source, while its newest state is not finished
         self._extend(answers)
 
     @property
@@ -41,9 +41,9 @@ class ReplayLog:
     def state(self) -> Any:
         """The state after all answers."""
         newest = self._states[len(self._answers)]
-        if not self._is_finished and isinstance(self._source, SlowSource):
-            newest = self._states[len(self._answers)] = self._source.finish(newest)
-        self._is_finished = True
+        if self._unfinished is not None:
+            newest = self._states[len(self._answers)] = self._unfinished.finish(newest)
+            self._unfinished = None
         return newest
 
     @state.setter
@@ -53,10 +53,7 @@ class ReplayLog:
     @property
     def is_behind(self) -> bool:
         """Whether the next use of the state takes long."""
-        newest = self._states[len(self._answers)]
-        return (
-            not self._is_finished and isinstance(self._source, SlowSource) and self._source.is_due(newest)
-        )
+        return self._unfinished is not None and self._unfinished.is_due(self._states[len(self._answers)])
 
     def add_answer(self, answer_id: int, said: Said) -> None:
         """Add one more answer."""
@@ -66,7 +63,7 @@ class ReplayLog:
         """Remove one or more answers; the state becomes that after the remaining ones."""
         place = next(place for place, (key, _) in enumerate(self._answers) if key in answer_ids)
         self._states = {count: state for count, state in self._states.items() if count <= place}
-        self._is_finished = True  # all states but the newest are
+        self._unfinished = None  # all states but the newest are finished
         start = max(self._states)
         behind = [row for row in self._answers[start:] if row[0] not in answer_ids]
         del self._answers[start:]
@@ -76,9 +73,8 @@ class ReplayLog:
         coming, state = list(answers), self.state
         total = len(self._answers) + len(coming)
         for count, (answer_id, said) in enumerate(coming, start=len(self._answers) + 1):
-            is_newest = count == total
-            if is_newest and said.is_trained and isinstance(self._source, SlowSource):
-                state, self._is_finished = self._source.take_answer(state, said), False
+            if count == total and said.is_trained and isinstance(self._source, SlowSource):
+                state, self._unfinished = self._source.take_answer(state, said), self._source
             else:
                 state = self._source.add_answer(state, said)
             self._answers.append((answer_id, said))
