@@ -26,7 +26,7 @@ soak: $(VENV)/installed-dev
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/pyright
+	$(BIN)/pyrefly check
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix

@@ -81,7 +81,7 @@ setup(
             "playwright>=1.60",
             "pyarrow>=18",
             "pyogrio>=0.10",
-            "pyright[nodejs]>=1.1.400",
+            "pyrefly>=1.5",
             "pytest>=9",
             "pytest-cov>=7",
             "pytest-xdist>=3.6",

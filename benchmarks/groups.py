@@ -47,7 +47,7 @@ def _session(folder: pathlib.Path, num_tiles: int) -> AnnotationSession:
     store.set_sentence("Same land use")
     powers = [tile & -tile for tile in range(1, num_tiles)]
     pairs = [(power, tile) for tile, power in enumerate(powers, start=1) if power != tile]
-    store.give([Given(*pair, Answer.SIMILAR, "Ada") for pair in pairs])  # pyright: ignore[reportCallIssue]
+    store.give([Given(*pair, Answer.SIMILAR, "Ada") for pair in pairs])
     plan = make_plan(directions, seed=0)
     session = AnnotationSession(store, directions, np.arange(num_tiles, dtype=np.int32), plan)
     session.open_tab(_TAB, "Ada", SILENT)

@@ -99,7 +99,7 @@ def test_a_wrong_setting_is_one_clear_sentence(settings, message):
 
 def test_a_config_made_directly_is_checked_as_well():
     with pytest.raises(ConfigError, match="seed='0' has type str"):
-        ExperimentConfig(seed="0")  # pyright: ignore[reportArgumentType]
+        ExperimentConfig(seed="0")
 
 
 def test_a_whole_number_serves_as_a_float():
@@ -122,7 +122,7 @@ def test_a_config_survives_json(rounds, margin, archive, diversity, regime):
 
 def test_a_config_cannot_be_changed_behind_its_checks():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        ExperimentConfig().rounds = -1  # pyright: ignore[reportAttributeAccessIssue]
+        ExperimentConfig().rounds = -1
 
 
 def test_a_hint_is_given_only_for_what_is_near():

@@ -278,7 +278,7 @@ def _normal(given: Given) -> tuple[str, Given]:
         second=second,
         key=key,
         annotator=text_of("annotator", given.annotator),
-        elapsed_s=_amount("elapsed_s", given.elapsed_s),
+        elapsed_s=_amount_or_none("elapsed_s", given.elapsed_s),
         bits=_amount("bits", given.bits),
     )
 
@@ -324,7 +324,7 @@ def _append_given(connection: sqlite3.Connection, given: Sequence[Given]) -> lis
 def _append_answer(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int:
     """Append one row of answers; if its key, the last value, is None, a new one is generated."""
     question_id, said, retracts, annotator, at, elapsed_s, bits, key = row
-    elapsed_s = _amount("elapsed_s", elapsed_s)
+    elapsed_s = _amount_or_none("elapsed_s", elapsed_s)
     key = secrets.token_hex(16) if key is None else text_of("key", key)
     row = (question_id, said, retracts, text_of("annotator", annotator), at, elapsed_s, bits, key)
     try:
@@ -340,10 +340,14 @@ def taken(key: str) -> StoreError:
     return StoreError(f"key {key!r} belongs to another answer; give each answer its own.")
 
 
-def _amount(what: str, value: float | None) -> float | None:
-    if value is not None and not 0 <= value < math.inf:
+def _amount(what: str, value: float) -> float:
+    if not 0 <= value < math.inf:
         raise StoreError(f"{what}={value} must be a non-negative number.")
-    return None if value is None else float(value)
+    return float(value)
+
+
+def _amount_or_none(what: str, value: float | None) -> float | None:
+    return None if value is None else _amount(what, value)
 
 
 def _by_key(connection: sqlite3.Connection, key: str) -> AnswerRecord | None:

@@ -72,7 +72,7 @@ class KnownGroups(LabelBaseline):
       bits: int64[R], cumulative cost.
     """
 
-    setup: Setup
+    setup: Setup  # pyrefly: ignore[bad-override]  # frozen
     images: IntArray
     groups: IntArray
     counts: npt.NDArray[np.int64]
@@ -161,7 +161,7 @@ class AllPairs(LabelBaseline):
 
     num_rounds = 1
 
-    setup: Setup
+    setup: Setup  # pyrefly: ignore[bad-override]  # frozen
 
     def fit(self, round_index: int, previous: Params | None) -> Fitted:
         """Train on all pairs."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -83,16 +83,26 @@ class _Canvas:
         self.width, self.height = width, height
         self.figure: Figure = style.new_figure(width, height)
 
-    def write(self, left: int, top: int, text: str, colour: str, **options: Any) -> None:
+    def write(
+        self,
+        left: int,
+        top: int,
+        text: str,
+        colour: str,
+        *,
+        fontsize: float = _TEXT_POINTS,
+        horizontalalignment: Literal["left", "right"] = "left",
+    ) -> None:
         self.figure.text(
             left / self.width,
             1 - top / self.height,
             text,
             verticalalignment="top",
+            horizontalalignment=horizontalalignment,
             fontfamily=style.FONT,
+            fontsize=fontsize,
             color=colour,
             parse_math=False,
-            **{"fontsize": _TEXT_POINTS, **options},
         )
 
     def show(self, left: int, top: int, side: int, tile: npt.NDArray[np.uint8]) -> Axes:

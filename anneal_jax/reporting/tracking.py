@@ -161,7 +161,7 @@ def _tensorboard(
 @contextlib.contextmanager
 def _wandb(config: ExperimentConfig, folder: pathlib.Path, name: str, group: str) -> Iterator[_LogRow]:
     mode = _wandb_mode()
-    import wandb  # pyright: ignore[reportMissingImports]  # it reads the environment now
+    import wandb  # it reads the environment now
 
     folder.mkdir(parents=True, exist_ok=True)
     run = wandb.init(

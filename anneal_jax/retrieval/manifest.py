@@ -81,7 +81,7 @@ def manifest_path(folder: Path, process: int) -> Path:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace a process's manifest, atomically."""
-    content = {"format": FORMAT, **dataclasses.asdict(manifest)}
+    content: dict[str, Any] = {"format": FORMAT, **dataclasses.asdict(manifest)}
     content["model"] = manifest.model._asdict()
     content["shards"] = [shard._asdict() for shard in manifest.shards]
     write_sealed(manifest_path(folder, manifest.process), content)
@@ -147,4 +147,5 @@ def _require_same_model(folder: Path, first: ModelCard, other: ModelCard) -> Non
 
 def _shard(fields: dict[str, Any]) -> ShardRecord:
     seals = {column: FileSeal(*seal) for column, seal in fields["files"].items()}
-    return ShardRecord(**{**fields, "files": seals})
+    fields = {**fields, "files": seals}
+    return ShardRecord(**fields)

@@ -82,7 +82,7 @@ def fit(
     num_steps = len(jax.tree.leaves(batches)[0])
     num_taken = -(-num_steps // chunk_steps) * chunk_steps
     rates = schedule.rates(np.arange(num_taken) / num_taken).heads
-    losses = []
+    losses: list[jax.Array] = []
     with tqdm(
         range(0, num_steps, chunk_steps), use, unit_scale=chunk_steps, leave=False, disable=None
     ) as progress:

@@ -132,7 +132,7 @@ def checkpoint_state(learner: Learner, params: Params) -> dict[str, Params]:
 
 def standardise(features: _Array, mean: _Array, scale: _Array) -> _Array:
     """Shift and scale features float32[M, F] as the heads expect them."""
-    return (features - mean[None]) / scale[None]
+    return (features - mean[None]) / scale[None]  # pyrefly: ignore[bad-return]  # NumPy's stubs forget the dtype
 
 
 def embed_standardised(

@@ -143,7 +143,7 @@ def test_metrics_equal_scikit_learn_where_definitions_meet(seed, k):
 def test_what_a_metric_cannot_measure_is_refused():
     relevant = ranking_of("1,0,0")
     with pytest.raises(ConfigError, match=r"no denominator 'k'.*; choose one of min\(k,R\), retrieved, R"):
-        metrics.average_precision_at_k(relevant, [1], denominator="k")  # pyright: ignore
+        metrics.average_precision_at_k(relevant, [1], denominator="k")
     with pytest.raises(ValueError, match="Query 0 has more relevant images among its 3 ranks"):
         metrics.precision_at_k(relevant, [0])
     with pytest.raises(ValueError, match=r"not \(1, 3\) and \(2,\)"):

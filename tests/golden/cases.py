@@ -249,8 +249,8 @@ def checkpoint(workdir) -> dict:
 def routes() -> list[str]:
     """Return the paths that the page serves, below its token."""
     access = make_access("127.0.0.1")
-    app = create_app(AppContext(*[None] * len(AppContext._fields)), access)  # pyright: ignore[reportArgumentType]
-    (mount,) = app._app.routes  # pyright: ignore[reportAttributeAccessIssue]
+    app = create_app(AppContext(*[None] * len(AppContext._fields)), access)
+    (mount,) = app._app.routes
     return sorted(f"{' '.join(sorted(route.methods))} {route.path}" for route in mount.routes)
 
 

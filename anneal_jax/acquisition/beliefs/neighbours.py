@@ -112,12 +112,7 @@ def _matrices(
 def _main_directions(centred: FloatArray) -> FloatArray:
     """Return float32[M, D], centred features in the directions in which they differ most."""
     count = min(NUM_DIRECTIONS, *centred.shape)
-    left, lengths, _ = randomized_svd(
-        centred,
-        count,
-        n_iter=4,  # pyright: ignore[reportArgumentType]
-        random_state=0,
-    )
+    left, lengths, _ = randomized_svd(centred, count, n_iter=4, random_state=0)
     return np.asarray(left * lengths, np.float32)
 
 

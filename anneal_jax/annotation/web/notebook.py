@@ -91,7 +91,7 @@ def open_annotation(
       AnnealError: the page cannot be served; the message says why.
     """
     place = _place()
-    asked = {
+    asked: dict[str, Any] = {
         "archive": archive,
         "workdir": str(workdir),
         "features": features,
@@ -179,7 +179,7 @@ class _Jupyter:
 
     def show(self, url: str, height_px: int) -> None:
         try:
-            from IPython.display import IFrame, display  # pyright: ignore[reportMissingImports]
+            from IPython.display import IFrame, display
         except ImportError as error:
             raise ConfigError(
                 f"the page can only be shown in a notebook, which needs IPython; open {url} in a browser."
@@ -193,7 +193,7 @@ class _Colab:
     frames: tuple[str, ...] = ("https://colab.research.google.com", "https://*.googleusercontent.com")
 
     def __init__(self) -> None:
-        from google.colab import output  # pyright: ignore[reportMissingImports]
+        from google.colab import output
 
         self._output: Any = output
 

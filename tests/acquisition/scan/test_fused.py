@@ -250,7 +250,7 @@ def test_a_second_scan_of_the_same_shapes_compiles_nothing(monkeypatch):
     for seed, tau in ((0, 0.1), (1, 0.2)):
         scorer = scorers.threshold_scorer(unit_vectors(301, 20, seed), tau)
         scan_fused(monkeypatch, scorer, 301, 40, **call)
-        num_compiled.append(fused_pass._find_everywhere._cache_size())  # pyright: ignore[reportAttributeAccessIssue]
+        num_compiled.append(fused_pass._find_everywhere._cache_size())
     assert num_compiled[0] == num_compiled[1]
 
 
@@ -336,7 +336,7 @@ def test_widths_are_padded_to_the_next_power_of_two():
 def test_which_classifiers_the_kernel_knows():
     def fits_tile(*widths, side=2048):
         images = jax.ShapeDtypeStruct((side, widths[0]), jnp.float32)
-        return fits(images, images, classifier(1, widths)[2])  # pyright: ignore[reportArgumentType]
+        return fits(images, images, classifier(1, widths)[2])
 
     assert fits_tile(512, 256, 256, 1)
     assert fits_tile(100, 24, 20, 1)
