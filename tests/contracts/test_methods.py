@@ -15,6 +15,9 @@ from anneal_jax.reporting.run_report import summarise
 from tests.conftest import ROOT
 from tests.experiments.breaking import damage_checkpoint, run_with_breaks
 
+# Pairs by threshold, pairs by belief, and labels: one of each kind is checked with every change.
+BROKEN_OFTEN = {("pairs", 1), ("belief_ask", 1), ("class_labels", 1)}
+
 every_method = pytest.mark.parametrize("supervision", sorted(METHODS))
 
 
@@ -91,10 +94,15 @@ def test_the_seed_fixes_every_row(supervision, unbroken, tmp_path):
     assert again == expected != other
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("supervision", "per_commit"),
-    [(name, count) for name in sorted(METHODS) for count in ((1, 5) if METHODS[name].asks else (1,))],
+    [
+        pytest.param(
+            name, count, marks=pytest.mark.slow if (name, count) in BROKEN_OFTEN else pytest.mark.soak
+        )
+        for name in sorted(METHODS)
+        for count in ((1, 5) if METHODS[name].asks else (1,))
+    ],
 )
 def test_a_kill_after_any_commit_changes_nothing(supervision, per_commit, unbroken, tmp_path, monkeypatch):
     """Every run gets one commit further than the one before it, counted from where it resumes or starts."""

@@ -58,7 +58,7 @@ def test_digits_are_learnt_from_a_few_questions(tmp_path):
         initial_fraction=0.005,
         pairs_per_round=30,
         rounds=2,
-        steps=100,
+        steps=40,
     )
     outcome = run_experiment(config, tmp_path)
     rows = read_rounds(tmp_path / "rounds.jsonl")

@@ -137,7 +137,7 @@ def test_workers_leave_what_one_process_leaves(config, tmp_path):
         )
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_killed_workers_leave_finished_cells_and_the_same_command_goes_on(config, tmp_path):
     longer = dataclasses.replace(config, rounds=3, steps=300)
     systems, seeds = ["mgue+clustering"], [0, 1, 2]

@@ -91,7 +91,7 @@ def losses_of(num_devices, num_steps):
     ).losses
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_loss_on_eight_devices_stays_that_of_one_over_fifty_steps():
     one, eight = losses_of(1, 50), losses_of(8, 50)
     assert one.shape == (50,)
@@ -144,8 +144,10 @@ def _free_address():
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["resident", "host"])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param("resident", marks=pytest.mark.slow), pytest.param("host", marks=pytest.mark.soak)],
+)
 def test_two_processes_learn_what_one_learns(tmp_path, kind):
     (tmp_path / "child.py").write_text(_CHILD)
     environment = {

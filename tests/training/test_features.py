@@ -263,7 +263,7 @@ def _leave_one_out(features, labels):
     return hits[:, 0].mean(), hits[:, :20].mean(), average_precision.mean()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_imported_mobilenet_reaches_its_acceptance_figures(ucm_dir, mobilenet_weights):
     archive = open_archive(f"folder:{ucm_dir}")
     backbone = get_backbone("mobilenet_v2")

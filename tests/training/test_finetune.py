@@ -211,7 +211,7 @@ def drawn_batch(classes):
 
 
 @pytest.mark.parametrize(
-    ("name", "choice"), [("learner", "none"), pytest.param("normed", "full", marks=pytest.mark.slow)]
+    ("name", "choice"), [("learner", "none"), pytest.param("normed", "full", marks=pytest.mark.soak)]
 )
 def test_loss_and_gradient_equal_those_of_two_towers(request, classes, name, choice):
     """Also with batch norm in inference mode, and with one augmentation of each tile."""

@@ -218,11 +218,6 @@ def kill_trainers(folder, workdir, num_kills):
     )
 
 
-@pytest.mark.slow
-def test_two_killed_trainings_cost_no_answer(tiles_folder, tmp_path):
-    kill_trainers(tiles_folder, tmp_path / "work", 2)
-
-
 @pytest.mark.soak
 def test_fifty_killed_trainings_cost_no_answer(tiles_folder, tmp_path):
     kill_trainers(tiles_folder, tmp_path / "work", 50)
