@@ -37,7 +37,7 @@ def run(session, oracle, count, view=None, tab=TAB):
 
 
 def ask(session, pair, kind="training"):
-    """Have Ada's page ask about a pair, as after she undid an answer about it; return the question's key."""
+    """Have Ada's page ask about a pair, as after an undo, and return the key of the question."""
     session.store.add(Given(*pair, Answer.SIMILAR, "Ada", kind=kind))
     session.catch_up()
     return session.undo(TAB, f"ask-again-{pair}")["questions"][0]["key"]

@@ -17,7 +17,6 @@ from anneal_jax.annotation.learning import job
 from anneal_jax.annotation.questions.plan import MODES
 from anneal_jax.annotation.web.access import make_access
 from anneal_jax.annotation.web.app import create_app, page_routes
-from anneal_jax.annotation.web.context import AppContext
 from anneal_jax.annotation.web.server import opened
 from anneal_jax.answers.reading import Answered
 from anneal_jax.answers.store import AnswerStore
