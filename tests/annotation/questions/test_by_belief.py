@@ -18,6 +18,7 @@ from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.annotation.tab import tiles_in_question
 from anneal_jax.annotation.types import Said
 from anneal_jax.answers.store import AnswerStore
+from anneal_jax.answers.writing import Given
 from anneal_jax.errors import StoreError
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_TILES
@@ -49,8 +50,7 @@ def make_session(tmp_path, directions, source):
 
 
 def beliefs_of(session):
-    _, beliefs = session.beliefs()
-    return beliefs
+    return session.beliefs()[1]
 
 
 def test_it_begins_without_answers_and_groups_the_tiles(make_session, classes):
@@ -91,15 +91,15 @@ def test_undo_believes_what_was_believed_then_and_a_restart_as_well(make_session
     view = run(session, answers_of(classes), 20)
     before = beliefs_of(session)
     run(session, answers_of(classes), 30, view)
-    after, trained = beliefs_of(session), [*session.trainable().pair_indices.tolist()]
+    after, undone = beliefs_of(session), session.standing.records[20:]
     for step in range(30):
         session.undo(TAB, f"undo-key-{step}")
     np.testing.assert_equal(beliefs_of(session), before)
     np.testing.assert_equal(beliefs_of(make_session()), before)
     # Also the replies about tiles whose questions are not finished come back: both go on as before.
-    for first, second in trained[len(session.trainable().answers) :]:
-        said = Answer(int(classes[first] == classes[second]))
-        session.volunteer(TAB, (first, second), said, f"mark-{first}-{second}")
+    for said in undone:
+        session.store.add(Given(said.first, said.second, said.answer, "Ada", kind=said.kind))
+        session.catch_up()
     np.testing.assert_equal(beliefs_of(session), after)
     np.testing.assert_equal(beliefs_of(make_session()), after)
 
@@ -161,8 +161,10 @@ def test_an_implied_pair_is_asked_only_as_a_check_and_at_most_once(make_session,
         num_checks = 0
         for _ in range(50):
             pair = view["questions"][0]["first"], view["questions"][0]["second"]
-            is_implied = session.standing.known(*pair) is not None
-            was_asked = session.standing.was_asked(*pair)
+            is_implied, was_asked = (
+                session.standing.known(*pair) is not None,
+                session.standing.was_asked(*pair),
+            )
             view = run(session, slips, 1, view)
             kind = session.standing.records[-1].kind
             num_checks += is_implied and kind == "training"
