@@ -231,7 +231,7 @@ def measure_logits(rng: np.random.Generator, sizes: Sizes) -> Iterator[dict[str,
     ]
     algorithm = scorers.PRECISIONS["bfloat16"].algorithm
     ways: dict[LogitShape | None, Callable[..., Any]] = {
-        None: functools.partial(scorers._logits_by_layers, algorithm=algorithm)
+        None: functools.partial(scorers.logits_by_layers, algorithm=algorithm)
     }
     for shape in [DEFAULT_SHAPE] if sizes.interpret else _LOGIT_SHAPES:
         ways[shape] = functools.partial(fused_logits, shape=shape, interpret=sizes.interpret)

@@ -345,18 +345,18 @@ def _memory_mb(options: argparse.Namespace, images: np.ndarray, pairs: TrainingP
     if options.alone.startswith("torch"):
         import torch
     jax.block_until_ready(jnp.zeros(1))
-    before = _peak_so_far_mb()
+    before = peak_so_far_mb()
     size = 2 * options.batch_size
     few = TrainingPairs(pairs.pair_indices[:size], pairs.labels[:size])
     _WAYS[options.alone](options, images, few)()
     if options.alone.startswith("torch") and torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     stats = jax.local_devices()[0].memory_stats() or {}
-    return stats.get("peak_bytes_in_use", 0) / 1e6 or _peak_so_far_mb() - before
+    return stats.get("peak_bytes_in_use", 0) / 1e6 or peak_so_far_mb() - before
 
 
-def _peak_so_far_mb() -> float:
-    # Not `ru_maxrss`: a child begins with that of its parent, which holds the tiles and both libraries.
+def peak_so_far_mb() -> float:
+    """Return the process's own peak; `ru_maxrss` of a child begins with that of its parent."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:"))
 

@@ -98,7 +98,7 @@ print(getattr(module, sys.argv[2])())
 """
 
 
-@pytest.mark.parametrize(("name", "function"), [("training", "_peak_so_far_mb"), ("geotiff", "peak_mib")])
+@pytest.mark.parametrize(("name", "function"), [("training", "peak_so_far_mb"), ("geotiff", "peak_mib")])
 def test_the_peak_of_a_process_is_its_own_however_much_its_parent_holds(name, function):
     held = np.ones(900_000_000, np.uint8)
     command = [sys.executable, "-c", _PEAK, str(ROOT / "benchmarks" / f"{name}.py"), function]

@@ -56,10 +56,6 @@ class OpenTabs:
         while len(self._tabs) > _MAX_TABS:
             self._tabs.pop(next(iter(self._tabs)))
 
-    def clear(self) -> None:
-        """Forget all pages."""
-        self._tabs.clear()
-
     def keep(self, kept: Callable[[int, Question | GlanceQuestion], bool]) -> None:
         """Withdraw all other questions on every page; see `Tab.keep`."""
         for tab in self._tabs.values():

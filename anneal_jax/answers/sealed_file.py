@@ -24,12 +24,15 @@ class SealedFile:
 
     The SHA-256 of a closed file is stored next to it in `NAME.seal`, so that a single flipped bit is
     detected anywhere, even in unused parts of the file. A file in use has no seal.
+
+    Attributes:
+      path: path of the file.
     """
 
     def __init__(self, path: str | pathlib.Path, *, read_only: bool = False):
         """Set the path of the file; each transaction opens it."""
-        self._path = pathlib.Path(path)
-        self._seal_path = self._path.with_name(self._path.name + ".seal")
+        self.path = pathlib.Path(path)
+        self._seal_path = self.path.with_name(self.path.name + ".seal")
         self._read_only = read_only
 
     def close(self) -> None:
@@ -37,7 +40,7 @@ class SealedFile:
         if self._read_only:
             return
         with self._transaction():
-            self._write_seal(seals.seal_of(self._path)._asdict())
+            self._write_seal(seals.seal_of(self.path)._asdict())
 
     @contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
@@ -65,9 +68,9 @@ class SealedFile:
 
     def _connect(self) -> sqlite3.Connection:
         if self._read_only:
-            uri = f"{self._path.absolute().as_uri()}?mode=ro"
+            uri = f"{self.path.absolute().as_uri()}?mode=ro"
             return sqlite3.connect(uri, timeout=_TIMEOUT_S, isolation_level=None, uri=True)
-        connection = sqlite3.connect(self._path, timeout=_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=_TIMEOUT_S, isolation_level=None)
         for setting in _PRAGMAS:
             connection.execute(f"PRAGMA {setting}")
         return connection
@@ -76,20 +79,20 @@ class SealedFile:
         is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
         if is_full or is_full_disk(error.__cause__ or error):
             return StorageFullError(
-                f"there is no room left for the answer store {self._path}, so the last request was not "
+                f"there is no room left for the answer store {self.path}, so the last request was not "
                 "stored; free some space, then repeat it. Everything acknowledged before is safe."
             )
         return StoreError(
-            f"the answer store {self._path} cannot be used ({error}); free it if another program "
+            f"the answer store {self.path} cannot be used ({error}); free it if another program "
             "holds it, else restore a copy of it, or start in a new workdir."
         )
 
     def _require_seal(self) -> None:
         """Raise an error if the file has changed since it was closed; a store in use has no seal."""
         seal = self._read_seal()
-        if seal and seal != seals.seal_of(self._path)._asdict():
+        if seal and seal != seals.seal_of(self.path)._asdict():
             raise StoreError(
-                f"the answer store {self._path} is damaged (it has changed since it was closed); "
+                f"the answer store {self.path} is damaged (it has changed since it was closed); "
                 f"restore a copy of it together with {self._seal_path.name}."
             )
 

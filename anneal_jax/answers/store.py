@@ -67,13 +67,13 @@ class AnswerStore(SealedFile):
         """
         super().__init__(path, read_only=read_only)
         self._image_ids = tuple(image_ids)
-        if self._read_seal() and not self._path.exists():
-            raise StoreError(f"the answer store {self._path} is missing; restore it next to its seal.")
+        if self._read_seal() and not self.path.exists():
+            raise StoreError(f"the answer store {self.path} is missing; restore it next to its seal.")
         with self._transaction() as connection:
             self._require_seal()
             if read_only:
-                schema.verify(connection, self._path, self._image_ids)
-            elif schema.prepare(connection, self._path, self._image_ids):
+                schema.verify(connection, self.path, self._image_ids)
+            elif schema.prepare(connection, self.path, self._image_ids):
                 self._break_seal()
 
     @property

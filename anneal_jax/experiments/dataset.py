@@ -67,7 +67,7 @@ def load_dataset(config: ExperimentConfig) -> Dataset:
     labels = require_classes(archive)
     digests = archive.digests()
     groups = duplicate_groups(digests)
-    identical = _identical_pairs(groups, archive)  # before the split, because it may refuse the archive
+    identical = identical_pairs(groups, archive)  # before the split, because it may refuse the archive
     split = split_images_by_digest(config, digests)
     return Dataset(archive, labels, split, identical, hashlib.sha256(digests.tobytes()).hexdigest())
 
@@ -94,8 +94,19 @@ def fingerprints(config: ExperimentConfig, dataset: Dataset) -> dict[str, str]:
     return found
 
 
-def _identical_pairs(groups: IntArray, archive: Archive) -> PairKeys:
-    """Return the sorted keys of all pairs of tiles with the same group number."""
+def identical_pairs(groups: IntArray, archive: Archive) -> PairKeys:
+    """List the pairs of identical tiles.
+
+    Args:
+      groups: int[N], equal numbers for identical tiles.
+      archive: holds the tiles.
+
+    Returns:
+      int64[P], their sorted keys.
+
+    Raises:
+      ArchiveError: there are too many; the message names the largest group.
+    """
     order = np.argsort(groups, kind="stable").astype(np.int32)
     _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
     _refuse_many_copies(order[starts], sizes, archive)

@@ -119,7 +119,7 @@ def _query(index: TileIndex, name: str, row: int) -> Query:
 
 def _embed_files(embedder: Embedder, paths: Sequence[Path]) -> FloatArray:
     if embedder.kind == "vector":
-        return embedder.embed(np.concatenate([_read_vector(path) for path in paths]))
+        return embedder.embed(np.concatenate([read_vector(path) for path in paths]))
     return embedder.embed([read_image(path) for path in paths])
 
 
@@ -135,8 +135,12 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
         raise ArchiveError(f"{path} {error}; give a {FORMATS} file of 8 bits.") from error
 
 
-def _read_vector(path: Path) -> np.ndarray:
-    """Return float[1, F]."""
+def read_vector(path: Path) -> np.ndarray:
+    """Return the vector float[1, F] of an .npy file.
+
+    Raises:
+      ArchiveError: it cannot be read, or holds anything but one vector; the message names it.
+    """
     with (
         refusing(
             lambda reason: ArchiveError(

@@ -123,7 +123,7 @@ class FinetuneLearner:
         )
         early_stop = None
         if len(held_out.labels):
-            as_they_are = self._loss()._replace(augment="none", batch_norm="frozen")
+            as_they_are = self.loss()._replace(augment="none", batch_norm="frozen")
             early_stop = EarlyStop(as_they_are, list(validation_batches(held_out, shape)), plan.patience)
 
         def draw(rng: np.random.Generator, epochs: int) -> Iterator[Timed]:
@@ -185,7 +185,8 @@ class FinetuneLearner:
         """Pairs, or tiles with groups, of each part of a step."""
         return max(1, self.plan.batch_size // self.plan.accumulation)
 
-    def _loss(self) -> "NetworkLoss":
+    def loss(self) -> "NetworkLoss":
+        """Return the loss of a step, as the plan has it."""
         backbone = self.backbone.computing_in(jnp.dtype(self.plan.compute_dtype))
         return NetworkLoss(self.heads_only.settings, backbone, self.plan.augment, self.plan.batch_norm)
 
@@ -205,7 +206,7 @@ class FinetuneLearner:
         plan, seed, settings = self.plan, self.heads_only.seed, self.heads_only.settings
         batches = draw(host_rng(seed, round_index, Use.BATCHES), num_epochs)
         return fit_network(
-            self._loss(),
+            self.loss(),
             start,
             (self.mean, self.scale),
             bounded(batches, plan.max_steps * plan.accumulation, num_epochs),

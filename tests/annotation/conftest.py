@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import functools
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -98,8 +99,13 @@ def served(
 
 
 @pytest.fixture
-def app(tiles_folder, make_session):
-    with served(tiles_folder, make_session()) as parts:
+def session(make_session):
+    return make_session()
+
+
+@pytest.fixture
+def app(tiles_folder, session):
+    with served(tiles_folder, session) as parts:
         yield parts
 
 
@@ -130,6 +136,20 @@ def make_client():
 @pytest.fixture
 def client(app, make_client):
     return make_client(app)
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    """The processes that a test starts from here on, in order."""
+    started = []
+
+    class Listed(subprocess.Popen):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Listed)
+    return started
 
 
 class IdleTrainer:

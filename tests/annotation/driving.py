@@ -1,5 +1,6 @@
 """A person who answers an annotation session by class labels."""
 
+from anneal_jax.answers.writing import Given
 from anneal_jax.types import Answer
 
 TAB = "tab-number-1"
@@ -33,6 +34,13 @@ def run(session, oracle, count, view=None, tab=TAB):
         question = view["questions"][0]
         view = session.answer(tab, question["key"], oracle(question), 1.5)
     return view
+
+
+def ask(session, pair, kind="training"):
+    """Have Ada's page ask about a pair, as after an undo, and return the key of the question."""
+    session.store.add(Given(*pair, Answer.SIMILAR, "Ada", kind=kind))
+    session.catch_up()
+    return session.undo(TAB, f"ask-again-{pair}")["questions"][0]["key"]
 
 
 def state_of(session):

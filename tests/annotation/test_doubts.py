@@ -14,7 +14,7 @@ from anneal_jax.annotation.session import AnnotationSession
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.types import Answer
 from tests.annotation.conftest import NUM_TILES
-from tests.annotation.driving import TAB, answers_of, run
+from tests.annotation.driving import TAB, answers_of, ask, run
 
 YES, NO = Answer.SIMILAR, Answer.DISSIMILAR
 
@@ -54,9 +54,7 @@ def test_what_was_denied_when_it_was_asked_again_comes_before_all_others(session
         volunteer(session, first, second, said)
     last = contradiction(session)["chain"][-1]
     pair, opposite = (last["first"], last["second"]), NO if last["answer"] == "similar" else YES
-    again = session._scheduler.question(*pair, "repeat")
-    session._tabs[TAB].issued[again.key] = again
-    session.answer(TAB, again.key, opposite, 1.0)
+    session.answer(TAB, ask(session, pair, "repeat"), opposite, 1.0)
     assert contradiction(session)["chain"][0]["answer_id"] == last["answer_id"]
 
 

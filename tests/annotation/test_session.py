@@ -9,7 +9,7 @@ from anneal_jax.annotation.sets import begin_set
 from anneal_jax.answers.reading import TRAINED_KINDS
 from anneal_jax.errors import StoreError
 from anneal_jax.types import Answer
-from tests.annotation.driving import TAB, answers_of, run, state_of
+from tests.annotation.driving import TAB, answers_of, ask, run, state_of
 
 
 def test_answers_are_on_disk_when_the_call_returns_and_a_new_session_goes_on(make_session, classes):
@@ -29,13 +29,10 @@ def test_no_pair_is_asked_that_is_known_or_put_elsewhere(make_session, classes):
     for _ in range(60):
         shown = [(q["first"], q["second"]) for view in (one, other) for q in view["questions"]]
         assert len(set(shown)) == len(shown)
-        before = {
-            name: session._standing.label(q["first"], q["second"])
-            for name, q in [("q", one["questions"][0])]
-        }
-        question = session._tabs[TAB].issued[one["questions"][0]["key"]]
-        assert question.kind == "repeat" or before["q"] is None
-        one = session.answer(TAB, one["questions"][0]["key"], oracle(one["questions"][0]), 1.0)
+        question = one["questions"][0]
+        before = session.standing.label(question["first"], question["second"])
+        one = session.answer(TAB, question["key"], oracle(question), 1.0)
+        assert session.standing.records[-1].kind == "repeat" or before is None
         other = session.view("tab-number-2")
 
 
@@ -75,11 +72,11 @@ def test_undo_goes_back_to_nothing_also_after_a_restart(make_session, classes):
 def test_what_was_undone_leaves_no_trace_in_what_is_known(make_session, classes):
     session = make_session()
     run(session, answers_of(classes), 25)
-    known = {(i, j): session._standing.label(i, j) for i in range(60) for j in range(i + 1, 60)}
+    known = {(i, j): session.standing.label(i, j) for i in range(60) for j in range(i + 1, 60)}
     run(session, answers_of(classes), 20, session.view(TAB))
     for step in range(20):
         session.undo(TAB, f"undo-key-{step}")
-    assert known == {(i, j): session._standing.label(i, j) for i in range(60) for j in range(i + 1, 60)}
+    assert known == {(i, j): session.standing.label(i, j) for i in range(60) for j in range(i + 1, 60)}
 
 
 def test_undo_takes_back_ones_own_answers_only(make_session):
@@ -106,20 +103,18 @@ def test_unsure_is_neither_trained_on_nor_asked_again(make_session, classes):
 
 def test_a_contradiction_is_reported_at_the_click_and_ends_with_the_wrong_answer(make_session, classes):
     session = make_session()
-    view = session.open_tab(TAB, "Ada")
+    session.open_tab(TAB, "Ada")
     ids = {}
-    # One group said to be all alike, then a pair of it said not to be: put by hand, in the tab.
+    # One group said to be all alike, then a pair of it said not to be.
     for step, (pair, said) in enumerate([((0, 5), 1), ((5, 10), 1), ((0, 10), 0)]):
-        question = session._scheduler.question(*pair, "training")
-        session._tabs[TAB].issued[question.key] = question
-        view = session.answer(TAB, question.key, Answer(said), 1.0)
+        view = session.answer(TAB, ask(session, pair), Answer(said), 1.0)
         ids[pair] = session.answers()[0]["answer_id"]
         assert (view["conflict"] is not None) == (step == 2)
     chain = view["conflict"]["chain"]
     assert {row["answer_id"] for row in chain} == set(ids.values()) and view["num_contradictions"] == 1
     assert {row["answer_id"] for row in contradiction(session)["chain"]} == set(ids.values())
     view = session.retract(TAB, ids[0, 10], "retract-key")
-    assert view["num_contradictions"] == 0 and session._standing.label(0, 10) == 1
+    assert view["num_contradictions"] == 0 and session.standing.label(0, 10) == 1
     assert make_session().counters("")["num_contradictions"] == 0
 
 
@@ -127,13 +122,12 @@ def test_a_repeated_request_is_reported_the_contradiction_that_its_answer_made(m
     """The first reply may have been lost, and with it the contradiction."""
     session = make_session()
     session.open_tab(TAB, "Ada")
-    question = session._scheduler.question(0, 5, "training")
-    session._tabs[TAB].issued[question.key] = question
+    key = ask(session, (0, 5))
     session.volunteer(TAB, (5, 10), Answer.SIMILAR, "mark-number-1")
     session.volunteer(TAB, (10, 0), Answer.DISSIMILAR, "mark-number-2")
     apart = session.answers()[0]["answer_id"]
     requests = [
-        lambda: session.answer(TAB, question.key, Answer.SIMILAR, 1.0),
+        lambda: session.answer(TAB, key, Answer.SIMILAR, 1.0),
         lambda: session.volunteer(TAB, (0, 15), Answer.SIMILAR, "mark-number-3"),  # it has no part in it
         lambda: session.correct(TAB, apart, Answer.DISSIMILAR, "correct-key"),
         lambda: session.volunteer(TAB, (15, 10), Answer.DISSIMILAR, "mark-number-4"),
@@ -198,11 +192,11 @@ def test_audits_are_blind_and_stay_out_of_training(make_session, classes):
 def test_copies_are_never_asked_about(tmp_path, make_session, directions):
     session = make_session()
     copies = np.arange(len(directions)) // 30
-    all_copies = AnnotationSession(session._store, directions, copies * 0, make_plan(directions, seed=0))
+    all_copies = AnnotationSession(session.store, directions, copies * 0, make_plan(directions, seed=0))
     assert all_copies.open_tab(TAB, "Ada")["questions"] == []
     near = np.repeat(directions[:1], len(directions), axis=0)
     assert (
-        AnnotationSession(session._store, near, np.arange(60), make_plan(directions, seed=0)).open_tab(
+        AnnotationSession(session.store, near, np.arange(60), make_plan(directions, seed=0)).open_tab(
             TAB, "Ada"
         )["questions"]
         == []

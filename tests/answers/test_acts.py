@@ -50,14 +50,14 @@ def test_an_act_is_stored_once_and_taken_back_as_a_whole(store):
     for _ in range(2):  # the second is a repeated request
         (undone,) = store.undo(annotator="Ada", key="undo 1")
         assert undone is not None and (undone.first, undone.second) == (2, 5)
-        assert standing(store) == before == standing(AnswerStore(store._path, IDS))
+        assert standing(store) == before == standing(AnswerStore(store.path, IDS))
     assert store.answered(0).similarities.tolist()[-1] == 0.5  # what the model thought of it comes back
     assert store.tally().bits_spent == 4.0  # two answers and an act of two; nothing is paid twice
     assert store.undo(annotator="Ada") and len(store.standing()) == 1
 
 
 def test_an_act_is_all_or_nothing(store):
-    before = store._path.read_bytes()
+    before = store.path.read_bytes()
     (first, *_) = store.standing()
     for given_, retracted, message in (
         ([], [], "an act needs at least one answer"),
@@ -69,7 +69,7 @@ def test_an_act_is_all_or_nothing(store):
             store.give_together(given_, retracted, annotator="Ada")
     with pytest.raises(StoreError, match="belongs to another answer"):
         store.give_together([Given(0, 3, YES, "Ada")], [], annotator="Ada", key=first.key)
-    assert store._path.read_bytes() == before
+    assert store.path.read_bytes() == before
 
 
 def test_an_answer_after_an_act_is_taken_back_alone_and_only_by_whom_it_was(store):
@@ -118,7 +118,7 @@ def test_undo_goes_back_act_by_act_through_whatever_was_done(steps, tmp_path_fac
             assert standing(store) == before
             old = [row.answer_id for row in store.standing()][:num_retracted]
             store.give_together(given_, old, annotator="Ada")
-    assert standing(AnswerStore(store._path, IDS)) == standing(store)
+    assert standing(AnswerStore(store.path, IDS)) == standing(store)
     for _ in range(len(store.records())):
         if not store.undo(annotator="Ada"):
             break
@@ -155,10 +155,10 @@ KILLED = """
 
 def test_a_kill_in_the_middle_of_an_act_leaves_nothing_of_it(store):
     store.give([Given(0, 1 + place % 7, NO, "Ada") for place in range(500)])
-    before, num_bytes = standing(store), store._path.stat().st_size
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(store._path)]
+    before, num_bytes = standing(store), store.path.stat().st_size
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(store.path)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert store._path.stat().st_size > num_bytes
-    store = AnswerStore(store._path, IDS)
+    assert store.path.stat().st_size > num_bytes
+    store = AnswerStore(store.path, IDS)
     assert standing(store) == before
     store.give_together([Given(0, 3, YES, "Ada")], [store.standing()[0].answer_id], annotator="Ada")

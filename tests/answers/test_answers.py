@@ -29,7 +29,7 @@ def store(tmp_path):
 
 
 def reopened(store):
-    return AnswerStore(store._path, IDS)
+    return AnswerStore(store.path, IDS)
 
 
 def answer_all(store, *answers):
@@ -204,7 +204,7 @@ def test_a_round_asks_each_pair_once(store):
 
 
 def test_volunteered_answers_teach_from_the_round_on_in_which_they_came(store):
-    before = AnswerStore(store._path.with_name("fresh.sqlite"), IDS)
+    before = AnswerStore(store.path.with_name("fresh.sqlite"), IDS)
     before.give([Given(5, 0, SIMILAR, "Ada", key="mark 1")])
     assert before.answered(-1).pair_indices.tolist() == [[0, 5]]
     assert before.answered(-1).round_indices.tolist() == [-1] and before.facts(0) is None
@@ -255,7 +255,7 @@ def test_a_tally_counts_up_to_a_round(store):
 
 
 def test_a_full_disk_is_said_and_nothing_half_stored_is_acknowledged(store, monkeypatch):
-    num_pages = store._path.stat().st_size // 4096
+    num_pages = store.path.stat().st_size // 4096
     settings = (*sealed_file._PRAGMAS, f"max_page_count = {num_pages + 2}")
     monkeypatch.setattr(sealed_file, "_PRAGMAS", settings)
     acknowledged = []

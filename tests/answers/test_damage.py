@@ -45,7 +45,7 @@ def write_store(path):
 
 
 def everything(store):
-    with store._transaction() as connection:
+    with store.reading() as connection:
         return list(connection.iterdump())
 
 

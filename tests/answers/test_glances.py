@@ -32,7 +32,7 @@ def store(tmp_path):
 
 
 def reopened(store):
-    return AnswerStore(store._path, IDS)
+    return AnswerStore(store.path, IDS)
 
 
 def said(records):

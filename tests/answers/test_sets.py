@@ -24,7 +24,7 @@ def store(tmp_path):
 
 
 def reopened(store):
-    return AnswerStore(store._path, IDS)
+    return AnswerStore(store.path, IDS)
 
 
 def listed(store):
@@ -38,7 +38,7 @@ def test_a_renamed_set_keeps_its_answers_and_its_history(store):
     for opened in (store, reopened(store)):
         assert listed(opened) == [("Same use of land", 1, True)]
         assert opened.present_set() == present and len(opened.standing()) == 1
-    with store._transaction() as connection:
+    with store.reading() as connection:
         begun = connection.execute("SELECT sentence FROM sets WHERE set_id = ?", (present,)).fetchone()
     assert begun == ("Same land use",)
 

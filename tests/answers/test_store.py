@@ -192,8 +192,9 @@ def test_thousands_of_tiles_with_any_names(path):
 # Durability.
 
 
-def test_every_transaction_runs_alone_with_the_promised_settings(store, path):
-    with store._transaction() as connection:
+@pytest.mark.parametrize("transaction", [AnswerStore.reading, AnswerStore.changing])
+def test_every_transaction_runs_alone_with_the_promised_settings(store, path, transaction):
+    with transaction(store) as connection:
         settings = {
             name: connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("journal_mode", "synchronous", "foreign_keys")

@@ -12,6 +12,7 @@ from anneal_jax.experiments.registry import METHODS
 from anneal_jax.experiments.round_log import RoundRow, read_rounds, without_times
 from anneal_jax.experiments.run import run_experiment
 from anneal_jax.reporting.run_report import summarise
+from anneal_jax.training.checkpoints import RoundCheckpoints
 from tests.conftest import ROOT
 from tests.experiments.breaking import damage_checkpoint, run_with_breaks
 
@@ -55,12 +56,12 @@ def nobody(first, second):
     raise AssertionError("a question was asked again")
 
 
-def forbid(monkeypatch, *names):
+def forbid(monkeypatch, *functions):
     def never(*arguments, **named):
         raise AssertionError("a finished run was run again")
 
-    for name in names:
-        monkeypatch.setattr(run_module, name, never)
+    for owner, name in functions:
+        monkeypatch.setattr(owner, name, never)
 
 
 def test_the_settings_name_every_method():
@@ -120,7 +121,7 @@ def test_a_kill_after_any_commit_changes_nothing(supervision, per_commit, unbrok
 @every_method
 def test_a_finished_run_is_only_read(supervision, unbroken, monkeypatch):
     expected, workdir = unbroken(supervision)
-    forbid(monkeypatch, "measure", "append_round", "_fit_and_save")
+    forbid(monkeypatch, (run_module, "measure"), (run_module, "append_round"), (RoundCheckpoints, "save"))
     again = run_experiment(small(supervision), workdir, annotator=nobody)
     assert again.num_new_rounds == 0 and again.rows == expected.rows
     np.testing.assert_array_equal(again.retrieval.neighbours, expected.retrieval.neighbours)
@@ -153,7 +154,7 @@ def test_what_was_damaged_is_trained_again(
     assert without_times(outcome.rows) == without_times(expected.rows)
     np.testing.assert_array_equal(outcome.retrieval.neighbours, expected.retrieval.neighbours)
     caplog.clear()
-    forbid(monkeypatch, "_fit_and_save")  # it was saved again, too
+    forbid(monkeypatch, (RoundCheckpoints, "save"))  # it was saved again, too
     run_experiment(small(supervision), tmp_path, annotator=nobody)
     assert not caplog.records
 

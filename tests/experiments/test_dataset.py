@@ -9,7 +9,7 @@ from anneal_jax.config import ExperimentConfig
 from anneal_jax.data.archives import open_archive
 from anneal_jax.errors import ArchiveError
 from anneal_jax.experiments import dataset
-from anneal_jax.experiments.dataset import _identical_pairs, load_dataset
+from anneal_jax.experiments.dataset import identical_pairs, load_dataset
 
 DIGITS = open_archive("digits")
 
@@ -25,11 +25,11 @@ def vectors(tmp_path):
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30))
-def test_identical_pairs_are_all_pairs_within_a_group(groups):
+def testidentical_pairs_are_all_pairs_within_a_group(groups):
     expected = [
         i * len(groups) + j for i, j in combinations(range(len(groups)), 2) if groups[i] == groups[j]
     ]
-    found = _identical_pairs(np.array(groups, np.int32), DIGITS)
+    found = identical_pairs(np.array(groups, np.int32), DIGITS)
     assert found.dtype == np.int64
     assert found.tolist() == expected
 
@@ -48,4 +48,4 @@ def test_too_many_copies_are_refused_with_their_number_and_one_of_them(vectors, 
 
 def test_a_huge_group_is_refused_before_its_pairs_are_listed():
     with pytest.raises(ArchiveError, match=r"1,999,999,000,000 pairs .* 2,000,000 copies of 'digits0000'"):
-        _identical_pairs(np.zeros(2_000_000, np.int32), DIGITS)
+        identical_pairs(np.zeros(2_000_000, np.int32), DIGITS)

@@ -16,8 +16,7 @@ import numpy as np
 from anneal_jax.annotation.learning import job
 from anneal_jax.annotation.questions.plan import MODES
 from anneal_jax.annotation.web.access import make_access
-from anneal_jax.annotation.web.app import create_app
-from anneal_jax.annotation.web.context import AppContext
+from anneal_jax.annotation.web.app import create_app, page_routes
 from anneal_jax.annotation.web.server import opened
 from anneal_jax.answers.reading import Answered
 from anneal_jax.answers.store import AnswerStore
@@ -248,10 +247,7 @@ def checkpoint(workdir) -> dict:
 
 def routes() -> list[str]:
     """Return the paths that the page serves, below its token."""
-    access = make_access("127.0.0.1")
-    app = create_app(AppContext(*[None] * len(AppContext._fields)), access)
-    (mount,) = app._app.routes
-    return sorted(f"{' '.join(sorted(route.methods))} {route.path}" for route in mount.routes)
+    return sorted(f"{' '.join(sorted(route.methods or ()))} {route.path}" for route in page_routes())
 
 
 def helps() -> dict[str, list[str]]:

@@ -74,8 +74,6 @@ def test_a_call_that_broke_is_gone_on_with(tmp_path, stop_at):
 
 KILLED = """
 import json, os, signal, sys
-from anneal_jax.files import atomic
-from anneal_jax.retrieval import manifest, shards
 from anneal_jax.retrieval.index_writer import append_tiles
 from tests.retrieval.small_index import CARD, Tiles, embed
 folder, numbers, moment, count = json.loads(sys.argv[1])
@@ -88,7 +86,7 @@ def killing(function):
         return function(*arguments, **named)
     return wrapped
 if moment == "flush":
-    atomic._flush = killing(atomic._flush)
+    os.fsync = killing(os.fsync)
 else:
     os.rename = killing(os.rename)
     os.replace = killing(os.replace)

@@ -182,7 +182,7 @@ def loss_and_gradient(learner, batch):
     """Return those of a batch, as the learner's plan has it, and its tiles."""
 
     def loss(params, tiles, batch):
-        return learner._loss()(params, (learner.mean, learner.scale), tiles, batch, KEY)[0]
+        return learner.loss()(params, (learner.mean, learner.scale), tiles, batch, KEY)[0]
 
     (tiles,) = learner.feed.blocks([batch.rows])
     return (*jax.jit(jax.value_and_grad(loss))(learner.template(), tiles, batch), tiles)
@@ -306,7 +306,7 @@ def test_bfloat16_computes_and_float32_is_kept(learner, classes):
     )
     assert float(loss) == pytest.approx(float(loss_full), rel=2e-2)
     features, features_full = (
-        np.asarray(jax.jit(each._loss().backbone.apply)(learner.variables, tiles)) for each in (half, full)
+        np.asarray(jax.jit(each.loss().backbone.apply)(learner.variables, tiles)) for each in (half, full)
     )
     # Eight bits of a number's fraction, rounded a few times over.
     assert 1e-4 < np.abs(features - features_full).max() / np.abs(features_full).max() < 1e-2

@@ -15,7 +15,7 @@ from typing import NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
-from anneal_jax.pairs.canonical import count_pairs
+from anneal_jax.pairs.canonical import PairKeys, count_pairs
 
 Tile = tuple[int, int]
 """(block of rows, block of columns) of the grid."""
@@ -64,6 +64,23 @@ class TileGrid(NamedTuple):
         if row == column:
             return count_pairs(self.block_length(row))
         return self.block_length(row) * self.block_length(column)
+
+    def keys(self, tile: Tile, places: npt.NDArray[np.integer]) -> tuple[PairKeys, npt.NDArray[np.bool_]]:
+        """Return the pairs at some places of a tile.
+
+        Args:
+          tile: a tile of the grid.
+          places: int[P] in [0, tile_size^2), row by row.
+
+        Returns:
+          int64[P], the keys, and bool[P], which pairs are canonical and in the tile's own cell.
+        """
+        row_block, column_block = tile
+        rows, columns = np.divmod(places, self.tile_size)
+        first = rows + self.start(row_block)
+        second = columns + self.start(column_block)
+        is_own = (first >= row_block * self.tile_size) & (second >= column_block * self.tile_size)
+        return first * self.num_images + second, is_own & (first < second)
 
 
 def make_grid(num_images: int, largest_tile: int, multiple: int = SIDE_MULTIPLE) -> TileGrid:

@@ -215,17 +215,26 @@ def _logits(as_first: jax.Array, as_second: jax.Array, layers: Any, algorithm: A
             as_second,
             layers,
             cuda=fused_logits.fused_logits,
-            default=functools.partial(_logits_by_layers, algorithm=algorithm),
+            default=functools.partial(logits_by_layers, algorithm=algorithm),
         )
-    return _logits_by_layers(as_first, as_second, layers, algorithm)
+    return logits_by_layers(as_first, as_second, layers, algorithm)
 
 
 def _on_known_gpu() -> bool:
     return all(has_room(device) for device in jax.local_devices())
 
 
-def _logits_by_layers(as_first: jax.Array, as_second: jax.Array, layers: Any, algorithm: Any) -> jax.Array:
-    """Score some rows at a time, because the hidden values of a whole tile may not fit into memory."""
+def logits_by_layers(as_first: jax.Array, as_second: jax.Array, layers: Any, algorithm: Any) -> jax.Array:
+    """Return the logits float32[R, C] of a tile without the fused kernel.
+
+    Some rows are scored at a time, because the hidden values of a whole tile may not fit into memory.
+
+    Args:
+      as_first: float32[R, H], as for `classifier_scorer`.
+      as_second: float32[C, H], likewise.
+      layers: likewise.
+      algorithm: how matrix products are computed: the `algorithm` of a `Precision`.
+    """
     num_rows, num_columns = len(as_first), len(as_second)
     at_once = max(1, _HIDDEN_AT_ONCE // num_columns)
     if at_once >= num_rows:

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from anneal_jax.acquisition.scan.best_pairs import BestPairs, ScoredPairs
@@ -173,17 +172,5 @@ def _promising(
         distances = np.abs(fetch_strips(scores, chosen, length) - boundary).ravel()
         found = np.flatnonzero(distances <= best.bound)
         strip, offset = np.divmod(found, length)
-        keys, is_own = _keys_in_tile(grid, tile, chosen[strip] * length + offset)
+        keys, is_own = grid.keys(tile, chosen[strip] * length + offset)
         yield ScoredPairs(distances[found], keys).where(is_own)
-
-
-def _keys_in_tile(
-    grid: TileGrid, tile: Tile, places: npt.NDArray[np.integer]
-) -> tuple[PairKeys, npt.NDArray[np.bool_]]:
-    """Return the pairs' keys, and which are canonical and in the cell that the tile answers for."""
-    row_block, column_block = tile
-    rows, columns = np.divmod(places, grid.tile_size)
-    first = rows + grid.start(row_block)
-    second = columns + grid.start(column_block)
-    is_own = (first >= row_block * grid.tile_size) & (second >= column_block * grid.tile_size)
-    return first * grid.num_images + second, is_own & (first < second)

@@ -55,9 +55,9 @@ _NEIGHBOURS_SHOWN = 10
 _QUERIES, _FOUND, _CHANGE_SEED = 6, 5, 0
 
 
-def create_app(context: AppContext, access: Access) -> ASGIApp:
-    """Return the app, wrapped in its access checks; all paths begin with the token."""
-    routes = [
+def page_routes() -> list[Route]:
+    """Return all routes of the page; their paths are those below the token."""
+    return [
         *(Route(f"/{page.path}", _fixed(page_html(page), "text/html")) for page in PAGES),
         *(Route(f"/static/{name}", _file(name)) for name in static_files()),
         Route("/tile/{tile}.jpg", _tile),
@@ -76,6 +76,10 @@ def create_app(context: AppContext, access: Access) -> ASGIApp:
         *(Route(f"/{name}", _post(name), methods=["POST"]) for name in _POSTS),
     ]
 
+
+def create_app(context: AppContext, access: Access) -> ASGIApp:
+    """Return the app, wrapped in its access checks; all paths begin with the token."""
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         learner = asyncio.create_task(_learn(context)) if context.learning else None
@@ -84,7 +88,7 @@ def create_app(context: AppContext, access: Access) -> ASGIApp:
             learner.cancel()
 
     app = Starlette(
-        routes=[Mount(f"/{access.token}", routes=routes)],
+        routes=[Mount(f"/{access.token}", routes=page_routes())],
         lifespan=lifespan,
         exception_handlers={
             BadRequestError: _error_response(400),

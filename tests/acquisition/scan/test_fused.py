@@ -350,13 +350,11 @@ def test_which_classifiers_the_kernel_knows():
 def test_logits_of_a_large_tile_are_computed_some_rows_at_a_time(monkeypatch):
     as_first, as_second, layers = classifier(30)
     rows = (jnp.asarray(as_first), jnp.asarray(as_second))
-    whole = scorers._logits_by_layers(*rows, layers, jax.lax.Precision.HIGHEST)
+    whole = scorers.logits_by_layers(*rows, layers, jax.lax.Precision.HIGHEST)
     monkeypatch.setattr(scorers, "_HIDDEN_AT_ONCE", 100)
-    parts = scorers._logits_by_layers(*rows, layers, jax.lax.Precision.HIGHEST)
+    parts = scorers.logits_by_layers(*rows, layers, jax.lax.Precision.HIGHEST)
     assert "scan" in str(
-        jax.make_jaxpr(scorers._logits_by_layers, static_argnums=3)(
-            *rows, layers, jax.lax.Precision.HIGHEST
-        )
+        jax.make_jaxpr(scorers.logits_by_layers, static_argnums=3)(*rows, layers, jax.lax.Precision.HIGHEST)
     )
     np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(parts, float64_logits(as_first, as_second, layers), rtol=1e-4, atol=1e-4)
@@ -364,7 +362,7 @@ def test_logits_of_a_large_tile_are_computed_some_rows_at_a_time(monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton's part of jaxlib is built for Linux")
 def test_both_kernels_are_lowered_for_cuda_without_a_gpu(monkeypatch):
-    monkeypatch.setattr(scorers, "_on_known_gpu", lambda: True)
+    monkeypatch.setattr(scorers, "has_room", lambda device: True)
     array = jax.ShapeDtypeStruct
     number = array((), jnp.float32)
     operand = array((100_128, 256), jnp.bfloat16)
@@ -372,8 +370,9 @@ def test_both_kernels_are_lowered_for_cuda_without_a_gpu(monkeypatch):
     cells = array((16, 4), jnp.int32)
     lowered = distances.trace((operand, operand), cells, number, number).lower(lowering_platforms=("cuda",))
     assert "find_pairs" in lowered.as_text()
-    as_first, _, layers = classifier(1, (512, 256, 256, 1))
-    images = array((2048, as_first.shape[1]), jnp.float32)
-    logits = jax.jit(lambda a, b: scorers._logits(a, b, layers, scorers.PRECISIONS["bfloat16"].algorithm))
+    scorer = scorers.classifier_scorer(*classifier(1, (512, 256, 256, 1)))
+    images = array((2048, 512), jnp.float32)
+    algorithm = scorers.PRECISIONS["bfloat16"].algorithm
+    logits = jax.jit(lambda a, b: scorer.score_tile((a, a), (b, b), scorer.params, algorithm))
     assert "fused_logits" in logits.trace(images, images).lower(lowering_platforms=("cuda",)).as_text()
     assert "fused_logits" not in logits.trace(images, images).lower(lowering_platforms=("cpu",)).as_text()

@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_jax.acquisition.scan.grid import LazyTiles, choose_tiles, make_grid
-from anneal_jax.acquisition.scan.stored_pass import _keys_in_tile
 from anneal_jax.acquisition.scan.tile_scores import fetch_strips, take_strips
 from anneal_jax.pairs.canonical import count_pairs
 
 
 def keys_of(grid, tile):
-    keys, is_own = _keys_in_tile(grid, tile, np.arange(grid.tile_size**2))
+    keys, is_own = grid.keys(tile, np.arange(grid.tile_size**2))
     return keys[is_own].tolist()
 
 

@@ -9,9 +9,11 @@ import pytest
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.session import BeliefSession
 from anneal_jax.acquisition.beliefs.state import begin
+from anneal_jax.annotation.learning import loop
 from anneal_jax.annotation.learning.acceptance import judge_model
 from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
+from anneal_jax.annotation.open_tabs import AHEAD
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
 from anneal_jax.annotation.questions.plan import make_plan
 from anneal_jax.annotation.sets import begin_set
@@ -86,19 +88,22 @@ def test_a_good_result_is_adopted_and_a_worse_one_after_it_is_not(make_session, 
     assert session.plan.version == 20 and "than by the" in learning.to_json()["refusal"]
 
 
-def test_no_model_is_adopted_when_the_sentence_changes_while_it_is_judged(make_session, classes, tmp_path):
+def test_no_model_is_adopted_when_the_sentence_changes_while_it_is_judged(
+    make_session, classes, tmp_path, monkeypatch
+):
     session = make_session()
     run(session, answers_of(classes), 60)
     learning = learning_of(session, one_hot(classes), tmp_path / "annotation", num_taught=20)
 
-    async def in_writer_thread(work, *args):
-        if work == learning._end_trial:
-            begin_set(session, TAB, "Something else", "begin-a-set")
-        return work(*args)
+    def judge_slowly(*args):
+        begin_set(session, TAB, "Something else", "begin-a-set")
+        return judge_model(*args)
 
-    asyncio.run(learning.advance(in_writer_thread))
+    monkeypatch.setattr(loop, "judge_model", judge_slowly)
+    advance(learning)
+    assert session.sentence == "Something else"
     assert session.plan.version == 0 and learning.curve == []
-    assert learning.to_json()["training_failure"] == "" and learning.to_json()["on_trial"] is None
+    assert learning.to_json()["on_trial"] is None
 
 
 def test_advance_learns_the_graph_before_anybody_waits_for_it(
@@ -110,10 +115,11 @@ def test_advance_learns_the_graph_before_anybody_waits_for_it(
     session = make_session()
     session.adopt(make_plan(directions, seed=0, by_belief=BeliefQuestions(tiles)))
     view = session.open_tab(TAB, "Ada")
-    while not session._scheduler.is_behind:
+    while len(view["questions"]) == AHEAD:  # one fewer while the graph is not learnt
         view = run(session, answers_of(classes), 1, view)
+    assert len(session.view(TAB)["questions"]) < AHEAD
     advance(LearningLoop(session, OneResult(None), tmp_path, seed=0))
-    assert not session._scheduler.is_behind
+    assert len(session.view(TAB)["questions"]) == AHEAD
 
 
 def test_a_failure_to_learn_the_graph_keeps_no_result_from_being_fetched(

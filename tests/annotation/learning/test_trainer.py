@@ -13,6 +13,7 @@ from anneal_jax.annotation.learning.trainer import AGAIN_AFTER, FIRST_AFTER, Tra
 from anneal_jax.annotation.questions.plan import make_plan
 from anneal_jax.annotation.sets import begin_set
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.types import Answer
 from tests.annotation.driving import TAB, answers_of, run
 
 pytestmark = pytest.mark.slow  # each test trains in a process of its own
@@ -59,7 +60,7 @@ def test_a_model_is_trained_beside_and_adopted_with_its_questions(learning, clas
     num_trained = len(session.standing.trainable_ids())
     os.kill(trainer.process_id, signal.SIGSTOP)
     run(session, answers_of(classes), 5, view)  # nobody waits for the model, however long it takes
-    assert trainer._process.poll() is None
+    assert trainer.fetch() is None and trainer.is_busy
     os.kill(trainer.process_id, signal.SIGCONT)
     wait(trainer, learning)
     assert trainer.failure == "" and session.plan.version == num_trained
@@ -67,9 +68,10 @@ def test_a_model_is_trained_beside_and_adopted_with_its_questions(learning, clas
     assert session.plan.embeddings.shape[1] == 256 + session.plan.project.mean.size  # features beside
     (row,) = learning.curve
     assert row["model_answers"] == 0 and row["num_answers"] >= num_trained
-    question = session.view(TAB)["questions"][1]
-    issued = session._tabs[TAB].issued[question["key"]]
-    assert issued.similarity is not None  # kept with the answer, to estimate the threshold by
+    question = session.view(TAB)["questions"][1]  # the first one was chosen before there was a model
+    session.answer(TAB, question["key"], Answer.SIMILAR, 1.0)
+    similarities = session.trainable().similarities  # kept with the answer, to estimate the threshold by
+    assert np.isfinite(similarities[-1]) and np.isnan(similarities[:-1]).all()
     assert not list((tmp_path / "annotation").glob("*.snapshot.npz"))
     assert LearningLoop(session, trainer, tmp_path / "annotation", seed=0).curve == learning.curve
 
@@ -133,7 +135,7 @@ def test_what_was_learnt_for_another_sentence_is_dropped(learning, classes):
     assert session.plan.version == 0 and learning.curve == []
 
 
-def test_a_job_is_of_low_priority_and_ends_with_its_server(learning, classes):
+def test_a_job_is_of_low_priority_and_ends_with_its_server(learning, classes, processes):
     session, trainer, learning = learning
     run(session, answers_of(classes), FIRST_AFTER + 5)
     advance(learning)
@@ -145,6 +147,6 @@ def test_a_job_is_of_low_priority_and_ends_with_its_server(learning, classes):
     while len(os.sched_getaffinity(process_id)) > 1:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process = trainer._process
+    (process,) = processes
     process.stdin.close()  # as when the server is killed
     assert process.wait(60) == 1

@@ -172,7 +172,7 @@ def save_pickled(path, harmed, names):
     harmed.unlink()
 
 
-def test_a_pickled_result_is_refused_and_reported(make_session, directions, tmp_path):
+def test_a_pickled_result_is_refused_and_reported(make_session, directions, tmp_path, monkeypatch):
     session = make_session()
     trainer = TrainerProcess(
         tmp_path / "annotation", ExperimentConfig(archive="folder:nowhere"), directions
@@ -182,10 +182,17 @@ def test_a_pickled_result_is_refused_and_reported(make_session, directions, tmp_
         tmp_path / "harmed",
         ("pair_indices", "set_id", "answer_ids", "embeddings", "chosen", "doubt"),
     )
-    save_pickled(tmp_path / "annotation" / "job.result.npz", harmed, names)
-    trainer._job = "job"
-    trainer._process = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
-    trainer._process.wait()
+    start = subprocess.Popen
+
+    def start_ended(command, **options):
+        *_, folder, job = command
+        save_pickled(f"{folder}/{job}.result.npz", harmed, names)
+        process = start([sys.executable, "-c", ""], **options)
+        process.wait()
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start_ended)
+    trainer.start(session.trainable(), session.reserved(), frozenset(), session.set_id)
 
     async def in_writer_thread(work, *arguments):
         return work(*arguments)

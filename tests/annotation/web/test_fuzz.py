@@ -7,12 +7,14 @@ Requests are put together below HTTP, as a server hands them on, so that no clie
 
 import asyncio
 import json
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from starlette.types import ASGIApp
 
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
 from anneal_jax.acquisition.beliefs.session import BeliefSession
@@ -20,7 +22,13 @@ from anneal_jax.acquisition.beliefs.state import begin
 from anneal_jax.annotation.learning.loop import LearningLoop
 from anneal_jax.annotation.learning.trainer import Result, Snapshot
 from anneal_jax.annotation.questions.by_belief import BeliefQuestions
+from anneal_jax.annotation.questions.cold_start import unit_directions
+from anneal_jax.annotation.questions.plan import make_plan
+from anneal_jax.annotation.session import AnnotationSession
+from anneal_jax.annotation.web.access import Access
+from anneal_jax.annotation.web.app import page_routes
 from anneal_jax.answers.file_answers import SaidOfFile, say_of_file
+from anneal_jax.answers.store import AnswerStore
 from anneal_jax.experiments.belief_rounds import Outlook
 from anneal_jax.training.projection import centring
 from anneal_jax.types import Answer
@@ -46,11 +54,6 @@ WAYS_OUT = [
 @pytest.fixture(scope="module")
 def page(tiles_folder, tmp_path_factory):
     """A server whose store and tiles lie beside a file that it must never show."""
-    from anneal_jax.annotation.questions.cold_start import unit_directions
-    from anneal_jax.annotation.questions.plan import make_plan
-    from anneal_jax.annotation.session import AnnotationSession
-    from anneal_jax.answers.store import AnswerStore
-
     (tiles_folder.parent / "secret.txt").write_bytes(SECRET)
     features = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
     folder = tmp_path_factory.mktemp("fuzz")
@@ -71,7 +74,16 @@ def page(tiles_folder, tmp_path_factory):
             ):  # the first of each clusters or compiles, which is no request's fault
                 own = [(b"host", HOST.encode())]
                 assert call(app, "GET", f"/{access.token}/search/{path}", b"tile=3", own, b"")[0] == 200
-            yield app, access, store
+            yield Page(app, access, session, learning)
+
+
+class Page(NamedTuple):
+    """A server, and what it serves."""
+
+    app: ASGIApp
+    access: Access
+    session: AnnotationSession
+    learning: LearningLoop
 
 
 class Trainings(IdleTrainer):
@@ -96,10 +108,8 @@ class Trainings(IdleTrainer):
         )
 
 
-def routes_of(app):
-    """Return the templates below the token, such as `/tile/{tile}.jpg`, each with its methods."""
-    (mount,) = app._app.routes
-    return [(route.path, sorted(route.methods)) for route in mount.routes]
+ROUTES = [(route.path, sorted(route.methods or ())) for route in page_routes()]
+"""The templates below the token, such as `/tile/{tile}.jpg`, each with its methods."""
 
 
 def call(app, method, path, query, headers, body):
@@ -181,9 +191,9 @@ SOME = st.sets(st.sampled_from(ASPECTS), max_size=2) | st.just(set(ASPECTS))
 
 
 @st.composite
-def requests(draw, app, token):
+def requests(draw, page):
     """Draw a request: often a good one but for one thing or two."""
-    template, methods = draw(st.sampled_from(routes_of(app)))
+    template, methods = draw(st.sampled_from(ROUTES))
     odd = draw(SOME)
 
     def either(aspect, good, bad):
@@ -216,7 +226,7 @@ def requests(draw, app, token):
     asked = either("query", {"tile": "3", "name": "a.csv"}, st.dictionaries(names, values, max_size=3))
     as_json = (GOOD | FIELDS | JSON).map(lambda value: json.dumps(value).encode())
     good = draw(GOOD)
-    issued = [*app._app.state.context.session._tabs[TAB].issued]
+    issued = [question["key"] for question in page.session.view(TAB)["questions"]]
     if issued and template in ("/answer", "/glance"):
         good["key"] = draw(st.sampled_from(issued))
     body = either("body", json.dumps(good).encode(), as_json | st.binary(max_size=200))
@@ -238,16 +248,15 @@ def requests(draw, app, token):
     headers += either("wild", {}, wild).items()
     encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers]
     query = urlencode(asked, errors="replace").encode()
-    return method, f"/{token}{path}", query, encoded, body, host == HOST, origin
+    return method, f"/{page.access.token}{path}", query, encoded, body, host == HOST, origin
 
 
 def check(page, request):
-    app, _, store = page
-    asyncio.run(app._app.state.context.learning.advance(at_once))
-    assert app._app.state.context.learning.to_json()["training_failure"] == ""
+    asyncio.run(page.learning.advance(at_once))
+    assert page.learning.to_json()["training_failure"] == ""
     method, path, query, headers, body, is_host_own, origin = request
-    before = store._path.read_bytes()  # answers, sentences and all else
-    status, sent_headers, content = call(app, method, path, query, headers, body)
+    before = stored(page)
+    status, sent_headers, content = call(page.app, method, path, query, headers, body)
     assert status < 500, (status, content)
     assert SECRET not in content and b"root:x:" not in content
     assert (
@@ -258,8 +267,13 @@ def check(page, request):
     if not is_own:
         assert status == 403
     if not is_own or method not in ("POST",):
-        assert store._path.read_bytes() == before
+        assert stored(page) == before
     return status
+
+
+def stored(page):
+    """Return the bytes of the answers, the sentences and all else that is stored."""
+    return page.session.store.path.read_bytes()
 
 
 async def at_once(work, *arguments):
@@ -269,24 +283,23 @@ async def at_once(work, *arguments):
 @settings(max_examples=150)
 @given(data=st.data())
 def test_no_request_breaks_the_server_leads_out_or_writes_from_elsewhere(page, data):
-    check(page, data.draw(requests(page[0], page[1].token)))
+    check(page, data.draw(requests(page)))
 
 
 @pytest.mark.soak
 @settings(max_examples=20_000, derandomize=False, print_blob=True)
 @given(data=st.data())
 def test_twenty_thousand_requests_break_nothing(page, data):
-    check(page, data.draw(requests(page[0], page[1].token)))
+    check(page, data.draw(requests(page)))
 
 
 @settings(max_examples=60)
 @given(token=st.text(max_size=40), rest=st.sampled_from(["/state", "/answers.csv", "/tile/3.jpg", ""]))
 def test_no_other_token_opens_anything(page, token, rest):
-    app, access, _ = page
-    assume(token != access.token)
+    assume(token != page.access.token)
     headers = [(b"host", HOST.encode())]
-    status, _, content = call(app, "GET", f"/{token}{rest}", b"", headers, b"")
-    assert status == 404 and access.token.encode() not in content
+    status, _, content = call(page.app, "GET", f"/{token}{rest}", b"", headers, b"")
+    assert status == 404 and page.access.token.encode() not in content
 
 
 @pytest.mark.parametrize(
@@ -307,15 +320,14 @@ def test_no_other_token_opens_anything(page, token, rest):
 )
 def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
     """A sentence no more than an answer; and the same from the page itself is taken."""
-    app, access, store = page
-    session = app._app.state.context.session
+    session = page.session
     word = name.replace("/", "-")
     view = session.open_tab(TAB, "Ada", "glances" if name == "glance" else "pairs")
     while name == "glance" and view["questions"][0]["kind"] == "pair":
         view = session.answer(TAB, view["questions"][0]["key"], Answer.DISSIMILAR, 1.0)
     session.volunteer(TAB, (3, 4), Answer.SIMILAR, f"mark-before-{word}")
     body = {"tab": TAB, "annotator": "Ada", "mode": "pairs", "answer": "similar", "set_id": session.set_id}
-    say_of_file(store, SaidOfFile("ab" * 32, np.ones(16, np.float32), 9, Answer.SIMILAR, "Ada"))
+    say_of_file(session.store, SaidOfFile("ab" * 32, np.ones(16, np.float32), 9, Answer.SIMILAR, "Ada"))
     body |= {
         "first": 3,
         "second": 5,
@@ -330,31 +342,31 @@ def test_what_is_good_but_for_its_origin_or_host_writes_nothing(page, name):
     }
     key = view["questions"][0]["key"] if name in ("answer", "glance") else f"key-of-{word}"
     content = json.dumps(body | {"key": key}).encode()
-    before = store._path.read_bytes()
+    before = stored(page)
 
     def send(host, origin):
         headers = {"host": host, "origin": origin, "content-type": "application/json"}
         headers["content-length"] = str(len(content))
         encoded = [(key.encode(), value.encode()) for key, value in headers.items()]
-        return call(app, "POST", f"/{access.token}/{name}", b"", encoded, content)[0]
+        return call(page.app, "POST", f"/{page.access.token}/{name}", b"", encoded, content)[0]
 
     for host, origin in ((HOST, "http://evil.example"), ("evil.example", OWN), (HOST, "null")):
-        assert send(host, origin) == 403 and store._path.read_bytes() == before
+        assert send(host, origin) == 403 and stored(page) == before
     assert send(HOST, OWN) == 200
-    assert (store._path.read_bytes() == before) == (name == "session")
+    assert (stored(page) == before) == (name == "session")
 
 
 def test_models_come_into_use_meanwhile(page):
-    app, access, _ = page
-    app._app.state.context.session.open_tab(TAB, "Ada")
-    app._app.state.context.session.volunteer(TAB, (6, 7), Answer.SIMILAR, "mark-to-learn-from")
+    page.session.open_tab(TAB, "Ada")
+    page.session.volunteer(TAB, (6, 7), Answer.SIMILAR, "mark-to-learn-from")
     for _ in range(11):
-        check(page, ("GET", f"/{access.token}/state", b"", [(b"host", HOST.encode())], b"", True, None))
-    assert app._app.state.context.session.plan.version > 0
+        own = [(b"host", HOST.encode())]
+        check(page, ("GET", f"/{page.access.token}/state", b"", own, b"", True, None))
+    assert page.session.plan.version > 0
 
 
-def test_every_route_is_among_those_that_are_called(page):
-    paths = {path for path, _ in routes_of(page[0])}
+def test_every_route_is_among_those_that_are_called():
+    paths = {path for path, _ in ROUTES}
     assert {
         "/answer",
         "/glance",

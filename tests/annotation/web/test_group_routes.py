@@ -92,10 +92,10 @@ def test_tiles_are_split_off_and_groups_merged(client):
     ],
 )
 def test_what_cannot_be_done_is_refused_and_nothing_is_stored(client, body, status, message):
-    before = client.session.store._path.read_bytes()
+    before = client.session.store.path.read_bytes()
     response = act(client, **body)
     assert response.status_code == status and message in response.json()["error"]
-    assert client.session.store._path.read_bytes() == before
+    assert client.session.store.path.read_bytes() == before
 
 
 def test_sets_are_begun_renamed_listed_and_gone_back_to(client):

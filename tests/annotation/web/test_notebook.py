@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from anneal_jax import AnnealError, open_annotation
-from anneal_jax.annotation.web import notebook
 from anneal_jax.annotation.web.access import make_access
 
 SETTINGS = {"backbone": "pixels", "sentence": "Same land use"}
@@ -46,7 +45,7 @@ def colab(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_notebook_shows_the_page_and_answers_outlive_it(tiles_folder, tmp_path, shown):
+def test_a_notebook_shows_the_page_and_answers_outlive_it(tiles_folder, tmp_path, shown, processes):
     with open_annotation(f"folder:{tiles_folder}", tmp_path / "work", **SETTINGS) as page:
         ((url, size),) = shown
         assert url == page.url and size == {"width": "100%", "height": 720}
@@ -61,8 +60,7 @@ def test_a_notebook_shows_the_page_and_answers_outlive_it(tiles_folder, tmp_path
     assert (tmp_path / "work" / "answers.sqlite.seal").read_text() != ""  # closed, not killed
     with open_annotation("", tmp_path / "work", show=False) as page:  # the workdir knows the rest
         assert json.load(urllib.request.urlopen(page.url + "state", timeout=60))["sentence"]
-        process = page._process
-    assert process.returncode == 0
+    assert processes[-1].returncode == 0
 
 
 @pytest.mark.slow
@@ -111,7 +109,7 @@ def test_a_server_that_ends_before_it_is_asked_is_reported_and_waited_for(
 class _Child:
     """A server's process that has said where it is."""
 
-    def __init__(self, command, **options):
+    def __init__(self):
         self.asked, self.stdin = None, self
         self.stdout = iter(['{"url": "http://127.0.0.1:8123/token/", "notes": []}\n'])
 
@@ -123,12 +121,13 @@ class _Child:
 
 
 def test_colab_is_called_by_its_proxy_and_may_frame_the_page(tmp_path, colab, monkeypatch):
-    monkeypatch.setattr(subprocess, "Popen", _Child)
-    page = open_annotation("folder:tiles", tmp_path, port=8123, allowed_hosts=["mine.example"])
+    child = _Child()
+    monkeypatch.setattr(subprocess, "Popen", lambda *command, **options: child)
+    open_annotation("folder:tiles", tmp_path, port=8123, allowed_hosts=["mine.example"])
     script, (port, options) = colab
     assert script == "google.colab.kernel.proxyPort(8123)" and port == 8123
     assert options == {"path": "/token/", "width": "100%", "height": "720"}
-    asked = page._process.asked
+    asked = child.asked
     assert asked["allowed_hosts"] == ["mine.example", "8123-gpu-x.prod.colab.dev"]
     access = make_access("127.0.0.1", asked["allowed_hosts"], asked["frames"])
     outer = "https://8123-gpu-x.prod.colab.dev"
@@ -139,5 +138,7 @@ def test_colab_is_called_by_its_proxy_and_may_frame_the_page(tmp_path, colab, mo
 
 def test_without_a_notebook_the_address_is_reported(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython.display", None)
-    with pytest.raises(AnnealError, match=r"open http://here/ in a browser"):
-        notebook._Jupyter().show("http://here/", 720)
+    monkeypatch.setattr(subprocess, "Popen", lambda *command, **options: _Child())
+    page = open_annotation("folder:tiles", tmp_path, show=False)
+    with pytest.raises(AnnealError, match=r"open http://127.0.0.1:8123/token/ in a browser"):
+        page.show()

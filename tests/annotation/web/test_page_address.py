@@ -34,11 +34,12 @@ def test_what_is_kept_comes_back_and_is_for_the_owner_alone(tmp_path):
 def test_a_private_file_is_private_from_its_first_moment(tmp_path, monkeypatch):
     seen = []
 
-    def look(path):
-        if path.is_file():
-            seen.append(stat.S_IMODE(path.stat().st_mode))
+    def look(descriptor):
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode):
+            seen.append(stat.S_IMODE(mode))
 
-    monkeypatch.setattr(atomic, "_flush", look)
+    monkeypatch.setattr(os, "fsync", look)
     old = os.umask(0)
     try:
         atomic.write_private(tmp_path / "secret", "text")

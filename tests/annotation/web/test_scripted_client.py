@@ -1,5 +1,6 @@
 """A simulated person before the real page, over HTTP."""
 
+import io
 import json
 import socket
 import threading
@@ -9,7 +10,6 @@ import pytest
 import uvicorn
 
 from anneal_jax import AnnealError
-from anneal_jax.annotation.web import scripted_client
 from anneal_jax.annotation.web.scripted_client import answer_page
 from anneal_jax.pairs.oracle import ClassOracle
 
@@ -47,12 +47,18 @@ def test_another_simulation_goes_on_behind_the_answers_that_stand(url, classes):
 
 def test_it_ends_where_nothing_is_left_to_ask(classes, monkeypatch):
     question = {"key": "a-first-key", "first": 0, "second": 5}
-    views = iter([{"questions": [question]}, {"questions": []}])
+    views = iter([b'{"questions": [%s]}' % json.dumps(question).encode(), b'{"questions": []}'])
     posted = []
-    monkeypatch.setattr(scripted_client, "_post", lambda *sent: posted.append(sent) or next(views))
+
+    def reply(request, timeout):
+        posted.append(request)
+        return io.BytesIO(next(views))
+
+    monkeypatch.setattr(urllib.request, "urlopen", reply)
     assert answer_page("http://here/token/", ClassOracle(classes), 100) == 1
-    assert [route for _, route, _ in posted] == ["session", "answer"]
-    assert posted[1][2]["answer"] == "similar" and posted[1][2]["key"] == "a-first-key"
+    assert [sent.full_url for sent in posted] == ["http://here/token/session", "http://here/token/answer"]
+    said = json.loads(posted[1].data)
+    assert said["answer"] == "similar" and said["key"] == "a-first-key"
 
 
 def test_what_is_refused_or_not_there_is_said(url, classes):

@@ -264,26 +264,29 @@ def test_the_next_questions_follow_from_marks(client, make_session):
 
 def test_every_source_of_questions_gets_a_mark_and_it_is_trained_on(make_session):
     session = make_session()
-    session.open_tab(TAB, "Ada")
 
     class Hearing:
+        def __init__(self):
+            self.heard = []
+
         def start(self):
             return ()
 
         def add_answer(self, state, said):
+            self.heard.append(said[:3])
             return (*state, said)
 
         def propose(self, state, known):
             return state, iter((int(said.first), 59) for said in state)  # asks on where a mark was made
 
-    session.adopt(session.plan._replace(sources={mode: Hearing() for mode in session.plan.sources}))
+    sources = {mode: Hearing() for mode in session.plan.sources}
+    session.adopt(session.plan._replace(sources=sources))
+    assert session.open_tab(TAB, "Ada")["questions"] == []
     session.volunteer(TAB, (9, 4), Answer.SIMILAR, "key-number-1")
     session.volunteer(TAB, (4, 30), Answer.DISSIMILAR, "key-number-2")
     given = [(4, 9, Answer.SIMILAR), (4, 30, Answer.DISSIMILAR)]
-    states = [replay_log.state for replay_log in session._scheduler.replay_logs.values()]
-    assert states and all([said[:3] for said in state] == given for state in states)
-    session._tabs.clear()
-    view = session.open_tab(TAB, "Ada")
+    assert sources and all(source.heard == given for source in sources.values())
+    view = session.view(TAB)
     assert (view["questions"][0]["first"], view["questions"][0]["second"]) == (4, 59)
     trained = session.trainable()
     assert trained.pair_indices.tolist() == [[4, 9], [4, 30]] and trained.answers.tolist() == [1, 0]
@@ -340,8 +343,7 @@ def test_the_nearest_answers_are_those_of_plain_loops(make_session, directions):
     assert nearest_answers([], directions, query) == []
 
 
-def test_the_chance_of_a_result_is_fitted_to_audits_alone(app, client, classes, directions):
-    session = app[0]._app.state.context.session
+def test_the_chance_of_a_result_is_fitted_to_audits_alone(session, client, classes, directions):
     before = results(client, "tile=7")
     assert before["calibration"]["is_known"] is False and before["results"][0]["probability"] is None
     pairs = [sorted(pair) for pair in np.random.default_rng(4).integers(NUM_TILES, size=(90, 2)).tolist()]
@@ -357,9 +359,8 @@ def test_the_chance_of_a_result_is_fitted_to_audits_alone(app, client, classes, 
         writing.Given(2, 3, Answer.UNSURE, "Ada", kind="audit"),
         given[0]._replace(answer=Answer(1 - said[0]), key="audit-number-x"),
     ]
-    with session._store.changing() as connection:
-        writing.give(connection, [noise[2], *given, *noise[:2]])
-    session._reload()
+    session.store.give([noise[2], *given, *noise[:2]])
+    session.catch_up()
     cosines = [float(directions[first] @ directions[second]) for first, second in pairs]
     expected = fit_calibration(cosines, said)
     found, num_audits = calibrate(session.standing.records, directions)
