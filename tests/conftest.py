@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import time
 
 # Before jax starts: eight CPU devices let every multi-device path run on any machine.
@@ -9,6 +10,9 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# The tests run in as many processes as there are cores: threads of theirs would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # What one process of the tests has compiled, all others read, and those of later runs. An entry
 # that a killed process left unfinished is passed over.
 os.environ.setdefault(
@@ -29,6 +33,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.devices()  # made now: a test may change the flags for processes of its own
 settings.register_profile("fast", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("fast")
+
+# Thousands of small files are written, synchronised and removed: in memory, if it has room.
+if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free >= 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

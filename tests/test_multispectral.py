@@ -43,7 +43,7 @@ def place(tmp_path_factory):
         image_size=16,
         initial_draw="random",
         rounds=2,
-        steps=60,
+        steps=25,
         pairs_per_round=30,
         cache_dir=str(place / "cache"),
     )
