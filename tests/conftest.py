@@ -34,12 +34,16 @@ jax.devices()  # made now: a test may change the flags for processes of its own
 settings.register_profile("fast", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("fast")
 
-# Thousands of small files are written, synchronised and removed: in memory, if it has room.
-if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free >= 4 << 30:
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
-
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Write thousands of small files into memory, if it has room; `make soak` writes gigabytes."""
+    memory = "/dev/shm"
+    is_small = config.getoption("markexpr") != "soak"
+    if is_small and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= 4 << 30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
