@@ -25,7 +25,7 @@ def vectors(tmp_path):
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30))
-def testidentical_pairs_are_all_pairs_within_a_group(groups):
+def test_identical_pairs_are_all_pairs_within_a_group(groups):
     expected = [
         i * len(groups) + j for i, j in combinations(range(len(groups)), 2) if groups[i] == groups[j]
     ]
