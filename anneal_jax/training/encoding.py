@@ -12,7 +12,7 @@ from anneal_jax.models.backbones import Backbone
 from anneal_jax.training.blocks import padded
 from anneal_jax.training.feed import TileFeed, placed
 from anneal_jax.training.prefetch import one_behind
-from anneal_jax.types import FloatArray, Params
+from anneal_jax.types import FloatArray, IntArray, Params
 
 _CPU_BATCH_SIZE, _ACCELERATOR_BATCH_SIZE = 8, 256
 
@@ -67,28 +67,31 @@ def encode_batches(
     return np.concatenate(features)
 
 
-def encode_feed(backbone: Backbone, variables: Params, feed: TileFeed) -> FloatArray:
-    """Return the features float32[N, F] of every tile of a feed; each of its devices encodes its part.
+def encode_feed(
+    backbone: Backbone, variables: Params, feed: TileFeed, tiles: IntArray | None = None
+) -> FloatArray:
+    """Return the features float32[M, F] of tiles of a feed; each of its devices encodes its part.
 
     Args:
       backbone: the network.
       variables: its variables.
       feed: provides the tiles.
+      tiles: int32[M], rows of the feed, M >= 1; None: all.
     """
+    tiles = np.arange(feed.num_tiles, dtype=np.int32) if tiles is None else tiles
     size = default_batch_size() * feed.mesh.size
     everywhere = NamedSharding(feed.mesh, PartitionSpec())
     variables = placed(variables, everywhere)
-    starts = range(0, feed.num_tiles, size)
-    rows = (np.arange(start, start + size, dtype=np.int32) % feed.num_tiles for start in starts)
-    with progress_bar(feed.num_tiles, "features", "tile") as progress:
+    rows = (np.take(tiles, np.arange(at, at + size), mode="wrap") for at in range(0, len(tiles), size))
+    with progress_bar(len(tiles), "features", "tile") as progress:
         features = []
         blocks = feed.blocks(rows)
         for encoded in one_behind(
-            _encode_block(backbone, everywhere, variables, tiles) for tiles in blocks
+            _encode_block(backbone, everywhere, variables, block) for block in blocks
         ):
             features.append(np.asarray(encoded))
             progress.update(size)
-    return np.concatenate(features)[: feed.num_tiles]
+    return np.concatenate(features)[: len(tiles)]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -39,7 +39,8 @@ from anneal_jax.types import ClassifierTables, FloatArray, IntArray
 MAX_DIRECTIONS = 256
 """Maximum numbers of an embedding for the features, as many as for what is learnt."""
 
-_MAX_SPANNED = 20_000  # maximum training tiles from which directions are computed
+MAX_SPANNED = 20_000
+"""Maximum training tiles from which these directions are computed."""
 
 CHUNK_STEPS = 50
 """Steps per call of the compiled function. A fit is rounded up to a whole number of calls."""
@@ -159,12 +160,19 @@ class FrozenLearner:
         """float32[N, F], the standardised features, copied to the device once."""
         return jax.device_put(standardise(self.stored_features, self.mean, self.scale))
 
+    @property
+    def spanned(self) -> IntArray:
+        """int32[S], training images from which directions are computed; S is at most 20,000."""
+        return self.train_images[:: -(-len(self.train_images) // MAX_SPANNED)]
+
     @functools.cached_property
     def main_directions(self) -> FloatArray:
-        """float32[F, P], the principal directions of the training tiles, standardised; P at most 256."""
-        step = max(1, len(self.train_images) // _MAX_SPANNED)
-        rows = self.stored_features[self.train_images[::step]]
-        standard = standardise(rows, self.mean, self.scale).astype(np.float64)
+        """float32[F, P], the main directions of the stored features."""
+        return self.main_directions_of(self.stored_features[self.spanned])
+
+    def main_directions_of(self, features: FloatArray) -> FloatArray:
+        """Return the principal directions float32[F, P] of features float32[S, F], standardised; P <= 256."""
+        standard = standardise(features, self.mean, self.scale).astype(np.float64)
         _, directions = np.linalg.eigh(standard.T @ standard)
         return np.ascontiguousarray(directions[:, : -MAX_DIRECTIONS - 1 : -1], np.float32)
 

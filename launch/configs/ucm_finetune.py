@@ -31,7 +31,7 @@ def get_config():
             rounds=6,
             epochs_first=40,
             epochs=15,
-            feature_share=0.2,
+            feature_share=0.5,
             max_steps=250,
             batch_size=64,
             learning_rate=1e-3,

@@ -185,6 +185,13 @@ def test_main_directions_are_those_of_the_training_images(monkeypatch, most):
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-3)  # a direction has no sign
 
 
+def test_main_directions_are_those_of_a_bounded_number_of_images(monkeypatch):
+    monkeypatch.setattr(frozen, "MAX_SPANNED", 7)
+    spanned = make_learner().spanned
+    assert len(TRAIN) / 2 > 7 >= len(spanned) > 3
+    assert np.isin(spanned, TRAIN).all()
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_embeddings_hold_the_features_beside_what_was_learnt(share):
     learner = make_learner()
