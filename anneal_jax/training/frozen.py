@@ -171,7 +171,7 @@ class FrozenLearner:
         return self.main_directions_of(self.stored_features[self.spanned])
 
     def main_directions_of(self, features: FloatArray) -> FloatArray:
-        """Return the principal directions float32[F, P] of features float32[S, F], standardised; P <= 256."""
+        """Return the principal directions float32[F, P] of features float32[S, F]; P is at most 256."""
         standard = standardise(features, self.mean, self.scale).astype(np.float64)
         _, directions = np.linalg.eigh(standard.T @ standard)
         return np.ascontiguousarray(directions[:, : -MAX_DIRECTIONS - 1 : -1], np.float32)
