@@ -15,8 +15,8 @@ from anneal_jax.pairs.canonical import count_pairs, pair_keys
 from anneal_jax.pairs.transitive import expand_one_step
 from anneal_jax.reporting.run_report import summarise
 from anneal_jax.retrieval.embedder import load_embedder
-from anneal_jax.training.network_fit import _run_chunk
 from anneal_jax.types import Answer
+from tests.compilations import count_compilations
 from tests.experiments.breaking import run_in_process
 from tests.small_tiles import write_digits
 
@@ -188,12 +188,12 @@ def test_finetune_runs_on_tiles_goes_on_from_the_round_before_and_compiles_once(
         batch_size=32,
         feature_share=0.2,
     )
-    _run_chunk.clear_cache()
-    sizes = []
-    outcome = run_experiment(
-        config, tmp_path / "run", on_round=lambda row: sizes.append(_run_chunk._cache_size())
-    )
-    assert sizes == [1, 1, 1]
+    num_compiled = []
+    with count_compilations() as compiled:
+        outcome = run_experiment(
+            config, tmp_path / "run", on_round=lambda row: num_compiled.append(compiled["_run_chunk"])
+        )
+    assert num_compiled == [2, 2, 2]  # for the heads and for the network
     num_known = [row["num_labelled_pairs"] for row in outcome.rows]
     assert num_known == sorted(set(num_known))
     broken = dataclasses.replace(config, rounds=0)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from anneal_jax.errors import RetrievalError
 from anneal_jax.retrieval import search as module
 from anneal_jax.retrieval.search import search_exact
+from tests.compilations import count_compilations
 from tests.reference import search as reference
 
 
@@ -98,9 +99,9 @@ def test_more_queries_than_are_taken_at_once(monkeypatch):
 def test_blocks_of_all_lengths_compile_a_few_times():
     rng = np.random.default_rng(4)
     shards = [random_unit(rng, num_rows, 8) for num_rows in range(1, 120)]
-    module._score_block.clear_cache()
-    search_exact(shards, random_unit(rng, 3, 8), 4, block_rows=64, devices=jax.devices()[:1])
-    assert module._score_block._cache_size() <= 7  # 1, 2, 4 and so on to 64
+    with count_compilations() as compiled:
+        search_exact(shards, random_unit(rng, 3, 8), 4, block_rows=64, devices=jax.devices()[:1])
+    assert compiled["_score_block"] == 7  # 1, 2, 4 and so on to 64
 
 
 def test_only_the_tiles_that_may_be_among_the_best_are_scored_again(monkeypatch):

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from anneal_jax.models.heads import WIDTHS
-from anneal_jax.training import head_fit
 from anneal_jax.training.classes import (
     ClassHeads,
     ClassLearner,
@@ -14,6 +13,7 @@ from anneal_jax.training.classes import (
 from anneal_jax.training.frozen import FrozenLearner
 from anneal_jax.training.head_steps import FitSettings
 from anneal_jax.training.sampling import draw_group_batches
+from tests.compilations import count_compilations
 from tests.reference.label_baselines import cross_entropy
 from tests.reference.networks import similarity_embedding
 
@@ -82,14 +82,12 @@ def test_logits_are_linear_in_the_layer_that_embeds(learner):
 
 
 def test_more_images_compile_nothing_new(learner):
-    counts = (5, 16, 40)
-    before = None
-    for round_index, count in enumerate(counts):
-        learner.fit(np.arange(count, dtype=np.int32), CLASSES[:count], round_index)
-        learner.frozen.fit_classes(np.arange(count, dtype=np.int32), CLASSES[:count], round_index)
-        size = head_fit._run_chunk._cache_size()
-        before = before or size
-    assert size == before
+    with count_compilations() as compiled:
+        for round_index, count in enumerate((5, 16, 40)):
+            images = np.arange(count, dtype=np.int32)
+            learner.fit(images, CLASSES[:count], round_index)
+            learner.frozen.fit_classes(images, CLASSES[:count], round_index)
+    assert compiled["_run_chunk"] == 2  # one for each loss
 
 
 def test_too_few_images_leave_places_empty_and_none_is_doubled():

@@ -7,9 +7,9 @@ from anneal_jax.evaluation.ranking import rank_archive, relevance
 from anneal_jax.training import blocks, frozen
 from anneal_jax.training.features import standardisation
 from anneal_jax.training.frozen import FrozenLearner
-from anneal_jax.training.head_fit import _run_chunk
 from anneal_jax.training.head_steps import FitSettings
 from anneal_jax.training.learner import TrainingPairs
+from tests.compilations import count_compilations
 
 NUM_IMAGES, FEATURE_DIM = 60, 10
 CLASSES = (np.arange(NUM_IMAGES) % 3).astype(np.int32)
@@ -109,11 +109,10 @@ def test_a_fit_that_diverges_is_refused_with_its_rate_and_use(by_classes):
 @pytest.mark.parametrize("with_classifier", [False, True])
 def test_three_rounds_of_growing_answers_compile_once(with_classifier):
     learner = make_learner(with_classifier=with_classifier)
-    learner.fit_pairs(answered_pairs(20), 0, None)
-    num_compiled = _run_chunk._cache_size()
-    for round_index, num_pairs in [(1, 33), (2, 70)]:
-        learner.fit_pairs(answered_pairs(num_pairs), round_index, None)
-    assert _run_chunk._cache_size() == num_compiled
+    with count_compilations() as compiled:
+        for round_index, num_pairs in enumerate([20, 33, 70]):
+            learner.fit_pairs(answered_pairs(num_pairs), round_index, None)
+    assert compiled["_run_chunk"] == 1
 
 
 def test_a_fit_is_fixed_by_seed_and_round_and_by_nothing_before():

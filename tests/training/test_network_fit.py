@@ -10,9 +10,10 @@ import pytest
 
 from anneal_jax.errors import ConfigError
 from anneal_jax.training.feed import HostFeed, ResidentFeed, make_mesh
-from anneal_jax.training.network_fit import EarlyStop, NetworkParams, _run_chunk, fit_network
+from anneal_jax.training.network_fit import EarlyStop, NetworkParams, fit_network
 from anneal_jax.training.optimiser import Schedule
 from anneal_jax.training.tile_batches import TileBatch, Timed
+from tests.compilations import count_compilations
 from tests.reference.optimisers import adam_steps
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 2, 2, 3), dtype=np.uint8)
@@ -156,9 +157,9 @@ def test_eight_devices_learn_what_one_does_and_compile_once(kind):
     if kind == "host":
         feed = HostFeed(lambda rows: IMAGES[rows], 30, IMAGES.shape[1:], mesh)
     loss = ToyLoss(noise=0.1)
-    num_compiled = _run_chunk._cache_size()
-    many = run(make_batches(9), feed=feed, loss=loss)
-    assert _run_chunk._cache_size() <= num_compiled + 1
+    with count_compilations() as compiled:
+        many = run(make_batches(9), feed=feed, loss=loss)
+    assert compiled["_run_chunk"] == 1
     one = run(make_batches(9), loss=loss)
     np.testing.assert_allclose(many.losses, one.losses, rtol=1e-4)
     np.testing.assert_allclose(learnt(many), learnt(one), rtol=1e-4)

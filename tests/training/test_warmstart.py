@@ -12,6 +12,7 @@ from anneal_jax.seeds import Use, device_key
 from anneal_jax.training import warmstart
 from anneal_jax.training.feed import HostFeed, ResidentFeed, make_mesh
 from anneal_jax.training.warmstart import WarmStartSettings, _step, warm_start
+from tests.compilations import count_compilations
 from tests.training.watched_bar import WatchedBar, counted
 
 ROWS = np.arange(4, 28, dtype=np.int32)
@@ -58,15 +59,15 @@ def test_it_is_fixed_by_its_seed_whatever_the_feed_and_compiles_once(monkeypatch
     resident = ResidentFeed(images, make_mesh(1))
     calls = []
     bar = WatchedBar(calls)
-    with monkeypatch.context() as patched:
-        patched.setattr(warmstart, "tqdm", bar)
-        patched.setattr(warmstart, "_step", counted(_step, calls))
-        first = warm_start(backbone, variables, resident, ROWS, SETTINGS)
+    with count_compilations() as compiled:
+        with monkeypatch.context() as patched:
+            patched.setattr(warmstart, "tqdm", bar)
+            patched.setattr(warmstart, "_step", counted(_step, calls))
+            first = warm_start(backbone, variables, resident, ROWS, SETTINGS)
+        other = warm_start(backbone, variables, resident, ROWS, dataclasses.replace(SETTINGS, seed=1))
+    assert compiled["_step"] == 1
     # The loss of the step before, while the next is under way.
     assert bar.shown == [(step + 2, f"{loss:.3f}") for step, loss in enumerate(first.losses[:-1])]
-    num_compiled = _step._cache_size()
-    other = warm_start(backbone, variables, resident, ROWS, dataclasses.replace(SETTINGS, seed=1))
-    assert _step._cache_size() == num_compiled
     assert (first.losses != other.losses).any()
     host = HostFeed(load, len(images), images.shape[1:], make_mesh(1))
     second = warm_start(backbone, variables, host, ROWS, SETTINGS)

@@ -14,9 +14,9 @@ from anneal_jax.acquisition.scan.best_pairs import ScoredPairs
 from anneal_jax.acquisition.scan.progress import scan_progress
 from anneal_jax.acquisition.scan.scorers import classifier_scorer, threshold_scorer
 from anneal_jax.acquisition.scan.similarity import pairwise_cosine_similarity
-from anneal_jax.acquisition.scan.tile_scores import score_tiles
 from anneal_jax.errors import ConfigError
 from anneal_jax.pairs.canonical import count_pairs, pair_keys, pairs_of_ranks
+from tests.compilations import count_compilations
 from tests.reference import all_pairs as twin
 
 ONE_DEVICE = jax.devices()[:1]
@@ -217,13 +217,12 @@ def test_nothing_is_proved_on_a_tpu(monkeypatch):
 
 
 def test_new_values_of_the_same_shapes_compile_nothing():
-    scan_pairs(threshold_scorer(unit_vectors(30), 0.2), 30, 5, tile_size=8)
-    as_first, as_second, layers = small_classifier(30)
-    scan_pairs(classifier_scorer(as_first, as_second, layers), 30, 5, tile_size=8)
-    num_compiled = score_tiles._cache_size()
-    scan_pairs(threshold_scorer(unit_vectors(30, seed=1), -0.6), 30, 7, tile_size=8, seed=3)
-    scan_pairs(classifier_scorer(*small_classifier(30, seed=2)), 30, 9, tile_size=8)
-    assert score_tiles._cache_size() == num_compiled
+    with count_compilations() as compiled:
+        scan_pairs(threshold_scorer(unit_vectors(30), 0.2), 30, 5, tile_size=8)
+        scan_pairs(classifier_scorer(*small_classifier(30)), 30, 5, tile_size=8)
+        scan_pairs(threshold_scorer(unit_vectors(30, seed=1), -0.6), 30, 7, tile_size=8, seed=3)
+        scan_pairs(classifier_scorer(*small_classifier(30, seed=2)), 30, 9, tile_size=8)
+    assert compiled["score_tiles"] == 2  # one for each scorer
 
 
 def test_progress_counts_every_pair_once():
