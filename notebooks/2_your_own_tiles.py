@@ -86,7 +86,7 @@ from anneal_jax.reporting.run_report import print_round, report_run
 
 if not ARCHIVE:
     earth = open_archive("bluemarble")
-    for row in range(0, len(earth.ids), 3):
+    for row in range(0, len(earth.ids), 4):
         folder = pathlib.Path("runs/own/tiles", earth.class_names[earth.labels[row]])
         folder.mkdir(parents=True, exist_ok=True)
         tile = earth.load([row], image_size=45)[0]
@@ -187,15 +187,15 @@ print(f"{len(open_archive('embeddings:runs/own/vectors.npz').ids):,} vectors")
 #
 # ## Use the model
 #
-# `embed` takes tiles in memory, of any size. `embed_archive` takes rows of an archive and reads a few
-# tiles at a time.
+# `embed` takes tiles in memory, of any size. `embed_archive` takes rows of an archive, here every tenth,
+# and reads a few tiles at a time.
 
 # %%
 embedder = load_embedder("runs/own/asked")
-embeddings = embedder.embed_archive(archive, np.arange(len(archive.ids)))
+embeddings = embedder.embed_archive(archive, np.arange(0, len(archive.ids), 10))
 print(
     f"embeddings: {embeddings.dtype}{list(embeddings.shape)}, by the model of round {embedder.round_index}"
 )
 
 # %% [markdown]
-# `4_restore_and_search` writes them into an index and searches it.
+# `4_restore_and_search` writes those of all tiles into an index and searches it.

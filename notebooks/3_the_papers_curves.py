@@ -78,10 +78,10 @@ config = ExperimentConfig(
     archive=f"folder:{UC_MERCED}" if UC_MERCED else "bluemarble",
     initial_fraction=0.0125,  # 100 answers on the Earth before the curves part
     pairs_per_round=100,
-    rounds=3,
-    steps=120,
+    rounds=2,
+    steps=60,
     batch_size=128,
-    scan_share=0.2,  # scans a fifth of half a million pairs: faster, but less than the papers do
+    scan_share=0.1,  # scans a tenth of half a million pairs: faster, but less than the papers do
 )
 
 # %% [markdown]

@@ -125,8 +125,7 @@ SMALL = {
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_run_of_a_benchmark_writes_its_rows(name, tmp_path):
     file = tmp_path / "rows.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *SMALL[name], f"--json={file}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = run_python(ROOT / "benchmarks" / f"{name}.py", *SMALL[name], f"--json={file}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = json.loads(file.read_text())["rows"]
     if name == "training":  # 32 pairs a step in two towers, 12 tiles here; its memory is measured apart

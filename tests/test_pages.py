@@ -1,5 +1,6 @@
 """What README and docs/ show can be typed: commands have these flags, files are there, Python runs."""
 
+import functools
 import re
 import subprocess
 
@@ -141,6 +142,8 @@ BLOCKS = [
 @pytest.mark.parametrize(("page", "code"), BLOCKS, ids=lambda value: value.partition("\n")[0][:40])
 def test_python_on_a_page_runs(page, code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # Less training, if the page leaves it to the default.
+    monkeypatch.setattr("anneal_jax.ExperimentConfig", functools.partial(ExperimentConfig, steps=2))
     for folder in ("PATH/field", "PATH/river", "runs"):
         (tmp_path / folder).mkdir(parents=True)
     lay_out_tiles()

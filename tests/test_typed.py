@@ -1,11 +1,9 @@
 """The commands of README and the tutorials, typed one after the other in a fresh folder."""
 
-import os
 import pathlib
 import re
 import shlex
 import subprocess
-import sys
 
 import pytest
 
@@ -14,12 +12,13 @@ from anneal_jax.data.archives import open_archive, require_classes
 from anneal_jax.pairs.oracle import ClassOracle
 from tests.annotation.scripted import Server
 from tests.conftest import ROOT
+from tests.launching import run_python
 from tests.test_pages import FENCE, TEXTS, lay_out_tiles
 
 PAGES = ("README.md", "docs/tutorial_earth.md", "docs/tutorial_tiles.md")
 NUM_ANSWERS = 30
 SHORTER = ("--config.steps=2", "--config.rounds=0")  # behind what the page says; the last one counts
-ONE_SEED = ("--seeds=1", "--acquisitions=random,belief_ask")
+ONE_SEED = ("--seeds=1", "--acquisitions=random,belief_ask", "--workers=1")
 
 
 def commands(text):
@@ -38,11 +37,12 @@ def check_make(target):
 
 
 def answer(folder, path, flags):
-    """Open the page of an archive, and answer it for a while."""
+    """Open the page of an archive, with less training, and answer it for a while."""
     workdir = next((flag.partition("=")[2] for flag in flags if flag.startswith("--workdir=")), "runs/mine")
     others = [flag for flag in flags if not flag.startswith("--workdir=")]
+    others += ["--sentence=alike?", "--config=launch/configs/earth.py", *SHORTER]
     archive = open_archive(path if path == "bluemarble" else f"folder:{folder / path}")
-    with Server(pathlib.Path(workdir), path, *others, "--sentence=alike?", code=folder) as server:
+    with Server(pathlib.Path(workdir), path, *others, cwd=folder) as server:
         oracle = ClassOracle(require_classes(archive))
         assert answer_page(server.url, oracle, NUM_ANSWERS) == NUM_ANSWERS
 
@@ -51,9 +51,8 @@ def run(folder, app, *flags):
     """Run a script to its end, with less training where a recipe sets how much."""
     shorter = SHORTER if any(flag.startswith("--config=") for flag in flags) else ()
     shorter += ONE_SEED if app == "launch/compare.py" else ()
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, app, *flags, *shorter]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    command = [app, *flags, *shorter]
+    done = run_python(*command, cwd=folder, environment={"XLA_FLAGS": ""})
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
 
 

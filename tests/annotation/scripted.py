@@ -24,13 +24,13 @@ START_S = 600.0
 
 
 class Server:
-    """`launch/annotate.py` in a process of its own, by default that of this project."""
+    """`launch/annotate.py` in a process of its own."""
 
     def __init__(
         self,
         workdir: pathlib.Path,
         *arguments: str,
-        code: pathlib.Path = ROOT,
+        cwd: pathlib.Path = ROOT,
         port: int | None = 0,
         stderr: int | None = None,
         before: str = "",
@@ -42,16 +42,15 @@ class Server:
         if before:
             run = "import runpy; runpy.run_path('launch/annotate.py', run_name='__main__')"
             app = ["-c", f"import sys; sys.path.insert(0, 'launch'); {before}; {run}"]
-        environment = {"XLA_FLAGS": "", "PYTHONPATH": str(code)}
+        environment = {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
         with tempfile.NamedTemporaryFile(delete=False) as printed:
             self._printed = pathlib.Path(printed.name)
-            if stderr is None and code == ROOT:
+            if stderr is None:
                 streams = {"stdout": self._printed, "stderr": self._printed}
-                self.process = Forked(*app, *own, *arguments, environment=environment, **streams)
-            else:  # other code is loaded anew, and a terminal is no file
-                streams = {"stdout": printed, "stderr": stderr or subprocess.STDOUT}
+                self.process = Forked(*app, *own, *arguments, cwd=cwd, environment=environment, **streams)
+            else:  # a terminal is no file
                 command, whole = [sys.executable, *app, *own, *arguments], {**os.environ, **environment}
-                self.process = subprocess.Popen(command, cwd=code, env=whole, **streams)
+                self.process = subprocess.Popen(command, cwd=cwd, env=whole, stdout=printed, stderr=stderr)
         self.url = self._address()
 
     def _address(self) -> str:

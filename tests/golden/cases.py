@@ -114,6 +114,9 @@ SAVED = {"frozen": "pairs, bcgue", "belief": "belief_ask", "finetune": "finetune
 QUICK = {**VECTOR_RUNS, "finetune, pairs, mgue": DIGIT_RUNS["finetune, pairs, mgue"]}
 """What `make test` compares; the rest of the runs is slow."""
 
+LONG = ("frozen, pairs, bcgue", "frozen, tcal", "finetune, pairs, bcgue")
+"""A third of the time of all runs of digits, for choices that `QUICK` compares on vectors: `make soak`."""
+
 
 def rounds(settings: dict, workdir) -> dict:
     """Run one method; return its log, without times, and every answer in its order."""

@@ -56,10 +56,14 @@ def require_same(found, expected, where):
         assert found == expected, where
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name in cases.QUICK else pytest.mark.slow) for name in cases.RUNS],
-)
+def marks(name):
+    """Return what keeps a run out of `make test`, if it is to be."""
+    if name in cases.QUICK:
+        return []
+    return pytest.mark.soak if name in cases.LONG else pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in cases.RUNS])
 def test_rounds_are_as_they_were(name, ran):
     require_same(ran(name)[0], stored(FILES[name])[name], name)
 

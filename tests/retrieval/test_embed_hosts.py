@@ -1,10 +1,7 @@
 """Several real processes write one index at the same time, and one of them is killed."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -16,7 +13,7 @@ from anneal_jax.experiments.run import run_experiment
 from anneal_jax.retrieval.embedder import load_embedder
 from anneal_jax.retrieval.index_reader import open_index
 from anneal_jax.retrieval.manifest import manifest_path, read_manifest
-from tests.conftest import ROOT
+from tests.launching import Forked
 from tests.retrieval.small_index import Tiles
 
 pytestmark = pytest.mark.slow  # each test starts processes of their own
@@ -37,14 +34,14 @@ def place(tmp_path_factory):
     return place
 
 
-def embed(place, index, process):
-    command = [
-        *(sys.executable, "launch/embed.py", f"--checkpoint={place / 'run'}", f"--index={index}"),
+def embed(place, index, process, stdout):
+    return Forked(
+        *("launch/embed.py", f"--checkpoint={place / 'run'}", f"--index={index}"),
         *(f"--archive=embeddings:{place / 'many.npz'}", f"--shard_rows={SHARD_ROWS}"),
         *(f"--process={process}", "--num_processes=2"),
-    ]
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        stdout=stdout,
+        environment={"XLA_FLAGS": ""},
+    )
 
 
 def kill_after_its_first_shard(child, index, process):
@@ -53,28 +50,29 @@ def kill_after_its_first_shard(child, index, process):
     while not path.exists():
         assert child.poll() is None and time.monotonic() < deadline
         time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
+    child.kill()
     assert child.wait() == -signal.SIGKILL
-    child.stdout.close()
     return len(read_manifest(path).shards)
 
 
 def test_two_commands_at_once_one_killed_and_started_again(place, tmp_path):
     index = tmp_path / "index"
-    children = [embed(place, index, process) for process in range(2)]
+    said = [tmp_path / name for name in ("first", "second", "again")]
+    children = [embed(place, index, process, said[process]) for process in range(2)]
     num_kept = kill_after_its_first_shard(children[1], index, 1)
     assert 0 < num_kept < NUM_ROWS // SHARD_ROWS // 2
-    said, _ = children[0].communicate(timeout=TIMEOUT_S)
-    assert children[0].returncode == 0 and said.startswith("20,000 tiles encoded")
+    assert children[0].wait() == 0 and said[0].read_text().startswith("20,000 tiles encoded")
     broken = open_index(index)
     assert "process 1 has not finished" in broken.notes[0]
     assert broken.num_rows == NUM_ROWS // 2 + num_kept * SHARD_ROWS
     written = {path.name: path.stat().st_mtime_ns for path in index.glob("shard-*")}
 
-    again = embed(place, index, 1)
-    said, _ = again.communicate(timeout=TIMEOUT_S)
-    assert again.returncode == 0
-    assert said.startswith(f"{NUM_ROWS // 2 - num_kept * SHARD_ROWS:,} tiles encoded, {num_kept},000 were")
+    assert embed(place, index, 1, said[2]).wait() == 0
+    assert (
+        said[2]
+        .read_text()
+        .startswith(f"{NUM_ROWS // 2 - num_kept * SHARD_ROWS:,} tiles encoded, {num_kept},000 were")
+    )
     whole = open_index(index)
     assert whole.notes == () and whole.num_rows == NUM_ROWS
     for record in broken.shards:  # what was acknowledged is not written again
@@ -107,16 +105,16 @@ def test_processes_of_jax_distributed_know_their_shares(tmp_path):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-    command = [sys.executable, "-c", DISTRIBUTED, address]
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    said = [tmp_path / f"said_{process}" for process in range(2)]
     children = [
-        subprocess.Popen(
-            [*command, str(process), str(tmp_path)], cwd=ROOT, env=environment, stdout=subprocess.PIPE
+        Forked(
+            *("-c", DISTRIBUTED, address, process, tmp_path / "index"),
+            stdout=said[process],
+            environment={"XLA_FLAGS": ""},
         )
         for process in range(2)
     ]
-    said = [child.communicate(timeout=TIMEOUT_S)[0] for child in children]
-    assert [child.returncode for child in children] == [0, 0]
-    assert [int(line.split()[-1]) for line in said] == [20, 21]
-    index = open_index(tmp_path)
+    assert [child.wait() for child in children] == [0, 0]
+    assert [int(path.read_text().split()[-1]) for path in said] == [20, 21]
+    index = open_index(tmp_path / "index")
     assert index.notes == () and sorted(index.ids(np.arange(41))) == sorted(Tiles(tuple(range(41))).ids)

@@ -239,7 +239,8 @@ def children_of(process_id):
 @pytest.mark.slow
 def test_a_second_server_is_refused_and_a_run_trains_on_the_answers(tiles_folder, tmp_path, capsys):
     workdir = tmp_path / "work"
-    flags = (f"--archive=folder:{tiles_folder}", "--sentence=Same land use", "--backbone=pixels")
+    recipe = ("--config=launch/configs/digits.py", "--config.steps=5")  # little training
+    flags = (f"--archive=folder:{tiles_folder}", "--sentence=Same land use", *recipe)
     person = Person(np.arange(60) % 5)
     with Server(workdir, *flags) as server:
         with pytest.raises(AssertionError, match="is already open at http"):
