@@ -33,6 +33,8 @@ class ExperimentConfig:
         about groups, one question at a time (docs/label_efficiency.md); all others simulate a label
         baseline: `class_labels`, `random_labels`, `tcal`, `tcal_igarss`, `tcal_random`, `group_ask` or
         `all_pairs` (docs/method.md).
+      questions: what `belief_ask` asks: `pairs` alone, or `mixed`, the page's pairs, choices and grids,
+        whichever is expected to gain most per second (docs/questions.md). Each pair answer costs one bit.
       acquisition: how the next questions are chosen: `random`, `bcgue`, `mgue`, `badge`, `coreset` or
         `typicality`.
       diversity: whether k-means spreads the questions over the most uncertain pairs.
@@ -115,6 +117,7 @@ class ExperimentConfig:
     image_size: int = 0
     regime: str = "frozen"
     supervision: str = "pairs"
+    questions: str = "pairs"
     acquisition: str = "mgue"
     diversity: bool = True
     candidate_factor: int = 4
@@ -178,6 +181,11 @@ class ExperimentConfig:
                 f"train_fraction={self.train_fraction} and query_fraction={self.query_fraction} leave "
                 "no tiles to search; together they must stay below 1."
             )
+        if self.questions != "pairs" and self.supervision != "belief_ask":
+            raise ConfigError(
+                f"questions={self.questions!r} is only asked with supervision='belief_ask', not "
+                f"{self.supervision!r}; give that, or leave questions='pairs'."
+            )
         if self.batch_size % self.accumulation or self.batch_size < 2 * self.accumulation:
             raise ConfigError(
                 f"batch_size={self.batch_size} cannot be computed in accumulation={self.accumulation} "
@@ -204,6 +212,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "all_pairs",
         "belief_ask",
     ),
+    "questions": ("pairs", "mixed"),
     "acquisition": ("random", "bcgue", "mgue", "badge", "coreset", "typicality"),
     "threshold": ("prequential", "balanced", "midpoint", "gaussian"),
     "classifier_order": ("canonical", "two_order"),
