@@ -9,7 +9,7 @@ SIMILAR, DISSIMILAR, UNSURE = Answer.SIMILAR, Answer.DISSIMILAR, Answer.UNSURE
 
 
 def looked(answers, kind, **settings):
-    """Return what is picked of tiles 1, 7, ... for these answers about each, and about which one was asked."""
+    """Return what is picked of tiles 1, 7, ... for these answers about them, and which were asked about."""
     others, asked = (1, 7, 3, 9)[: len(answers)], []
 
     def annotator(first, second):
