@@ -181,11 +181,6 @@ class ExperimentConfig:
                 f"train_fraction={self.train_fraction} and query_fraction={self.query_fraction} leave "
                 "no tiles to search; together they must stay below 1."
             )
-        if self.questions != "pairs" and self.supervision != "belief_ask":
-            raise ConfigError(
-                f"questions={self.questions!r} is only asked with supervision='belief_ask', not "
-                f"{self.supervision!r}; give that, or leave questions='pairs'."
-            )
         if self.batch_size % self.accumulation or self.batch_size < 2 * self.accumulation:
             raise ConfigError(
                 f"batch_size={self.batch_size} cannot be computed in accumulation={self.accumulation} "

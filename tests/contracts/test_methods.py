@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from anneal_jax.config import CHOICES, ExperimentConfig
+from anneal_jax.errors import ConfigError
 from anneal_jax.experiments import run as run_module
-from anneal_jax.experiments.registry import METHODS
+from anneal_jax.experiments.registry import METHODS, check_method
 from anneal_jax.experiments.round_log import RoundRow, read_rounds, without_times
 from anneal_jax.experiments.run import run_experiment
 from anneal_jax.reporting.run_report import summarise
@@ -76,6 +77,15 @@ def forbid(monkeypatch, *functions):
 
 def test_the_settings_name_every_method():
     assert set(CHOICES["supervision"]) == set(METHODS)
+
+
+@every_method
+def test_the_mix_of_questions_is_refused_where_it_would_change_nothing(case):
+    config = small(case, questions="mixed")
+    if case in (MIXED, "belief_ask"):
+        return check_method(config)
+    with pytest.raises(ConfigError, match=f"only exists with supervision='belief_ask', not '{case}'"):
+        check_method(config)
 
 
 @every_method
