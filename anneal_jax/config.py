@@ -33,6 +33,8 @@ class ExperimentConfig:
         about groups, one question at a time (docs/label_efficiency.md); all others simulate a label
         baseline: `class_labels`, `random_labels`, `tcal`, `tcal_igarss`, `tcal_random`, `group_ask` or
         `all_pairs` (docs/method.md).
+      questions: what `belief_ask` asks: `pairs` alone, or `mixed`, the page's pairs, choices and grids,
+        whichever is expected to gain most per second (docs/questions.md). Each pair answer costs one bit.
       acquisition: how the next questions are chosen: `random`, `bcgue`, `mgue`, `badge`, `coreset` or
         `typicality`.
       diversity: whether k-means spreads the questions over the most uncertain pairs.
@@ -115,6 +117,7 @@ class ExperimentConfig:
     image_size: int = 0
     regime: str = "frozen"
     supervision: str = "pairs"
+    questions: str = "pairs"
     acquisition: str = "mgue"
     diversity: bool = True
     candidate_factor: int = 4
@@ -204,6 +207,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "all_pairs",
         "belief_ask",
     ),
+    "questions": ("pairs", "mixed"),
     "acquisition": ("random", "bcgue", "mgue", "badge", "coreset", "typicality"),
     "threshold": ("prequential", "balanced", "midpoint", "gaussian"),
     "classifier_order": ("canonical", "two_order"),

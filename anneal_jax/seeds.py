@@ -15,7 +15,7 @@ class Use(IntEnum):
 
     WEIGHTS draws a random backbone and, in the frozen regime, the heads. HEADS draws the heads of the
     finetune regime, and PROJECTOR those of a warm start, which accompany a backbone of the same seed and
-    round.
+    round. ERRORS and OVERSIGHTS are a simulated person's, keyed by the pair instead of a round.
     """
 
     SPLIT = 0
@@ -29,6 +29,7 @@ class Use(IntEnum):
     HELD_OUT = 8
     HEADS = 9
     PROJECTOR = 10
+    OVERSIGHTS = 11
 
 
 def host_rng(seed: int, round_index: int, use: Use) -> np.random.Generator:

@@ -33,6 +33,7 @@ import numpy as np
 from kept_rows import kept_row
 
 from anneal_jax.acquisition.beliefs.choose_several import Interleaved
+from anneal_jax.acquisition.beliefs.glance_oracle import GlanceOracle
 from anneal_jax.acquisition.beliefs.glances import KINDS, MISS_RATE, Glance, GlanceSeconds, answers_of
 from anneal_jax.acquisition.beliefs.session import (
     add_interleaved_answer,
@@ -46,11 +47,10 @@ from anneal_jax.evaluation.retrieval_quality import CUT_OFF
 from anneal_jax.experiments.belief_rounds import fit_beliefs, open_belief_session
 from anneal_jax.experiments.dataset import load_dataset
 from anneal_jax.pairs.oracle import ClassOracle
-from anneal_jax.seeds import Use, host_rng
+from anneal_jax.seeds import Use
 from anneal_jax.training.factory import make_learner
 from anneal_jax.training.learner import represent
 from anneal_jax.training.start import settle_side, settle_start
-from anneal_jax.types import Answer
 
 STEP_S = 15
 
@@ -141,7 +141,7 @@ class Person:
     def __init__(self, labels, session, person, seed):
         self._labels, self._seed = labels, seed
         self._errors, self._errs_by_pair = ERRORS[person], person == "erring_by_pair"
-        self._answer_pair = ClassOracle(labels, *self._errors, seed)
+        self._by_pairs = GlanceOracle(ClassOracle(labels, *self._errors, seed), len(labels), seed)
         self._places = {int(tile): place for place, tile in enumerate(session.tiles)}
         self._features = session.graph.features
         rng = np.random.default_rng(seed)
@@ -153,7 +153,8 @@ class Person:
     def look(self, glance):
         """Return the tiles picked, whether the person was unsure, and the seconds it took."""
         by_pair = self._errs_by_pair or glance.kind == "pair"
-        picked, is_unsure = self._answer_by_pairs(glance) if by_pair else self._answer_at_once(glance)
+        look = self._by_pairs.look if by_pair else self._answer_at_once
+        picked, is_unsure = look(glance)
         clicks = len(picked) if glance.kind == "grid" else 0
         hard = np.mean([self._is_hard(glance.subject, other) for other in glance.others])
         return picked, is_unsure, (1 + hard) * GlanceSeconds().of(glance.kind, len(glance.others), clicks)
@@ -179,22 +180,6 @@ class Person:
         if is_unsure:
             is_clicked[one] = False
         return [other for other, clicked in zip(glance.others, is_clicked, strict=True) if clicked], False
-
-    def _answer_by_pairs(self, glance):
-        """Err about each pair of a glance: of a choice, pick the first that seems alike."""
-        replies = {other: self._about_pair(glance.subject, other) for other in glance.others}
-        if glance.kind == "grid":
-            odd = [other for other, answer in replies.items() if answer == Answer.DISSIMILAR]
-            return [other for other in odd if not self._overlooks(glance.subject, other)], False
-        picked = [other for other, answer in replies.items() if answer == Answer.SIMILAR][:1]
-        return picked, not picked and Answer.UNSURE in replies.values()
-
-    def _about_pair(self, first, second):
-        return self._answer_pair(min(first, second), max(first, second))
-
-    def _overlooks(self, first, second):
-        pair = min(first, second) * len(self._labels) + max(first, second)
-        return host_rng(self._seed, pair, Use.HELD_OUT).random() < MISS_RATE
 
     def _is_hard(self, first, second):
         cosine = self._features[self._places[first]] @ self._features[self._places[second]]

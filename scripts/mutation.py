@@ -61,6 +61,7 @@ TESTS = {
     "acquisition/threshold": "test_threshold",
     "acquisition/beliefs/choose": "test_state test_choose test_invariants",
     "acquisition/beliefs/choose_several": "test_choose_several",
+    "acquisition/beliefs/glance_oracle": "test_glance_oracle",
     "acquisition/beliefs/glances": "test_glances",
     "acquisition/beliefs/information": "test_glances",
     "acquisition/beliefs/judging": "../../annotation/test_doubts",

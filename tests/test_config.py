@@ -88,6 +88,7 @@ def test_not_a_number_is_out_of_range(name):
         ({"regime": "frozn"}, r"there is no regime 'frozn' \(did you mean 'frozen'\?\); choose one of"),
         ({"train_fraction": 0.6, "query_fraction": 0.4}, "leave no tiles to search"),
         ({"batch_size": 10, "accumulation": 4}, "batch_size=10 cannot be computed in accumulation=4 equal"),
+        ({"questions": "grids"}, "there is no questions 'grids'"),
         ({"batch_size": 6, "accumulation": 6}, "equal parts of 2 or more; give a multiple"),
     ],
 )

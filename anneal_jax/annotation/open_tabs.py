@@ -122,6 +122,6 @@ def _times(records: Sequence[AnswerRecord]) -> list[GlanceTime]:
         if glance is None and record.elapsed_s is not None and record.kind != "volunteered":
             times[record.key] = GlanceTime("pair", 1, 0, record.elapsed_s)
         elif glance is not None and glance.elapsed_s is not None:
-            clicks = len(glance.picked or ()) if glance.kind == "grid" else 0
-            times[glance.key] = GlanceTime(glance.kind, len(glance.others), clicks, glance.elapsed_s)
+            shown = glance.kind, len(glance.others), glance.num_clicks
+            times[glance.key] = GlanceTime(*shown, glance.elapsed_s)
     return list(times.values())

@@ -271,10 +271,7 @@ def said_of(record: AnswerRecord) -> Said:
         # "Unsure" about a grid says nothing about any tile, but the same question is not asked again.
         is_trained &= record.glance.kind != "grid" or record.answer != Answer.UNSURE
         miss_rate = MISS_RATE if record.is_weak else 0.0
-        is_last = record.glance.kind == "grid" or record.glance.said()[-1][0] in (
-            record.first,
-            record.second,
-        )
+        is_last = record.glance.is_last(record.first, record.second)
     return Said(record.first, record.second, record.answer, is_trained, miss_rate, is_last)
 
 

@@ -66,6 +66,22 @@ class AnsweredGlance(NamedTuple):
             (other, Answer.SIMILAR) for other in picked
         ]
 
+    @property
+    def num_clicks(self) -> int:
+        """Number of tiles clicked in a grid; 0 for a choice, which takes one tap."""
+        return len(self.picked or ()) if self.kind == "grid" else 0
+
+    def is_weak(self, answer: Answer) -> bool:
+        """Return whether an answer only says that a tile was not picked, which may have been overlooked."""
+        return self.kind == "grid" and answer == Answer.SIMILAR
+
+    def is_last(self, first: int, second: int) -> bool:
+        """Return whether no answer after that about a pair is about the same tile.
+
+        A choice asks about its subject, a grid about each of its other tiles.
+        """
+        return self.kind == "grid" or self.said()[-1][0] in (first, second)
+
     def answer_key(self, other: int) -> str:
         """Return the key of the answer about the subject and another tile."""
         return f"{self.key}.{self.others.index(other)}"

@@ -89,7 +89,7 @@ class AnswerRecord(NamedTuple):
     @property
     def is_weak(self) -> bool:
         """Whether it only says that a tile of a grid was not picked; the tile may have been overlooked."""
-        return self.glance is not None and self.glance.kind == "grid" and self.answer == Answer.SIMILAR
+        return self.glance is not None and self.glance.is_weak(self.answer)
 
 
 class Tally(NamedTuple):
@@ -106,6 +106,18 @@ class Tally(NamedTuple):
     num_unsure: int
     bits_spent: float
     elapsed_s: float
+
+
+class Looks(NamedTuple):
+    """What was looked at to give answers, including retracted ones.
+
+    Attributes:
+      num_pairs: number of answers to pairs shown alone.
+      glances: the choices and grids, each once, in the order given.
+    """
+
+    num_pairs: int
+    glances: list[AnsweredGlance]
 
 
 def current_set(connection: sqlite3.Connection) -> tuple[int, str]:
@@ -223,6 +235,21 @@ def tally(connection: sqlite3.Connection, last_round: int | None) -> Tally:
         (last_round,),
     ).fetchone()
     return Tally(*row)
+
+
+def looks(connection: sqlite3.Connection, last_round: int) -> Looks:
+    """Fetch what was looked at for the answers of the current set, up to round `last_round`."""
+    given = " FROM history WHERE set_id = (SELECT set_id FROM present) AND round_index <= ?"
+    (num_pairs,) = connection.execute(
+        f"SELECT count(*){given} AND glance_key IS NULL",
+        (last_round,),
+    ).fetchone()
+    rows = connection.execute(
+        "SELECT glance_key, glance_kind, subject, others, picked, glance_s"
+        f"{given} AND glance_key IS NOT NULL GROUP BY glance_key ORDER BY min(answer_id)",
+        (last_round,),
+    ).fetchall()
+    return Looks(num_pairs, [from_row(*row) for row in rows])
 
 
 def _record(row: tuple[Any, ...]) -> AnswerRecord:

@@ -14,6 +14,7 @@ from anneal_jax.answers.glances import AnsweredGlance, checked
 from anneal_jax.answers.reading import (
     Answered,
     AnswerRecord,
+    Looks,
     Question,
     Tally,
 )
@@ -406,6 +407,11 @@ class AnswerStore(SealedFile):
         """Return the cost and the number of answers of the current set, up to a round or in total."""
         with self._transaction() as connection:
             return reading.tally(connection, last_round)
+
+    def looks(self, last_round: int) -> Looks:
+        """Return what was looked at for the answers of the current set, up to a round."""
+        with self._transaction() as connection:
+            return reading.looks(connection, last_round)
 
 
 def _stored(connection: sqlite3.Connection, answer_id: int) -> AnswerRecord:

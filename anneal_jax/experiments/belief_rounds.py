@@ -1,6 +1,7 @@
 """`belief_ask` in rounds: questions about groups, each chosen from all previous answers."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -9,19 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from anneal_jax.acquisition.beliefs.choose_several import Interleaved
 from anneal_jax.acquisition.beliefs.judging import num_moved
 from anneal_jax.acquisition.beliefs.neighbours import neighbour_graph
-from anneal_jax.acquisition.beliefs.session import (
-    BeliefSession,
-    add_answer,
-    ask_next,
-    beliefs_along_page,
-    replay,
-)
+from anneal_jax.acquisition.beliefs.session import BeliefSession, beliefs_along_page
 from anneal_jax.acquisition.beliefs.state import Beliefs, begin, settled_groups
 from anneal_jax.answers.reading import Answered
 from anneal_jax.answers.writing import Given
 from anneal_jax.config import ExperimentConfig
+from anneal_jax.experiments.belief_questions import BeliefQuestions, MixedQuestions, PairQuestions
 from anneal_jax.experiments.dataset import Dataset
 from anneal_jax.experiments.method import Fitted, Method, Setup
 from anneal_jax.experiments.pair_rounds import AskedRounds, in_batches, nothing_to_ask, opened_store
@@ -79,22 +76,28 @@ def open_belief_rounds(setup: Setup) -> Iterator[Method]:
     """
     with opened_store(setup) as store:
         session = open_belief_session(setup.config, setup.dataset, setup.learner)
-        yield BeliefRounds(setup, store, session, session.start)
+        questions: BeliefQuestions = PairQuestions(setup, session, session.start)
+        if setup.config.questions == "mixed":
+            questions = MixedQuestions(setup, session, Interleaved(session.start, {}))
+        yield BeliefRounds(setup, store, session, questions)
 
 
 @dataclasses.dataclass
 class BeliefRounds(AskedRounds):
-    """A `Method`: as many questions per round as `PairRounds`, chosen one at a time.
+    """A `Method`: as many answers per round as `PairRounds`, to questions chosen one at a time.
+
+    A choice or a grid is answered and committed as a whole, so a round of mixed questions ends with the
+    first question at or after its number of answers.
 
     Attributes:
       session: the tiles from which questions are chosen.
-      beliefs: beliefs after the first `num_added` answers of the store, kept for choosing the next
-        question; if the store has a different number of answers, they are replayed.
-      num_added: number of answers in `beliefs`.
+      questions: chooses them, after the first `num_added` answers of the store; if the store has a
+        different number of answers, they are replayed.
+      num_added: number of answers that `questions` has learnt from.
     """
 
     session: BeliefSession
-    beliefs: Beliefs
+    questions: BeliefQuestions
     num_added: int = 0
 
     def ask(self, round_index: int, model: Model | None) -> str:
@@ -102,52 +105,54 @@ class BeliefRounds(AskedRounds):
         del model
         if self.store.facts(round_index) is not None:
             return ""
-        if round_index == 0 and ask_next(self.session, self.session.start)[1] is None:
+        if round_index == 0 and self.questions.is_done():
             raise nothing_to_ask(self.setup.dataset)
         last = round_index - 1
-        if round_index and len(self.store.answered(last).answers) < self._num_questions(last):
+        if round_index and self._num_left(last, self.store.answered(last)) > 0:
             return f"No question was left after round {last}: every tile's group is certain."
         self.store.add_round(round_index, np.empty((0, 2), np.int32), facts={"select_s": 0.0})
         return ""
 
     def answer(self, round_index: int) -> None:
         """Ask the round's questions one by one, each chosen from all previous answers."""
-        self._catch_up(self.store.answered(round_index))
-        given = self._converse(range(self._num_questions(round_index) - self.num_added), round_index)
-        for batch in in_batches(given, self.setup.answers_per_commit):
-            self.store.give(batch)
+        answered = self.store.answered(round_index)
+        self._catch_up(answered)
+        asked = self._converse(self._num_left(round_index, answered), round_index)
+        for batch in in_batches(asked, self.setup.answers_per_commit):
+            self.store.give(list(itertools.chain(*batch)))
 
     def fit(self, round_index: int, previous: Params | None) -> Fitted:
         """Train on the groups that are sufficiently certain."""
         del previous
         self._catch_up(self.store.answered(round_index))
         learner, use = self.setup.learner, f"round {round_index}: train"
-        params = fit_beliefs(self.session, self.beliefs, learner, round_index, use=use)
+        params = fit_beliefs(self.session, self.questions.beliefs, learner, round_index, use=use)
         return self.fitted(params, round_index, self.knowledge(round_index))
 
     def template(self) -> Params:
         """Return heads whose embeddings include the features in the frozen regime."""
         return self.setup.learner.beside_features(self.setup.learner.template(), 0.0)
 
-    def _converse(self, questions: range, round_index: int) -> Iterator[Given]:
-        for _ in tqdm(questions, f"round {round_index}: answers", leave=False, disable=None):
-            beliefs, pair = ask_next(self.session, self.beliefs)
-            if pair is None:
-                return
-            answer = self.setup.annotator(*pair)
-            self.beliefs = add_answer(self.session, beliefs, *pair, answer)
-            self.num_added += 1
-            yield Given(*pair, answer, self.setup.annotator_name, kind="training")
+    def _converse(self, num_left: int, round_index: int) -> Iterator[list[Given]]:
+        """Yield the answers of each question until there are at least `num_left`, or nothing is left."""
+        text = f"round {round_index}: answers"
+        with tqdm(total=num_left, desc=text, leave=False, disable=None) as bar:
+            while num_left > 0 and (given := self.questions.ask()):
+                self.num_added += len(given)
+                num_left -= len(given)
+                bar.update(len(given))
+                yield given
 
     def _catch_up(self, answered: Answered) -> None:
         if self.num_added != len(answered.answers):
-            self.beliefs = replay(self.session, answered)
+            self.questions.replay(answered)
             self.num_added = len(answered.answers)
 
-    def _num_questions(self, round_index: int) -> int:
-        """Return the number of questions asked by the end of a round, the same as for pairs."""
+    def _num_left(self, round_index: int, answered: Answered) -> int:
+        """Return the number of answers that a round lacks, of as many as for pairs."""
         first = len(draw_first_pairs(self.setup.config, self.setup.dataset))
-        return first + round_index * self.questions_per_round
+        wanted = self.questions_per_round if round_index else first
+        return wanted - int(np.count_nonzero(answered.round_indices == round_index))
 
 
 def open_belief_session(config: ExperimentConfig, dataset: Dataset, learner: Learner) -> BeliefSession:

@@ -23,6 +23,7 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
 from anneal_jax.acquisition.group_ask import group_by_asking
 from anneal_jax.acquisition.image_acquisitions import IMAGE_ACQUISITIONS, ImagePool
 from anneal_jax.config import ExperimentConfig
@@ -70,6 +71,7 @@ class KnownGroups(LabelBaseline):
       groups: int32[M], class or group of each image.
       counts: int64[R], number of known images after each round.
       bits: int64[R], cumulative cost.
+      bit_s: expected seconds of each bit; None if it pays for labels.
     """
 
     setup: Setup  # pyrefly: ignore[bad-override]  # frozen
@@ -77,6 +79,7 @@ class KnownGroups(LabelBaseline):
     groups: IntArray
     counts: npt.NDArray[np.int64]
     bits: npt.NDArray[np.int64]
+    bit_s: float | None = None
 
     @property
     def num_rounds(self) -> int:
@@ -89,8 +92,14 @@ class KnownGroups(LabelBaseline):
         count, use = int(self.counts[round_index]), f"round {round_index}: train"
         learner = self.setup.learner
         params = learner.fit_classes(self.images[:count], self.groups[:count], round_index, use=use)
-        bits = int(self.bits[round_index])
-        return Fitted(params, RoundRow(round_index=round_index, bits_spent=bits, num_labelled_images=count))
+        row = RoundRow(
+            round_index=round_index, bits_spent=int(self.bits[round_index]), num_labelled_images=count
+        )
+        if self.bit_s is not None:
+            before, now = np.r_[0, self.bits][[round_index, round_index + 1]] * self.bit_s
+            seconds = {"seconds_spent": round(float(now), 3), "answer_s": round(float(now - before), 3)}
+            row = dataclasses.replace(row, **seconds)
+        return Fitted(params, row)
 
 
 @dataclasses.dataclass
@@ -204,7 +213,8 @@ def group_ask(setup: Setup) -> AbstractContextManager[Method]:
     features = centred(learner.features(None), dataset.split.train)
     found = group_by_asking(images, features, class_oracle(config, dataset))
     counts = np.searchsorted(found.questions, bit_grid(config, dataset), side="right")
-    return nullcontext(KnownGroups(setup, images, found.groups, counts, found.questions[counts - 1]))
+    bits, bit_s = found.questions[counts - 1], GlanceSeconds().pair
+    return nullcontext(KnownGroups(setup, images, found.groups, counts, bits, bit_s))
 
 
 def tcal(setup: Setup) -> AbstractContextManager[Method]:

@@ -12,7 +12,7 @@ from anneal_jax.types import Annotator, Params
 ORACLE, ANNOTATOR = "oracle", "annotator"
 
 ORACLE_ANSWERS_PER_COMMIT = 64
-"""Answers per commit of an oracle, which answers faster than a disk flushes and can be asked again; a
+"""Questions per commit of an oracle, which answers faster than a disk flushes and can be asked again; a
 person cannot."""
 
 
@@ -42,7 +42,7 @@ class Setup(NamedTuple):
 
     @property
     def answers_per_commit(self) -> int:
-        """Maximum number of answers that a kill may lose."""
+        """Maximum number of answered questions that a kill may lose."""
         return ORACLE_ANSWERS_PER_COMMIT if self.annotator_name == ORACLE else 1
 
 

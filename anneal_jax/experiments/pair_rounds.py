@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
 from anneal_jax.acquisition.registry import get_acquisition
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.config import ExperimentConfig
@@ -101,9 +102,12 @@ class AskedRounds:
         answered = self.store.answered(round_index)
         is_usable = (answered.round_indices == round_index) & (answered.answers != Answer.UNSURE)
         usable = answered.answers[is_usable]
+        before, now = (self._seconds(last_round) for last_round in (round_index - 1, round_index))
         row = RoundRow(
             round_index=round_index,
             bits_spent=round(self.store.tally(round_index).bits_spent),
+            seconds_spent=now,
+            answer_s=round(now - before, 3),
             num_labelled_pairs=len(knowledge.labelled.labels),
             num_derived_pairs=len(knowledge.derived.pair_labels),
             num_contradictory_pairs=knowledge.derived.num_contradictory,
@@ -111,6 +115,10 @@ class AskedRounds:
             **(self.store.facts(round_index) or {}),
         )
         return Fitted(params, row, len(answered.answers))
+
+    def _seconds(self, last_round: int) -> float:
+        """Return the seconds that an average person takes for the answers of the rounds so far."""
+        return round(GlanceSeconds().of_looks(self.store.looks(last_round)), 3)
 
 
 class PairRounds(AskedRounds):

@@ -22,6 +22,7 @@ class MethodEntry(NamedTuple):
       is_answered: whether its bits are answers; otherwise they are the cost of class labels.
       can_err: whether its answers may be wrong or unsure; otherwise it uses true labels.
       can_finetune: whether it exists in the finetune regime.
+      can_mix: whether it can ask choices and grids too.
     """
 
     open: Callable[[Setup], AbstractContextManager[Method]]
@@ -30,13 +31,14 @@ class MethodEntry(NamedTuple):
     is_answered: bool = True
     can_err: bool = True
     can_finetune: bool = True
+    can_mix: bool = False
 
 
 _TCAL = MethodEntry(label_baselines.tcal, "", is_answered=False, can_err=False, can_finetune=False)
 
 METHODS: Mapping[str, MethodEntry] = {
     "all_pairs": MethodEntry(label_baselines.all_pairs, "all_pairs", can_err=False, can_finetune=False),
-    "belief_ask": MethodEntry(open_belief_rounds, "belief_ask", asks=True),
+    "belief_ask": MethodEntry(open_belief_rounds, "belief_ask", asks=True, can_mix=True),
     "class_labels": MethodEntry(
         label_baselines.class_labels, "all class labels", is_answered=False, can_err=False
     ),
@@ -60,13 +62,18 @@ def check_method(config: ExperimentConfig) -> None:
     """Raise an error if the configured method does not exist.
 
     Raises:
-      ConfigError: it only exists in the frozen regime, or asks nobody who could make errors.
+      ConfigError: it only exists in the frozen regime or with pairs alone, or asks nobody who could err.
     """
     method = METHODS[config.supervision]
     if not method.can_err and (config.oracle_wrong or config.oracle_unsure):
         raise ConfigError(
             f"supervision={config.supervision!r} uses the true labels and asks nobody, so oracle_wrong "
             "and oracle_unsure would change nothing; leave them at 0."
+        )
+    if config.questions != "pairs" and not method.can_mix:
+        raise ConfigError(
+            f"questions={config.questions!r} only exists with supervision='belief_ask', not "
+            f"{config.supervision!r}; give that, or questions='pairs'."
         )
     if not method.can_finetune and config.regime != "frozen":
         raise ConfigError(

@@ -24,11 +24,14 @@ class RoundRow:
 
     Attributes:
       round_index: 0 is the model trained on the initial answers.
-      bits_spent: questions asked so far, or the cost of labels.
+      bits_spent: answers about pairs so far, or the cost of labels.
+      seconds_spent: seconds that an average person takes for these answers (`GlanceSeconds`); None if
+        nobody is asked.
       num_labelled_images: images with a known class or group; rounds that ask about pairs leave it out.
       num_labelled_pairs: usable answers so far.
       num_derived_pairs: pairs implied by them, at no cost.
       num_contradictory_pairs: pairs with both labels implied, which are left out.
+      answer_s: the seconds of this round's answers, expected like `seconds_spent`.
       yes_share: [0, 1], share of similar answers in this round.
       threshold: [-1, 1], cosine similarity above which pairs count as similar.
       threshold_lower: [-1, 1], lower end of the interval for the threshold.
@@ -46,10 +49,12 @@ class RoundRow:
 
     round_index: int
     bits_spent: int
+    seconds_spent: float | None = None
     num_labelled_images: int | None = None
     num_labelled_pairs: int = 0
     num_derived_pairs: int = 0
     num_contradictory_pairs: int = 0
+    answer_s: float | None = None
     yes_share: float | None = None
     threshold: float | None = None
     threshold_lower: float | None = None
@@ -73,7 +78,7 @@ class RoundRow:
 
 
 TIME_SUFFIX = "_s"
-"""Suffix of fields in seconds, which differ between two runs of the same command."""
+"""Suffix of fields in seconds, which differ between two runs of the same command, except `answer_s`."""
 
 
 def read_rounds(path: str | os.PathLike[str]) -> list[Row]:

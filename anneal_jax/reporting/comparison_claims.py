@@ -18,7 +18,7 @@ from anneal_jax.reporting.comparison_curves import (
     Runs,
     Values,
     bits_of,
-    common_bits,
+    common_costs,
     last_figures,
     read_at,
     runs_of,
@@ -215,7 +215,7 @@ def _against_level(runs: Runs, system: str, level: Values, share: float) -> Verd
 
 def _by_round(runs: Runs, system: str, other: str, first: int) -> list[tuple[PairedDifference, float]]:
     """Return system minus other after each round from `first` on, once the other has started, and costs."""
-    bits = common_bits(runs[system])[:, first:]
+    bits = common_costs(runs[system])[:, first:]
     differences = read_at(runs[system], bits) - read_at(runs[other], bits)
     columns = zip(differences.T, bits.mean(axis=0), strict=True)
     return [(_interval(each), float(cost)) for each, cost in columns if not np.isnan(each).any()]

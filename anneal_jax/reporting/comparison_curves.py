@@ -1,6 +1,7 @@
 """The curves of a comparison as arrays, the basis of its tables, picture and claims."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,38 @@ def bits_of(rows: Sequence[Row]) -> Values:
     return np.array([row["bits_spent"] for row in rows], np.float64)
 
 
+def minutes_of(rows: Sequence[Row]) -> Values:
+    """Return the minutes of an average person after each round, float64[R]; NaN if nobody is asked."""
+    return np.array([row.get("seconds_spent") for row in rows], np.float64) / 60
+
+
+class Cost(NamedTuple):
+    """A cost by which curves are drawn and compared.
+
+    Attributes:
+      unit: its name.
+      of: returns the cost after each round of a run, float64[R].
+      form: how a value is written.
+    """
+
+    unit: str
+    of: Callable[[Sequence[Row]], Values]
+    form: str
+
+
+BITS = Cost("bits", bits_of, ",.0f")
+MINUTES = Cost("minutes", minutes_of, ",.1f")
+
+
+def costs_of(runs: Runs) -> list[Cost]:
+    """Return the costs that every round of these runs has: bits, and minutes if all were asked about pairs.
+
+    Rows from before `seconds_spent` was written have bits alone.
+    """
+    is_timed = all(np.isfinite(minutes_of(rows)).all() for of_seeds in runs.values() for rows in of_seeds)
+    return [BITS, MINUTES] if is_timed else [BITS]
+
+
 def figures_of(rows: Sequence[Row]) -> Values:
     """Return mAP@5 after each round, float64[R]."""
     return np.array([row[FIGURE] for row in rows], np.float64)
@@ -51,16 +84,16 @@ def last_figures(runs: Sequence[Sequence[Row]]) -> Values:
     return np.array([rows[-1][FIGURE] for rows in runs])
 
 
-def common_bits(runs: Sequence[Sequence[Row]]) -> Values:
+def common_costs(runs: Sequence[Sequence[Row]], cost: Cost = BITS) -> Values:
     """Return float64[seeds, rounds], the costs of the rounds that all runs reached."""
     num_rounds = min(map(len, runs))
-    return np.array([bits_of(rows)[:num_rounds] for rows in runs])
+    return np.array([cost.of(rows)[:num_rounds] for rows in runs])
 
 
-def read_at(runs: Sequence[Sequence[Row]], bits: Values) -> Values:
+def read_at(runs: Sequence[Sequence[Row]], costs: Values, cost: Cost = BITS) -> Values:
     """Evaluate each run's curve at its own costs, float64[seeds, M]; NaN before its first round."""
     return np.array(
-        [quality_at(bits_of(rows), figures_of(rows), at) for rows, at in zip(runs, bits, strict=True)]
+        [quality_at(cost.of(rows), figures_of(rows), at) for rows, at in zip(runs, costs, strict=True)]
     )
 
 

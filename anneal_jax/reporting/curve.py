@@ -23,13 +23,13 @@ class Curve(NamedTuple):
 
     Attributes:
       label: label at its end.
-      bits: bits of each point.
+      costs: cost of each point, such as bits.
       values: mAP@5 of each point.
       colour: a matplotlib colour.
     """
 
     label: str
-    bits: list[float]
+    costs: list[float]
     values: list[float]
     colour: str
 
@@ -124,7 +124,7 @@ def frame_axes(axes: Axes, title: str, denominator: Denominator) -> None:
 
 def _draw(axes: Axes, order: int, curve: Curve) -> None:
     axes.plot(
-        curve.bits,
+        curve.costs,
         curve.values,
         color=curve.colour,
         marker=style.SERIES_MARKERS[order % len(style.SERIES_MARKERS)],
@@ -137,9 +137,9 @@ def _draw(axes: Axes, order: int, curve: Curve) -> None:
 
 
 def limit_axes(axes: Axes, curves: Sequence[Curve]) -> None:
-    """Show costs from 0 bits, and quality from below the lowest value to 1, the best possible."""
+    """Show costs from 0, and quality from below the lowest value to 1, the best possible."""
     lowest = min(min(curve.values) for curve in curves)
-    most = max(max(curve.bits) for curve in curves)
+    most = max(max(curve.costs) for curve in curves)
     axes.set_xlim(0, 1.03 * max(most, 1))
     axes.set_ylim(max(0.0, math.floor(10 * lowest - 0.25) / 10), 1.0)
 
@@ -158,7 +158,7 @@ def label_ends(axes: Axes, curves: Sequence[Curve], *, gap: float = _LABEL_GAP) 
     outside: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
     for curve, start, height in zip(curves, heights, spread(heights, gap), strict=True):
         level = [curve.values[-1]] * 2
-        axes.plot([curve.bits[-1], end], level, color=curve.colour, linestyle=(0, (5, 4)), **line)
+        axes.plot([curve.costs[-1], end], level, color=curve.colour, linestyle=(0, (5, 4)), **line)
         axes.plot([1.0, 1.03], [start, height], color=curve.colour, **line, **outside)
         text = axes.text(1.04, height, curve.label, fontsize=10, color=style.INK, **outside)
         text.set(fontfamily=style.FONT, verticalalignment="center", parse_math=False)

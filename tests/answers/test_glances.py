@@ -13,7 +13,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from anneal_jax.acquisition.beliefs.seconds import GlanceSeconds
 from anneal_jax.answers.glances import AnsweredGlance
+from anneal_jax.answers.reading import Looks
 from anneal_jax.answers.store import AnswerStore
 from anneal_jax.answers.writing import Given
 from anneal_jax.errors import StoreError
@@ -61,6 +63,26 @@ def test_a_choice_denies_what_was_looked_at_before_it_and_no_more(store, picked,
 def test_a_grid_that_leaves_a_person_unsure_says_so_of_every_tile(store):
     records = store.add_glance(GRID._replace(picked=None), annotator="Ada")
     assert said(records) == [(0, 4, UNSURE), (4, 9, UNSURE), (4, 7, UNSURE)]
+
+
+def test_looks_count_a_glance_once_and_what_was_taken_back_too(store):
+    choice = AnsweredGlance("look 2", "choice", 4, (1, 2, 3), (1,))
+    store.add_round(0, np.array([(0, 1)], np.int32))
+    store.record(store.unanswered(0)[0].question_id, YES, annotator="Ada")
+    store.add_glance(choice, annotator="Ada")
+    store.add_round(1, np.empty((0, 2), np.int32))
+    store.add_glance(GRID, annotator="Ada")
+    store.add(Given(5, 6, NO, "Ada"))
+    store.undo()
+    store.undo()
+    assert store.looks(-1) == Looks(0, [])
+    assert store.looks(0) == Looks(1, [choice])
+    assert store.looks(1) == reopened(store).looks(1) == Looks(2, [choice, GRID])
+    assert [glance.num_clicks for glance in store.looks(1).glances] == [0, 1]
+    seconds = (1.6 + 1.6) + (1.6 + 2 * 0.25) + (1.5 + 3 * 0.35 + 0.7)
+    assert GlanceSeconds().of_looks(store.looks(1)) == pytest.approx(seconds)
+    store.begin_set("they show the same town", annotator="Ada")
+    assert store.looks(1) == Looks(0, [])
 
 
 def test_a_repeated_request_stores_nothing_and_another_answer_is_refused(store):

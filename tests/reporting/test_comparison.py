@@ -119,6 +119,69 @@ def test_the_csv_holds_every_field_of_every_row(cells):
     assert [row["bits_spent"] for row in rows[:2]] == ["100", "200"]
 
 
+def timed(cells, seconds_per_bit):
+    """Return the curves, with what each system's answers take."""
+    return [
+        cell._replace(
+            rows=[
+                {**row, "seconds_spent": seconds_per_bit[cell.system] * row["bits_spent"]}
+                for row in cell.rows
+            ]
+        )
+        for cell in cells
+        if cell.system in seconds_per_bit
+    ]
+
+
+def test_minutes_are_compared_if_every_round_has_seconds(cells):
+    levels = [cell for cell in cells if cell.system == "class_labels"]
+    text = comparison_markdown(timed(cells, {"random": 1.2, "baseline": 0.6}) + levels)
+    assert "for a pair. The curves end: random at 4.0, baseline at 2.5." in text
+    by_bits, by_minutes = text.split("By minutes")
+    untimed = [cell for cell in cells if cell.system != "late"]
+    assert by_bits == comparison_markdown(untimed) + "\n"
+    header, random, baseline = table_rows(by_minutes, "minutes")
+    # At 2 and 4 minutes the reference has spent 99 and 199 bits, the baseline twice as many: to its end.
+    assert header == ["minutes", "2.0", "4.0"]
+    assert random[1:] == table_rows(by_bits, "bits")[1][1:]
+    assert baseline[1:] == ["0.698 ± 0.025", "0.800 ± 0.000"]
+    header, *rows = table_rows(by_minutes, "system")
+    assert header[1:] == [
+        "mean mAP@5, 2.0 to 4.0 minutes",
+        *(f"minutes to {n}% of the upper bound" for n in (95, 99)),
+    ]
+    assert [row[2] for row in rows] == ["reached by 0 of 2 seeds", "reached by 1 of 2 seeds"]
+    assert table_rows(by_minutes, "minus random, paired by seed")[0][1] == "at 4.0 minutes"
+
+
+@pytest.mark.parametrize("value", ["absent", None])
+def test_nothing_is_said_of_minutes_if_a_round_has_no_seconds(cells, value, tmp_path, saved):
+    curves = [cell for cell in cells if cell.system != "class_labels"]
+    new = timed(cells, {"random": 1.6, "baseline": 1.6, "late": 1.6})
+    for row in new[3].rows[1:]:  # an old cell, or the cost of labels
+        row["seconds_spent"] = None
+        if value == "absent":
+            del row["seconds_spent"]
+    assert comparison_markdown(new) == comparison_markdown(curves)
+    plot_comparison(new, tmp_path / "compare.png", title="vectors")
+    assert len(saved[0].axes) == 1
+
+
+def test_minutes_have_a_panel_of_their_own(cells, tmp_path, saved):
+    levels = [cell for cell in cells if cell.system == "class_labels"]
+    new = timed(three(cells), {"random": 1.2, "baseline": 0.6})
+    plot_comparison([*new, *levels, levels[0]._replace(seed=2)], tmp_path / "compare.png", title="vectors")
+    above, below = saved[0].axes
+    assert above.get_title(loc="left") == "vectors" and below.get_title(loc="left") == ""
+    assert below.get_xlabel() == "annotation cost (minutes)"
+    assert [text.get_text() for text in below.texts] == [text.get_text() for text in above.texts]
+    lines = ([line for line in axes.get_lines() if line.get_marker() == "s"] for axes in (above, below))
+    bits, minutes = (line.get_xydata() for (line,) in lines)
+    np.testing.assert_allclose(minutes, bits * [0.6 / 60, 1])
+    with Image.open(tmp_path / "compare.png") as image:
+        assert image.size == (1800, 2600)
+
+
 def test_all_files_are_left(cells, tmp_path, monkeypatch):
     monkeypatch.setattr(
         comparison_report,

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from anneal_jax.answers.reading import Looks
+
 SPREAD = 0.5
 """Prior standard deviation of a part's seconds, relative to the expectation for an average person."""
 
@@ -61,6 +63,11 @@ class GlanceSeconds(NamedTuple):
     def of(self, kind: str, num_shown: int = 1, num_clicks: float = 0.0) -> float:
         """Return the expected seconds of a glance; arguments as for `GlanceTime`."""
         return float(np.dot(_counts(kind, num_shown, num_clicks), self))
+
+    def of_looks(self, looks: Looks) -> float:
+        """Return the expected seconds of everything that was looked at."""
+        glances = (self.of(one.kind, len(one.others), one.num_clicks) for one in looks.glances)
+        return looks.num_pairs * self.pair + sum(glances)
 
     @classmethod
     def fit(cls, times: Sequence[GlanceTime]) -> "GlanceSeconds":

@@ -152,10 +152,10 @@ def keep_off(session: BeliefSession, state: Interleaved, first: int, second: int
     return settle_stuck(graph, state._replace(beliefs=state.beliefs._replace(asked=asked)))
 
 
-def beliefs_along_page(session: BeliefSession, answered: Answered) -> Iterator[Beliefs]:
-    """Yield what a page believes before any answer and after each of them, in the order given."""
+def states_along_page(session: BeliefSession, answered: Answered) -> Iterator[Interleaved]:
+    """Yield the state of a page before any answer and after each of them, in the order given."""
     state = Interleaved(session.start, {})
-    yield state.beliefs
+    yield state
     for (first, second), answer, is_weak, is_last in zip(
         answered.pair_indices.tolist(),
         answered.answers.tolist(),
@@ -167,9 +167,19 @@ def beliefs_along_page(session: BeliefSession, answered: Answered) -> Iterator[B
         state = add_interleaved_answer(
             session, state, first, second, Answer(answer), miss_rate=miss_rate, is_last=is_last
         )
-        yield state.beliefs
+        yield state
+
+
+def beliefs_along_page(session: BeliefSession, answered: Answered) -> Iterator[Beliefs]:
+    """Yield what a page believes before any answer and after each of them, in the order given."""
+    return (state.beliefs for state in states_along_page(session, answered))
+
+
+def state_of_page(session: BeliefSession, answered: Answered) -> Interleaved:
+    """Return the state of a page after answers, in the order given."""
+    return deque(states_along_page(session, answered), maxlen=1)[0]
 
 
 def beliefs_of_page(session: BeliefSession, answered: Answered) -> Beliefs:
     """Return what a page believes after answers, in the order given."""
-    return deque(beliefs_along_page(session, answered), maxlen=1)[0]
+    return state_of_page(session, answered).beliefs
