@@ -10,8 +10,9 @@ expected  mAP@5 at 671 and 2,687 bits, seed 101 (docs/measured/ucm_finetune.json
           0.653 and 0.871; frozen heads at 96 px with all class labels 0.840 (docs/lab/results.md).
           With feature_share=0.2 and seed 100, before embeddings had the main directions of the learnt
           features: BCGUE 0.652 and 0.846, MGUE 0.618 and 0.762, random pairs 0.618 and 0.658
-shortened 3.2 CPU minutes, MGUE, seed 100, likewise with 0.2: mAP@5 0.475 at 672 bits and 0.489 at 1,008, by the features alone
-          0.461 and 0.470, and 0.366 before training (docs/measured/ucm_finetune_short.jsonl):
+shortened 3.2 CPU minutes, MGUE, seed 100, likewise with 0.2: mAP@5 0.475 at 672 bits and 0.489 at 1,008,
+          by the features alone 0.461 and 0.470, and 0.366 before training
+          (docs/measured/ucm_finetune_short.jsonl):
           launch/run.py with --config.image_size=64 --config.rounds=1 --config.epochs_first=3
           --config.epochs=1 --config.max_steps=100 --config.batch_size=64 --config.seed=100
 """
