@@ -51,6 +51,7 @@ def test_what_a_seed_means_never_changes():
         "HELD_OUT": 8,
         "HEADS": 9,
         "PROJECTOR": 10,
+        "OVERSIGHTS": 11,
     }
     assert draws(7, 3, Use.SELECTION) == (
         452882084672932210,
