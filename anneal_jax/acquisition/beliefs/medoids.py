@@ -45,5 +45,7 @@ def cluster_medoids(units: FloatArray) -> IntArray:
     members.sort(key=lambda tiles: (-len(tiles), tiles[0]))
     means = [units[tiles].mean(axis=0) for tiles in members]
     with np.errstate(invalid="ignore"):  # OpenBLAS may flag lanes beyond the few rows of a small cluster
-        medoids = [tiles[np.argmax(units[tiles] @ mean)] for tiles, mean in zip(members, means, strict=True)]
+        medoids = [
+            tiles[np.argmax(units[tiles] @ mean)] for tiles, mean in zip(members, means, strict=True)
+        ]
     return np.array(medoids, np.int32)
