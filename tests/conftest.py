@@ -46,6 +46,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run last the tests that make JAX forget its programs; those after them compile theirs again."""
+    items.sort(key=lambda item: isinstance(item, pytest.Function) and _counts_compilations(item))
+
+
+def _counts_compilations(item: pytest.Function) -> bool:
+    return "count_compilations" in item.function.__code__.co_names
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Forget what was compiled a week ago; most of that code has changed."""
     del session
