@@ -66,12 +66,15 @@ MINUTES = Cost("minutes", minutes_of, ",.1f")
 
 
 def costs_of(runs: Runs) -> list[Cost]:
-    """Return the costs that every round of these runs has: bits, and minutes if all were asked about pairs.
+    """Return the costs to compare these runs by: bits, and minutes if they differ by more than their unit.
 
-    Rows from before `seconds_spent` was written have bits alone.
+    Rows from before `seconds_spent` was written, and of methods that ask nobody, have bits alone. If every
+    bit took as long, as with pairs alone, minutes would show the same curves again.
     """
-    is_timed = all(np.isfinite(minutes_of(rows)).all() for of_seeds in runs.values() for rows in of_seeds)
-    return [BITS, MINUTES] if is_timed else [BITS]
+    curves = [rows for of_seeds in runs.values() for rows in of_seeds]
+    bits, minutes = (np.concatenate([of(rows) for rows in curves]) for of in (bits_of, minutes_of))
+    differ = np.isfinite(minutes).all() and not np.allclose(minutes * bits.sum(), bits * minutes.sum())
+    return [BITS, MINUTES] if differ else [BITS]
 
 
 def figures_of(rows: Sequence[Row]) -> Values:
