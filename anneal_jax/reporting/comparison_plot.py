@@ -36,7 +36,7 @@ curves."""
 def plot_comparison(cells: Sequence[Cell], path: str | os.PathLike[str], *, title: str) -> None:
     """Draw mAP@5 against bits spent, a line with its 95% t interval for each system, as a PNG.
 
-    A second panel has minutes of an average person instead of bits, if every curve has them.
+    A second panel has minutes of an average person instead of bits, if they say other than bits.
     With two seeds, each seed is a thin line instead of the interval. Systems trained once on everything,
     and frozen features, are dashed levels, because their cost is outside the picture, or zero. The picture
     grows with the number of systems, so that each has a line for its name.

@@ -163,10 +163,11 @@ class FinetuneLearner:
         features the learnt ones search worse. A share of 0, as in a template, takes none.
         """
         heads_only = self.heads_only
-        directions = heads_only.main_directions
         if share:
             learnt = encode_feed(self.backbone, params.backbone, self.feed, heads_only.spanned)
             directions = heads_only.main_directions_of(learnt)
+        else:
+            directions = heads_only.main_directions
         return params._replace(heads=with_features(params.heads, directions, share))
 
     def features(self, params: NetworkParams | None) -> FloatArray:

@@ -18,19 +18,16 @@ from anneal_jax.pairs.canonical import pair_keys
 from anneal_jax.pairs.oracle import ClassOracle
 from anneal_jax.training.factory import make_learner
 from anneal_jax.types import Answer
+from tests.experiments.test_belief_rounds import write_clouds
 from tests.experiments.test_belief_session import assert_same_beliefs
 
-NUM_IMAGES, NUM_CLASSES, ROUND = 240, 4, 30
+NUM_IMAGES, ROUND = 240, 30
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     """Four clouds, so clear that grids are asked."""
-    rng = np.random.default_rng(7)
-    labels = np.arange(NUM_IMAGES) % NUM_CLASSES
-    embeddings = rng.normal(size=(NUM_CLASSES, 9))[labels] + 0.5 * rng.normal(size=(NUM_IMAGES, 9))
-    path = tmp_path_factory.mktemp("archive") / "vectors.npz"
-    np.savez(path, embeddings=embeddings.astype(np.float32), labels=labels)
+    path = write_clouds(tmp_path_factory.mktemp("archive") / "vectors.npz", NUM_IMAGES, spread=0.5)
     return ExperimentConfig(
         archive=f"embeddings:{path}",
         supervision="belief_ask",

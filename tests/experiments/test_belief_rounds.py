@@ -20,14 +20,18 @@ from tests.small_tiles import write_digits
 NUM_IMAGES, NUM_CLASSES = 80, 4
 
 
-@pytest.fixture(scope="module")
-def vectors(tmp_path_factory):
+def write_clouds(path, num_images, spread):
+    """Write vectors of as many clouds as there are classes, each around its own centre, by turns."""
     rng = np.random.default_rng(7)
-    labels = np.arange(NUM_IMAGES) % NUM_CLASSES
-    embeddings = rng.normal(size=(NUM_CLASSES, 9))[labels] + 0.8 * rng.normal(size=(NUM_IMAGES, 9))
-    path = tmp_path_factory.mktemp("archive") / "vectors.npz"
+    labels = np.arange(num_images) % NUM_CLASSES
+    embeddings = rng.normal(size=(NUM_CLASSES, 9))[labels] + spread * rng.normal(size=(num_images, 9))
     np.savez(path, embeddings=embeddings.astype(np.float32), labels=labels)
     return path
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory):
+    return write_clouds(tmp_path_factory.mktemp("archive") / "vectors.npz", NUM_IMAGES, spread=0.8)
 
 
 def small(vectors, **changes):
